@@ -1,0 +1,1 @@
+//! The words on the wire: OpenAI requests, chunks and error bodies.

@@ -1,0 +1,1 @@
+//! Turns seconds and prices into money.

@@ -1,0 +1,1 @@
+//! Device operations, each with its CPU side and its CUDA side.
