@@ -1,1 +1,47 @@
 //! The words on the wire: OpenAI requests, chunks and error bodies.
+//!
+//! A request is read strictly. Every field is either honoured, or accepted because it changes
+//! nothing, or refused with an error that names it: nothing that would change the answer is ever
+//! ignored. What comes out of `from_json` is checked; nobody behind this door checks again.
+
+mod chat_request;
+mod completion_request;
+mod fields;
+mod invalid_request;
+mod logit_bias;
+mod message;
+mod options;
+
+mod chat_chunk;
+mod chat_completion;
+mod completion;
+mod error_body;
+mod model_card;
+mod usage;
+
+pub use chat_request::ChatRequest;
+pub use completion_request::{CompletionRequest, Prompt};
+pub use invalid_request::InvalidRequest;
+pub use message::{Message, Role};
+pub use options::{Sampling, StreamOptions};
+
+pub use chat_chunk::{ChatChunk, ChatChunkChoice, ChatDelta};
+pub use chat_completion::{
+    AssistantMessage, ChatChoice, ChatCompletion, ChatLogprob, ChatLogprobs, ChatTopLogprob,
+};
+pub use completion::{Completion, CompletionChoice, CompletionLogprobs};
+pub use error_body::{ErrorBody, ErrorDetail};
+pub use model_card::{ModelCard, ModelList};
+pub use usage::{Cost, PromptTokensDetails, StreamedUsage, Usage};
+
+use serde::Serialize;
+
+/// Why a choice ended, as OpenAI spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FinishReason {
+    /// The model ended by itself, or a stop string was reached.
+    Stop,
+    /// `max_tokens` or the end of the context was reached.
+    Length,
+}

@@ -1,0 +1,93 @@
+//! Why a request is refused, in OpenAI's words.
+
+use serde_json::Value;
+
+/// A request that cannot be honoured: always a 400 of type `invalid_request_error`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct InvalidRequest {
+    /// What is wrong and what would be right.
+    pub message: String,
+    /// The path of the field at fault, such as `messages[0].content`.
+    pub param: Option<String>,
+    /// OpenAI's machine-readable name of the fault.
+    pub code: Option<&'static str>,
+}
+
+impl InvalidRequest {
+    /// A field whose value has the right type and still makes no sense.
+    pub fn value(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::coded("invalid_value", param, message)
+    }
+
+    /// The prompt, with what is to be generated, does not fit the model's context.
+    pub fn context_length_exceeded(
+        param: impl Into<String>,
+        context: usize,
+        prompt_tokens: usize,
+        max_tokens: usize,
+    ) -> Self {
+        let param = param.into();
+        let requested = prompt_tokens.saturating_add(max_tokens);
+        let message = format!(
+            "This model's maximum context length is {context} tokens. However, you requested \
+             {requested} tokens ({prompt_tokens} in the {param}, {max_tokens} in the completion). \
+             Please reduce the length of the {param} or completion."
+        );
+        Self::coded("context_length_exceeded", param, message)
+    }
+
+    pub(crate) fn missing(param: impl Into<String>) -> Self {
+        let param = param.into();
+        let message = format!("Missing required parameter: '{param}'.");
+        Self::coded("missing_required_parameter", param, message)
+    }
+
+    pub(crate) fn unknown(param: impl Into<String>) -> Self {
+        let param = param.into();
+        let message = format!("Unknown parameter: '{param}'.");
+        Self::coded("unknown_parameter", param, message)
+    }
+
+    pub(crate) fn unsupported(param: impl Into<String>, hint: &str) -> Self {
+        let param = param.into();
+        let message = format!("Unsupported parameter: '{param}' is not supported here{hint}.");
+        Self::coded("unsupported_parameter", param, message)
+    }
+
+    /// `expected` reads like "a string"; `param` may be empty for the body itself.
+    pub(crate) fn kind(param: impl Into<String>, expected: &str, found: &Value) -> Self {
+        let param = param.into();
+        let what = if param.is_empty() { "the body" } else { &param };
+        let found = kind_of(found);
+        let message =
+            format!("Invalid type for '{what}': expected {expected}, but got {found} instead.");
+        let mut refusal = Self::coded("invalid_type", param, message);
+        refusal.param = refusal.param.filter(|param| !param.is_empty());
+        refusal
+    }
+
+    pub(crate) fn coded(
+        code: &'static str,
+        param: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            message: message.into(),
+            param: Some(param.into()),
+            code: Some(code),
+        }
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(number) if number.is_f64() => "a decimal",
+        Value::Number(_) => "an integer",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,119 @@
+//! One message of a conversation.
+
+use serde_json::Value;
+
+use crate::InvalidRequest;
+use crate::fields::Fields;
+
+/// Who says something, and what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said; text parts are joined by line ends, as vLLM and llama.cpp do.
+    pub content: String,
+}
+
+/// Who speaks. OpenAI's `developer` is read as `system`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Instructions that stand above the conversation.
+    System,
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+}
+
+impl Role {
+    /// The name that chat templates know it by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
+impl Message {
+    /// The messages of a chat request; at least one.
+    pub(crate) fn list(value: Value) -> Result<Vec<Self>, InvalidRequest> {
+        let Value::Array(items) = value else {
+            return Err(InvalidRequest::kind(
+                "messages",
+                "an array of messages",
+                &value,
+            ));
+        };
+        if items.is_empty() {
+            let message = "Invalid 'messages': empty array. Expected at least one message.";
+            return Err(InvalidRequest::coded("empty_array", "messages", message));
+        }
+        items
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| Self::parse(item, index))
+            .collect()
+    }
+
+    fn parse(value: Value, index: usize) -> Result<Self, InvalidRequest> {
+        let mut fields = Fields::of(value, format!("messages[{index}]"))?;
+        let role = fields.string("role")?;
+        let role = match role.as_deref() {
+            Some("system" | "developer") => Role::System,
+            Some("user") => Role::User,
+            Some("assistant") => Role::Assistant,
+            Some(other) => {
+                let message = format!(
+                    "Invalid value: '{other}'. Supported values are: 'system', 'developer', \
+                     'user' and 'assistant'."
+                );
+                return Err(InvalidRequest::value(fields.path("role"), message));
+            }
+            None => return Err(InvalidRequest::missing(fields.path("role"))),
+        };
+        let path = fields.path("content");
+        let content = match fields.value("content") {
+            Some(Value::String(text)) => text,
+            Some(Value::Array(parts)) => join_parts(parts, &path)?,
+            Some(other) => {
+                return Err(InvalidRequest::kind(
+                    path,
+                    "a string or an array of parts",
+                    &other,
+                ));
+            }
+            None => return Err(InvalidRequest::missing(path)),
+        };
+        // What OpenAI's clients send back with an answer they were given.
+        fields.inert_as("refusal", &[])?;
+        fields.inert_as("annotations", &[Value::Array(Vec::new())])?;
+        fields.inert_as("tool_calls", &[Value::Array(Vec::new())])?;
+        fields.inert_as("function_call", &[])?;
+        fields.inert_as("audio", &[])?;
+        fields.inert_as("name", &[])?;
+        fields.finish()?;
+        Ok(Self { role, content })
+    }
+}
+
+fn join_parts(parts: Vec<Value>, path: &str) -> Result<String, InvalidRequest> {
+    let mut texts = Vec::with_capacity(parts.len());
+    for (index, part) in parts.into_iter().enumerate() {
+        let mut fields = Fields::of(part, format!("{path}[{index}]"))?;
+        match fields.string("type")?.as_deref() {
+            Some("text") => {}
+            Some(other) => {
+                let message =
+                    format!("Invalid value: '{other}'. Only parts of type 'text' are supported.");
+                return Err(InvalidRequest::value(fields.path("type"), message));
+            }
+            None => return Err(InvalidRequest::missing(fields.path("type"))),
+        }
+        let text = fields.string("text")?;
+        texts.push(text.ok_or_else(|| InvalidRequest::missing(fields.path("text")))?);
+        fields.finish()?;
+    }
+    Ok(texts.join("\n"))
+}

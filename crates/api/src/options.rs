@@ -1,0 +1,168 @@
+//! What chat and completion requests have in common.
+
+use serde_json::{Value, json};
+
+use crate::InvalidRequest;
+use crate::fields::Fields;
+use crate::logit_bias;
+
+/// How to choose tokens: OpenAI's parameters and, beyond them, vLLM's `top_k`, `min_p`,
+/// `repetition_penalty` and `ignore_eos`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampling {
+    /// 0 to 2; 0 is greedy. Below 1e-5 it is 0, so that no logit overflows.
+    pub temperature: f32,
+    /// Above 0, at most 1.
+    pub top_p: f32,
+    /// 0 keeps all.
+    pub top_k: usize,
+    /// 0 to 1.
+    pub min_p: f32,
+    /// -2 to 2.
+    pub presence_penalty: f32,
+    /// -2 to 2.
+    pub frequency_penalty: f32,
+    /// Above 0; 1 is off.
+    pub repetition_penalty: f32,
+    /// Token ids with biases of -100 to 100.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Fixes the random numbers; none asks for a fresh one.
+    pub seed: Option<i64>,
+    /// 1 to 128 choices for each prompt.
+    pub n: usize,
+    /// Up to 16 strings, none empty.
+    pub stop: Vec<String>,
+    /// Go on past the model's end-of-sequence tokens.
+    pub ignore_eos: bool,
+}
+
+/// How to stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// Send a last chunk with the usage.
+    pub include_usage: bool,
+}
+
+const MAX_STOP_STRINGS: usize = 16;
+
+impl Sampling {
+    pub(crate) fn take(fields: &mut Fields) -> Result<Self, InvalidRequest> {
+        let temperature = fields.decimal("temperature", 0.0..=2.0)?.unwrap_or(1.0);
+        let top_p = above_zero(fields, "top_p", 1.0)?.unwrap_or(1.0);
+        let repetition_penalty = above_zero(fields, "repetition_penalty", 10.0)?.unwrap_or(1.0);
+        Ok(Self {
+            temperature: if temperature < 1e-5 {
+                0.0
+            } else {
+                temperature as f32
+            },
+            top_p: (top_p as f32).max(f32::MIN_POSITIVE),
+            // vLLM's -1 keeps all, as 0 does.
+            top_k: fields
+                .integer("top_k", -1..=i64::from(u32::MAX))?
+                .unwrap_or(0)
+                .max(0) as usize,
+            min_p: fields.decimal("min_p", 0.0..=1.0)?.unwrap_or(0.0) as f32,
+            presence_penalty: fields
+                .decimal("presence_penalty", -2.0..=2.0)?
+                .unwrap_or(0.0) as f32,
+            frequency_penalty: fields
+                .decimal("frequency_penalty", -2.0..=2.0)?
+                .unwrap_or(0.0) as f32,
+            repetition_penalty: (repetition_penalty as f32).max(f32::MIN_POSITIVE),
+            logit_bias: match fields.value("logit_bias") {
+                Some(value) => logit_bias::parse(value)?,
+                None => Vec::new(),
+            },
+            seed: fields.integer("seed", i64::MIN..=i64::MAX)?,
+            n: fields.integer("n", 1..=128)?.unwrap_or(1) as usize,
+            stop: take_stop(fields)?,
+            ignore_eos: fields.boolean("ignore_eos")?.unwrap_or(false),
+        })
+    }
+}
+
+impl StreamOptions {
+    /// `None` asks for the whole answer at once.
+    pub(crate) fn take(fields: &mut Fields) -> Result<Option<Self>, InvalidRequest> {
+        let stream = fields.boolean("stream")?.unwrap_or(false);
+        let Some(value) = fields.value("stream_options") else {
+            return Ok(stream.then(Self::default));
+        };
+        if !stream {
+            let message =
+                "The 'stream_options' parameter is only allowed when 'stream' is enabled.";
+            return Err(InvalidRequest::value("stream_options", message));
+        }
+        let mut options = Fields::of(value, "stream_options".to_owned())?;
+        let include_usage = options.boolean("include_usage")?.unwrap_or(false);
+        options.inert_as("include_obfuscation", &[json!(false)])?;
+        options.finish()?;
+        Ok(Some(Self { include_usage }))
+    }
+}
+
+/// `max_tokens` or `max_completion_tokens`, at least `least`.
+pub(crate) fn take_max_tokens(
+    fields: &mut Fields,
+    name: &str,
+    least: i64,
+) -> Result<Option<usize>, InvalidRequest> {
+    let max_tokens = fields.integer(name, least..=i64::from(u32::MAX))?;
+    Ok(max_tokens.map(|max_tokens| max_tokens as usize))
+}
+
+/// Takes the fields of OpenAI's specification that say who asks, and change nothing in the answer.
+pub(crate) fn take_inert(fields: &mut Fields) -> Result<(), InvalidRequest> {
+    fields.inert("user", "a string", Value::is_string)?;
+    fields.inert("safety_identifier", "a string", Value::is_string)?;
+    fields.inert("prompt_cache_key", "a string", Value::is_string)?;
+    fields.inert("metadata", "an object", Value::is_object)?;
+    fields.inert_as("store", &[json!(false)])?;
+    fields.inert_as("service_tier", &[json!("auto"), json!("default")])
+}
+
+fn take_stop(fields: &mut Fields) -> Result<Vec<String>, InvalidRequest> {
+    let expected = "a string or an array of strings";
+    let items = match fields.value("stop") {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(items)) => items,
+        Some(one) => vec![one],
+    };
+    if items.len() > MAX_STOP_STRINGS {
+        let message = format!(
+            "Invalid 'stop': array too long. Expected an array with maximum length \
+             {MAX_STOP_STRINGS}, but got an array with length {} instead.",
+            items.len()
+        );
+        return Err(InvalidRequest::coded(
+            "array_above_max_length",
+            "stop",
+            message,
+        ));
+    }
+    let parse_item = |item| match item {
+        Value::String(text) if text.is_empty() => Err(InvalidRequest::value(
+            "stop",
+            "Invalid 'stop': a stop string cannot be empty.",
+        )),
+        Value::String(text) => Ok(text),
+        other => Err(InvalidRequest::kind("stop", expected, &other)),
+    };
+    items.into_iter().map(parse_item).collect()
+}
+
+fn above_zero(fields: &mut Fields, name: &str, most: f64) -> Result<Option<f64>, InvalidRequest> {
+    let decimal = fields.decimal(name, 0.0..=most)?;
+    if decimal == Some(0.0) {
+        let message = format!(
+            "Invalid '{name}': decimal below minimum value. Expected a value > 0, but got 0 instead."
+        );
+        return Err(InvalidRequest::coded(
+            "decimal_below_min_value",
+            name,
+            message,
+        ));
+    }
+    Ok(decimal)
+}
