@@ -1,52 +1,169 @@
 //! The cloneable door to the engine thread.
 
-use crate::{EngineStats, GenerationEvent, GenerationRequest};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
-/// Sends requests to the engine thread; cheap to clone. It never blocks the async runtime.
+use farthing_scheduler::{SequenceId, SequenceRequest};
+use tokio::sync::{
+    Semaphore,
+    mpsc::{self, UnboundedReceiver, UnboundedSender},
+    watch,
+};
+
+use crate::{
+    EngineStats, GenerationRequest, GenerationStream, Tokenizer,
+    command::{Command, NewSequence},
+};
+
+/// What a request is held against before it is queued.
 #[derive(Clone, Debug)]
-pub struct EngineHandle {}
+pub struct EngineLimits {
+    /// Tokens of the longest sequence, prompt and answer together.
+    pub max_model_len: usize,
+    /// Sequences that may wait or run at once; more are refused.
+    pub max_queued_sequences: usize,
+    /// The model's end-of-sequence tokens.
+    pub eos_token_ids: Arc<[u32]>,
+}
 
 /// Why a request was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
     /// The queue is full.
-    #[error("the engine's queue is full ({limit} requests): try again later")]
+    #[error("the engine already has {limit} sequences waiting or running: try again later")]
     QueueFull {
-        /// How many requests may wait or run at once.
+        /// How many may wait or run at once.
         limit: usize,
     },
-    /// Prompt and `max_tokens` can never fit.
-    #[error("{0}")]
-    TooLong(String),
+    /// Prompt and answer can never fit.
+    #[error(
+        "this model's maximum context length is {max_model_len} tokens, but {prompt_tokens} were \
+         requested in the prompt and {max_tokens} in the answer: shorten the prompt or lower \
+         max_tokens"
+    )]
+    TooLong {
+        /// Tokens of the longest sequence.
+        max_model_len: usize,
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
+        /// Tokens asked for, at least one.
+        max_tokens: usize,
+    },
     /// The engine thread has ended.
     #[error("the engine is not running")]
     EngineDead,
 }
 
-/// The events of one request. Dropping it aborts what is still running.
-#[derive(Debug)]
-pub struct GenerationStream {}
+/// Sends requests to the engine thread; cheap to clone. It never blocks the async runtime.
+#[derive(Clone)]
+pub struct EngineHandle {
+    commands: UnboundedSender<Command>,
+    /// One a sequence, held until its caller is done with it: this bounds the channel.
+    permits: Arc<Semaphore>,
+    next_sequence: Arc<AtomicU64>,
+    limits: EngineLimits,
+    tokenizer: Arc<Tokenizer>,
+    stats: watch::Receiver<EngineStats>,
+}
+
+/// The engine thread's end of the door.
+pub(crate) struct EngineDoor {
+    pub commands: UnboundedReceiver<Command>,
+    pub stats: watch::Sender<EngineStats>,
+}
 
 impl EngineHandle {
+    pub(crate) fn new(limits: EngineLimits, tokenizer: Arc<Tokenizer>) -> (Self, EngineDoor) {
+        let (commands, command_receiver) = mpsc::unbounded_channel();
+        let (stats_sender, stats) = watch::channel(EngineStats::default());
+        let permits = Arc::new(Semaphore::new(limits.max_queued_sequences));
+        let next_sequence = Arc::default();
+        let handle = Self { commands, permits, next_sequence, limits, tokenizer, stats };
+        (handle, EngineDoor { commands: command_receiver, stats: stats_sender })
+    }
+
     /// Queues a request.
-    pub fn submit(&self, _request: GenerationRequest) -> Result<GenerationStream, SubmitError> {
-        Err(SubmitError::EngineDead)
+    ///
+    /// # Errors
+    /// It can never fit, the queue is full, or the engine has ended. Nothing is queued then.
+    pub fn submit(&self, request: GenerationRequest) -> Result<GenerationStream, SubmitError> {
+        let max_model_len = self.limits.max_model_len;
+        let prompt_tokens = request.prompt.len();
+        let room = max_model_len.saturating_sub(prompt_tokens);
+        // A prompt that is only scored still runs through one step, which samples a token.
+        let max_tokens = request.max_tokens.unwrap_or(room).max(1);
+        if max_tokens > room {
+            return Err(SubmitError::TooLong { max_model_len, prompt_tokens, max_tokens });
+        }
+        let limit = self.limits.max_queued_sequences;
+        let permit = u32::try_from(request.n)
+            .ok()
+            .and_then(|n| self.permits.clone().try_acquire_many_owned(n).ok())
+            .ok_or(SubmitError::QueueFull { limit })?;
+
+        let first = self.next_sequence.fetch_add(request.n as u64, Ordering::Relaxed);
+        let (events, event_receiver) = mpsc::unbounded_channel();
+        let mut ids = Vec::with_capacity(request.n);
+        for index in 0..request.n {
+            let id = SequenceId(first + index as u64);
+            ids.push(id);
+            let sequence = self.sequence(&request, id, index, max_tokens);
+            let new = NewSequence { sequence, index, events: events.clone() };
+            self.commands.send(Command::Start(new)).map_err(|_| SubmitError::EngineDead)?;
+        }
+        Ok(GenerationStream::new(
+            request,
+            self.tokenizer.clone(),
+            ids,
+            event_receiver,
+            self.commands.clone(),
+            permit,
+        ))
+    }
+
+    fn sequence(
+        &self,
+        request: &GenerationRequest,
+        id: SequenceId,
+        index: usize,
+        max_tokens: usize,
+    ) -> SequenceRequest {
+        let mut params = request.sampling.clone();
+        params.seed = params.seed.wrapping_add(index as u64);
+        SequenceRequest {
+            id,
+            prompt: request.prompt.clone(),
+            adapter: request.adapter,
+            params: Arc::new(params),
+            max_tokens,
+            stop_token_ids: match request.ignore_eos {
+                true => Arc::default(),
+                false => self.limits.eos_token_ids.clone(),
+            },
+            // The prompt is the same for all choices: one of them tells.
+            prompt_logprobs: request.prompt_logprobs.filter(|_| index == 0),
+        }
     }
 
     /// What the engine published after its last step.
     pub fn stats(&self) -> EngineStats {
-        EngineStats::default()
+        self.stats.borrow().clone()
     }
 
     /// Whether the engine thread is alive.
     pub fn is_alive(&self) -> bool {
-        false
+        !self.commands.is_closed()
     }
-}
 
-impl GenerationStream {
-    /// The next event; `None` after the last.
-    pub async fn next(&mut self) -> Option<GenerationEvent> {
-        None
+    /// Returns when the engine thread has ended.
+    pub async fn closed(&self) {
+        self.commands.closed().await;
+    }
+
+    /// What requests are held against.
+    pub fn limits(&self) -> &EngineLimits {
+        &self.limits
     }
 }

@@ -1,1 +1,29 @@
 //! Turns a batch into sampled tokens: weights, Llama and Mistral, LoRA, KV cache, runner.
+
+mod runner;
+
+mod input;
+mod llama;
+mod lora;
+
+mod adapter_pool;
+mod kv_cache;
+mod workspace;
+
+mod checkpoint;
+mod config;
+mod device;
+mod error;
+mod memory_plan;
+mod rope;
+
+pub use checkpoint::{Checkpoint, GgufTokenizer, LoadFormat};
+pub use config::{Architecture, ModelConfig};
+pub use device::{ComputeType, DeviceKind};
+pub use error::ModelError;
+pub use kv_cache::{BLOCK_SIZE, KvCache};
+pub use llama::Llama;
+pub use lora::LoraAdapter;
+pub use memory_plan::{MemoryPlan, MemoryRequest};
+pub use rope::{RopeConfig, RopeScaling};
+pub use runner::{ModelRunner, RunnerConfig};

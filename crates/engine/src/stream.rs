@@ -1,0 +1,175 @@
+//! Turns one request's tokens into text, in the caller's task.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+};
+
+use farthing_scheduler::{FinishReason, SampledToken, SequenceId, TokenLogprobs};
+use tokio::sync::{
+    OwnedSemaphorePermit,
+    mpsc::{UnboundedReceiver, UnboundedSender},
+};
+
+use crate::{
+    Detokenizer, GeneratedToken, GenerationEvent, GenerationRequest, GenerationUsage, PromptToken,
+    Tokenizer,
+    command::{Command, SequenceEvent},
+};
+
+/// The events of one request. Dropping it aborts what is still running.
+pub struct GenerationStream {
+    request: GenerationRequest,
+    choices: Vec<Choice>,
+    prompt_logprobs: Vec<TokenLogprobs>,
+    /// Events for the caller, oldest first.
+    ready: VecDeque<GenerationEvent>,
+    /// Events that wait for the prompt's, which comes first.
+    held: VecDeque<GenerationEvent>,
+    prompt_told: bool,
+    events: UnboundedReceiver<SequenceEvent>,
+    commands: UnboundedSender<Command>,
+    _permit: OwnedSemaphorePermit,
+}
+
+struct Choice {
+    sequence: SequenceId,
+    detokenizer: Detokenizer,
+    completion_tokens: usize,
+    /// A stop string ended the text; only the account is still to come.
+    stopped: bool,
+    finished: bool,
+}
+
+impl GenerationStream {
+    pub(crate) fn new(
+        request: GenerationRequest,
+        tokenizer: Arc<Tokenizer>,
+        sequences: Vec<SequenceId>,
+        events: UnboundedReceiver<SequenceEvent>,
+        commands: UnboundedSender<Command>,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let choice = |sequence| Choice {
+            sequence,
+            detokenizer: Detokenizer::new(tokenizer.clone(), &request.stop),
+            completion_tokens: 0,
+            stopped: false,
+            finished: false,
+        };
+        Self {
+            choices: sequences.into_iter().map(choice).collect(),
+            prompt_logprobs: Vec::new(),
+            ready: VecDeque::new(),
+            held: VecDeque::new(),
+            prompt_told: request.prompt_logprobs.is_none(),
+            request,
+            events,
+            commands,
+            _permit: permit,
+        }
+    }
+
+    /// The next event; `None` after the last.
+    pub async fn next(&mut self) -> Option<GenerationEvent> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            if self.choices.iter().all(|choice| choice.finished) {
+                return None;
+            }
+            match self.events.recv().await {
+                Some(event) => self.take(event),
+                None => self.fail("the engine stopped before the answer was complete".to_owned()),
+            }
+        }
+    }
+
+    fn take(&mut self, event: SequenceEvent) {
+        match event {
+            SequenceEvent::Progress { index, sampled } => self.progress(index, sampled),
+            SequenceEvent::Finished { index, reason, usage } => self.finish(index, reason, usage),
+            SequenceEvent::Failed { message } => self.fail(message),
+        }
+    }
+
+    fn progress(&mut self, index: usize, sampled: SampledToken) {
+        if index == 0 && !self.prompt_told {
+            self.prompt_logprobs.extend(sampled.prompt_logprobs);
+            if sampled.token.is_some() {
+                self.tell_prompt();
+            }
+        }
+        let choice = &mut self.choices[index];
+        let Some(id) = sampled.token else { return };
+        if choice.stopped || self.request.max_tokens == Some(0) {
+            return;
+        }
+        choice.completion_tokens += 1;
+        let piece = choice.detokenizer.push(id);
+        let tokens = vec![GeneratedToken { id, logprobs: sampled.logprobs }];
+        if piece.stopped {
+            choice.stopped = true;
+            // Where the engine has ended, so has the channel of events: `next` tells.
+            let _ = self.commands.send(Command::Stop(choice.sequence));
+        }
+        self.push(GenerationEvent::Delta { index, text: piece.text, tokens });
+    }
+
+    fn finish(&mut self, index: usize, reason: FinishReason, usage: GenerationUsage) {
+        let choice = &mut self.choices[index];
+        let rest = match choice.stopped {
+            true => String::new(),
+            false => choice.detokenizer.finish(),
+        };
+        let reason = match choice.stopped {
+            true => FinishReason::Stop,
+            false => reason,
+        };
+        let completion_tokens = choice.completion_tokens;
+        choice.finished = true;
+        if !rest.is_empty() {
+            self.push(GenerationEvent::Delta { index, text: rest, tokens: Vec::new() });
+        }
+        let usage = GenerationUsage { completion_tokens, ..usage };
+        self.push(GenerationEvent::Finished { index, reason, usage });
+    }
+
+    fn fail(&mut self, message: String) {
+        self.abort();
+        self.ready.push_back(GenerationEvent::Failed { message });
+    }
+
+    fn tell_prompt(&mut self) {
+        let logprobs = std::mem::take(&mut self.prompt_logprobs);
+        let logprobs = std::iter::once(None).chain(logprobs.into_iter().map(Some));
+        let prompt = self.request.prompt.iter().zip(logprobs);
+        let prompt = prompt.map(|(&id, logprobs)| PromptToken { id, logprobs }).collect();
+        self.prompt_told = true;
+        self.ready.push_back(GenerationEvent::Prompt(prompt));
+        self.ready.append(&mut self.held);
+    }
+
+    fn push(&mut self, event: GenerationEvent) {
+        match self.prompt_told {
+            true => self.ready.push_back(event),
+            false => self.held.push_back(event),
+        }
+    }
+
+    /// Ends every choice that still runs.
+    fn abort(&mut self) {
+        for choice in self.choices.iter_mut().filter(|choice| !choice.finished) {
+            choice.finished = true;
+            // An engine that has ended has nothing to abort.
+            let _ = self.commands.send(Command::Abort(choice.sequence));
+        }
+    }
+}
+
+impl Drop for GenerationStream {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}

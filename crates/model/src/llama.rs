@@ -1,0 +1,194 @@
+//! Llama's weights and forward pass; Mistral is the same struct with another config.
+//!
+//! Touvron et al. 2023 (Llama), Jiang et al. 2023 (Mistral). The arithmetic follows HF
+//! transformers' `modeling_llama.py` and `modeling_mistral.py`.
+
+use candle_core::{DType, Device, Tensor};
+use farthing_ops::{
+    Accumulate, LinearWeight, LinearWeightBuilder, RopeTable, embed, gather_rows, linear, lora,
+    paged_attention, rms_norm, rope_and_cache, silu_mul,
+};
+
+use crate::{
+    Checkpoint, ComputeType, DeviceKind, KvCache, ModelConfig, ModelError, input::ModelInput,
+    workspace::Workspace,
+};
+
+/// A decoder-only transformer: weights, and no state of any request.
+pub struct Llama {
+    config: ModelConfig,
+    embed_tokens: LinearWeight, // [vocab, hidden]
+    layers: Vec<DecoderLayer>,
+    norm: Tensor,                  // [hidden]
+    lm_head: Option<LinearWeight>, // [vocab, hidden]; none where tied to `embed_tokens`
+    rope: RopeTable,
+}
+
+struct DecoderLayer {
+    input_norm: Tensor,          // [hidden]
+    qkv_proj: LinearWeight,      // [(heads + 2 kv_heads) * head_dim, hidden]
+    o_proj: LinearWeight,        // [hidden, heads * head_dim]
+    post_attention_norm: Tensor, // [hidden]
+    gate_up_proj: LinearWeight,  // [2 * intermediate, hidden]
+    down_proj: LinearWeight,     // [hidden, intermediate]
+}
+
+impl Llama {
+    /// Reads the weights and lays them out for the device. Memory peaks at the weights so far
+    /// plus a chunk of rows.
+    ///
+    /// # Errors
+    /// A tensor that is missing, misshapen or unreadable.
+    pub fn load(
+        checkpoint: &Checkpoint,
+        max_positions: usize,
+        compute_type: ComputeType,
+        device: DeviceKind,
+    ) -> Result<Self, ModelError> {
+        let config = checkpoint.config().clone();
+        let device = device.open()?;
+        let loader = Loader { checkpoint, dtype: compute_type.dtype(), device: &device };
+        let layers = (0..config.num_hidden_layers)
+            .map(|i| loader.decoder_layer(&format!("model.layers.{i}")))
+            .collect::<Result<_, _>>()?;
+        let lm_head = match config.tie_word_embeddings {
+            true => None,
+            false => Some(loader.linear(&["lm_head.weight"])?),
+        };
+        Ok(Self {
+            embed_tokens: loader.linear(&["model.embed_tokens.weight"])?,
+            layers,
+            norm: loader.vector("model.norm.weight")?,
+            lm_head,
+            rope: RopeTable::new(&config.rope.inv_freq(), max_positions, &device)?,
+            config,
+        })
+    }
+
+    /// The shapes and constants of the model.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Runs all layers over the new tokens, filling the cache, and returns the hidden states
+    /// after the last layer: `[tokens, hidden]`, a view of the workspace.
+    pub(crate) fn forward(
+        &self,
+        input: &ModelInput<'_>,
+        cache: &KvCache,
+        workspace: &Workspace,
+    ) -> Result<Tensor, ModelError> {
+        let config = &self.config;
+        let w = workspace.rows(input.num_tokens())?;
+        let scale = 1.0 / (config.head_dim as f32).sqrt();
+
+        embed(&w.hidden, &input.token_ids, &self.embed_tokens)?;
+        for (i, (layer, cache)) in self.layers.iter().zip(&cache.layers).enumerate() {
+            rms_norm(&w.normed, &w.hidden, &layer.input_norm, config.rms_norm_eps)?;
+            linear(&w.qkv, &w.normed, &layer.qkv_proj, Accumulate::Overwrite)?;
+            lora(&w.qkv, &w.normed, &input.lora_segments(i, |l| &l.qkv_proj))?;
+            rope_and_cache(
+                &w.qkv,
+                &self.rope,
+                &input.positions,
+                &input.slots,
+                cache,
+                config.num_attention_heads,
+            )?;
+            paged_attention(
+                &w.attention,
+                &w.qkv,
+                cache,
+                &input.attention,
+                config.num_attention_heads,
+                scale,
+                config.sliding_window,
+            )?;
+            linear(&w.hidden, &w.attention, &layer.o_proj, Accumulate::Add)?;
+            lora(&w.hidden, &w.attention, &input.lora_segments(i, |l| &l.o_proj))?;
+
+            rms_norm(&w.normed, &w.hidden, &layer.post_attention_norm, config.rms_norm_eps)?;
+            linear(&w.gate_up, &w.normed, &layer.gate_up_proj, Accumulate::Overwrite)?;
+            lora(&w.gate_up, &w.normed, &input.lora_segments(i, |l| &l.gate_up_proj))?;
+            silu_mul(&w.activated, &w.gate_up)?;
+            linear(&w.hidden, &w.activated, &layer.down_proj, Accumulate::Add)?;
+            lora(&w.hidden, &w.activated, &input.lora_segments(i, |l| &l.down_proj))?;
+        }
+        Ok(w.hidden)
+    }
+
+    /// Logits of some rows of the hidden states: `[rows.len(), vocab]`, a view of the workspace.
+    pub(crate) fn logits(
+        &self,
+        hidden: &Tensor,
+        rows: &[u32],
+        workspace: &Workspace,
+    ) -> Result<Tensor, ModelError> {
+        let w = workspace.logit_rows(rows.len())?;
+        let rows = Tensor::new(rows, hidden.device())?;
+        gather_rows(&w.hidden, hidden, &rows)?;
+        rms_norm(&w.normed, &w.hidden, &self.norm, self.config.rms_norm_eps)?;
+        let lm_head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
+        linear(&w.logits, &w.normed, lm_head, Accumulate::Overwrite)?;
+        Ok(w.logits)
+    }
+}
+
+/// Moves tensors from a checkpoint to the device.
+struct Loader<'a> {
+    checkpoint: &'a Checkpoint,
+    dtype: DType,
+    device: &'a Device,
+}
+
+impl Loader<'_> {
+    fn decoder_layer(&self, prefix: &str) -> Result<DecoderLayer, ModelError> {
+        let name = |suffix: &str| format!("{prefix}.{suffix}.weight");
+        let linear = |suffixes: &[&str]| {
+            let names: Vec<_> = suffixes.iter().map(|suffix| name(suffix)).collect();
+            self.linear(&names.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        Ok(DecoderLayer {
+            input_norm: self.vector(&name("input_layernorm"))?,
+            qkv_proj: linear(&["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"])?,
+            o_proj: linear(&["self_attn.o_proj"])?,
+            post_attention_norm: self.vector(&name("post_attention_layernorm"))?,
+            gate_up_proj: linear(&["mlp.gate_proj", "mlp.up_proj"])?,
+            down_proj: linear(&["mlp.down_proj"])?,
+        })
+    }
+
+    /// Stacks matrices of one width over each other, so that one multiplication serves them all.
+    fn linear(&self, names: &[&str]) -> Result<LinearWeight, ModelError> {
+        /// Enough to keep the reader busy, little beside the weights: 8 MiB of f32.
+        const CHUNK_ELEMENTS: usize = 2 << 20;
+
+        let mut out_features = 0;
+        let mut in_features = 0;
+        for name in names {
+            let shape = self.checkpoint.shape(name)?;
+            out_features += shape[0];
+            in_features = shape[1];
+        }
+        let mut weight =
+            LinearWeightBuilder::new(out_features, in_features, self.dtype, self.device)?;
+        let chunk_rows = (CHUNK_ELEMENTS / in_features).max(1);
+        let mut rows = Vec::new();
+        for name in names {
+            let height = self.checkpoint.shape(name)?[0];
+            for start in (0..height).step_by(chunk_rows) {
+                rows.clear();
+                let end = height.min(start + chunk_rows);
+                self.checkpoint.read_rows(name, start..end, &mut rows)?;
+                weight.push_rows(&rows)?;
+            }
+        }
+        Ok(weight.finish()?)
+    }
+
+    fn vector(&self, name: &str) -> Result<Tensor, ModelError> {
+        let mut values = Vec::new();
+        self.checkpoint.read_rows(name, 0..1, &mut values)?;
+        Ok(Tensor::new(values, self.device)?)
+    }
+}

@@ -1,0 +1,97 @@
+//! What the memory is for, decided before anything is allocated.
+
+use std::fmt;
+
+use crate::{ComputeType, KvCache, ModelConfig, ModelError, kv_cache::BLOCK_SIZE, workspace::Workspace};
+
+/// Bytes by purpose. They add up to what the process holds besides its code and text tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Weights at the compute type.
+    pub weights_bytes: usize,
+    /// Blocks of the KV cache, [`BLOCK_SIZE`] tokens each.
+    pub num_blocks: usize,
+    /// All blocks together.
+    pub kv_cache_bytes: usize,
+    /// Adapters, known once they are loaded.
+    pub adapter_bytes: usize,
+    /// Activations of the largest step.
+    pub workspace_bytes: usize,
+}
+
+/// What the plan is made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryRequest {
+    /// Bytes the KV cache may take.
+    pub kv_cache_bytes: usize,
+    /// Longest sequence, in tokens, prompt and answer together.
+    pub max_model_len: usize,
+    /// Sequences of a batch.
+    pub max_num_seqs: usize,
+    /// New tokens of a batch.
+    pub max_num_batched_tokens: usize,
+    /// Type of weights and cache.
+    pub compute_type: ComputeType,
+}
+
+impl MemoryPlan {
+    /// Plans for a model, before its weights are read.
+    ///
+    /// # Errors
+    /// The KV cache cannot hold one sequence of `max_model_len` tokens.
+    pub fn new(config: &ModelConfig, request: MemoryRequest) -> Result<Self, ModelError> {
+        let MemoryRequest { max_num_seqs, max_num_batched_tokens, compute_type, .. } = request;
+        let block_bytes = KvCache::block_bytes(config, compute_type);
+        let num_blocks = request.kv_cache_bytes / block_bytes;
+        if num_blocks * BLOCK_SIZE < request.max_model_len {
+            return Err(ModelError::KvCacheTooSmall {
+                tokens: num_blocks * BLOCK_SIZE,
+                max_model_len: request.max_model_len,
+                needed_bytes: Self::kv_cache_bytes_for(config, compute_type, request.max_model_len),
+            });
+        }
+        Ok(Self {
+            weights_bytes: config.num_parameters() * compute_type.size_bytes(),
+            num_blocks,
+            kv_cache_bytes: num_blocks * block_bytes,
+            adapter_bytes: 0,
+            workspace_bytes: Workspace::bytes(config, max_num_batched_tokens, max_num_seqs),
+        })
+    }
+
+    /// Bytes of a KV cache that holds this many tokens.
+    pub fn kv_cache_bytes_for(
+        config: &ModelConfig,
+        compute_type: ComputeType,
+        tokens: usize,
+    ) -> usize {
+        tokens.div_ceil(BLOCK_SIZE) * KvCache::block_bytes(config, compute_type)
+    }
+
+    /// Tokens that the KV cache holds.
+    pub fn kv_cache_tokens(&self) -> usize {
+        self.num_blocks * BLOCK_SIZE
+    }
+
+    /// All purposes together.
+    pub fn total_bytes(&self) -> usize {
+        self.weights_bytes + self.kv_cache_bytes + self.adapter_bytes + self.workspace_bytes
+    }
+}
+
+impl fmt::Display for MemoryPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: usize| bytes as f64 / (1 << 20) as f64;
+        write!(
+            f,
+            "{:.0} MiB = weights {:.0} + KV cache {:.0} ({} blocks = {} tokens) + adapters {:.1} + workspace {:.0}",
+            mib(self.total_bytes()),
+            mib(self.weights_bytes),
+            mib(self.kv_cache_bytes),
+            self.num_blocks,
+            self.kv_cache_tokens(),
+            mib(self.adapter_bytes),
+            mib(self.workspace_bytes),
+        )
+    }
+}

@@ -1,0 +1,170 @@
+//! Turns a batch into sampled tokens.
+
+use std::ops::Range;
+
+use candle_core::Tensor;
+use farthing_ops::{SampleSpec, Sampled, sample, token_logprobs};
+use farthing_scheduler::{
+    Batch, BatchRow, SampleRow, SampledToken, TokenLogprob, TokenLogprobs,
+};
+
+use crate::{
+    ComputeType, DeviceKind, KvCache, Llama, LoraAdapter, ModelError, adapter_pool::AdapterPool,
+    input::ModelInput, workspace::Workspace,
+};
+
+/// How large a step may get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunnerConfig {
+    /// Blocks of the KV cache.
+    pub num_blocks: usize,
+    /// Sequences of a batch.
+    pub max_num_seqs: usize,
+    /// New tokens of a batch.
+    pub max_num_batched_tokens: usize,
+    /// Type of the KV cache.
+    pub compute_type: ComputeType,
+    /// Where it all lives.
+    pub device: DeviceKind,
+}
+
+/// Owns everything on the device. It computes the rows it is given and chooses nothing.
+pub struct ModelRunner {
+    model: Llama,
+    cache: KvCache,
+    adapters: AdapterPool,
+    workspace: Workspace,
+}
+
+impl ModelRunner {
+    /// Reserves cache and workspace for the model.
+    pub fn new(model: Llama, config: RunnerConfig) -> Result<Self, ModelError> {
+        let RunnerConfig { num_blocks, max_num_seqs, max_num_batched_tokens, .. } = config;
+        let cache = KvCache::new(model.config(), num_blocks, config.compute_type, config.device)?;
+        let workspace =
+            Workspace::new(model.config(), max_num_batched_tokens, max_num_seqs, config.device)?;
+        Ok(Self { model, cache, adapters: AdapterPool::default(), workspace })
+    }
+
+    /// Makes an adapter available to the rows that name it.
+    pub fn add_adapter(&mut self, adapter: LoraAdapter) {
+        self.adapters.insert(adapter);
+    }
+
+    /// Bytes that the adapters take.
+    pub fn adapter_bytes(&self) -> usize {
+        self.adapters.size_bytes()
+    }
+
+    /// Computes one step: the cache of every row, and one entry a row of the batch.
+    ///
+    /// # Errors
+    /// The step failed as a whole; the cache blocks of its rows hold nothing of use.
+    pub fn execute(&mut self, batch: &Batch) -> Result<Vec<SampledToken>, ModelError> {
+        let (hidden, row_tokens) = self.forward(batch)?;
+        let mut results = vec![SampledToken::default(); batch.rows.len()];
+        for ((row, tokens), result) in batch.rows.iter().zip(&row_tokens).zip(&mut results) {
+            if let Some(top) = row.prompt_logprobs {
+                result.prompt_logprobs = self.prompt_logprobs(&hidden, row, tokens, top)?;
+            }
+        }
+        self.sample(&hidden, batch, &row_tokens, &mut results)?;
+        Ok(results)
+    }
+
+    /// Computes one step and returns the logits of every new token, `[tokens, vocab]`, the rows'
+    /// tokens in the batch's order: what a reference implementation is compared with.
+    pub fn logits(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, ModelError> {
+        let (hidden, row_tokens) = self.forward(batch)?;
+        let rows: Vec<u32> = row_tokens.into_iter().flatten().map(|row| row as u32).collect();
+        let mut logits = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(self.workspace.max_logit_rows()) {
+            logits.extend(self.model.logits(&hidden, rows, &self.workspace)?.to_vec2::<f32>()?);
+        }
+        Ok(logits)
+    }
+
+    fn forward(&self, batch: &Batch) -> Result<(Tensor, Vec<Range<usize>>), ModelError> {
+        let input = ModelInput::new(batch, &self.adapters, self.cache.device())?;
+        let hidden = self.model.forward(&input, &self.cache, &self.workspace)?;
+        Ok((hidden, input.row_tokens))
+    }
+
+    /// Samples the rows that reached the end of their sequence.
+    fn sample(
+        &self,
+        hidden: &Tensor,
+        batch: &Batch,
+        row_tokens: &[Range<usize>],
+        results: &mut [SampledToken],
+    ) -> Result<(), ModelError> {
+        let mut last_tokens = Vec::new();
+        let mut specs = Vec::new();
+        let mut sampled_rows = Vec::new();
+        for (i, (row, tokens)) in batch.rows.iter().zip(row_tokens).enumerate() {
+            if let Some(sample) = &row.sample {
+                last_tokens.push(tokens.end as u32 - 1);
+                specs.push(sample_spec(sample));
+                sampled_rows.push(i);
+            }
+        }
+        if sampled_rows.is_empty() {
+            return Ok(());
+        }
+        let logits = self.model.logits(hidden, &last_tokens, &self.workspace)?;
+        for (i, sampled) in sampled_rows.into_iter().zip(sample(&logits, &specs)?) {
+            results[i].token = Some(sampled.token);
+            results[i].logprobs = into_logprobs(sampled);
+        }
+        Ok(())
+    }
+
+    /// Log-probabilities of the prompt tokens that follow the tokens of this row.
+    fn prompt_logprobs(
+        &self,
+        hidden: &Tensor,
+        row: &BatchRow,
+        tokens: &Range<usize>,
+        top: usize,
+    ) -> Result<Vec<TokenLogprobs>, ModelError> {
+        let mut followers = row.tokens[..row.prompt_tokens].to_vec();
+        followers.extend(row.next_prompt_token);
+        let mut logprobs = Vec::with_capacity(followers.len());
+        let predicting: Vec<u32> = tokens.clone().map(|token| token as u32).collect();
+        let told = predicting.iter().copied().zip(followers.into_iter().skip(1)).collect::<Vec<_>>();
+        for told in told.chunks(self.workspace.max_logit_rows()) {
+            let (rows, followers): (Vec<u32>, Vec<u32>) = told.iter().copied().unzip();
+            let logits = self.model.logits(hidden, &rows, &self.workspace)?;
+            let sampled = token_logprobs(&logits, &followers, top)?;
+            logprobs.extend(sampled.into_iter().filter_map(into_logprobs));
+        }
+        Ok(logprobs)
+    }
+}
+
+fn sample_spec(row: &SampleRow) -> SampleSpec<'_> {
+    let params = &row.params;
+    SampleSpec {
+        temperature: params.temperature,
+        top_p: params.top_p,
+        top_k: params.top_k,
+        min_p: params.min_p,
+        presence_penalty: params.presence_penalty,
+        frequency_penalty: params.frequency_penalty,
+        repetition_penalty: params.repetition_penalty,
+        logit_bias: &params.logit_bias,
+        history: &row.history,
+        history_prompt_tokens: row.history_prompt_tokens,
+        seed: params.seed,
+        position: row.position,
+        logprobs: params.logprobs,
+    }
+}
+
+fn into_logprobs(sampled: Sampled) -> Option<TokenLogprobs> {
+    let top = sampled.top.into_iter().map(|(token, logprob)| TokenLogprob { token, logprob });
+    Some(TokenLogprobs {
+        chosen: TokenLogprob { token: sampled.token, logprob: sampled.logprob? },
+        top: top.collect(),
+    })
+}
