@@ -1,0 +1,177 @@
+//! A model's weights on disk, read a few rows at a time.
+
+mod dummy;
+mod float_type;
+mod gguf;
+mod gguf_metadata;
+mod gguf_tokenizer;
+mod safetensors;
+mod weight_file;
+
+use std::{collections::HashMap, fs, ops::Range, path::Path};
+
+use serde_json::Value;
+
+use crate::{ModelConfig, ModelError};
+use dummy::DummyWeights;
+use gguf::GgufFile;
+pub(crate) use gguf_metadata::GgufMetadata;
+pub use gguf_tokenizer::GgufTokenizer;
+use safetensors::Shards;
+
+/// Where the weights come from; vLLM's `--load-format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoadFormat {
+    /// A file ending in `.gguf` is GGUF, a directory holds safetensors.
+    #[default]
+    Auto,
+    /// A directory with `config.json` and `model.safetensors`, whole or in shards.
+    Safetensors,
+    /// One GGUF file.
+    Gguf,
+    /// Seeded random weights in the shape of a configuration: for sizing and benchmarks.
+    Dummy,
+}
+
+/// A model's configuration and weights. Tensors go by Hugging Face's names whatever the format;
+/// all of them were found and their shapes checked when it was opened.
+///
+/// Reading is positioned, never mapped: a few hundred kilobytes are in flight a call, and one
+/// checkpoint may be read from several threads.
+#[derive(Debug)]
+pub struct Checkpoint {
+    config: ModelConfig,
+    shapes: HashMap<String, Vec<usize>>,
+    weights: Weights,
+}
+
+#[derive(Debug)]
+enum Weights {
+    Safetensors(Shards),
+    Gguf(Box<GgufFile>),
+    Dummy(DummyWeights),
+}
+
+impl Checkpoint {
+    /// Opens a directory that holds `config.json`, or a `.gguf` file. `seed` matters to
+    /// [`LoadFormat::Dummy`] alone, which reads the configuration and no weights.
+    ///
+    /// # Errors
+    /// Files that are missing, truncated or garbled; an unsupported configuration; a tensor that
+    /// is missing, has another shape than the configuration calls for, has no use in it, or is
+    /// stored in an unsupported type.
+    pub fn open(path: &Path, format: LoadFormat, seed: u64) -> Result<Self, ModelError> {
+        let is_gguf = path
+            .extension()
+            .is_some_and(|extension| extension == "gguf");
+        match format {
+            LoadFormat::Gguf => Self::open_gguf(path),
+            LoadFormat::Auto if is_gguf => Self::open_gguf(path),
+            LoadFormat::Auto | LoadFormat::Safetensors => Self::open_safetensors(path),
+            LoadFormat::Dummy if is_gguf => Ok(Self::dummy(Self::open_gguf(path)?.config, seed)),
+            LoadFormat::Dummy => Ok(Self::dummy(read_config(path)?, seed)),
+        }
+    }
+
+    /// Random weights for a configuration: normal with standard deviation 0.02, norms 1. Row `i`
+    /// of a tensor is a pure function of the seed, the tensor's name and `i`.
+    pub fn dummy(config: ModelConfig, seed: u64) -> Self {
+        Self::new(config, Weights::Dummy(DummyWeights::new(seed)))
+    }
+
+    fn open_safetensors(directory: &Path) -> Result<Self, ModelError> {
+        let config = read_config(directory)?;
+        let shards = Shards::open(directory, &config)?;
+        Ok(Self::new(config, Weights::Safetensors(shards)))
+    }
+
+    fn open_gguf(path: &Path) -> Result<Self, ModelError> {
+        let (config, file) = GgufFile::open(path)?;
+        Ok(Self::new(config, Weights::Gguf(Box::new(file))))
+    }
+
+    fn new(config: ModelConfig, weights: Weights) -> Self {
+        Self {
+            shapes: config.tensor_shapes().collect(),
+            config,
+            weights,
+        }
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Whether the model has this tensor; `lm_head.weight` is absent where embeddings are tied.
+    pub fn contains(&self, name: &str) -> bool {
+        self.shapes.contains_key(name)
+    }
+
+    /// `[rows, columns]` of a matrix, `[columns]` of a norm.
+    pub fn shape(&self, name: &str) -> Result<&[usize], ModelError> {
+        match self.shapes.get(name) {
+            Some(shape) => Ok(shape),
+            None => Err(ModelError::UnknownTensor(name.to_owned())),
+        }
+    }
+
+    /// Appends rows of a tensor to `out` as f32, row by row. A norm is one row.
+    pub fn read_rows(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+        out: &mut Vec<f32>,
+    ) -> Result<(), ModelError> {
+        let (height, width) = match *self.shape(name)? {
+            [width] => (1, width),
+            [height, width] => (height, width),
+            _ => return Err(ModelError::UnknownTensor(name.to_owned())),
+        };
+        if rows.start > rows.end || rows.end > height {
+            return Err(ModelError::RowsOutOfRange {
+                tensor: name.to_owned(),
+                rows,
+                height,
+            });
+        }
+        out.reserve(rows.len() * width);
+        match &self.weights {
+            Weights::Safetensors(shards) => shards.read_rows(name, rows, width, out),
+            Weights::Gguf(file) => file.read_rows(name, rows, width, out),
+            Weights::Dummy(weights) => {
+                weights.append_rows(name, rows, width, out);
+                Ok(())
+            }
+        }
+    }
+
+    /// The tokenizer and chat template in a GGUF file's metadata; `None` for other formats, which
+    /// keep theirs in files of their own.
+    pub fn gguf_tokenizer(&self) -> Option<&GgufTokenizer> {
+        match &self.weights {
+            Weights::Gguf(file) => Some(file.tokenizer()),
+            _ => None,
+        }
+    }
+}
+
+fn read_config(directory: &Path) -> Result<ModelConfig, ModelError> {
+    let config = ModelConfig::from_hf_json(&read_json(&directory.join("config.json"))?)?;
+    let generation = directory.join("generation_config.json");
+    match generation.exists() {
+        true => config.with_generation_config(&read_json(&generation)?),
+        false => Ok(config),
+    }
+}
+
+fn read_json(path: &Path) -> Result<Value, ModelError> {
+    let bytes = fs::read(path).map_err(|source| ModelError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    serde_json::from_slice(&bytes).map_err(|error| ModelError::Malformed {
+        path: path.to_owned(),
+        reason: format!("not valid JSON: {error}"),
+    })
+}

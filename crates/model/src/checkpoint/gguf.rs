@@ -1,0 +1,284 @@
+//! Weights in a GGUF file, dequantised as they are read.
+
+use std::{borrow::Cow, collections::HashMap, io::BufReader, ops::Range, path::Path};
+
+use candle_core::quantized::{
+    GgmlDType,
+    gguf_file::{Content, TensorInfo},
+};
+
+use super::{GgufMetadata, GgufTokenizer, float_type::FloatType, weight_file::WeightFile};
+use crate::{ModelConfig, ModelError, config::GgufTensorFacts};
+
+/// Small enough to stay in the processor's cache between reading and dequantising.
+const PIECE_BYTES: usize = 128 << 10;
+
+/// A GGUF file and where in it each tensor lies.
+#[derive(Debug)]
+pub(super) struct GgufFile {
+    file: WeightFile,
+    tensors: HashMap<String, StoredTensor>,
+    head_dim: usize,
+    tokenizer: GgufTokenizer,
+}
+
+#[derive(Debug)]
+struct StoredTensor {
+    offset: u64,
+    dtype: GgmlDType,
+    rows_are_interleaved: bool,
+}
+
+impl GgufFile {
+    /// Opens the file, reads its configuration and checks every tensor against it.
+    pub(super) fn open(path: &Path) -> Result<(ModelConfig, Self), ModelError> {
+        let file = WeightFile::open(path)?;
+        let content = Content::read(&mut BufReader::with_capacity(1 << 20, file.file()))
+            .map_err(|error| file.malformed(format!("is not a readable GGUF file: {error}")))?;
+        let metadata = GgufMetadata::new(content.metadata);
+        let directory = Directory {
+            file: &file,
+            infos: content.tensor_infos,
+            data_start: content.tensor_data_offset,
+        };
+        let config = ModelConfig::from_gguf(&metadata, directory.facts()?)?;
+        let tensors = directory.locate(&config)?;
+        let tokenizer = GgufTokenizer::from_metadata(&metadata)?;
+        let head_dim = config.head_dim;
+        Ok((
+            config,
+            Self {
+                file,
+                tensors,
+                head_dim,
+                tokenizer,
+            },
+        ))
+    }
+
+    pub(super) fn tokenizer(&self) -> &GgufTokenizer {
+        &self.tokenizer
+    }
+
+    pub(super) fn read_rows(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+        width: usize,
+        out: &mut Vec<f32>,
+    ) -> Result<(), ModelError> {
+        let Some(tensor) = self.tensors.get(name) else {
+            return Err(ModelError::UnknownTensor(name.to_owned()));
+        };
+        let row_bytes = width / tensor.dtype.block_size() * tensor.dtype.type_size();
+        if !tensor.rows_are_interleaved {
+            let start = tensor.offset + (rows.start * row_bytes) as u64;
+            let end = tensor.offset + (rows.end * row_bytes) as u64;
+            let piece_bytes = (PIECE_BYTES / row_bytes).max(1) * row_bytes;
+            return self.file.read_pieces(start..end, piece_bytes, |bytes| {
+                append(tensor.dtype, bytes, out)
+            });
+        }
+        let mut buffer = Vec::new();
+        for run in interleaved_runs(rows, self.head_dim) {
+            // Between two wanted rows lies one of the head's other half: read both, keep one.
+            let span_rows = 2 * run.len - 1;
+            buffer.resize(span_rows * row_bytes, 0);
+            let start = tensor.offset + (run.first_stored_row * row_bytes) as u64;
+            self.file.read_at(&mut buffer, start)?;
+            for row in 1..run.len {
+                let stored = 2 * row * row_bytes;
+                buffer.copy_within(stored..stored + row_bytes, row * row_bytes);
+            }
+            append(tensor.dtype, &buffer[..run.len * row_bytes], out)?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows of one half of one head: every second row in the file.
+#[derive(Debug, PartialEq)]
+struct InterleavedRun {
+    first_stored_row: usize,
+    len: usize,
+}
+
+/// Where the rows of a query or key projection lie.
+///
+/// Hugging Face rotates a head's dimension `j` with dimension `j + head_dim/2`, ggml `2j` with
+/// `2j + 1`. llama.cpp's converter therefore reorders the rows of each head (its `permute`:
+/// `reshape(heads, 2, head_dim/2, columns).swapaxes(1, 2)`), so that row `half·head_dim/2 + j` of
+/// a head is stored as its row `2j + half`.
+fn interleaved_runs(rows: Range<usize>, head_dim: usize) -> impl Iterator<Item = InterleavedRun> {
+    let half_dim = head_dim / 2;
+    let mut next = rows.start;
+    std::iter::from_fn(move || {
+        if next == rows.end {
+            return None;
+        }
+        let (head, in_head) = (next / head_dim, next % head_dim);
+        let (half, pair) = (in_head / half_dim, in_head % half_dim);
+        let len = (half_dim - pair).min(rows.end - next);
+        next += len;
+        Some(InterleavedRun {
+            first_stored_row: head * head_dim + 2 * pair + half,
+            len,
+        })
+    })
+}
+
+/// Dequantises whole rows.
+fn append(dtype: GgmlDType, bytes: &[u8], out: &mut Vec<f32>) -> Result<(), ModelError> {
+    match dtype {
+        GgmlDType::F32 => FloatType::F32.append(bytes, out),
+        GgmlDType::F16 => FloatType::F16.append(bytes, out),
+        GgmlDType::BF16 => FloatType::Bf16.append(bytes, out),
+        _ => {
+            let elements = bytes.len() / dtype.type_size() * dtype.block_size();
+            let storage = dtype.from_data(Cow::Borrowed(bytes)).dequantize(elements)?;
+            out.extend_from_slice(storage.as_slice::<f32>()?);
+        }
+    }
+    Ok(())
+}
+
+/// The tensors that the file's header lists.
+struct Directory<'a> {
+    file: &'a WeightFile,
+    infos: HashMap<String, TensorInfo>,
+    data_start: u64,
+}
+
+const ROPE_FREQS: &str = "rope_freqs.weight";
+
+impl Directory<'_> {
+    fn facts(&self) -> Result<GgufTensorFacts, ModelError> {
+        let embedding = self.info("model.embed_tokens.weight", "token_embd.weight")?;
+        let &[vocab_size, _] = embedding.shape.dims() else {
+            return Err(self.file.malformed("token_embd.weight is not a matrix"));
+        };
+        let rope_divisors = match self.infos.get(ROPE_FREQS) {
+            None => None,
+            Some(info) => {
+                let size = self.checked_size(ROPE_FREQS, info)?;
+                let start = self.data_start + info.offset;
+                let mut values = Vec::new();
+                self.file
+                    .read_pieces(start..start + size, PIECE_BYTES, |bytes| {
+                        append(info.ggml_dtype, bytes, &mut values)
+                    })?;
+                Some(values)
+            }
+        };
+        Ok(GgufTensorFacts {
+            vocab_size,
+            has_output: self.infos.contains_key("output.weight"),
+            rope_divisors,
+        })
+    }
+
+    /// Finds every tensor of the model and nothing else.
+    fn locate(mut self, config: &ModelConfig) -> Result<HashMap<String, StoredTensor>, ModelError> {
+        let mut tensors = HashMap::new();
+        for (name, expected) in config.tensor_shapes() {
+            let stored_name = gguf_name(&name);
+            let info = self.info(&name, &stored_name)?;
+            if info.shape.dims() != expected {
+                return Err(ModelError::Shape {
+                    path: self.file.path().to_owned(),
+                    tensor: format!("{stored_name} ({name})"),
+                    expected,
+                    found: info.shape.dims().to_vec(),
+                });
+            }
+            self.checked_size(&stored_name, info)?;
+            let tensor = StoredTensor {
+                offset: self.data_start + info.offset,
+                dtype: info.ggml_dtype,
+                rows_are_interleaved: stored_name.ends_with("attn_q.weight")
+                    || stored_name.ends_with("attn_k.weight"),
+            };
+            self.infos.remove(&stored_name);
+            tensors.insert(name, tensor);
+        }
+        self.infos.remove(ROPE_FREQS);
+        // The least, so that the same file always gives the same message.
+        match self.infos.keys().min() {
+            None => Ok(tensors),
+            Some(name) => Err(ModelError::Unsupported(format!(
+                "tensor `{name}`, which has no place in a Llama or Mistral model; ignoring it \
+                 would change the answers"
+            ))),
+        }
+    }
+
+    fn info(&self, name: &str, stored_name: &str) -> Result<&TensorInfo, ModelError> {
+        self.infos
+            .get(stored_name)
+            .ok_or_else(|| ModelError::MissingTensor {
+                path: self.file.path().to_owned(),
+                tensor: format!("{stored_name} ({name})"),
+            })
+    }
+
+    /// Bytes of a tensor that lies in the file as a whole and is of a type that can be read.
+    fn checked_size(&self, name: &str, info: &TensorInfo) -> Result<u64, ModelError> {
+        let dtype = info.ggml_dtype;
+        // These two hold activations while llama.cpp computes; candle cannot dequantise the first.
+        if matches!(dtype, GgmlDType::Q8_1 | GgmlDType::Q8K) {
+            return Err(ModelError::Unsupported(format!(
+                "tensor `{name}` is stored as {dtype:?}, which is not a type for weights"
+            )));
+        }
+        let width = info.shape.dims().last().copied().unwrap_or(1);
+        if !width.is_multiple_of(dtype.block_size()) {
+            return Err(self.file.malformed(format!(
+                "tensor `{name}` has rows of {width} elements, which {dtype:?} cannot store"
+            )));
+        }
+        let elements = info
+            .shape
+            .dims()
+            .iter()
+            .try_fold(1_u64, |n, &dim| n.checked_mul(dim as u64));
+        let size = elements
+            .map(|elements| elements / dtype.block_size() as u64)
+            .and_then(|blocks| blocks.checked_mul(dtype.type_size() as u64));
+        let end = size
+            .and_then(|size| size.checked_add(info.offset))
+            .and_then(|end| end.checked_add(self.data_start));
+        match (size, end) {
+            (Some(size), Some(end)) if end <= self.file.size_bytes() => Ok(size),
+            _ => Err(self.file.malformed(format!(
+                "ends before its tensor `{name}` does: the download is incomplete, fetch it again"
+            ))),
+        }
+    }
+}
+
+/// The name by which GGUF knows a tensor.
+fn gguf_name(name: &str) -> String {
+    let Some(rest) = name.strip_prefix("model.layers.") else {
+        return match name {
+            "model.embed_tokens.weight" => "token_embd.weight",
+            "model.norm.weight" => "output_norm.weight",
+            "lm_head.weight" => "output.weight",
+            other => other,
+        }
+        .to_owned();
+    };
+    let (layer, part) = rest.split_once('.').unwrap_or((rest, ""));
+    let part = match part {
+        "input_layernorm.weight" => "attn_norm.weight",
+        "self_attn.q_proj.weight" => "attn_q.weight",
+        "self_attn.k_proj.weight" => "attn_k.weight",
+        "self_attn.v_proj.weight" => "attn_v.weight",
+        "self_attn.o_proj.weight" => "attn_output.weight",
+        "post_attention_layernorm.weight" => "ffn_norm.weight",
+        "mlp.gate_proj.weight" => "ffn_gate.weight",
+        "mlp.up_proj.weight" => "ffn_up.weight",
+        "mlp.down_proj.weight" => "ffn_down.weight",
+        other => other,
+    };
+    format!("blk.{layer}.{part}")
+}

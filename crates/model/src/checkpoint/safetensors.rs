@@ -1,0 +1,227 @@
+//! Weights in safetensors files, whole or in shards.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    path::{Component, Path},
+};
+
+use safetensors::{Dtype, tensor::Metadata};
+
+use super::{float_type::FloatType, read_json, weight_file::WeightFile};
+use crate::{ModelConfig, ModelError};
+
+/// Small enough to stay in the processor's cache between reading and converting.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Header bytes the format's own library accepts.
+const LARGEST_HEADER_BYTES: u64 = 100_000_000;
+
+/// The files of a checkpoint and where in them each tensor lies.
+#[derive(Debug)]
+pub(super) struct Shards {
+    files: Vec<WeightFile>,
+    tensors: HashMap<String, StoredTensor>,
+}
+
+#[derive(Debug)]
+struct StoredTensor {
+    file: usize,
+    offset: u64,
+    float_type: FloatType,
+}
+
+impl Shards {
+    /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` lists, and
+    /// checks every tensor against the configuration.
+    pub(super) fn open(directory: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
+        let mut files = Vec::new();
+        let mut headers = Vec::new();
+        for name in shard_names(directory)? {
+            let file = WeightFile::open(&directory.join(name))?;
+            headers.push(Header::read(&file)?);
+            files.push(file);
+        }
+        let mut tensors = HashMap::new();
+        for (name, expected) in config.tensor_shapes() {
+            let found = headers
+                .iter()
+                .enumerate()
+                .find_map(|(file, header)| Some((file, header.metadata.info(&name)?)));
+            let Some((file, info)) = found else {
+                return Err(ModelError::MissingTensor {
+                    path: directory.to_owned(),
+                    tensor: name,
+                });
+            };
+            if info.shape != expected {
+                return Err(ModelError::Shape {
+                    path: files[file].path().to_owned(),
+                    tensor: name,
+                    expected,
+                    found: info.shape.clone(),
+                });
+            }
+            let float_type = float_type(&files[file], &name, info.dtype)?;
+            let offset = headers[file].data_start + info.data_offsets.0 as u64;
+            tensors.insert(
+                name,
+                StoredTensor {
+                    file,
+                    offset,
+                    float_type,
+                },
+            );
+        }
+        for header in &headers {
+            refuse_unused(header, config, &tensors)?;
+        }
+        Ok(Self { files, tensors })
+    }
+
+    pub(super) fn read_rows(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+        width: usize,
+        out: &mut Vec<f32>,
+    ) -> Result<(), ModelError> {
+        let Some(tensor) = self.tensors.get(name) else {
+            return Err(ModelError::UnknownTensor(name.to_owned()));
+        };
+        let row_bytes = (width * tensor.float_type.size_bytes()) as u64;
+        let start = tensor.offset + rows.start as u64 * row_bytes;
+        let end = tensor.offset + rows.end as u64 * row_bytes;
+        self.files[tensor.file].read_pieces(start..end, PIECE_BYTES, |bytes| {
+            tensor.float_type.append(bytes, out);
+            Ok(())
+        })
+    }
+}
+
+/// Names of the files in a directory that hold the weights.
+fn shard_names(directory: &Path) -> Result<Vec<String>, ModelError> {
+    let index_path = directory.join("model.safetensors.index.json");
+    if !index_path.exists() {
+        let whole = "model.safetensors";
+        if directory.join(whole).exists() {
+            return Ok(vec![whole.to_owned()]);
+        }
+        return Err(ModelError::Malformed {
+            path: directory.to_owned(),
+            reason: "holds neither model.safetensors nor model.safetensors.index.json; other \
+                     formats than safetensors and GGUF are not read"
+                .to_owned(),
+        });
+    }
+    let malformed = |reason| ModelError::Malformed {
+        path: index_path.clone(),
+        reason,
+    };
+    let index = read_json(&index_path)?;
+    let Some(map) = index.get("weight_map").and_then(|map| map.as_object()) else {
+        return Err(malformed("has no object `weight_map`".to_owned()));
+    };
+    let mut names: Vec<String> = Vec::new();
+    for (tensor, file) in map {
+        let Some(file) = file.as_str() else {
+            return Err(malformed(format!(
+                "`weight_map` gives {file} for tensor `{tensor}`"
+            )));
+        };
+        let mut components = Path::new(file).components();
+        let (Some(Component::Normal(_)), None) = (components.next(), components.next()) else {
+            return Err(malformed(format!(
+                "points to `{file}`, which is not a plain file name: shards must lie beside the \
+                 index"
+            )));
+        };
+        if !names.iter().any(|name| name == file) {
+            names.push(file.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// What stands before the data of a file.
+struct Header {
+    metadata: Metadata,
+    data_start: u64,
+}
+
+impl Header {
+    fn read(file: &WeightFile) -> Result<Self, ModelError> {
+        let truncated = |needs: u64| {
+            file.malformed(format!(
+                "is {} bytes long where its header calls for {needs}: the download is incomplete \
+                 or this is not a safetensors file",
+                file.size_bytes()
+            ))
+        };
+        const LENGTH_BYTES: u64 = 8;
+        if file.size_bytes() < LENGTH_BYTES {
+            return Err(truncated(LENGTH_BYTES));
+        }
+        let mut length = [0; LENGTH_BYTES as usize];
+        file.read_at(&mut length, 0)?;
+        let length = u64::from_le_bytes(length);
+        if length > LARGEST_HEADER_BYTES {
+            return Err(file.malformed(format!(
+                "claims a header of {length} bytes: this is not a safetensors file"
+            )));
+        }
+        let data_start = LENGTH_BYTES + length;
+        if data_start > file.size_bytes() {
+            return Err(truncated(data_start));
+        }
+        let mut header = vec![0; length as usize];
+        file.read_at(&mut header, LENGTH_BYTES)?;
+        let metadata: Metadata = serde_json::from_slice(&header)
+            .map_err(|error| file.malformed(format!("has an invalid header: {error}")))?;
+        // The library has checked that the tensors' ranges follow each other without overflow.
+        let end = data_start.saturating_add(metadata.data_len() as u64);
+        if end != file.size_bytes() {
+            return Err(truncated(end));
+        }
+        Ok(Self {
+            metadata,
+            data_start,
+        })
+    }
+}
+
+fn float_type(file: &WeightFile, name: &str, dtype: Dtype) -> Result<FloatType, ModelError> {
+    match dtype {
+        Dtype::F32 => Ok(FloatType::F32),
+        Dtype::F16 => Ok(FloatType::F16),
+        Dtype::BF16 => Ok(FloatType::Bf16),
+        other => Err(ModelError::Unsupported(format!(
+            "tensor `{name}` in {} is stored as {other}; Farthing reads F32, F16 and BF16, convert \
+             the checkpoint",
+            file.path().display()
+        ))),
+    }
+}
+
+/// A tensor that the model does not use is a sign that its maths is another.
+fn refuse_unused(
+    header: &Header,
+    config: &ModelConfig,
+    used: &HashMap<String, StoredTensor>,
+) -> Result<(), ModelError> {
+    // In order, so that the same file always gives the same message.
+    let names: BTreeMap<_, _> = header.metadata.tensors().into_iter().collect();
+    for name in names.keys() {
+        // Early Llama checkpoints store their rotary frequencies, and some models a copy of the
+        // embedding that they then tie.
+        let harmless = name.ends_with("rotary_emb.inv_freq")
+            || (name == "lm_head.weight" && config.tie_word_embeddings);
+        if !used.contains_key(name) && !harmless {
+            return Err(ModelError::Unsupported(format!(
+                "tensor `{name}`, which has no place in the model of this config; ignoring it \
+                 would change the answers"
+            )));
+        }
+    }
+    Ok(())
+}
