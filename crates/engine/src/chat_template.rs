@@ -1,0 +1,226 @@
+//! Messages to prompt, as Hugging Face's `apply_chat_template` does it.
+
+mod generation_tag;
+mod python;
+mod source;
+mod strftime;
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, ErrorKind, Value, context};
+
+use crate::{TextError, Tokenizer};
+
+/// The instructions (and 64-byte units of memory) that one rendering may take; a chat of a
+/// thousand messages takes about a hundredth of it.
+const FUEL: u64 = 5_000_000;
+
+const NAME: &str = "chat_template";
+
+/// A compiled chat template. Immutable; share it in an `Arc`.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    bos_token: Option<String>,
+    eos_token: Option<String>,
+    /// The template takes a list of parts as content, and not only a string.
+    takes_parts: bool,
+    /// The template takes a string as content, and not only a list of parts.
+    takes_strings: bool,
+}
+
+/// One message of a chat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatMessage {
+    /// `system`, `user`, `assistant`, or what else the template knows.
+    pub role: String,
+    /// What was said.
+    pub content: ChatContent,
+    /// Who said it, where the caller tells.
+    pub name: Option<String>,
+}
+
+/// A message's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChatContent {
+    /// In one string.
+    Text(String),
+    /// In parts. A template that takes strings only gets them joined by newlines.
+    Parts(Vec<String>),
+}
+
+impl ChatMessage {
+    /// A message in one string, without a name.
+    pub fn new(role: impl Into<String>, text: impl Into<String>) -> Self {
+        Self {
+            role: role.into(),
+            content: ChatContent::Text(text.into()),
+            name: None,
+        }
+    }
+}
+
+impl ChatTemplate {
+    /// Compiles a template. Its `bos_token` and `eos_token` are the tokenizer's.
+    ///
+    /// # Errors
+    /// [`TextError::BadTemplate`] where it is not valid Jinja.
+    pub fn new(source: &str, tokenizer: &Tokenizer) -> Result<Self, TextError> {
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()
+            .map_err(|error| TextError::BadTemplate(error.to_string()))?;
+        environment.set_syntax(syntax);
+        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        environment.set_fuel(Some(FUEL));
+        python::install(&mut environment);
+        environment
+            .add_template_owned(NAME, generation_tag::remove(source))
+            .map_err(|error| TextError::BadTemplate(told(&error)))?;
+        let mut template = Self {
+            environment,
+            bos_token: tokenizer.bos_token(),
+            eos_token: tokenizer.eos_token(),
+            takes_parts: false,
+            takes_strings: true,
+        };
+        template.probe_content();
+        Ok(template)
+    }
+
+    /// The template that a Hugging Face model directory holds: `chat_template.jinja`, else
+    /// `chat_template` in `tokenizer_config.json` (its "default" where there are several).
+    ///
+    /// # Errors
+    /// A file that is there but cannot be read.
+    pub fn source_in(directory: &Path) -> Result<Option<String>, TextError> {
+        source::find(directory)
+    }
+
+    /// The prompt of a chat. `add_generation_prompt` opens the assistant's answer.
+    ///
+    /// # Errors
+    /// [`TextError::Rejected`] with the template's own words where it refuses the messages,
+    /// [`TextError::Render`] where it fails on them.
+    pub fn render(
+        &self,
+        messages: &[ChatMessage],
+        add_generation_prompt: bool,
+    ) -> Result<String, TextError> {
+        self.render_at(messages, add_generation_prompt, SystemTime::now())
+    }
+
+    /// As [`render`](Self::render), with another time as the template's now (in UTC).
+    pub fn render_at(
+        &self,
+        messages: &[ChatMessage],
+        add_generation_prompt: bool,
+        now: SystemTime,
+    ) -> Result<String, TextError> {
+        let messages: Vec<Value> = messages
+            .iter()
+            .map(|message| {
+                let content = match &message.content {
+                    ChatContent::Text(text) if self.takes_strings => Value::from(text.as_str()),
+                    ChatContent::Text(text) => parts(std::slice::from_ref(text)),
+                    ChatContent::Parts(texts) if self.takes_parts => parts(texts),
+                    ChatContent::Parts(texts) => Value::from(texts.join("\n")),
+                };
+                message_value(message, content)
+            })
+            .collect();
+        self.render_values(messages, add_generation_prompt, now)
+    }
+
+    fn render_values(
+        &self,
+        messages: Vec<Value>,
+        add_generation_prompt: bool,
+        now: SystemTime,
+    ) -> Result<String, TextError> {
+        let token = |token: &Option<String>| match token {
+            Some(token) => Value::from(token.as_str()),
+            None => Value::UNDEFINED,
+        };
+        let context = context! {
+            messages,
+            add_generation_prompt,
+            bos_token => token(&self.bos_token),
+            eos_token => token(&self.eos_token),
+            tools => (),
+            documents => (),
+            strftime_now => strftime::function(now),
+        };
+        self.environment
+            .get_template(NAME)
+            .and_then(|template| template.render(context))
+            .map_err(|error| match python::raised(&error) {
+                Some(message) => TextError::Rejected(message.to_owned()),
+                None if error.kind() == ErrorKind::OutOfFuel => TextError::Render(
+                    "it did not come to an end within its limit of instructions and memory"
+                        .to_owned(),
+                ),
+                None => TextError::Render(told(&error)),
+            })
+    }
+
+    /// Finds out by trial whether content goes in as a string, as parts, or as either.
+    fn probe_content(&mut self) {
+        let text = "content of a probe";
+        let message = ChatMessage::new("user", text);
+        let render = |content| {
+            self.render_values(
+                vec![message_value(&message, content)],
+                true,
+                SystemTime::UNIX_EPOCH,
+            )
+            .ok()
+            .filter(|prompt| prompt.contains(text))
+        };
+        let from_string = render(Value::from(text));
+        let from_parts = render(parts(&[text.to_owned()]));
+        self.takes_strings = from_string.is_some() || from_parts.is_none();
+        // Equal prompts: a template for strings would print the list itself.
+        self.takes_parts =
+            from_parts.is_some() && (from_string == from_parts || from_string.is_none());
+    }
+}
+
+fn message_value(message: &ChatMessage, content: Value) -> Value {
+    let role = Value::from(message.role.as_str());
+    let name = message
+        .name
+        .as_deref()
+        .map(|name| ("name", Value::from(name)));
+    Value::from_pairs(
+        [("role", role), ("content", content)]
+            .into_iter()
+            .chain(name),
+    )
+}
+
+fn parts(texts: &[String]) -> Value {
+    let part = |text: &String| {
+        Value::from_pairs([
+            ("type", Value::from("text")),
+            ("text", Value::from(text.as_str())),
+        ])
+    };
+    texts.iter().map(part).collect::<Vec<_>>().into()
+}
+
+/// The error and the line it arose on, without the library's debug pages.
+fn told(error: &minijinja::Error) -> String {
+    let detail = error.detail().map(|detail| format!(": {detail}"));
+    let line = error.line().map(|line| format!(" (line {line})"));
+    format!(
+        "{}{}{}",
+        error.kind(),
+        detail.unwrap_or_default(),
+        line.unwrap_or_default()
+    )
+}

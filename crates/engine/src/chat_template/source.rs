@@ -1,0 +1,71 @@
+//! Where a model directory keeps its chat template.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::TextError;
+
+pub(super) fn find(directory: &Path) -> Result<Option<String>, TextError> {
+    if let Some(source) = read(&directory.join("chat_template.jinja"))? {
+        return Ok(Some(source));
+    }
+    let path = directory.join("tokenizer_config.json");
+    let Some(text) = read(&path)? else {
+        return Ok(None);
+    };
+    let config: TokenizerConfig =
+        serde_json::from_str(&text).map_err(|error| TextError::BadFile {
+            path: path.clone(),
+            message: error.to_string(),
+        })?;
+    match config.chat_template {
+        None => Ok(None),
+        Some(Templates::One(source)) => Ok(Some(source)),
+        Some(Templates::Named(named)) => {
+            let names: Vec<_> = named.iter().map(|it| it.name.clone()).collect();
+            match named.into_iter().find(|it| it.name == "default") {
+                Some(default) => Ok(Some(default.template)),
+                None => Err(TextError::BadFile {
+                    path,
+                    message: format!(
+                        "its chat templates are {}, none of them \"default\": save the one to \
+                         use as chat_template.jinja",
+                        names.join(", ")
+                    ),
+                }),
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct TokenizerConfig {
+    chat_template: Option<Templates>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Templates {
+    One(String),
+    Named(Vec<NamedTemplate>),
+}
+
+#[derive(Deserialize)]
+struct NamedTemplate {
+    name: String,
+    template: String,
+}
+
+fn read(path: &Path) -> Result<Option<String>, TextError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(TextError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}

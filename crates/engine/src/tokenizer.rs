@@ -1,0 +1,142 @@
+//! Text to token ids and back.
+
+mod directory;
+mod gguf;
+mod token_bytes;
+
+use std::path::Path;
+
+use crate::TextError;
+
+pub use gguf::GgufTokenizer;
+use token_bytes::TokenBytes;
+
+/// The model's tokenizer. Immutable; share it in an `Arc`.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    token_bytes: TokenBytes,
+    /// The decoded whole loses one space at its start: SentencePiece put it there.
+    strips_leading_space: bool,
+    /// `inner` would take a space at the start of the text for the one SentencePiece puts there,
+    /// where SentencePiece itself adds its own to it.
+    doubles_leading_space: bool,
+    /// Added before and after a text when special tokens are asked for.
+    prefix: Vec<u32>,
+    suffix: Vec<u32>,
+    bos: Option<u32>,
+    eos: Option<u32>,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` of a Hugging Face model directory, and the names of the special
+    /// tokens in `tokenizer_config.json` or `special_tokens_map.json`.
+    ///
+    /// # Errors
+    /// A missing or invalid file, or a decoder that is neither byte-level nor SentencePiece.
+    pub fn from_dir(directory: &Path) -> Result<Self, TextError> {
+        directory::load(directory)
+    }
+
+    /// Builds the tokenizer that a GGUF's metadata describes.
+    ///
+    /// # Errors
+    /// An unknown `tokenizer.ggml.model` or `tokenizer.ggml.pre`, or tables that do not fit.
+    pub fn from_gguf(gguf: &GgufTokenizer) -> Result<Self, TextError> {
+        gguf::build(gguf)
+    }
+
+    /// Token ids of a text. Special tokens spelled out in the text become their ids;
+    /// `add_special_tokens` also adds those that the model expects around any text (mostly BOS).
+    pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TextError> {
+        let doubled;
+        let text = if self.doubles_leading_space && text.starts_with([' ', '\u{2581}']) {
+            doubled = format!(" {text}");
+            &doubled
+        } else {
+            text
+        };
+        let encoding = self
+            .inner
+            .encode_fast(text, false)
+            .map_err(|error| TextError::Encode(error.to_string()))?;
+        if !add_special_tokens {
+            return Ok(encoding.get_ids().to_vec());
+        }
+        Ok([&self.prefix, encoding.get_ids(), &self.suffix].concat())
+    }
+
+    /// Token ids of a rendered chat prompt: its template has already written every special token,
+    /// BOS included, so none is added.
+    pub fn encode_rendered(&self, prompt: &str) -> Result<Vec<u32>, TextError> {
+        self.encode(prompt, false)
+    }
+
+    /// The text that these tokens stand for. Bytes that are not UTF-8 become U+FFFD.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> String {
+        let mut bytes = Vec::new();
+        for &id in ids {
+            if !(skip_special_tokens && self.is_special(id)) {
+                bytes.extend_from_slice(self.token_bytes(id));
+            }
+        }
+        let bytes = match bytes.strip_prefix(b" ") {
+            Some(rest) if self.strips_leading_space => rest,
+            _ => &bytes,
+        };
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+
+    /// The bytes that a token stands for, perhaps a part of a character; none for an id outside
+    /// the vocabulary. A special token stands for its name.
+    pub fn token_bytes(&self, id: u32) -> &[u8] {
+        self.token_bytes.get(id)
+    }
+
+    /// Whether a token is left out of decoded text.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.token_bytes.is_special(id)
+    }
+
+    /// The ids of all special tokens, in order.
+    pub fn special_ids(&self) -> Vec<u32> {
+        (0..self.token_bytes.len() as u32)
+            .filter(|&id| self.is_special(id))
+            .collect()
+    }
+
+    /// The id of a token by its name in the vocabulary, such as `<|im_end|>`.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// One more than the greatest id. The model's embedding may have more rows.
+    pub fn vocab_size(&self) -> usize {
+        self.token_bytes.len()
+    }
+
+    /// The beginning-of-sequence token.
+    pub fn bos_id(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The end-of-sequence token. A model may have more of them in its generation config.
+    pub fn eos_id(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// The name of the beginning-of-sequence token, as chat templates write it.
+    pub fn bos_token(&self) -> Option<String> {
+        self.inner.id_to_token(self.bos?)
+    }
+
+    /// The name of the end-of-sequence token, as chat templates write it.
+    pub fn eos_token(&self) -> Option<String> {
+        self.inner.id_to_token(self.eos?)
+    }
+
+    /// Whether decoding drops the space that SentencePiece put before the text.
+    pub(crate) fn strips_leading_space(&self) -> bool {
+        self.strips_leading_space
+    }
+}

@@ -1,0 +1,204 @@
+//! A Hugging Face model directory's tokenizer.
+
+use std::fs;
+use std::path::Path;
+use std::slice;
+
+use serde::Deserialize;
+use tokenizers::decoders::DecoderWrapper;
+use tokenizers::pre_tokenizers::metaspace::PrependScheme;
+
+use super::Tokenizer;
+use super::token_bytes::{Alphabet, Spelling, TokenBytes};
+use crate::TextError;
+
+pub(super) fn load(directory: &Path) -> Result<Tokenizer, TextError> {
+    let path = directory.join("tokenizer.json");
+    if !path.exists() {
+        return Err(TextError::BadFile {
+            path,
+            message: "not found: convert the model's tokenizer with transformers \
+                      (AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR))"
+                .to_owned(),
+        });
+    }
+    let bad_file = |message| TextError::BadFile {
+        path: path.clone(),
+        message,
+    };
+    let mut inner =
+        tokenizers::Tokenizer::from_file(&path).map_err(|error| bad_file(error.to_string()))?;
+    // A prompt is never cut or padded behind the caller's back.
+    inner
+        .with_truncation(None)
+        .map_err(|error| bad_file(error.to_string()))?;
+    inner.with_padding(None);
+
+    let decoding = Decoding::of(inner.get_decoder()).map_err(bad_file)?;
+    let names = SpecialNames::read(directory)?;
+    let id_of = |name: &Option<SpecialName>| inner.token_to_id(name.as_ref()?.content());
+    let (bos, eos) = (id_of(&names.bos_token), id_of(&names.eos_token));
+    let (mut prefix, suffix) = added_around_a_text(&inner).map_err(bad_file)?;
+    // transformers' Llama tokenizers go by this flag, whatever tokenizer.json says.
+    if names
+        .tokenizer_class
+        .as_deref()
+        .is_some_and(|class| class.contains("Llama"))
+    {
+        match (names.add_bos_token, bos) {
+            (Some(true), Some(bos)) if !prefix.contains(&bos) => prefix.insert(0, bos),
+            (Some(false), Some(bos)) => prefix.retain(|&id| id != bos),
+            _ => {}
+        }
+    }
+    Ok(Tokenizer {
+        token_bytes: token_bytes(&inner, decoding.spelling),
+        strips_leading_space: decoding.strips_leading_space,
+        doubles_leading_space: false,
+        prefix,
+        suffix,
+        bos,
+        eos,
+        inner,
+    })
+}
+
+/// The special tokens' names. The same keys stand in `tokenizer_config.json` and, in older
+/// models, in `special_tokens_map.json`.
+#[derive(Default, Deserialize)]
+struct SpecialNames {
+    bos_token: Option<SpecialName>,
+    eos_token: Option<SpecialName>,
+    add_bos_token: Option<bool>,
+    tokenizer_class: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SpecialName {
+    Plain(String),
+    WithFlags { content: String },
+}
+
+impl SpecialName {
+    fn content(&self) -> &str {
+        match self {
+            Self::Plain(content) | Self::WithFlags { content } => content,
+        }
+    }
+}
+
+impl SpecialNames {
+    fn read(directory: &Path) -> Result<Self, TextError> {
+        let config = Self::read_file(&directory.join("tokenizer_config.json"))?;
+        let map = Self::read_file(&directory.join("special_tokens_map.json"))?;
+        Ok(Self {
+            bos_token: config.bos_token.or(map.bos_token),
+            eos_token: config.eos_token.or(map.eos_token),
+            ..config
+        })
+    }
+
+    fn read_file(path: &Path) -> Result<Self, TextError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(source) => {
+                return Err(TextError::Read {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        };
+        serde_json::from_str(&text).map_err(|error| TextError::BadFile {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })
+    }
+}
+
+/// What the decoder's steps come to.
+struct Decoding {
+    spelling: Spelling,
+    strips_leading_space: bool,
+}
+
+impl Decoding {
+    fn of(decoder: Option<&DecoderWrapper>) -> Result<Self, String> {
+        let steps = match decoder {
+            Some(DecoderWrapper::Sequence(sequence)) => sequence.get_decoders(),
+            Some(step) => slice::from_ref(step),
+            None => return Err("it has no decoder that would turn tokens into text".to_owned()),
+        };
+        let mut decoding = Self {
+            spelling: Spelling::SentencePiece,
+            strips_leading_space: false,
+        };
+        for step in steps {
+            match step {
+                DecoderWrapper::ByteLevel(_) => decoding.spelling = Spelling::ByteLevel,
+                DecoderWrapper::Strip(strip) => {
+                    decoding.strips_leading_space = strip.content == ' ' && strip.start > 0;
+                }
+                DecoderWrapper::Metaspace(metaspace) => {
+                    decoding.strips_leading_space =
+                        metaspace.get_prepend_scheme() != PrependScheme::Never;
+                }
+                DecoderWrapper::Replace(_)
+                | DecoderWrapper::ByteFallback(_)
+                | DecoderWrapper::Fuse(_) => {}
+                DecoderWrapper::BPE(_) => return Err(unsupported_decoder("BPEDecoder")),
+                DecoderWrapper::WordPiece(_) => return Err(unsupported_decoder("WordPiece")),
+                DecoderWrapper::CTC(_) => return Err(unsupported_decoder("CTC")),
+                DecoderWrapper::Sequence(_) => return Err(unsupported_decoder("nested Sequence")),
+            }
+        }
+        Ok(decoding)
+    }
+}
+
+fn unsupported_decoder(kind: &str) -> String {
+    format!(
+        "its decoder {kind} is not supported: only byte-level BPE and SentencePiece tokenizers are"
+    )
+}
+
+/// What the post-processor adds before and after any text.
+fn added_around_a_text(inner: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), String> {
+    let ids = |add_special_tokens| {
+        inner
+            .encode_fast("a", add_special_tokens)
+            .map(|encoding| encoding.get_ids().to_vec())
+            .map_err(|error| error.to_string())
+    };
+    let (bare, dressed) = (ids(false)?, ids(true)?);
+    let start = dressed
+        .windows(bare.len().max(1))
+        .position(|window| window == bare)
+        .ok_or("its post-processor changes the text's own tokens, which is not supported")?;
+    Ok((
+        dressed[..start].to_vec(),
+        dressed[start + bare.len()..].to_vec(),
+    ))
+}
+
+fn token_bytes(inner: &tokenizers::Tokenizer, spelling: Spelling) -> TokenBytes {
+    let alphabet = Alphabet::new(spelling);
+    let added = inner.get_added_tokens_decoder();
+    let vocab = inner.get_vocab(true);
+    let len = vocab.values().max().map_or(0, |&id| id as usize + 1);
+    let mut tokens = vec![""; len];
+    for (token, &id) in &vocab {
+        tokens[id as usize] = token;
+    }
+    let mut table = TokenBytes::default();
+    for (id, token) in tokens.into_iter().enumerate() {
+        match added.get(&(id as u32)) {
+            Some(added) => table.push_added(&added.content, added.special),
+            None => table.push_spelled(token, &alphabet),
+        }
+    }
+    table
+}

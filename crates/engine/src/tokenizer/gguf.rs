@@ -1,0 +1,256 @@
+//! The tokenizer that a GGUF's `tokenizer.ggml.*` metadata describes.
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+
+use tokenizers::models::bpe::{BPE, Merges, Vocab};
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{AddedToken, SplitDelimiterBehavior};
+
+use super::Tokenizer;
+use super::token_bytes::{Alphabet, Spelling, TokenBytes};
+use crate::TextError;
+
+/// The `tokenizer.ggml.*` keys of a GGUF file, in plain fields. A key that is absent is an empty
+/// list or `None`.
+#[derive(Clone, Debug, Default)]
+pub struct GgufTokenizer {
+    /// `model`: `gpt2` or `llama`.
+    pub model: String,
+    /// `pre`: the name of the way to cut text into words.
+    pub pre: Option<String>,
+    /// `tokens`: the vocabulary in the order of ids.
+    pub tokens: Vec<String>,
+    /// `merges`: pairs of tokens with a space between, the first merge first.
+    pub merges: Vec<String>,
+    /// `scores`: SentencePiece's, one a token.
+    pub scores: Vec<f32>,
+    /// `token_type`: llama.cpp's `llama_token_type`, one a token.
+    pub token_types: Vec<i32>,
+    /// `bos_token_id`.
+    pub bos_token_id: Option<u32>,
+    /// `eos_token_id`.
+    pub eos_token_id: Option<u32>,
+    /// `unknown_token_id`.
+    pub unknown_token_id: Option<u32>,
+    /// `add_bos_token`.
+    pub add_bos: Option<bool>,
+    /// `add_eos_token`.
+    pub add_eos: Option<bool>,
+    /// `add_space_prefix`.
+    pub add_space_prefix: Option<bool>,
+}
+
+/// Llama 3's way to cut text into words, from its `tokenizer.json`.
+const LLAMA_3_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// llama.cpp's `llama_token_type`, as far as it matters here.
+const TYPE_NORMAL: i32 = 1;
+const TYPE_UNKNOWN: i32 = 2;
+const TYPE_CONTROL: i32 = 3;
+const TYPE_USER_DEFINED: i32 = 4;
+
+pub(super) fn build(gguf: &GgufTokenizer) -> Result<Tokenizer, TextError> {
+    match gguf.model.as_str() {
+        "gpt2" => byte_level(gguf),
+        "llama" => sentence_piece(gguf),
+        other => Err(format!(
+            "tokenizer.ggml.model \"{other}\" is not supported: only \"gpt2\" (byte-level BPE) \
+             and \"llama\" (SentencePiece) are"
+        )),
+    }
+    .map_err(TextError::BadGguf)
+}
+
+fn byte_level(gguf: &GgufTokenizer) -> Result<Tokenizer, String> {
+    let vocab = vocab(gguf)?;
+    let merges = listed_merges(gguf, &vocab)?;
+    let pre = gguf.pre.as_deref().unwrap_or("default");
+    let words = words(pre)?;
+    let model = BPE::builder()
+        .vocab_and_merges(vocab, merges)
+        // Llama 3 takes a word that is a token whole, whatever its merges say.
+        .ignore_merges(matches!(pre, "llama-bpe" | "llama3" | "llama-v3"))
+        .build()
+        .map_err(|error| error.to_string())?;
+    let mut inner = tokenizers::Tokenizer::new(model);
+    inner.with_pre_tokenizer(Some(words));
+    let add_bos = gguf.add_bos.unwrap_or(false);
+    finish(gguf, inner, Spelling::ByteLevel, add_bos)
+}
+
+/// SentencePiece's BPE merges the neighbours whose union has the highest score, so its scores are
+/// a list of merges once they are sorted.
+fn sentence_piece(gguf: &GgufTokenizer) -> Result<Tokenizer, String> {
+    let unknown = gguf.unknown_token_id.unwrap_or(0) as usize;
+    let unknown = gguf
+        .tokens
+        .get(unknown)
+        .ok_or_else(|| format!("unknown_token_id {unknown} is outside its vocabulary"))?;
+    let model = BPE::builder()
+        .vocab_and_merges(vocab(gguf)?, scored_merges(gguf)?)
+        .unk_token(unknown.clone())
+        .fuse_unk(true)
+        .byte_fallback(true)
+        .build()
+        .map_err(|error| error.to_string())?;
+    let prepend = match gguf.add_space_prefix {
+        Some(false) => PrependScheme::Never,
+        _ => PrependScheme::Always,
+    };
+    let mut inner = tokenizers::Tokenizer::new(model);
+    inner.with_pre_tokenizer(Some(Metaspace::new('\u{2581}', prepend, false)));
+    let add_bos = gguf.add_bos.unwrap_or(true);
+    let tokenizer = finish(gguf, inner, Spelling::SentencePiece, add_bos)?;
+    Ok(Tokenizer {
+        strips_leading_space: prepend == PrependScheme::Always,
+        doubles_leading_space: prepend == PrependScheme::Always,
+        ..tokenizer
+    })
+}
+
+fn finish(
+    gguf: &GgufTokenizer,
+    mut inner: tokenizers::Tokenizer,
+    spelling: Spelling,
+    add_bos: bool,
+) -> Result<Tokenizer, String> {
+    let alphabet = Alphabet::new(spelling);
+    let mut token_bytes = TokenBytes::default();
+    let mut added = Vec::new();
+    let mut seen = HashSet::new();
+    for (id, token) in gguf.tokens.iter().enumerate() {
+        let kind = gguf.token_types.get(id).copied().unwrap_or(TYPE_NORMAL);
+        let is_special = matches!(kind, TYPE_CONTROL | TYPE_UNKNOWN);
+        if is_special || kind == TYPE_USER_DEFINED {
+            token_bytes.push_added(token, is_special);
+            if !token.is_empty() && seen.insert(token) {
+                added.push(AddedToken::from(token.clone(), is_special).normalized(false));
+            }
+        } else {
+            token_bytes.push_spelled(token, &alphabet);
+        }
+    }
+    inner
+        .add_tokens(added)
+        .map_err(|error| format!("its special tokens: {error}"))?;
+
+    let known = |key: &str, id: Option<u32>| match id {
+        Some(id) if id as usize >= gguf.tokens.len() => {
+            Err(format!("{key} {id} is outside its vocabulary"))
+        }
+        id => Ok(id),
+    };
+    let bos = known("bos_token_id", gguf.bos_token_id)?;
+    let eos = known("eos_token_id", gguf.eos_token_id)?;
+    let add_eos = gguf.add_eos.unwrap_or(false);
+    Ok(Tokenizer {
+        inner,
+        token_bytes,
+        strips_leading_space: false,
+        doubles_leading_space: false,
+        prefix: bos.filter(|_| add_bos).into_iter().collect(),
+        suffix: eos.filter(|_| add_eos).into_iter().collect(),
+        bos,
+        eos,
+    })
+}
+
+fn vocab(gguf: &GgufTokenizer) -> Result<Vocab, String> {
+    let tokens = gguf.tokens.len();
+    for (key, len) in [
+        ("token_type", gguf.token_types.len()),
+        ("scores", gguf.scores.len()),
+    ] {
+        if len != 0 && len != tokens {
+            return Err(format!("{tokens} tokens but {len} entries in {key}"));
+        }
+    }
+    if tokens == 0 {
+        return Err("its vocabulary (tokenizer.ggml.tokens) is missing".to_owned());
+    }
+    Ok(gguf.tokens.iter().cloned().zip(0..).collect())
+}
+
+fn listed_merges(gguf: &GgufTokenizer, vocab: &Vocab) -> Result<Merges, String> {
+    if gguf.merges.is_empty() {
+        return Err("its merges (tokenizer.ggml.merges) are missing".to_owned());
+    }
+    let mut merges = Merges::with_capacity(gguf.merges.len());
+    let mut union = String::new();
+    for merge in &gguf.merges {
+        let pair = merge.split_once(' ').filter(|(left, right)| {
+            union.clear();
+            union.push_str(left);
+            union.push_str(right);
+            [*left, *right, &union]
+                .iter()
+                .all(|token| vocab.contains_key(*token))
+        });
+        let (left, right) =
+            pair.ok_or_else(|| format!("the merge \"{merge}\" has tokens that it does not list"))?;
+        merges.push((left.to_owned(), right.to_owned()));
+    }
+    Ok(merges)
+}
+
+fn scored_merges(gguf: &GgufTokenizer) -> Result<Merges, String> {
+    if gguf.scores.is_empty() {
+        return Err("its scores (tokenizer.ggml.scores) are missing".to_owned());
+    }
+    let normal = |id: usize| {
+        gguf.token_types
+            .get(id)
+            .is_none_or(|&kind| kind == TYPE_NORMAL)
+    };
+    let pieces: HashSet<&str> = (gguf.tokens.iter().enumerate())
+        .filter(|&(id, _)| normal(id))
+        .map(|(_, token)| token.as_str())
+        .collect();
+    let mut merges = Vec::new();
+    for (id, token) in gguf.tokens.iter().enumerate().filter(|&(id, _)| normal(id)) {
+        let cuts = token
+            .char_indices()
+            .skip(1)
+            .map(|(cut, _)| token.split_at(cut));
+        merges.extend(
+            cuts.filter(|(left, right)| pieces.contains(left) && pieces.contains(right))
+                .map(|pair| (gguf.scores[id], pair)),
+        );
+    }
+    // Of two cuts of one piece the longer left half comes first: SentencePiece takes the
+    // leftmost of equal unions, and the longer left half begins further left.
+    merges.sort_by(|(a_score, a), (b_score, b)| {
+        (b_score.total_cmp(a_score)).then_with(|| Reverse(a.0.len()).cmp(&Reverse(b.0.len())))
+    });
+    let owned = |(_, (left, right)): (f32, (&str, &str))| (left.to_owned(), right.to_owned());
+    Ok(merges.into_iter().map(owned).collect())
+}
+
+/// The way to cut text into words that `tokenizer.ggml.pre` names.
+fn words(pre: &str) -> Result<PreTokenizerWrapper, String> {
+    let gpt_2 = ByteLevel::new(false, true, true);
+    let bytes_only = ByteLevel::new(false, true, false);
+    match pre {
+        "default" | "gpt-2" => Ok(gpt_2.into()),
+        "smollm" => Ok(Sequence::new(vec![Digits::new(true).into(), gpt_2.into()]).into()),
+        "llama-bpe" | "llama3" | "llama-v3" => {
+            let words = Split::new(
+                SplitPattern::Regex(LLAMA_3_WORDS.to_owned()),
+                SplitDelimiterBehavior::Isolated,
+                false,
+            )
+            .map_err(|error| error.to_string())?;
+            Ok(Sequence::new(vec![words.into(), bytes_only.into()]).into())
+        }
+        other => Err(format!(
+            "tokenizer.ggml.pre \"{other}\" is not supported: only smollm, llama-bpe, gpt-2 and \
+             default are"
+        )),
+    }
+}

@@ -1,0 +1,111 @@
+//! The bytes behind every token id.
+
+use std::collections::HashMap;
+
+/// How a vocabulary writes bytes as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spelling {
+    /// GPT-2's alphabet of 256 printable characters, one for each byte.
+    ByteLevel,
+    /// SentencePiece: `▁` for a space, `<0x0A>` for a byte that has no piece of its own.
+    SentencePiece,
+}
+
+/// A table of all tokens' bytes, in one buffer.
+#[derive(Debug, Default)]
+pub(super) struct TokenBytes {
+    bytes: Vec<u8>,
+    /// Where each token's bytes end; they begin where the token's before end.
+    ends: Vec<u32>,
+    is_special: Vec<bool>,
+}
+
+impl TokenBytes {
+    /// Appends the next id, spelled as the model's vocabulary spells it.
+    pub(super) fn push_spelled(&mut self, token: &str, spelling: &Alphabet) {
+        spelling.read(token, &mut self.bytes);
+        self.end_token(false);
+    }
+
+    /// Appends the next id, whose name is the very text it stands for.
+    pub(super) fn push_added(&mut self, token: &str, is_special: bool) {
+        self.bytes.extend_from_slice(token.as_bytes());
+        self.end_token(is_special);
+    }
+
+    fn end_token(&mut self, is_special: bool) {
+        self.ends.push(self.bytes.len() as u32);
+        self.is_special.push(is_special);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn get(&self, id: u32) -> &[u8] {
+        let id = id as usize;
+        let Some(&end) = self.ends.get(id) else {
+            return &[];
+        };
+        let start = if id == 0 { 0 } else { self.ends[id - 1] };
+        &self.bytes[start as usize..end as usize]
+    }
+
+    pub(super) fn is_special(&self, id: u32) -> bool {
+        self.is_special.get(id as usize).is_some_and(|&it| it)
+    }
+}
+
+/// Reads tokens spelled in one of the two ways.
+pub(super) enum Alphabet {
+    ByteLevel(HashMap<char, u8>),
+    SentencePiece,
+}
+
+impl Alphabet {
+    pub(super) fn new(spelling: Spelling) -> Self {
+        match spelling {
+            Spelling::ByteLevel => Self::ByteLevel(byte_level_alphabet()),
+            Spelling::SentencePiece => Self::SentencePiece,
+        }
+    }
+
+    fn read(&self, token: &str, bytes: &mut Vec<u8>) {
+        match self {
+            Self::ByteLevel(byte_of) => {
+                let before = bytes.len();
+                for character in token.chars() {
+                    let Some(&byte) = byte_of.get(&character) else {
+                        // A token outside the alphabet stands for itself.
+                        bytes.truncate(before);
+                        bytes.extend_from_slice(token.as_bytes());
+                        return;
+                    };
+                    bytes.push(byte);
+                }
+            }
+            Self::SentencePiece => match byte_piece(token) {
+                Some(byte) => bytes.push(byte),
+                None => bytes.extend_from_slice(token.replace('\u{2581}', " ").as_bytes()),
+            },
+        }
+    }
+}
+
+/// The byte of a piece such as `<0x0A>`.
+fn byte_piece(piece: &str) -> Option<u8> {
+    let digits = piece.strip_prefix("<0x")?.strip_suffix('>')?;
+    (digits.len() == 2).then(|| u8::from_str_radix(digits, 16).ok())?
+}
+
+/// GPT-2's alphabet: printable Latin-1 characters stand for themselves, the other bytes, in
+/// order, for the characters from U+0100 on.
+fn byte_level_alphabet() -> HashMap<char, u8> {
+    let mut stand_ins = '\u{100}'..;
+    (0..=u8::MAX)
+        .map(|byte| match byte {
+            b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => (char::from(byte), byte),
+            _ => (stand_ins.next().expect("68 characters follow U+0100"), byte),
+        })
+        .collect()
+}
