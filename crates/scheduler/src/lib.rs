@@ -3,11 +3,23 @@
 //! There is no prefill phase and no decode phase: each sequence has `num_computed` tokens that
 //! must catch up with its length. The scheduler is pure: it never reads a clock, waits, decodes
 //! text or touches a tensor.
+//!
+//! A step is [`Scheduler::schedule`], then the work, then [`Scheduler::commit`] with what came
+//! of it, or [`Scheduler::fail`].
+
+mod scheduler;
 
 mod batch;
+mod output;
 mod sampling;
 mod sequence;
 
+mod block_manager;
+mod error;
+
 pub use batch::{Batch, BatchRow, BlockId, SampleRow};
+pub use error::{AdmissionError, ConfigError};
+pub use output::SequenceOutput;
 pub use sampling::{SampledToken, SamplingParams, TokenLogprob, TokenLogprobs};
+pub use scheduler::{Scheduler, SchedulerConfig, SchedulerStats};
 pub use sequence::{AdapterId, FinishReason, SequenceId, SequenceRequest};
