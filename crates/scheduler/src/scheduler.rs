@@ -129,10 +129,7 @@ impl Scheduler {
         {
             return None;
         }
-        let mut step = Step {
-            budget: self.config.max_num_batched_tokens,
-            rows: Vec::new(),
-        };
+        let mut step = Step::new(&self.config);
         let preemptions = self.preemptions;
         self.plan_running(&mut step);
         // Whoever has just been sent away for want of blocks must not come straight back.
@@ -215,7 +212,6 @@ impl Scheduler {
     fn plan_waiting(&mut self, step: &mut Step) {
         let mut adapters: BTreeSet<AdapterId> =
             self.running.iter().filter_map(Sequence::adapter).collect();
-        let block_size = self.config.block_size;
         let mut adapters_may_pass = true;
         let mut index = 0; // of the first waiting sequence that has not been looked at
         while index < self.waiting.len()
@@ -235,7 +231,7 @@ impl Scheduler {
                 index += 1;
             } else if let Some(sequence) = self.start_waiting(index) {
                 adapters.extend(sequence.adapter());
-                step.take(sequence, block_size);
+                step.take(sequence);
             } else {
                 // Whoever lacks only blocks is next: nobody takes the ones that come free.
                 break;
