@@ -31,10 +31,7 @@ impl DummyWeights {
             .bytes()
             .fold(mix(self.seed), |key, byte| mix(key ^ u64::from(byte)));
         for row in rows {
-            let row_key = mix(tensor_key ^ row as u64);
-            out.extend((0..width as u64).map(|column| {
-                normal(mix(row_key.wrapping_add(column.wrapping_mul(GOLDEN_RATIO))))
-            }));
+            append_row(mix(tensor_key ^ row as u64), width, out);
         }
     }
 }
@@ -49,11 +46,24 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The sum of four uniform numbers: close to normal, bounded, and without a logarithm.
-fn normal(bits: u64) -> f32 {
-    let sum = (bits & 0xFFFF) + (bits >> 16 & 0xFFFF) + (bits >> 32 & 0xFFFF) + (bits >> 48);
-    // Four discrete uniforms over 0..=65535 have mean 131070 and variance 4·(2³² − 1)/12.
-    const MEAN: f32 = 131_070.0;
-    const SCALE: f32 = STANDARD_DEVIATION / 37_837.227;
-    (sum as u32 as f32 - MEAN) * SCALE
+/// Appends `width` numbers; a hash gives two.
+fn append_row(row_key: u64, width: usize, out: &mut Vec<f32>) {
+    let hash = |pair: u64| mix(row_key.wrapping_add(pair.wrapping_mul(GOLDEN_RATIO)));
+    let pairs = (width / 2) as u64;
+    out.extend((0..pairs).flat_map(|pair| normal_pair(hash(pair))));
+    if !width.is_multiple_of(2) {
+        out.push(normal_pair(hash(pairs))[0]);
+    }
 }
+
+/// Two sums of four random bytes each: close to normal, bounded, and without a logarithm.
+fn normal_pair(bits: u64) -> [f32; 2] {
+    const EVEN_BYTES: u64 = 0x00FF_00FF_00FF_00FF;
+    let sums_of_two = (bits & EVEN_BYTES) + (bits >> 8 & EVEN_BYTES);
+    let sums_of_four = sums_of_two + (sums_of_two >> 16);
+    [sums_of_four as u16, (sums_of_four >> 32) as u16].map(|sum| (f32::from(sum) - MEAN) * SCALE)
+}
+
+/// Four uniform numbers over 0..=255 have mean 4 · 127.5 and variance 4 · (256² − 1) / 12.
+const MEAN: f32 = 510.0;
+const SCALE: f32 = STANDARD_DEVIATION / 147.800_54;

@@ -1,6 +1,13 @@
 //! Weights in a GGUF file, dequantised as they are read.
 
-use std::{borrow::Cow, collections::HashMap, io::BufReader, ops::Range, path::Path};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    io::BufReader,
+    ops::Range,
+    panic::{self, AssertUnwindSafe},
+    path::Path,
+};
 
 use candle_core::quantized::{
     GgmlDType,
@@ -33,8 +40,7 @@ impl GgufFile {
     /// Opens the file, reads its configuration and checks every tensor against it.
     pub(super) fn open(path: &Path) -> Result<(ModelConfig, Self), ModelError> {
         let file = WeightFile::open(path)?;
-        let content = Content::read(&mut BufReader::with_capacity(1 << 20, file.file()))
-            .map_err(|error| file.malformed(format!("is not a readable GGUF file: {error}")))?;
+        let content = read_header(&file)?;
         let metadata = GgufMetadata::new(content.metadata);
         let directory = Directory {
             file: &file,
@@ -94,6 +100,18 @@ impl GgufFile {
         }
         Ok(())
     }
+}
+
+fn read_header(file: &WeightFile) -> Result<Content, ModelError> {
+    let mut reader = BufReader::with_capacity(1 << 20, file.file());
+    // candle divides by the alignment that a file states and panics where that is zero.
+    let content = panic::catch_unwind(AssertUnwindSafe(|| Content::read(&mut reader)));
+    let reason = match content {
+        Ok(Ok(content)) => return Ok(content),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "its header is damaged".to_owned(),
+    };
+    Err(file.malformed(format!("is not a readable GGUF file: {reason}")))
 }
 
 /// Rows of one half of one head: every second row in the file.

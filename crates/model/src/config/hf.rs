@@ -50,11 +50,8 @@ impl ModelConfig {
             rope: rope(&fields, head_dim, max_position_embeddings)?,
             sliding_window: sliding_window(&fields, architecture)?,
             tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
-            bos_token_id: match fields.present("bos_token_id") {
-                true => fields.token_ids("bos_token_id")?.first().copied(),
-                false => None,
-            },
-            eos_token_ids: fields.token_ids("eos_token_id")?,
+            bos_token_id: fields.token_ids_or("bos_token_id", 1)?.first().copied(),
+            eos_token_ids: fields.token_ids_or("eos_token_id", 2)?,
         }
         .validated()
     }
@@ -275,6 +272,14 @@ impl<'a> Fields<'a> {
 
     fn required_number(&self, name: &str) -> Result<f64, ModelError> {
         self.number(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// Like [`Self::token_ids`], with transformers' default for an absent field; `null` is none.
+    fn token_ids_or(&self, name: &str, default: u32) -> Result<Vec<u32>, ModelError> {
+        match self.0.contains_key(name) {
+            true => self.token_ids(name),
+            false => Ok(vec![default]),
+        }
     }
 
     /// One id or a list of them; absent is none.
