@@ -1,1 +1,42 @@
 //! Device operations, each with its CPU side and its CUDA side.
+//!
+//! Every operation writes into a tensor that its caller made, so that a step allocates nothing;
+//! views by `narrow` on the first dimension work as sources and as destinations. Activations are
+//! f32; weights, keys and values are bf16 or f32; sums are f32.
+//!
+//! This is the only crate of the workspace with `unsafe` code.
+#![allow(unsafe_code)]
+
+mod embed;
+mod gather_rows;
+mod gemm;
+mod kv_cache_layer;
+mod linear;
+mod linear_weight;
+mod lora;
+mod operand;
+mod paged_attention;
+mod philox;
+mod pool;
+mod rms_norm;
+mod rope_and_cache;
+mod rope_table;
+mod sample;
+mod silu_mul;
+mod simd;
+
+pub use embed::embed;
+pub use gather_rows::gather_rows;
+pub use kv_cache_layer::{BLOCK_SIZE, KvCacheLayer};
+pub use linear::{Accumulate, linear};
+pub use linear_weight::{LinearWeight, LinearWeightBuilder};
+pub use lora::{LoraExpand, LoraSegment, LoraWeight, lora};
+pub use paged_attention::{AttentionBatch, paged_attention};
+pub use philox::philox4x32;
+pub use pool::num_threads;
+pub use rms_norm::rms_norm;
+pub use rope_and_cache::rope_and_cache;
+pub use rope_table::RopeTable;
+pub use sample::{SampleSpec, Sampled, sample, token_logprobs};
+pub use silu_mul::silu_mul;
+pub use simd::{SimdLevel, simd_level, with_simd_level};

@@ -1,0 +1,87 @@
+//! Token embeddings.
+
+use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor, bail};
+
+use crate::LinearWeight;
+use crate::gemm::Panels;
+use crate::linear_weight::{PANEL, panel_len};
+use crate::operand::{destination, source};
+
+/// `out [m, hidden]` f32 `=` the rows `ids [m]` u32 of `table [vocab, hidden]`, which may be the
+/// weight of the output layer too, so that tied embeddings are stored once.
+///
+/// # Errors
+/// Where an id is outside the table, or a shape or a type doesn't fit.
+pub fn embed(out: &Tensor, ids: &Tensor, table: &LinearWeight) -> Result<()> {
+    let op = Embed {
+        vocab: table.out_features(),
+        hidden: table.in_features(),
+    };
+    out.inplace_op3(ids, table.panels(), &op)
+}
+
+struct Embed {
+    vocab: usize,
+    hidden: usize,
+}
+
+impl InplaceOp3 for Embed {
+    fn name(&self) -> &'static str {
+        "embed"
+    }
+
+    fn cpu_fwd(
+        &self,
+        out: &mut CpuStorage,
+        out_layout: &Layout,
+        ids: &CpuStorage,
+        ids_layout: &Layout,
+        table: &CpuStorage,
+        _: &Layout,
+    ) -> Result<()> {
+        let rows = ids_layout.shape().dims1()?;
+        if out_layout.shape().dims2()? != (rows, self.hidden) {
+            bail!(
+                "embed: {rows} ids of a table of {} columns need out [{rows}, {}], not {:?}",
+                self.hidden,
+                self.hidden,
+                out_layout.shape()
+            );
+        }
+        let ids = source::<u32>("embed: ids", ids, ids_layout)?;
+        if let Some(id) = ids.iter().find(|id| **id as usize >= self.vocab) {
+            bail!(
+                "embed: token {id} is outside the vocabulary of {} tokens",
+                self.vocab
+            );
+        }
+        let out = destination("embed: out", out, out_layout)?;
+        let table = Panels::new(table)?;
+        for (row, id) in out.chunks_exact_mut(self.hidden).zip(ids) {
+            self.read_row(table, *id as usize, row);
+        }
+        Ok(())
+    }
+}
+
+impl Embed {
+    fn read_row(&self, table: Panels<'_>, id: usize, row: &mut [f32]) {
+        let panel = id / PANEL * panel_len(self.hidden);
+        let lane = id % PANEL;
+        match table {
+            Panels::Bf16(table) => {
+                let pairs = table[panel..].chunks_exact(2 * PANEL);
+                for (values, pair) in row.chunks_mut(2).zip(pairs) {
+                    for (value, element) in values.iter_mut().zip(&pair[2 * lane..]) {
+                        *value = element.to_f32();
+                    }
+                }
+            }
+            Panels::F32(table) => {
+                for (value, lanes) in row.iter_mut().zip(table[panel..].chunks_exact(PANEL)) {
+                    *value = lanes[lane];
+                }
+            }
+        }
+    }
+}

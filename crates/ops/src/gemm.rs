@@ -1,0 +1,395 @@
+//! The matrix product behind every weight: activations times packed panels.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use candle_core::{CpuStorage, Result, bail};
+use half::bf16;
+
+use crate::linear_weight::{PANEL, panel_len};
+use crate::pool;
+use crate::simd::{Activation, Dot, Kernel, Simd, SimdLevel, dispatch};
+
+/// Rows of a register tile at most.
+pub(crate) const TILE_ROWS: usize = 6;
+
+/// Rows that share a pass over the weights: their activations fit the second-level cache.
+const BLOCK_ROWS: usize = 16 * TILE_ROWS;
+
+/// Panels that a tile of rows goes through before the next tile: its activations stay in the
+/// first-level cache, the panels in the second.
+const PANEL_GROUP: usize = 4;
+
+/// Multiplications that are worth a task of their own (about 4 µs).
+const TASK_WORK: usize = 128 * 1024;
+
+/// `out [rows, out_features] (+)= x [rows, in_features] · weightᵀ`, where rows of `x` and `out`
+/// may lie apart.
+pub(crate) struct Gemm<'a> {
+    pub(crate) x: &'a [f32],
+    pub(crate) x_stride: usize,
+    pub(crate) out: Output,
+    pub(crate) rows: usize,
+    pub(crate) weight: Panels<'a>,
+    pub(crate) in_features: usize,
+    pub(crate) out_features: usize,
+    /// Add to what `out` holds, or overwrite it.
+    pub(crate) add: bool,
+}
+
+/// Where a product goes. Tasks write disjoint parts of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Output {
+    start: *mut f32,
+    stride: usize,
+}
+
+// SAFETY: it is an exclusive slice by construction, and tasks write disjoint rows and columns.
+unsafe impl Send for Output {}
+// SAFETY: as above.
+unsafe impl Sync for Output {}
+
+impl Output {
+    /// The columns from `column` on of `out`, whose rows are `stride` long.
+    pub(crate) fn new(out: &mut [f32], stride: usize, column: usize) -> Self {
+        Self {
+            start: out[column..].as_mut_ptr(),
+            stride,
+        }
+    }
+}
+
+/// The elements of a [`crate::LinearWeight`].
+#[derive(Clone, Copy)]
+pub(crate) enum Panels<'a> {
+    Bf16(&'a [bf16]),
+    F32(&'a [f32]),
+}
+
+impl<'a> Panels<'a> {
+    pub(crate) fn new(storage: &'a CpuStorage) -> Result<Self> {
+        match storage {
+            CpuStorage::BF16(panels) => Ok(Self::Bf16(panels)),
+            CpuStorage::F32(panels) => Ok(Self::F32(panels)),
+            _ => bail!("weights must be BF16 or F32"),
+        }
+    }
+}
+
+thread_local! {
+    /// Activations as the dot product wants them, where `x` isn't that already.
+    static PACKED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Computes all products, sharing their work over the pool.
+pub(crate) fn run(products: &[Gemm<'_>]) {
+    let level = SimdLevel::current();
+    PACKED.with_borrow_mut(|packed| {
+        let needed = products
+            .iter()
+            .map(|product| product.packed_len(level))
+            .sum();
+        if packed.len() < needed {
+            packed.resize(needed, 0.0);
+        }
+        let mut free = packed.as_mut_slice();
+        for product in products {
+            let (own, rest) = std::mem::take(&mut free).split_at_mut(product.packed_len(level));
+            product.pack(level, own);
+            free = rest;
+        }
+        let packed = packed.as_slice();
+        let tasks = products.iter().map(Gemm::tasks).sum();
+        pool::run(tasks, |mut task| {
+            let mut offset = 0;
+            for product in products {
+                if task < product.tasks() {
+                    let packed = &packed[offset..offset + product.packed_len(level)];
+                    dispatch(level, product.tile(task, packed));
+                    return;
+                }
+                task -= product.tasks();
+                offset += product.packed_len(level);
+            }
+        });
+    });
+}
+
+impl<'a> Gemm<'a> {
+    fn panels(&self) -> usize {
+        self.out_features.div_ceil(PANEL)
+    }
+
+    /// Panels of a task: enough work to be worth it, in whole groups, and no fewer tasks than
+    /// threads can share evenly.
+    fn task_panels(&self) -> usize {
+        let work = panel_len(self.in_features) * self.rows.min(BLOCK_ROWS);
+        let worth = TASK_WORK
+            .div_ceil(work.max(1))
+            .next_multiple_of(PANEL_GROUP);
+        let share = self
+            .panels()
+            .div_ceil(pool::num_threads())
+            .next_multiple_of(PANEL_GROUP);
+        worth.min(share)
+    }
+
+    fn tasks(&self) -> usize {
+        self.rows.div_ceil(BLOCK_ROWS) * self.panels().div_ceil(self.task_panels())
+    }
+
+    fn tile(&'a self, task: usize, packed: &'a [f32]) -> Tile<'a> {
+        let shares = self.panels().div_ceil(self.task_panels());
+        let (block, share) = (task / shares, task % shares);
+        let (row, panel) = (block * BLOCK_ROWS, share * self.task_panels());
+        Tile {
+            product: self,
+            packed,
+            rows: row..(row + BLOCK_ROWS).min(self.rows),
+            panels: panel..(panel + self.task_panels()).min(self.panels()),
+        }
+    }
+
+    fn is_rounded(&self, level: SimdLevel) -> bool {
+        level == SimdLevel::Avx512Bf16 && matches!(self.weight, Panels::Bf16(_))
+    }
+
+    /// Words that the packed activations take; none where `x` serves as it is.
+    fn packed_len(&self, level: SimdLevel) -> usize {
+        let pairs = self.in_features.div_ceil(2);
+        if self.is_rounded(level) {
+            self.rows * pairs
+        } else if !self.in_features.is_multiple_of(2) {
+            self.rows * pairs * 2
+        } else {
+            0
+        }
+    }
+
+    fn pack(&self, level: SimdLevel, packed: &mut [f32]) {
+        if packed.is_empty() {
+            return;
+        }
+        let row_len = packed.len() / self.rows;
+        let rounded = self.is_rounded(level);
+        let rows = pool::Rows::new(packed, row_len);
+        let rows_per_task = TASK_WORK.div_ceil(4 * row_len);
+        pool::run(self.rows.div_ceil(rows_per_task), |task| {
+            let first = task * rows_per_task;
+            for row in first..(first + rows_per_task).min(self.rows) {
+                let x = &self.x[row * self.x_stride..][..self.in_features];
+                // SAFETY: every row belongs to one task.
+                let packed = unsafe { rows.row(row) };
+                dispatch(level, Pack { x, packed, rounded });
+            }
+        });
+    }
+}
+
+struct Pack<'a> {
+    x: &'a [f32],
+    packed: &'a mut [f32],
+    rounded: bool,
+}
+
+impl Kernel for Pack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let to = self.packed.as_mut_ptr();
+        if self.rounded {
+            // SAFETY: a row of words has room for as many pairs.
+            let to = unsafe { std::slice::from_raw_parts_mut(to.cast(), self.packed.len() * 2) };
+            unsafe { pack_row::<bf16>(self.x, to) };
+        } else {
+            unsafe { pack_row::<f32>(self.x, self.packed) };
+        }
+    }
+}
+
+/// Copies a row and pads it with zeros.
+#[inline(always)]
+unsafe fn pack_row<X: Activation>(x: &[f32], packed: &mut [X]) {
+    for (to, from) in packed.iter_mut().zip(x) {
+        *to = X::from_f32(*from);
+    }
+    for to in &mut packed[x.len()..] {
+        *to = X::from_f32(0.0);
+    }
+}
+
+/// The part of a product that one task computes.
+struct Tile<'a> {
+    product: &'a Gemm<'a>,
+    packed: &'a [f32],
+    rows: Range<usize>,
+    panels: Range<usize>,
+}
+
+impl Kernel for Tile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: `Gemm`'s slices hold its rows and panels.
+        unsafe {
+            match self.product.weight {
+                Panels::Bf16(weight) => self.multiply::<S, bf16>(weight),
+                Panels::F32(weight) => self.multiply::<S, f32>(weight),
+            }
+        }
+    }
+}
+
+impl Tile<'_> {
+    #[inline(always)]
+    unsafe fn multiply<S: Dot<W>, W>(&self, weight: &[W]) {
+        let product = self.product;
+        let pairs = product.in_features.div_ceil(2);
+        let (x, x_stride): (*const S::X, usize) = if self.packed.is_empty() {
+            (product.x.as_ptr().cast(), product.x_stride)
+        } else {
+            (self.packed.as_ptr().cast(), pairs * 2)
+        };
+        let tiles = self.rows.len().div_ceil(TILE_ROWS);
+        for group in self.panels.clone().step_by(PANEL_GROUP) {
+            let panels = group..(group + PANEL_GROUP).min(self.panels.end);
+            for tile in 0..tiles {
+                // Tiles of nearly equal height: a last tile of one row would waste most of its
+                // weight loads.
+                let first = self.rows.start + self.rows.len() * tile / tiles;
+                let last = self.rows.start + self.rows.len() * (tile + 1) / tiles;
+                let row = unsafe {
+                    RowTile {
+                        x: x.add(first * x_stride),
+                        x_stride,
+                        weight: weight.as_ptr(),
+                        pairs,
+                        out: product.out.start.add(first * product.out.stride),
+                        out_stride: product.out.stride,
+                        out_features: product.out_features,
+                        add: product.add,
+                        panels: panels.clone(),
+                    }
+                };
+                unsafe {
+                    match last - first {
+                        1 => row.multiply::<S, 1>(),
+                        2 => row.multiply::<S, 2>(),
+                        3 => row.multiply::<S, 3>(),
+                        4 => row.multiply::<S, 4>(),
+                        5 => row.multiply::<S, 5>(),
+                        _ => row.multiply::<S, 6>(),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Up to six rows and four panels.
+struct RowTile<W, X> {
+    x: *const X,
+    x_stride: usize,
+    weight: *const W,
+    pairs: usize,
+    out: *mut f32,
+    out_stride: usize,
+    out_features: usize,
+    add: bool,
+    panels: Range<usize>,
+}
+
+impl<W, X> RowTile<W, X> {
+    #[inline(always)]
+    unsafe fn multiply<S: Dot<W, X = X>, const M: usize>(self) {
+        let mut panel = self.panels.start;
+        unsafe {
+            if S::panels(M) == 4 {
+                while panel + 4 <= self.panels.end {
+                    self.panels::<S, M, 4>(panel);
+                    panel += 4;
+                }
+            }
+            if S::panels(M) >= 2 {
+                while panel + 2 <= self.panels.end {
+                    self.panels::<S, M, 2>(panel);
+                    panel += 2;
+                }
+            }
+            while panel < self.panels.end {
+                self.panels::<S, M, 1>(panel);
+                panel += 1;
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn panels<S: Dot<W, X = X>, const M: usize, const P: usize>(&self, panel: usize) {
+        unsafe {
+            let mut weights = [self.weight; P];
+            for p in 0..P {
+                weights[p] = self.weight.add((panel + p) * self.pairs * 2 * PANEL);
+            }
+            let zero = [[S::zero(); P]; M];
+            let sums = dot_panels::<S, W, M, P>(zero, weights, self.x, self.x_stride, self.pairs);
+            for m in 0..M {
+                for p in 0..P {
+                    let column = (panel + p) * PANEL;
+                    let out = self.out.add(m * self.out_stride + column);
+                    store::<S>(out, sums[m][p], self.add, self.out_features - column);
+                }
+            }
+        }
+    }
+}
+
+/// Writes or adds a vector, or its first `lanes` where that is less.
+#[inline(always)]
+unsafe fn store<S: crate::simd::Lanes>(out: *mut f32, sum: S::F32, add: bool, lanes: usize) {
+    unsafe {
+        if lanes >= PANEL {
+            S::store(out, if add { S::add(S::load(out), sum) } else { sum });
+        } else {
+            let mut whole = [0.0; PANEL];
+            S::store(whole.as_mut_ptr(), sum);
+            for (lane, value) in whole.iter().enumerate().take(lanes) {
+                let out = out.add(lane);
+                *out = if add { *out + value } else { *value };
+            }
+        }
+    }
+}
+
+/// `sums[m][p] += Σ over pairs of x[m] · weights[p]`: M rows of activations times P panels.
+///
+/// # Safety
+/// The CPU has `S`, each of `weights` points to `pairs` pairs of 16, and each of M rows of
+/// activations, `x_stride` apart, to `pairs` pairs.
+#[inline(always)]
+pub(crate) unsafe fn dot_panels<S: Dot<W>, W, const M: usize, const P: usize>(
+    mut sums: [[S::F32; P]; M],
+    weights: [*const W; P],
+    x: *const S::X,
+    x_stride: usize,
+    pairs: usize,
+) -> [[S::F32; P]; M] {
+    for pair in 0..pairs {
+        for step in 0..S::STEPS {
+            unsafe {
+                let mut w = [S::weights(weights[0].add(pair * 2 * PANEL), step); P];
+                for p in 1..P {
+                    w[p] = S::weights(weights[p].add(pair * 2 * PANEL), step);
+                }
+                for m in 0..M {
+                    let x = S::broadcast(x.add(m * x_stride + pair * 2), step);
+                    for p in 0..P {
+                        sums[m][p] = S::dot(sums[m][p], w[p], x);
+                    }
+                }
+            }
+        }
+    }
+    sums
+}

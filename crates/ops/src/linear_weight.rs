@@ -1,0 +1,179 @@
+//! A weight matrix as the compute kernels read it.
+
+use candle_core::{DType, Device, Result, Tensor, bail};
+use half::bf16;
+
+/// Output rows of a panel: one vector of accumulators.
+pub(crate) const PANEL: usize = 16;
+
+/// A weight matrix `[out_features, in_features]` in the layout that its device computes fastest
+/// with.
+///
+/// On the CPU that is panels of 16 output rows, zero padded, so that one vector holds 16 outputs
+/// and no horizontal sum is ever needed. Inputs go in pairs: bf16 as
+/// `[ceil(out/16)][ceil(in/2)][16][2]`, the operand of AVX-512's bf16 dot product and two cheap
+/// conversions elsewhere; f32 as `[ceil(out/16)][ceil(in/2)][2][16]`, which needs no conversion.
+#[derive(Clone, Debug)]
+pub struct LinearWeight {
+    panels: Tensor,
+    out_features: usize,
+    in_features: usize,
+}
+
+impl LinearWeight {
+    /// Length of an output row.
+    pub fn out_features(&self) -> usize {
+        self.out_features
+    }
+
+    /// Length of an input row.
+    pub fn in_features(&self) -> usize {
+        self.in_features
+    }
+
+    /// `BF16` or `F32`.
+    pub fn dtype(&self) -> DType {
+        self.panels.dtype()
+    }
+
+    /// Bytes held on the device, padding included.
+    pub fn size_bytes(&self) -> usize {
+        self.panels.elem_count() * self.dtype().size_in_bytes()
+    }
+
+    /// The packed elements, one-dimensional.
+    pub(crate) fn panels(&self) -> &Tensor {
+        &self.panels
+    }
+}
+
+/// Packs a [`LinearWeight`] from rows that arrive in order, a few at a time, so that a loader
+/// holds no second copy of the matrix and can fuse several matrices into one.
+#[derive(Debug)]
+pub struct LinearWeightBuilder {
+    elements: Elements,
+    device: Device,
+    out_features: usize,
+    in_features: usize,
+    rows: usize,
+}
+
+#[derive(Debug)]
+enum Elements {
+    Bf16(Vec<bf16>),
+    F32(Vec<f32>),
+}
+
+impl LinearWeightBuilder {
+    /// Makes room for `[out_features, in_features]`.
+    ///
+    /// # Errors
+    /// Where a dimension is zero or `dtype` is neither `BF16` nor `F32`.
+    pub fn new(
+        out_features: usize,
+        in_features: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        if out_features == 0 || in_features == 0 {
+            bail!("a weight must not be empty, it is [{out_features}, {in_features}]");
+        }
+        let len = out_features.div_ceil(PANEL) * panel_len(in_features);
+        let elements = match dtype {
+            DType::BF16 => Elements::Bf16(vec![bf16::ZERO; len]),
+            DType::F32 => Elements::F32(vec![0.0; len]),
+            other => bail!("weights are computed as BF16 or F32, not as {other:?}"),
+        };
+        Ok(Self {
+            elements,
+            device: device.clone(),
+            out_features,
+            in_features,
+            rows: 0,
+        })
+    }
+
+    /// Appends whole rows, `rows` being `[n, in_features]` for any `n`.
+    ///
+    /// # Errors
+    /// Where the last row is cut short or there are more rows than the matrix has.
+    pub fn push_rows(&mut self, rows: &[f32]) -> Result<()> {
+        let count = rows.len() / self.in_features;
+        if count * self.in_features != rows.len() {
+            bail!(
+                "{} values are not whole rows of {}",
+                rows.len(),
+                self.in_features
+            );
+        }
+        if self.rows + count > self.out_features {
+            bail!(
+                "{} rows are too many for a weight of {} rows that has {} already",
+                count,
+                self.out_features,
+                self.rows
+            );
+        }
+        for row in rows.chunks_exact(self.in_features) {
+            self.push_row(row);
+        }
+        Ok(())
+    }
+
+    fn push_row(&mut self, row: &[f32]) {
+        let len = panel_len(self.in_features);
+        let panel = self.rows / PANEL * len;
+        let lane = self.rows % PANEL;
+        match &mut self.elements {
+            Elements::Bf16(elements) => {
+                let panel = &mut elements[panel..panel + len];
+                for (pair, values) in panel.chunks_exact_mut(2 * PANEL).zip(row.chunks(2)) {
+                    for (parity, value) in values.iter().enumerate() {
+                        pair[2 * lane + parity] = bf16::from_f32(*value);
+                    }
+                }
+            }
+            Elements::F32(elements) => {
+                let panel = &mut elements[panel..panel + len];
+                for (lanes, value) in panel.chunks_exact_mut(PANEL).zip(row) {
+                    lanes[lane] = *value;
+                }
+            }
+        }
+        self.rows += 1;
+    }
+
+    /// The finished weight on its device.
+    ///
+    /// # Errors
+    /// Where rows are missing.
+    pub fn finish(self) -> Result<LinearWeight> {
+        if self.rows != self.out_features {
+            bail!(
+                "a weight of {} rows got only {}",
+                self.out_features,
+                self.rows
+            );
+        }
+        let panels = match self.elements {
+            Elements::Bf16(elements) => {
+                let len = elements.len();
+                Tensor::from_vec(elements, len, &self.device)?
+            }
+            Elements::F32(elements) => {
+                let len = elements.len();
+                Tensor::from_vec(elements, len, &self.device)?
+            }
+        };
+        Ok(LinearWeight {
+            panels,
+            out_features: self.out_features,
+            in_features: self.in_features,
+        })
+    }
+}
+
+/// Elements of one panel.
+pub(crate) fn panel_len(in_features: usize) -> usize {
+    in_features.div_ceil(2) * 2 * PANEL
+}

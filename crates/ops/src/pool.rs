@@ -1,0 +1,259 @@
+//! The threads that share an operation's work.
+//!
+//! A decode step makes about 200 calls of a few microseconds, so handing out work must cost about
+//! one: workers spin for a moment after each job and take tasks from one atomic counter. A worker
+//! that finds nothing to do for [`SPIN`] sleeps until it is woken, so an idle process burns no
+//! CPU.
+
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+/// How long an idle worker looks for the next job before it sleeps.
+const SPIN: Duration = Duration::from_micros(100);
+
+/// Bit of [`Pool::gate`] that says a job may be joined; the bits below count who has joined.
+const OPEN: usize = 1 << (usize::BITS - 1);
+
+/// Threads that operations run on: the calling thread and one worker for each other core.
+pub fn num_threads() -> usize {
+    Pool::global().parked.len() + 1
+}
+
+/// Calls `task` with every number below `tasks`, spread over all threads, and returns when all
+/// calls have. A panic of any of them is raised again here, after the others have ended.
+///
+/// A call from within a task, or while another thread's job runs, does all the work itself.
+pub(crate) fn run(tasks: usize, task: impl Fn(usize) + Sync) {
+    let pool = Pool::global();
+    if tasks <= 1 || pool.parked.is_empty() || pool.busy.swap(true, Ordering::Acquire) {
+        (0..tasks).for_each(task);
+        return;
+    }
+    pool.run(tasks, &task);
+}
+
+/// A buffer whose rows are written by different tasks.
+pub(crate) struct Rows<'a> {
+    start: *mut f32,
+    len: usize,
+    stride: usize,
+    buffer: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it stands for an exclusive slice whose parts are handed out once each.
+unsafe impl Sync for Rows<'_> {}
+
+impl<'a> Rows<'a> {
+    /// Splits `buffer` into rows of `stride`.
+    pub(crate) fn new(buffer: &'a mut [f32], stride: usize) -> Self {
+        Self {
+            start: buffer.as_mut_ptr(),
+            len: buffer.len(),
+            stride,
+            buffer: PhantomData,
+        }
+    }
+
+    /// A row of the buffer.
+    ///
+    /// # Safety
+    /// No two living references are to the same row.
+    pub(crate) unsafe fn row(&self, row: usize) -> &'a mut [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { self.part(row, 0, self.stride) }
+    }
+
+    /// `len` values of a row from `column` on.
+    ///
+    /// # Safety
+    /// No two living references overlap.
+    pub(crate) unsafe fn part(&self, row: usize, column: usize, len: usize) -> &'a mut [f32] {
+        let start = row * self.stride + column;
+        assert!(start + len <= self.len, "row {row} lies outside the buffer");
+        // SAFETY: the part lies inside the buffer, and the caller asks for it once.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Job {
+    task: *const (dyn Fn(usize) + Sync),
+    tasks: usize,
+}
+
+struct Pool {
+    /// Held by the thread whose job runs.
+    busy: AtomicBool,
+    /// Counts jobs, so that a worker sees that there is a new one.
+    epoch: AtomicUsize,
+    /// Whether the job may be joined, and by how many workers it is.
+    gate: AtomicUsize,
+    /// The next task of the job.
+    next: AtomicUsize,
+    job: UnsafeCell<Option<Job>>,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Which workers sleep.
+    parked: Vec<AtomicBool>,
+    workers: OnceLock<Vec<Thread>>,
+}
+
+// SAFETY: `job` is written only by the holder of `busy` while the gate is closed and nobody has
+// joined, and read only by those who joined through the open gate. The task is `Sync`.
+unsafe impl Sync for Pool {}
+// SAFETY: as above; nothing in it belongs to a thread.
+unsafe impl Send for Pool {}
+
+impl Pool {
+    fn global() -> &'static Self {
+        static POOL: OnceLock<&'static Pool> = OnceLock::new();
+        POOL.get_or_init(|| {
+            let threads = std::thread::available_parallelism().map_or(1, usize::from);
+            Self::start(threads - 1)
+        })
+    }
+
+    fn start(workers: usize) -> &'static Self {
+        let pool: &'static Self = Box::leak(Box::new(Self {
+            busy: AtomicBool::new(false),
+            epoch: AtomicUsize::new(0),
+            gate: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+            job: UnsafeCell::new(None),
+            panic: Mutex::new(None),
+            parked: (0..workers).map(|_| AtomicBool::new(false)).collect(),
+            workers: OnceLock::new(),
+        }));
+        // A thread that cannot be started is work that the others do.
+        let threads = (0..workers).map_while(|index| {
+            let builder = std::thread::Builder::new().name(format!("ops-{index}"));
+            let handle = builder.spawn(move || pool.work(index)).ok()?;
+            Some(handle.thread().clone())
+        });
+        let threads = threads.collect();
+        pool.workers.get_or_init(|| threads);
+        pool
+    }
+
+    /// Runs a job; the caller holds `busy`.
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        // SAFETY: only the lifetime changes, and the pointer is dead when this function returns:
+        // the gate is closed by then and all who joined have left.
+        let task: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task) };
+        // SAFETY: this thread holds `busy`, the gate is closed and nobody is in.
+        unsafe { *self.job.get() = Some(Job { task, tasks }) };
+        self.next.store(0, Ordering::Relaxed);
+        self.gate.store(OPEN, Ordering::Release);
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.wake(tasks - 1);
+
+        self.take_tasks(Job { task, tasks });
+
+        self.gate.fetch_and(!OPEN, Ordering::AcqRel);
+        let mut spins = 0u32;
+        while self.gate.load(Ordering::Acquire) != 0 {
+            spins += 1;
+            if spins.is_multiple_of(4096) {
+                std::thread::yield_now();
+            }
+            std::hint::spin_loop();
+        }
+        let panic = self
+            .panic
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        self.busy.store(false, Ordering::Release);
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+    }
+
+    fn wake(&self, helpers: usize) {
+        let Some(workers) = self.workers.get() else {
+            return;
+        };
+        for (worker, parked) in workers.iter().zip(&self.parked).take(helpers) {
+            if parked.load(Ordering::SeqCst) && parked.swap(false, Ordering::SeqCst) {
+                worker.unpark();
+            }
+        }
+    }
+
+    fn take_tasks(&self, job: Job) {
+        // SAFETY: the job's owner waits until everybody who joined has left.
+        let task = unsafe { &*job.task };
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            loop {
+                let index = self.next.fetch_add(1, Ordering::Relaxed);
+                if index >= job.tasks {
+                    break;
+                }
+                task(index);
+            }
+        }));
+        if let Err(panic) = result {
+            // What has not begun need not be done: the caller will fail.
+            self.next.store(job.tasks, Ordering::Relaxed);
+            *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
+        }
+    }
+
+    fn work(&self, index: usize) {
+        let mut seen = 0;
+        loop {
+            seen = self.await_job(seen, index);
+            if let Some(job) = self.join() {
+                self.take_tasks(job);
+                self.gate.fetch_sub(1, Ordering::Release);
+            }
+        }
+    }
+
+    /// Joins the job, unless it ended before this worker came.
+    fn join(&self) -> Option<Job> {
+        let joined = self
+            .gate
+            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |gate| {
+                (gate & OPEN != 0).then_some(gate + 1)
+            });
+        // SAFETY: the gate was open and this worker is counted, so nobody writes the job now.
+        joined.ok().and_then(|_| unsafe { *self.job.get() })
+    }
+
+    /// Waits for a job after the one numbered `seen`; spins at first, then sleeps.
+    fn await_job(&self, seen: usize, index: usize) -> usize {
+        let start = Instant::now();
+        loop {
+            for _ in 0..64 {
+                let epoch = self.epoch.load(Ordering::Acquire);
+                if epoch != seen {
+                    return epoch;
+                }
+                std::hint::spin_loop();
+            }
+            if start.elapsed() > SPIN {
+                break;
+            }
+        }
+        loop {
+            // The flag goes up before the last look, and `run` counts up before it looks at the
+            // flag: one of the two sees the other.
+            self.parked[index].store(true, Ordering::SeqCst);
+            let epoch = self.epoch.load(Ordering::SeqCst);
+            if epoch != seen {
+                self.parked[index].store(false, Ordering::SeqCst);
+                return epoch;
+            }
+            std::thread::park();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

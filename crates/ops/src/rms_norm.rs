@@ -1,0 +1,118 @@
+//! Root-mean-square normalisation.
+
+use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor, bail};
+
+use crate::operand::{destination, source};
+use crate::pool::{self, Rows};
+use crate::simd::{Kernel, LANES, Simd, SimdLevel, dispatch};
+
+/// Values that are worth a task of their own.
+const TASK_VALUES: usize = 16 * 1024;
+
+/// `out = x / sqrt(mean(x²) + eps) · weight`, row by row: `out` and `x` f32 `[m, hidden]`,
+/// `weight` f32 `[hidden]`.
+///
+/// Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+///
+/// # Errors
+/// Where a shape or a type doesn't fit, or `out` and `x` share storage.
+pub fn rms_norm(out: &Tensor, x: &Tensor, weight: &Tensor, eps: f32) -> Result<()> {
+    out.inplace_op3(x, weight, &RmsNorm { eps })
+}
+
+struct RmsNorm {
+    eps: f32,
+}
+
+impl InplaceOp3 for RmsNorm {
+    fn name(&self) -> &'static str {
+        "rms_norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        out: &mut CpuStorage,
+        out_layout: &Layout,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<()> {
+        let (rows, hidden) = out_layout.shape().dims2()?;
+        if x_layout.shape().dims2()? != (rows, hidden) || weight_layout.shape().dims1()? != hidden {
+            bail!(
+                "rms_norm: out {:?}, x {:?} and weight {:?} don't fit together",
+                out_layout.shape(),
+                x_layout.shape(),
+                weight_layout.shape()
+            );
+        }
+        if hidden == 0 {
+            return Ok(());
+        }
+        let x = source::<f32>("rms_norm: x", x, x_layout)?;
+        let weight = source::<f32>("rms_norm: weight", weight, weight_layout)?;
+        let out = Rows::new(destination("rms_norm: out", out, out_layout)?, hidden);
+
+        let level = SimdLevel::current();
+        let rows_per_task = TASK_VALUES.div_ceil(hidden);
+        pool::run(rows.div_ceil(rows_per_task), |task| {
+            let first = task * rows_per_task;
+            for row in first..(first + rows_per_task).min(rows) {
+                let x = &x[row * hidden..][..hidden];
+                // SAFETY: every row belongs to one task.
+                let out = unsafe { out.row(row) };
+                dispatch(
+                    level,
+                    Row {
+                        out,
+                        x,
+                        weight,
+                        eps: self.eps,
+                    },
+                );
+            }
+        });
+        Ok(())
+    }
+}
+
+struct Row<'a> {
+    out: &'a mut [f32],
+    x: &'a [f32],
+    weight: &'a [f32],
+    eps: f32,
+}
+
+impl Kernel for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self {
+            out,
+            x,
+            weight,
+            eps,
+        } = self;
+        // A sum for each lane lets the compiler use vectors without reordering a sum.
+        let mut sums = [0.0_f32; LANES];
+        let (whole, rest) = x.as_chunks::<LANES>();
+        for chunk in whole {
+            for lane in 0..LANES {
+                sums[lane] = S::mul_add(chunk[lane], chunk[lane], sums[lane]);
+            }
+        }
+        let mut sum = 0.0;
+        for value in &sums {
+            sum += *value;
+        }
+        for value in rest {
+            sum += value * value;
+        }
+        let scale = 1.0 / (sum / x.len() as f32 + eps).sqrt();
+        for i in 0..x.len().min(out.len()).min(weight.len()) {
+            out[i] = x[i] * scale * weight[i];
+        }
+    }
+}

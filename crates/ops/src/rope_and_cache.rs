@@ -1,0 +1,229 @@
+//! Rotary position embedding, and new keys and values into the paged cache.
+
+use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor, bail};
+use half::bf16;
+
+use crate::kv_cache_layer::CacheElement;
+use crate::linear_weight::PANEL;
+use crate::operand::{destination, source};
+use crate::pool::{self, Rows};
+use crate::simd::{Kernel, Simd, SimdLevel, dispatch};
+use crate::{BLOCK_SIZE, KvCacheLayer, RopeTable};
+
+/// Values that are worth a task of their own.
+const TASK_VALUES: usize = 16 * 1024;
+
+/// Rotates queries and keys of `qkv` f32 `[m, (num_heads + 2 · kv_heads) · head_dim]` in place by
+/// their `positions` u32 `[m]`, and writes keys and values to their `slots` u32 `[m]` of `cache`
+/// (slot = block · 16 + offset). The halves of a head are rotated against each other
+/// (`rotate_half` of HF transformers).
+///
+/// # Errors
+/// Where a position is outside the table, a slot outside the cache, or a shape or a type doesn't
+/// fit.
+pub fn rope_and_cache(
+    qkv: &Tensor,
+    rope: &RopeTable,
+    positions: &Tensor,
+    slots: &Tensor,
+    cache: &KvCacheLayer,
+    num_heads: usize,
+) -> Result<()> {
+    let shape = HeadShape {
+        heads: num_heads,
+        kv_heads: cache.num_kv_heads(),
+        head_dim: cache.head_dim(),
+    };
+    if rope.head_dim() != shape.head_dim {
+        bail!(
+            "rope of head_dim {} for a cache of head_dim {}",
+            rope.head_dim(),
+            shape.head_dim
+        );
+    }
+    qkv.inplace_op3(positions, rope.table(), &Rotate { shape })?;
+    cache
+        .blocks()
+        .inplace_op3(qkv, slots, &WriteCache { shape })
+}
+
+#[derive(Clone, Copy)]
+struct HeadShape {
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+}
+
+impl HeadShape {
+    fn row_len(self) -> usize {
+        (self.heads + 2 * self.kv_heads) * self.head_dim
+    }
+
+    /// The number of rows of `qkv`, which must be rows of this shape.
+    fn rows(self, qkv: &Layout) -> Result<usize> {
+        let (rows, row_len) = qkv.shape().dims2()?;
+        if row_len != self.row_len() {
+            bail!(
+                "qkv of {} heads and 2 × {} kv heads of {} needs rows of {}, not of {row_len}",
+                self.heads,
+                self.kv_heads,
+                self.head_dim,
+                self.row_len()
+            );
+        }
+        Ok(rows)
+    }
+}
+
+struct Rotate {
+    shape: HeadShape,
+}
+
+impl InplaceOp3 for Rotate {
+    fn name(&self) -> &'static str {
+        "rope"
+    }
+
+    fn cpu_fwd(
+        &self,
+        qkv: &mut CpuStorage,
+        qkv_layout: &Layout,
+        positions: &CpuStorage,
+        positions_layout: &Layout,
+        table: &CpuStorage,
+        table_layout: &Layout,
+    ) -> Result<()> {
+        let HeadShape {
+            heads,
+            kv_heads,
+            head_dim,
+        } = self.shape;
+        let rows = self.shape.rows(qkv_layout)?;
+        let positions = source::<u32>("rope: positions", positions, positions_layout)?;
+        if positions.len() != rows {
+            bail!("rope: {} positions for {rows} rows", positions.len());
+        }
+        let table = source::<f32>("rope: table", table, table_layout)?;
+        let max_positions = table.len() / head_dim;
+        if let Some(position) = positions.iter().find(|p| **p as usize >= max_positions) {
+            bail!("rope: position {position} is outside a table of {max_positions} positions");
+        }
+        let qkv = Rows::new(
+            destination("rope: qkv", qkv, qkv_layout)?,
+            self.shape.row_len(),
+        );
+
+        let level = SimdLevel::current();
+        let rows_per_task = TASK_VALUES.div_ceil(self.shape.row_len());
+        pool::run(rows.div_ceil(rows_per_task), |task| {
+            let first = task * rows_per_task;
+            for row in first..(first + rows_per_task).min(rows) {
+                let angles = &table[positions[row] as usize * head_dim..][..head_dim];
+                // SAFETY: every row belongs to one task.
+                let rotated = &mut unsafe { qkv.row(row) }[..(heads + kv_heads) * head_dim];
+                dispatch(
+                    level,
+                    RotateHeads {
+                        heads: rotated,
+                        angles,
+                    },
+                );
+            }
+        });
+        Ok(())
+    }
+}
+
+struct RotateHeads<'a> {
+    heads: &'a mut [f32],
+    /// Cosines, then sines.
+    angles: &'a [f32],
+}
+
+impl Kernel for RotateHeads<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let half = self.angles.len() / 2;
+        let (cos, sin) = self.angles.split_at(half);
+        for head in self.heads.chunks_exact_mut(2 * half) {
+            let (first, second) = head.split_at_mut(half);
+            for i in 0..half {
+                let (a, b) = (first[i], second[i]);
+                first[i] = a * cos[i] - b * sin[i];
+                second[i] = b * cos[i] + a * sin[i];
+            }
+        }
+    }
+}
+
+struct WriteCache {
+    shape: HeadShape,
+}
+
+impl InplaceOp3 for WriteCache {
+    fn name(&self) -> &'static str {
+        "write_cache"
+    }
+
+    fn cpu_fwd(
+        &self,
+        cache: &mut CpuStorage,
+        _: &Layout,
+        qkv: &CpuStorage,
+        qkv_layout: &Layout,
+        slots: &CpuStorage,
+        slots_layout: &Layout,
+    ) -> Result<()> {
+        let rows = self.shape.rows(qkv_layout)?;
+        let qkv = source::<f32>("write_cache: qkv", qkv, qkv_layout)?;
+        let slots = source::<u32>("write_cache: slots", slots, slots_layout)?;
+        if slots.len() != rows {
+            bail!("write_cache: {} slots for {rows} rows", slots.len());
+        }
+        match cache {
+            CpuStorage::BF16(cache) => self.write::<bf16>(cache, qkv, slots),
+            CpuStorage::F32(cache) => self.write::<f32>(cache, qkv, slots),
+            _ => bail!("write_cache: keys and values are kept as BF16 or F32"),
+        }
+    }
+}
+
+impl WriteCache {
+    fn write<W: CacheElement>(&self, cache: &mut [W], qkv: &[f32], slots: &[u32]) -> Result<()> {
+        let HeadShape {
+            heads,
+            kv_heads,
+            head_dim,
+        } = self.shape;
+        let keys_len = KvCacheLayer::keys_len(head_dim);
+        let head_len = keys_len + KvCacheLayer::values_len(head_dim);
+        let num_slots = cache.len() / (kv_heads * head_len) * BLOCK_SIZE;
+        if let Some(slot) = slots.iter().find(|slot| **slot as usize >= num_slots) {
+            bail!("write_cache: slot {slot} is outside a cache of {num_slots} slots");
+        }
+        for (row, slot) in qkv.chunks_exact(self.shape.row_len()).zip(slots) {
+            let (block, token) = (*slot as usize / BLOCK_SIZE, *slot as usize % BLOCK_SIZE);
+            let (keys, values) = row[heads * head_dim..].split_at(kv_heads * head_dim);
+            let block = &mut cache[block * kv_heads * head_len..][..kv_heads * head_len];
+            let heads = keys
+                .chunks_exact(head_dim)
+                .zip(values.chunks_exact(head_dim));
+            for (cached, (key, value)) in block.chunks_exact_mut(head_len).zip(heads) {
+                let (cached_keys, cached_values) = cached.split_at_mut(keys_len);
+                for (i, x) in key.iter().enumerate() {
+                    cached_keys[W::index(i, token)] = W::from_f32(*x);
+                }
+                // Each panel of 16 dimensions has the block's 16 tokens as its inputs.
+                let panels = cached_values.chunks_exact_mut(PANEL * BLOCK_SIZE);
+                for (panel, lanes) in panels.zip(value.chunks(PANEL)) {
+                    for (lane, x) in lanes.iter().enumerate() {
+                        panel[W::index(token, lane)] = W::from_f32(*x);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

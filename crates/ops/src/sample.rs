@@ -1,0 +1,115 @@
+//! Choosing the next token of each sequence.
+
+mod draw;
+mod row;
+
+use std::sync::OnceLock;
+
+use candle_core::{Context, Result, Storage, Tensor, bail};
+
+use crate::operand::source;
+use crate::pool;
+use crate::simd::SimdLevel;
+
+/// How the next token of one row is chosen; parameters as vLLM has them.
+#[derive(Clone, Debug)]
+pub struct SampleSpec<'a> {
+    /// Divides the logits; 0 is greedy, with the lowest id on a tie.
+    pub temperature: f32,
+    /// Keep the smallest set of tokens whose probability reaches this; 1 keeps all.
+    pub top_p: f32,
+    /// Keep this many of the likeliest tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Keep tokens at least this share as likely as the likeliest; 0 keeps all.
+    pub min_p: f32,
+    /// Subtracted from the logit of every token of the output so far.
+    pub presence_penalty: f32,
+    /// Subtracted from a token's logit once for each time it is in the output so far.
+    pub frequency_penalty: f32,
+    /// Divides positive and multiplies negative logits of tokens in `history`; 1 is off.
+    pub repetition_penalty: f32,
+    /// Added to the logit of a token.
+    pub logit_bias: &'a [(u32, f32)],
+    /// Prompt, then output so far; may be empty where no penalty needs it.
+    pub history: &'a [u32],
+    /// How many of `history` are prompt.
+    pub history_prompt_tokens: usize,
+    /// Key of the row's random numbers.
+    pub seed: u64,
+    /// Counter of the row's random numbers: tokens generated before this one.
+    pub position: u64,
+    /// Tell the log-probability of the token and of this many of the likeliest.
+    pub logprobs: Option<usize>,
+}
+
+/// A token and, where asked for, natural-log probabilities under the unmodified logits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampled {
+    /// The token.
+    pub token: u32,
+    /// Its log-probability.
+    pub logprob: Option<f32>,
+    /// The likeliest tokens, likeliest first.
+    pub top: Vec<(u32, f32)>,
+}
+
+/// Samples a token for each row of `logits` f32 `[r, vocab]`.
+///
+/// The order is vLLM's: logit bias, penalties, temperature, min-p, top-k, top-p. What is left is
+/// drawn from by inverting its distribution function at a random number that depends on nothing
+/// but the row's seed and position ([`crate::philox4x32`]).
+///
+/// # Errors
+/// Where a row has a NaN or no finite maximum, a token of a spec is outside the vocabulary, or
+/// there is not one spec for each row.
+pub fn sample(logits: &Tensor, specs: &[SampleSpec<'_>]) -> Result<Vec<Sampled>> {
+    let level = SimdLevel::current();
+    each_row(logits, specs.len(), |i, logits| {
+        row::sample(level, logits, &specs[i])
+    })
+}
+
+/// The log-probabilities of given `tokens`, one for each row of `logits` f32 `[r, vocab]`, and of
+/// the `top` likeliest tokens of the row.
+///
+/// # Errors
+/// Where a row has a NaN or no finite maximum, a token is outside the vocabulary, or there is not
+/// one token for each row.
+pub fn token_logprobs(logits: &Tensor, tokens: &[u32], top: usize) -> Result<Vec<Sampled>> {
+    let level = SimdLevel::current();
+    each_row(logits, tokens.len(), |i, logits| {
+        row::logprobs(level, logits, tokens[i], top)
+    })
+}
+
+/// Calls `f` with every row in parallel.
+fn each_row(
+    logits: &Tensor,
+    expected: usize,
+    f: impl Fn(usize, &[f32]) -> Result<Sampled> + Sync,
+) -> Result<Vec<Sampled>> {
+    let (rows, vocab) = logits.dims2()?;
+    if rows != expected || vocab == 0 {
+        bail!(
+            "sample: {expected} rows to sample of logits {:?}",
+            logits.shape()
+        );
+    }
+    let (storage, layout) = logits.storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else {
+        bail!(
+            "sample: no implementation for {:?}",
+            logits.device().location()
+        );
+    };
+    let logits = source::<f32>("sample: logits", storage, layout)?;
+    let results: Vec<OnceLock<Result<Sampled>>> = (0..rows).map(|_| OnceLock::new()).collect();
+    pool::run(rows, |row| {
+        results[row].get_or_init(|| f(row, &logits[row * vocab..][..vocab]));
+    });
+    let results = results.into_iter().enumerate().map(|(row, result)| {
+        let result = result.into_inner().context("sample: a row was left out")?;
+        result.with_context(|| format!("sample: row {row}"))
+    });
+    results.collect()
+}

@@ -1,0 +1,226 @@
+//! Vector instructions, chosen at run time.
+//!
+//! A kernel is written once, generic over [`Simd`], and [`dispatch`] compiles it for every level
+//! and calls the best one that the CPU has. Only the few methods of the trait differ, so what the
+//! tests prove on one level holds on the others but for those.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512_bf16;
+mod portable;
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+
+use half::bf16;
+
+use self::portable::Portable;
+
+/// Lanes of a vector: the output rows of one weight panel.
+pub(crate) const LANES: usize = 16;
+
+/// What a kernel may use of the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SimdLevel {
+    /// Plain Rust, as fast as the compiler makes it for the build's target.
+    Portable,
+    /// x86-64 AVX2 and FMA: f32 arithmetic on bf16 or f32 weights.
+    Avx2,
+    /// x86-64 AVX-512 with the bf16 dot product; activations are rounded to bf16 where weights
+    /// are bf16.
+    Avx512Bf16,
+}
+
+impl SimdLevel {
+    /// The levels that this CPU has, best last.
+    pub fn available() -> Vec<SimdLevel> {
+        let mut levels = vec![SimdLevel::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            if has!("avx2") && has!("fma") {
+                levels.push(SimdLevel::Avx2);
+                if has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512bf16") {
+                    levels.push(SimdLevel::Avx512Bf16);
+                }
+            }
+        }
+        levels
+    }
+
+    /// The level of operations called from this thread.
+    pub(crate) fn current() -> Self {
+        static BEST: OnceLock<SimdLevel> = OnceLock::new();
+        FORCED.get().unwrap_or_else(|| {
+            *BEST.get_or_init(|| Self::available().last().copied().unwrap_or(Self::Portable))
+        })
+    }
+}
+
+thread_local! {
+    static FORCED: Cell<Option<SimdLevel>> = const { Cell::new(None) };
+}
+
+/// The name of the level in use: `avx512-bf16`, `avx2` or `portable`.
+pub fn simd_level() -> &'static str {
+    match SimdLevel::current() {
+        SimdLevel::Portable => "portable",
+        SimdLevel::Avx2 => "avx2",
+        SimdLevel::Avx512Bf16 => "avx512-bf16",
+    }
+}
+
+/// Calls `body` with every operation that this thread calls in it held to `level`: for tests and
+/// benches, which compare the levels.
+///
+/// # Panics
+/// Where the CPU lacks `level`.
+pub fn with_simd_level<R>(level: SimdLevel, body: impl FnOnce() -> R) -> R {
+    assert!(
+        SimdLevel::available().contains(&level),
+        "this CPU lacks {level:?}"
+    );
+    let before = FORCED.replace(Some(level));
+    let result = body();
+    FORCED.set(before);
+    result
+}
+
+/// What all levels offer. Methods are unsafe because the CPU must have the level: call them only
+/// from within [`Kernel::run`].
+pub(crate) trait Simd: Dot<bf16> + Dot<f32> {}
+
+impl<S: Dot<bf16> + Dot<f32>> Simd for S {}
+
+/// A vector of 16 f32.
+pub(crate) trait Lanes: Copy {
+    /// `a * b + c` of single values, fused where that is one instruction.
+    fn mul_add(a: f32, b: f32, c: f32) -> f32;
+    /// The vector.
+    type F32: Copy;
+    /// All zeros.
+    unsafe fn zero() -> Self::F32;
+    /// Reads 16 values.
+    unsafe fn load(from: *const f32) -> Self::F32;
+    /// Writes 16 values.
+    unsafe fn store(to: *mut f32, value: Self::F32);
+    /// Lane by lane.
+    unsafe fn add(a: Self::F32, b: Self::F32) -> Self::F32;
+    /// Every lane times `factor`.
+    unsafe fn scale(a: Self::F32, factor: f32) -> Self::F32;
+}
+
+/// Multiplies pairs of inputs with 16 output rows of `W`, packed as [`crate::LinearWeight`] is.
+/// A pair is consumed in `STEPS` steps: both inputs at once, or first the even, then the odd.
+pub(crate) trait Dot<W>: Lanes {
+    /// What activations are rounded to.
+    type X: Activation;
+    /// Weights or activations of one step.
+    type Operand: Copy;
+    /// Steps that consume a pair.
+    const STEPS: usize;
+    /// How many panels to compute at once with so many rows of activations, so that the
+    /// accumulators hide the latency of the multiplication and still fit the registers.
+    fn panels(rows: usize) -> usize;
+    /// The weights of a step, `pair` being the address of the pair's 32.
+    unsafe fn weights(pair: *const W, step: usize) -> Self::Operand;
+    /// The activation of a step in every lane, `pair` being the address of the pair's two.
+    unsafe fn broadcast(pair: *const Self::X, step: usize) -> Self::Operand;
+    /// `sum + weights · activation`.
+    unsafe fn dot(sum: Self::F32, weights: Self::Operand, activation: Self::Operand) -> Self::F32;
+    /// Asks for a cache line that will be needed.
+    unsafe fn prefetch(from: *const W);
+}
+
+/// A type that activations are computed in.
+pub(crate) trait Activation: Copy {
+    /// Rounds to nearest, ties to even; NaN stays NaN.
+    fn from_f32(value: f32) -> Self;
+}
+
+impl Activation for f32 {
+    #[inline(always)]
+    fn from_f32(value: f32) -> Self {
+        value
+    }
+}
+
+impl Activation for bf16 {
+    // Unlike `bf16::from_f32` this has no branch, so loops over it become vector code.
+    #[inline(always)]
+    fn from_f32(value: f32) -> Self {
+        let bits = value.to_bits();
+        let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+        let quiet_nan = (bits >> 16) | 0x40;
+        bf16::from_bits(if value.is_nan() { quiet_nan } else { rounded } as u16)
+    }
+}
+
+/// A computation that is compiled once for each level.
+pub(crate) trait Kernel {
+    /// What it returns.
+    type Output;
+    /// The computation. Implementations are `#[inline(always)]`, and so is what they call that is
+    /// generic over `S`: only then is it compiled with the level's instructions.
+    ///
+    /// # Safety
+    /// The CPU has the level of `S`.
+    unsafe fn run<S: Simd>(self) -> Self::Output;
+}
+
+/// Runs a kernel at a level, which must come from [`SimdLevel::current`].
+#[inline]
+pub(crate) fn dispatch<K: Kernel>(level: SimdLevel, kernel: K) -> K::Output {
+    // SAFETY: `current` yields only levels that the CPU has.
+    unsafe {
+        match level {
+            SimdLevel::Portable => kernel.run::<Portable>(),
+            #[cfg(target_arch = "x86_64")]
+            SimdLevel::Avx2 => avx2::run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            SimdLevel::Avx512Bf16 => avx512_bf16::run(kernel),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => kernel.run::<Portable>(),
+        }
+    }
+}
+
+/// `e^x` with a relative error below 2.4e-7 (2 ulp) where that is a normal number; smaller results
+/// are 0, larger ones infinite.
+///
+/// `x = n ln 2 + r` with `|r| <= ln 2 / 2`, a degree-6 polynomial for `e^r` (Cephes' `expf`,
+/// Moshier 1989), and `n` added to the exponent. There is no branch, so loops over it become
+/// vector code.
+#[inline(always)]
+pub(crate) fn exp<S: Lanes>(x: f32) -> f32 {
+    const LOG2_E: f32 = std::f32::consts::LOG2_E;
+    const LN_2_HI: f32 = 0.693_359_375;
+    const LN_2_LO: f32 = -2.121_944_4e-4;
+    // Adding 1.5 * 2^23 leaves the nearest integer in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    let clamped = x.clamp(-87.33, 88.72);
+    let shifted = S::mul_add(clamped, LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = S::mul_add(n, -LN_2_LO, S::mul_add(n, -LN_2_HI, clamped));
+    let mut p = 1.987_569_1e-4;
+    p = S::mul_add(p, r, 1.398_199_9e-3);
+    p = S::mul_add(p, r, 8.333_452e-3);
+    p = S::mul_add(p, r, 4.166_579_6e-2);
+    p = S::mul_add(p, r, 1.666_666_6e-1);
+    p = S::mul_add(p, r, 5e-1);
+    let p = S::mul_add(p * r, r, r + 1.0);
+    // n reaches 128 and 2^128 is no f32, so that the scale is made of two factors.
+    let half_scale = f32::from_bits(shifted.to_bits().wrapping_add(126) << 23);
+    let result = p * half_scale * 2.0;
+    if x < -87.33 {
+        0.0
+    } else if x > 88.72 {
+        f32::INFINITY
+    } else {
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests;
