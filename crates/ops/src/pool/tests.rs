@@ -1,3 +1,4 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -62,12 +63,12 @@ fn sleeping_workers_are_woken() {
 fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
     let pool = Pool::start(2);
     for guilty in [0, 17] {
-        let result = std::panic::catch_unwind(|| {
+        let result = catch_unwind(AssertUnwindSafe(|| {
             run(pool, 64, |task| {
                 std::thread::sleep(Duration::from_micros(10));
                 assert!(task != guilty, "task {guilty} fails");
             });
-        });
+        }));
         let panic = result.expect_err("the panic must come through");
         assert_eq!(
             *panic.downcast_ref::<String>().expect("a message"),

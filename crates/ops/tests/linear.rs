@@ -1,0 +1,145 @@
+//! A linear layer against sums in f64.
+
+mod reference;
+
+use candle_core::{DType, Device, Tensor};
+use farthing_ops::{Accumulate, LinearWeightBuilder, linear};
+use reference::{Random, assert_close, flat, matrix, message, on_every_level, product, weight};
+
+const SHAPES: [(usize, usize); 9] = [
+    (1, 1),
+    (16, 2),
+    (17, 3),
+    (48, 64),
+    (100, 33),
+    (64, 7),
+    (250, 65),
+    (130, 576),
+    (31, 1537),
+];
+
+#[test]
+fn equals_the_reference_on_every_shape_type_and_level() {
+    let mut random = Random(1);
+    for dtype in [DType::F32, DType::BF16] {
+        for (out_features, in_features) in SHAPES {
+            let w = random.exact(out_features * in_features, dtype);
+            let packed = weight(&w, out_features, in_features, dtype);
+            for m in [1, 2, 3, 4, 5, 6, 7, 8, 13, 33, 101] {
+                let x = random.values(m * in_features);
+                let before = random.values(m * out_features);
+                // The error of an f32 sum grows with its length.
+                let tolerance = 2e-5_f64.max(in_features as f64 * 5e-8);
+                on_every_level(|level| {
+                    let what = format!("{m} × [{out_features}, {in_features}] {dtype:?} {level:?}");
+                    let expected = product(&x, &w, in_features, level, dtype);
+                    let out = matrix(&before, m, out_features);
+                    let x = matrix(&x, m, in_features);
+                    linear(&out, &x, &packed, Accumulate::Overwrite).unwrap();
+                    assert_close(&flat(&out), &expected, tolerance, &what);
+
+                    let out = matrix(&before, m, out_features);
+                    linear(&out, &x, &packed, Accumulate::Add).unwrap();
+                    let expected = expected.iter().zip(&before).map(|(y, b)| y + f64::from(*b));
+                    assert_close(&flat(&out), &expected.collect::<Vec<_>>(), tolerance, &what);
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn many_rows_are_split_over_several_passes() {
+    let mut random = Random(2);
+    let (m, out_features, in_features) = (509, 200, 96);
+    let w = random.exact(out_features * in_features, DType::BF16);
+    let packed = weight(&w, out_features, in_features, DType::BF16);
+    let x = random.values(m * in_features);
+    on_every_level(|level| {
+        let out = Tensor::zeros((m, out_features), DType::F32, &Device::Cpu).unwrap();
+        linear(
+            &out,
+            &matrix(&x, m, in_features),
+            &packed,
+            Accumulate::Overwrite,
+        )
+        .unwrap();
+        let expected = product(&x, &w, in_features, level, DType::BF16);
+        assert_close(&flat(&out), &expected, 2e-5, &format!("{level:?}"));
+    });
+}
+
+#[test]
+fn views_of_rows_work_and_their_neighbours_stay() {
+    let mut random = Random(3);
+    let (out_features, in_features) = (40, 25);
+    let w = random.exact(out_features * in_features, DType::BF16);
+    let packed = weight(&w, out_features, in_features, DType::BF16);
+    // Rows around the view would poison sums that read past its ends.
+    let mut x = random.values(9 * in_features);
+    x[..2 * in_features].fill(f32::NAN);
+    x[7 * in_features..].fill(f32::NAN);
+    let before = random.values(8 * out_features);
+    on_every_level(|level| {
+        let out = matrix(&before, 8, out_features);
+        let view = matrix(&x, 9, in_features).narrow(0, 2, 5).unwrap();
+        linear(
+            &out.narrow(0, 1, 5).unwrap(),
+            &view,
+            &packed,
+            Accumulate::Overwrite,
+        )
+        .unwrap();
+        let found = flat(&out);
+        let x = &x[2 * in_features..7 * in_features];
+        let expected = product(x, &w, in_features, level, DType::BF16);
+        assert_close(
+            &found[out_features..6 * out_features],
+            &expected,
+            2e-5,
+            "view",
+        );
+        assert_eq!(found[..out_features], before[..out_features]);
+        assert_eq!(found[6 * out_features..], before[6 * out_features..]);
+    });
+}
+
+#[test]
+fn no_rows_are_no_work() {
+    let packed = weight(&[1.0; 12], 3, 4, DType::F32);
+    let out = Tensor::zeros((0, 3), DType::F32, &Device::Cpu).unwrap();
+    let x = Tensor::zeros((0, 4), DType::F32, &Device::Cpu).unwrap();
+    linear(&out, &x, &packed, Accumulate::Overwrite).unwrap();
+}
+
+#[test]
+fn wrong_operands_are_refused_by_name() {
+    let packed = weight(&[1.0; 12], 3, 4, DType::F32);
+    let out = matrix(&[0.0; 6], 2, 3);
+    let run = |out: &Tensor, x: &Tensor| message(linear(out, x, &packed, Accumulate::Overwrite));
+    assert!(run(&out, &matrix(&[0.0; 10], 2, 5)).contains("[3, 4]"));
+    assert!(run(&out, &matrix(&[0.0; 12], 3, 4)).contains("[3, 4]"));
+    let halves = matrix(&[0.0; 8], 2, 4).to_dtype(DType::F16).unwrap();
+    assert!(run(&out, &halves).contains("x must be F32"));
+    let strided = matrix(&[0.0; 8], 4, 2).t().unwrap();
+    assert!(run(&out, &strided).contains("must be contiguous"));
+}
+
+#[test]
+fn a_builder_wants_all_rows_whole() {
+    let builder = || LinearWeightBuilder::new(3, 4, DType::BF16, &Device::Cpu).unwrap();
+    assert!(message(builder().push_rows(&[0.0; 6])).contains("not whole rows of 4"));
+    assert!(message(builder().push_rows(&[0.0; 16])).contains("too many"));
+    let mut short = builder();
+    short.push_rows(&[0.0; 8]).unwrap();
+    assert!(message(short.finish()).contains("got only 2"));
+    assert!(message(LinearWeightBuilder::new(0, 4, DType::F32, &Device::Cpu)).contains("empty"));
+    assert!(message(LinearWeightBuilder::new(3, 4, DType::F16, &Device::Cpu)).contains("BF16"));
+}
+
+#[test]
+fn sizes_count_the_padding() {
+    let packed = weight(&[1.0; 51], 17, 3, DType::BF16);
+    assert_eq!((packed.out_features(), packed.in_features()), (17, 3));
+    assert_eq!(packed.size_bytes(), 2 * 2 * 16 * 2 * 2);
+}
