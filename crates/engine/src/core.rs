@@ -187,8 +187,8 @@ impl EngineCore {
     /// A failed step fails its own sequences; the others live on.
     fn fail(&mut self, batch: Batch, error: &ModelError) {
         error!("a step of {} rows failed: {error}", batch.rows.len());
-        for sequence in self.scheduler.fail(batch) {
-            if let Some(caller) = self.callers.remove(&sequence) {
+        for output in self.scheduler.fail(batch) {
+            if let Some(caller) = self.callers.remove(&output.sequence) {
                 self.totals.attributed_seconds += caller.account.device_seconds;
                 self.totals.aborted_seconds += caller.account.device_seconds;
                 caller.tell(SequenceEvent::Failed { message: error.to_string() });

@@ -21,6 +21,9 @@ pub struct GenerationRequest {
     pub ignore_eos: bool,
     /// Tell the log-probabilities of the prompt's tokens, with this many alternatives.
     pub prompt_logprobs: Option<usize>,
+    /// Whether the answer goes on from the prompt's text (a completion) rather than beginning a
+    /// text of its own (a chat message): a SentencePiece tokenizer drops a space there.
+    pub continues_text: bool,
 }
 
 /// A step of the answer. Events of different choices interleave; within a choice they are in

@@ -50,9 +50,13 @@ impl GenerationStream {
         commands: UnboundedSender<Command>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
+        let detokenizer = match request.continues_text {
+            true => Detokenizer::continuing(tokenizer, &request.stop),
+            false => Detokenizer::new(tokenizer, &request.stop),
+        };
         let choice = |sequence| Choice {
             sequence,
-            detokenizer: Detokenizer::new(tokenizer.clone(), &request.stop),
+            detokenizer: detokenizer.clone(),
             completion_tokens: 0,
             stopped: false,
             finished: false,

@@ -6,9 +6,10 @@ mod token_bytes;
 
 use std::path::Path;
 
+use farthing_model::GgufTokenizer;
+
 use crate::TextError;
 
-pub use gguf::GgufTokenizer;
 use token_bytes::TokenBytes;
 
 /// The model's tokenizer. Immutable; share it in an `Arc`.

@@ -77,8 +77,7 @@ impl LoraAdapter {
                 "tensor {name} is not a LoRA factor of this model's attention or MLP projections"
             )));
         }
-        let weights = layers.iter().flat_map(LoraLayer::weights);
-        let size_bytes = weights.map(LoraWeight::size_bytes).sum();
+        let size_bytes = layers.iter().flat_map(LoraLayer::weights).map(size_bytes).sum();
         Ok(Self { id: AdapterId(hash.finalize().into()), rank: config.rank, layers, size_bytes })
     }
 
@@ -235,6 +234,11 @@ impl Stack<'_> {
         weight.push_rows(rows)?;
         Ok(weight.finish()?)
     }
+}
+
+fn size_bytes(weight: &LoraWeight) -> usize {
+    let expand = weight.expand.iter().map(|expand| expand.weight.size_bytes());
+    weight.shrink.size_bytes() + expand.sum::<usize>()
 }
 
 /// All elements times a factor, row by row, in f32.

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
+use farthing_model::GgufTokenizer;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -15,36 +16,6 @@ use tokenizers::{AddedToken, SplitDelimiterBehavior};
 use super::Tokenizer;
 use super::token_bytes::{Alphabet, Spelling, TokenBytes};
 use crate::TextError;
-
-/// The `tokenizer.ggml.*` keys of a GGUF file, in plain fields. A key that is absent is an empty
-/// list or `None`.
-#[derive(Clone, Debug, Default)]
-pub struct GgufTokenizer {
-    /// `model`: `gpt2` or `llama`.
-    pub model: String,
-    /// `pre`: the name of the way to cut text into words.
-    pub pre: Option<String>,
-    /// `tokens`: the vocabulary in the order of ids.
-    pub tokens: Vec<String>,
-    /// `merges`: pairs of tokens with a space between, the first merge first.
-    pub merges: Vec<String>,
-    /// `scores`: SentencePiece's, one a token.
-    pub scores: Vec<f32>,
-    /// `token_type`: llama.cpp's `llama_token_type`, one a token.
-    pub token_types: Vec<i32>,
-    /// `bos_token_id`.
-    pub bos_token_id: Option<u32>,
-    /// `eos_token_id`.
-    pub eos_token_id: Option<u32>,
-    /// `unknown_token_id`.
-    pub unknown_token_id: Option<u32>,
-    /// `add_bos_token`.
-    pub add_bos: Option<bool>,
-    /// `add_eos_token`.
-    pub add_eos: Option<bool>,
-    /// `add_space_prefix`.
-    pub add_space_prefix: Option<bool>,
-}
 
 /// Llama 3's way to cut text into words, from its `tokenizer.json`.
 const LLAMA_3_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";

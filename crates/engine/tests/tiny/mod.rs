@@ -1,0 +1,191 @@
+//! A tiny random model behind a real engine thread.
+
+use std::{fs, sync::Arc, thread::JoinHandle};
+
+use farthing_engine::{
+    CalibrationLimits, EngineCore, EngineHandle, EngineLimits, GenerationEvent, GenerationRequest,
+    GenerationStream, GenerationUsage, Meter, Tokenizer,
+};
+use farthing_model::{
+    BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, GgufTokenizer, Llama, LoadFormat, ModelRunner,
+    RunnerConfig,
+};
+use farthing_scheduler::{FinishReason, SamplingParams, Scheduler, SchedulerConfig};
+
+/// How much room the engine has; small rooms force chunks and preemptions.
+#[derive(Clone, Copy)]
+pub struct Room {
+    pub num_blocks: usize,
+    pub max_num_seqs: usize,
+    pub max_num_batched_tokens: usize,
+    pub max_queued_sequences: usize,
+}
+
+pub const WIDE: Room = Room {
+    num_blocks: 512,
+    max_num_seqs: 32,
+    max_num_batched_tokens: 256,
+    max_queued_sequences: 1000,
+};
+
+pub const MAX_MODEL_LEN: usize = 256;
+const VOCAB_SIZE: usize = 259;
+const EOS: u32 = 257;
+
+pub struct Engine {
+    pub handle: EngineHandle,
+    thread: JoinHandle<()>,
+}
+
+impl Engine {
+    pub fn start(room: Room) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let config = serde_json::json!({
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "vocab_size": VOCAB_SIZE,
+            "max_position_embeddings": MAX_MODEL_LEN,
+            "rms_norm_eps": 1e-5,
+            "rope_theta": 10000.0,
+            "tie_word_embeddings": false,
+            "hidden_act": "silu",
+            "bos_token_id": 256,
+            "eos_token_id": EOS,
+        });
+        fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
+        let checkpoint = Checkpoint::open(directory.path(), LoadFormat::Dummy, 7).unwrap();
+        let (compute_type, device) = (ComputeType::F32, DeviceKind::Cpu);
+        let model = Llama::load(&checkpoint, MAX_MODEL_LEN, compute_type, device).unwrap();
+        let Room { num_blocks, max_num_seqs, max_num_batched_tokens, .. } = room;
+        let runner = RunnerConfig {
+            num_blocks,
+            max_num_seqs,
+            max_num_batched_tokens,
+            compute_type,
+            device,
+        };
+        let mut runner = ModelRunner::new(model, runner).unwrap();
+        let limits = CalibrationLimits {
+            num_blocks,
+            max_num_seqs,
+            max_num_batched_tokens,
+            max_model_len: MAX_MODEL_LEN,
+        };
+        let meter = Meter::calibrate(&mut runner, limits, None).unwrap();
+        let scheduler = Scheduler::new(SchedulerConfig {
+            block_size: BLOCK_SIZE,
+            num_blocks,
+            max_num_seqs,
+            max_num_batched_tokens,
+            max_model_len: MAX_MODEL_LEN,
+            max_adapters: 4,
+        })
+        .unwrap();
+        let limits = EngineLimits {
+            max_model_len: MAX_MODEL_LEN,
+            max_queued_sequences: room.max_queued_sequences,
+            eos_token_ids: Arc::new([EOS]),
+        };
+        let (handle, thread) =
+            EngineCore::spawn(scheduler, runner, meter, limits, tokenizer()).unwrap();
+        Self { handle, thread }
+    }
+
+    /// Waits until nothing runs or waits any more.
+    pub async fn idle(&self) {
+        while self.handle.stats().running + self.handle.stats().waiting > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Reads a stream to its end, then stops.
+    pub async fn stop_after(self, stream: GenerationStream) {
+        collect(stream, 2).await;
+        self.stop();
+    }
+
+    /// Ends the engine and waits for its thread.
+    pub fn stop(self) {
+        drop(self.handle);
+        self.thread.join().unwrap();
+    }
+}
+
+/// One token a byte, two special ones, and one merge, since a byte-level BPE has at least one.
+fn tokenizer() -> Arc<Tokenizer> {
+    let bytes = (0..=255u8).map(byte_level_spelling).map(String::from);
+    let others = ["<bos>", "<eos>", "th"].map(str::to_owned);
+    let gguf = GgufTokenizer {
+        model: "gpt2".to_owned(),
+        tokens: bytes.chain(others).collect(),
+        merges: vec!["t h".to_owned()],
+        token_types: [vec![1; 256], vec![3, 3, 1]].concat(),
+        bos_token_id: Some(256),
+        eos_token_id: Some(EOS),
+        ..GgufTokenizer::default()
+    };
+    Arc::new(Tokenizer::from_gguf(&gguf).unwrap())
+}
+
+/// GPT-2's printable stand-in for a byte (`bytes_to_unicode` of its encoder).
+fn byte_level_spelling(byte: u8) -> char {
+    let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    if printable(byte) {
+        return char::from(byte);
+    }
+    let rank = (0..byte).filter(|&b| !printable(b)).count() as u32;
+    char::from_u32(256 + rank).unwrap()
+}
+
+pub fn greedy(prompt: Vec<u32>, max_tokens: usize) -> GenerationRequest {
+    GenerationRequest {
+        prompt,
+        adapter: None,
+        n: 1,
+        sampling: SamplingParams { temperature: 0.0, ..SamplingParams::default() },
+        max_tokens: Some(max_tokens),
+        stop: Vec::new(),
+        ignore_eos: true,
+        prompt_logprobs: None,
+        continues_text: true,
+    }
+}
+
+/// A prompt of bytes that depends on `seed` only.
+pub fn prompt(seed: u32, len: usize) -> Vec<u32> {
+    (0..len as u32).map(|i| (i * 37 + seed * 101 + i * i * seed) % 256).collect()
+}
+
+/// Everything that one choice brought.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    pub tokens: Vec<u32>,
+    pub text: String,
+    pub reason: Option<FinishReason>,
+    pub usage: GenerationUsage,
+}
+
+/// Reads a stream to its end, one answer a choice.
+pub async fn collect(mut stream: GenerationStream, n: usize) -> Vec<Answer> {
+    let mut answers = vec![Answer::default(); n];
+    while let Some(event) = stream.next().await {
+        match event {
+            GenerationEvent::Prompt(_) => {}
+            GenerationEvent::Delta { index, text, tokens } => {
+                answers[index].text += &text;
+                answers[index].tokens.extend(tokens.iter().map(|token| token.id));
+            }
+            GenerationEvent::Finished { index, reason, usage } => {
+                answers[index].reason = Some(reason);
+                answers[index].usage = usage;
+            }
+            GenerationEvent::Failed { message } => panic!("{message}"),
+        }
+    }
+    answers
+}
