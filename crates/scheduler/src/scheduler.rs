@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::block_manager::{BlockManager, OutOfBlocks};
-use crate::sequence::{Flight, Sequence};
+use crate::sequence::{RowState, Sequence};
 use crate::{
     AdapterId, AdmissionError, Batch, BatchRow, ConfigError, FinishReason, SampledToken,
     SequenceId, SequenceOutput, SequenceRequest,
@@ -111,21 +111,21 @@ impl Scheduler {
         let Some(index) = self.running.iter().position(|sequence| sequence.id() == id) else {
             return false;
         };
-        match self.running[index].flight() {
-            Flight::Idle => self.end(index),
-            Flight::InFlight => self.running[index].set_flight(Flight::Aborted),
-            Flight::Aborted => return false,
+        match self.running[index].row_state() {
+            RowState::Idle => self.end(index),
+            RowState::InFlight => self.running[index].set_row_state(RowState::Aborted),
+            RowState::Aborted => return false,
         }
         true
     }
 
     /// Plans the next step. `None` when there is nothing to do, or while the last batch is still
-    /// in flight: it has to come back by [`commit`](Self::commit) or [`fail`](Self::fail) first.
+    /// in row_state: it has to come back by [`commit`](Self::commit) or [`fail`](Self::fail) first.
     pub fn schedule(&mut self) -> Option<Batch> {
         if self
             .running
             .iter()
-            .any(|sequence| sequence.flight() != Flight::Idle)
+            .any(|sequence| sequence.row_state() != RowState::Idle)
         {
             return None;
         }
@@ -271,8 +271,8 @@ impl Scheduler {
             .iter()
             .position(|sequence| sequence.id() == row.sequence)?;
         let sequence = &mut self.running[index];
-        let aborted = sequence.flight() == Flight::Aborted;
-        sequence.set_flight(Flight::Idle);
+        let aborted = sequence.row_state() == RowState::Aborted;
+        sequence.set_row_state(RowState::Idle);
 
         let result = result.filter(|it| it.token.is_some() == row.sample.is_some());
         let computed = result.is_some();

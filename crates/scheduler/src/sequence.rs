@@ -62,7 +62,7 @@ pub(crate) struct Sequence {
     prompt_logprobs: Option<usize>,
     /// How many log-probabilities of prompt tokens were told; the first token never has one.
     told_logprobs: usize,
-    flight: Flight,
+    row_state: RowState,
     cached_tokens: usize,
     preemptions: usize,
     overtaken: usize,
@@ -70,7 +70,7 @@ pub(crate) struct Sequence {
 
 /// Whether a row of the sequence is being computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flight {
+pub(crate) enum RowState {
     /// No: its blocks are at rest.
     Idle,
     /// Yes.
@@ -94,7 +94,7 @@ impl Sequence {
             stop_token_ids: request.stop_token_ids,
             prompt_logprobs: request.prompt_logprobs,
             told_logprobs: 0,
-            flight: Flight::Idle,
+            row_state: RowState::Idle,
             cached_tokens: 0,
             preemptions: 0,
             overtaken: 0,
@@ -134,12 +134,12 @@ impl Sequence {
         &mut self.block_table
     }
 
-    pub(crate) fn flight(&self) -> Flight {
-        self.flight
+    pub(crate) fn row_state(&self) -> RowState {
+        self.row_state
     }
 
-    pub(crate) fn set_flight(&mut self, flight: Flight) {
-        self.flight = flight;
+    pub(crate) fn set_row_state(&mut self, row_state: RowState) {
+        self.row_state = flight;
     }
 
     /// Whether the prefix cache may stand in for computing: not where every token of the prompt
@@ -191,7 +191,7 @@ impl Sequence {
     pub(crate) fn plan_row(&mut self, n: usize, block_size: usize) -> BatchRow {
         let start = self.num_computed;
         let end = start + n;
-        self.flight = Flight::InFlight;
+        self.row_state = RowState::InFlight;
         BatchRow {
             sequence: self.id,
             tokens: self.tokens[start..end].to_vec(),

@@ -1,0 +1,11 @@
+//! What the scheduler promises, shown against a runner that keeps its cache in a map.
+
+mod fake_runner;
+mod simulation;
+
+mod admission;
+mod ends;
+mod fairness;
+mod prefix_cache;
+mod properties;
+mod traces;
