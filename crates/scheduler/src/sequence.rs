@@ -139,7 +139,7 @@ impl Sequence {
     }
 
     pub(crate) fn set_row_state(&mut self, row_state: RowState) {
-        self.row_state = flight;
+        self.row_state = row_state;
     }
 
     /// Whether the prefix cache may stand in for computing: not where every token of the prompt
