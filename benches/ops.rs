@@ -1,0 +1,351 @@
+//! Every operation at the shapes of SmolLM2-135M beside what the machine can do at most.
+//!
+//! `cargo bench -p farthing-benches --bench ops`. A figure is the best of several passes, since
+//! other programs may use the machine; the share is of the limit that binds the operation:
+//! memory for one sequence, arithmetic for many.
+
+use std::time::Instant;
+
+use candle_core::{DType, Device, Result, Tensor};
+use farthing_ops::{
+    Accumulate, AttentionBatch, KvCacheLayer, Limits, LinearWeight, LinearWeightBuilder,
+    LoraExpand, LoraSegment, LoraWeight, RopeTable, SampleSpec, embed, linear, lora, num_threads,
+    paged_attention, rms_norm, rope_and_cache, sample, silu_mul, simd_level,
+};
+
+const HIDDEN: usize = 576;
+const INTERMEDIATE: usize = 1536;
+const LAYERS: usize = 30;
+const HEADS: usize = 9;
+const KV_HEADS: usize = 3;
+const HEAD_DIM: usize = 64;
+const QKV: usize = (HEADS + 2 * KV_HEADS) * HEAD_DIM;
+const VOCAB: usize = 49152;
+const ROWS: [usize; 4] = [1, 8, 32, 512];
+
+fn main() -> Result<()> {
+    let limits = Limits::measure();
+    println!(
+        "{}, {} threads: reads {:.1} GB/s, multiplies {:.0} GFLOP/s",
+        simd_level(),
+        num_threads(),
+        limits.read_bytes_per_second / 1e9,
+        limits.flops / 1e9
+    );
+    let only = std::env::args()
+        .nth(1)
+        .filter(|argument| !argument.starts_with("--"));
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| name.contains(only));
+    if wanted("linear") {
+        bench_linear(limits)?;
+    }
+    if wanted("lora") {
+        bench_lora()?;
+    }
+    if wanted("attention") {
+        bench_attention(limits)?;
+    }
+    if wanted("elementwise") {
+        bench_elementwise(limits)?;
+    }
+    if wanted("sample") {
+        bench_sample(limits)?;
+    }
+    Ok(())
+}
+
+/// Seconds of the best of some passes of `f`, which does `calls` calls.
+fn best_seconds(calls: usize, mut f: impl FnMut() -> Result<()>) -> Result<f64> {
+    let mut best = f64::INFINITY;
+    let started = Instant::now();
+    let mut passes = 0;
+    while passes < 5 || (started.elapsed().as_secs_f64() < 0.4 && passes < 1000) {
+        let start = Instant::now();
+        f()?;
+        best = best.min(start.elapsed().as_secs_f64() / calls as f64);
+        passes += 1;
+    }
+    Ok(best)
+}
+
+fn line(name: &str, seconds: f64, bytes: f64, flops: f64, limits: Limits) {
+    let memory = bytes / limits.read_bytes_per_second / seconds;
+    let arithmetic = flops / limits.flops / seconds;
+    println!(
+        "{name:<44} {:>10.1} µs {:>7.1} GB/s {:>4.0} % {:>7.1} GFLOP/s {:>4.0} %",
+        seconds * 1e6,
+        bytes / seconds / 1e9,
+        memory * 100.0,
+        flops / seconds / 1e9,
+        arithmetic * 100.0
+    );
+}
+
+fn values(len: usize) -> Vec<f32> {
+    (0..len)
+        .map(|i| ((i * 7919 % 1009) as f32 - 504.0) / 5040.0)
+        .collect()
+}
+
+fn matrix(rows: usize, columns: usize) -> Result<Tensor> {
+    Tensor::from_vec(values(rows * columns), (rows, columns), &Device::Cpu)
+}
+
+fn integers(values: Vec<u32>) -> Result<Tensor> {
+    let len = values.len();
+    Tensor::from_vec(values, len, &Device::Cpu)
+}
+
+fn weight(out_features: usize, in_features: usize) -> Result<LinearWeight> {
+    let mut builder =
+        LinearWeightBuilder::new(out_features, in_features, DType::BF16, &Device::Cpu)?;
+    let row = values(in_features);
+    for _ in 0..out_features {
+        builder.push_rows(&row)?;
+    }
+    builder.finish()
+}
+
+fn bench_linear(limits: Limits) -> Result<()> {
+    let shapes = [
+        ("qkv", QKV, HIDDEN, LAYERS),
+        ("o", HIDDEN, HIDDEN, LAYERS),
+        ("gate_up", 2 * INTERMEDIATE, HIDDEN, LAYERS),
+        ("down", HIDDEN, INTERMEDIATE, LAYERS),
+        ("lm_head", VOCAB, HIDDEN, 1),
+    ];
+    let mut weights = Vec::new();
+    for (name, out_features, in_features, count) in shapes {
+        let copies: Result<Vec<_>> = (0..count)
+            .map(|_| weight(out_features, in_features))
+            .collect();
+        weights.push((name, copies?));
+    }
+    for m in ROWS {
+        let (mut step_seconds, mut step_bytes, mut step_flops) = (0.0, 0.0, 0.0);
+        for (name, copies) in &weights {
+            // A prompt needs the logits of its last token only.
+            let m = if *name == "lm_head" { m.min(32) } else { m };
+            let (out_features, in_features) = (copies[0].out_features(), copies[0].in_features());
+            let (x, out) = (matrix(m, in_features)?, matrix(m, out_features)?);
+            // All layers in turn, so that weights come from memory as in a model.
+            let seconds = best_seconds(copies.len(), || {
+                for weight in copies {
+                    linear(&out, &x, weight, Accumulate::Overwrite)?;
+                }
+                Ok(())
+            })?;
+            let bytes = copies[0].size_bytes() as f64;
+            let flops = 2.0 * (m * out_features * in_features) as f64;
+            line(
+                &format!("linear {name} {m} × [{out_features}, {in_features}]"),
+                seconds,
+                bytes,
+                flops,
+                limits,
+            );
+            if m == ROWS[3].min(m) || *name != "lm_head" {
+                step_seconds += seconds * copies.len() as f64;
+                step_bytes += bytes * copies.len() as f64;
+                step_flops += flops * copies.len() as f64;
+            }
+        }
+        line(
+            &format!("linear, all layers, {m} rows"),
+            step_seconds,
+            step_bytes,
+            step_flops,
+            limits,
+        );
+    }
+    Ok(())
+}
+
+fn bench_lora() -> Result<()> {
+    let rank = 16;
+    let adapters: Result<Vec<_>> = (0..8)
+        .map(|_| {
+            let expand = |out_features, index| {
+                let weight = weight(out_features, rank)?;
+                Ok(LoraExpand {
+                    weight,
+                    shrink_offset: index * rank,
+                    out_offset: index * INTERMEDIATE,
+                })
+            };
+            let expand: Result<Vec<_>> = (0..2).map(|i| expand(INTERMEDIATE, i)).collect();
+            Ok(LoraWeight {
+                shrink: weight(2 * rank, HIDDEN)?,
+                expand: expand?,
+            })
+        })
+        .collect();
+    let adapters = adapters?;
+    for (m, count) in [(1, 1), (8, 8), (32, 1), (32, 8), (512, 1)] {
+        let (x, out) = (matrix(m, HIDDEN)?, matrix(m, 2 * INTERMEDIATE)?);
+        let segments: Vec<_> = (0..count)
+            .map(|i| LoraSegment {
+                rows: m / count * i..m / count * (i + 1),
+                weight: &adapters[i],
+            })
+            .collect();
+        let seconds = best_seconds(1, || lora(&out, &x, &segments))?;
+        println!(
+            "{:<44} {:>10.1} µs",
+            format!("lora gate_up r {rank}, {m} rows of {count}"),
+            seconds * 1e6
+        );
+    }
+    Ok(())
+}
+
+fn bench_attention(limits: Limits) -> Result<()> {
+    // (rows, queries of a row, context)
+    for (rows, queries, context) in [
+        (1, 1, 128),
+        (1, 1, 2048),
+        (8, 1, 512),
+        (32, 1, 512),
+        (1, 512, 512),
+        (1, 512, 2048),
+    ] {
+        let blocks = context / 16;
+        let caches: Result<Vec<_>> = (0..LAYERS)
+            .map(|_| {
+                KvCacheLayer::zeros(
+                    rows * blocks,
+                    16,
+                    KV_HEADS,
+                    HEAD_DIM,
+                    DType::BF16,
+                    &Device::Cpu,
+                )
+            })
+            .collect();
+        let caches = caches?;
+        let m = rows * queries;
+        let batch = AttentionBatch {
+            query_starts: integers((0..=rows).map(|row| (row * queries) as u32).collect())?,
+            context_lens: integers(vec![context as u32; rows])?,
+            block_tables: integers((0..(rows * blocks) as u32).collect())?
+                .reshape((rows, blocks))?,
+        };
+        let (qkv, out) = (matrix(m, QKV)?, matrix(m, HEADS * HEAD_DIM)?);
+        let seconds = best_seconds(LAYERS, || {
+            for cache in &caches {
+                paged_attention(&out, &qkv, cache, &batch, HEADS, 0.125, None)?;
+            }
+            Ok(())
+        })?;
+        let seen = (context - queries) as f64 + (queries as f64 + 1.0) / 2.0;
+        let flops = 4.0 * (m * HEADS * HEAD_DIM) as f64 * seen;
+        let name = format!("paged_attention {rows} × {queries} of {context}");
+        line(&name, seconds, caches[0].size_bytes() as f64, flops, limits);
+    }
+    Ok(())
+}
+
+fn bench_elementwise(limits: Limits) -> Result<()> {
+    let inv_freq: Vec<f32> = (0..HEAD_DIM / 2).map(|i| 0.5_f32.powi(i as i32)).collect();
+    let rope = RopeTable::new(&inv_freq, 2048, &Device::Cpu)?;
+    let cache = KvCacheLayer::zeros(64, 16, KV_HEADS, HEAD_DIM, DType::BF16, &Device::Cpu)?;
+    let norm = Tensor::from_vec(values(HIDDEN), HIDDEN, &Device::Cpu)?;
+    let table = weight(VOCAB, HIDDEN)?;
+    for m in ROWS {
+        let (x, out) = (matrix(m, HIDDEN)?, matrix(m, HIDDEN)?);
+        let (gate_up, activated) = (matrix(m, 2 * INTERMEDIATE)?, matrix(m, INTERMEDIATE)?);
+        let qkv = matrix(m, QKV)?;
+        let ids = integers((0..m as u32).map(|i| i * 7919 % VOCAB as u32).collect())?;
+        let slots = integers((0..m as u32).collect())?;
+        let repeat = 100;
+        let mut bench = |name: &str, bytes: usize, f: &dyn Fn() -> Result<()>| {
+            let seconds = best_seconds(repeat, || (0..repeat).try_for_each(|_| f()))?;
+            line(
+                &format!("{name} {m} rows"),
+                seconds,
+                (bytes * m) as f64,
+                0.0,
+                limits,
+            );
+            Ok::<_, candle_core::Error>(())
+        };
+        bench("rms_norm", 8 * HIDDEN, &|| rms_norm(&out, &x, &norm, 1e-5))?;
+        bench("silu_mul", 12 * INTERMEDIATE, &|| {
+            silu_mul(&activated, &gate_up)
+        })?;
+        bench("rope_and_cache", 8 * QKV, &|| {
+            rope_and_cache(&qkv, &rope, &slots, &slots, &cache, HEADS)
+        })?;
+        bench("embed", 6 * HIDDEN, &|| embed(&out, &ids, &table))?;
+    }
+    Ok(())
+}
+
+fn bench_sample(limits: Limits) -> Result<()> {
+    let plain = SampleSpec {
+        temperature: 1.0,
+        top_p: 1.0,
+        top_k: 0,
+        min_p: 0.0,
+        presence_penalty: 0.0,
+        frequency_penalty: 0.0,
+        repetition_penalty: 1.0,
+        logit_bias: &[],
+        history: &[],
+        history_prompt_tokens: 0,
+        seed: 1,
+        position: 0,
+        logprobs: None,
+    };
+    let specs = [
+        (
+            "greedy",
+            SampleSpec {
+                temperature: 0.0,
+                ..plain.clone()
+            },
+        ),
+        ("plain", plain.clone()),
+        (
+            "top-p 0.9",
+            SampleSpec {
+                top_p: 0.9,
+                ..plain.clone()
+            },
+        ),
+        (
+            "top-k 50",
+            SampleSpec {
+                top_k: 50,
+                ..plain.clone()
+            },
+        ),
+        (
+            "greedy, 5 logprobs",
+            SampleSpec {
+                temperature: 0.0,
+                logprobs: Some(5),
+                ..plain
+            },
+        ),
+    ];
+    for m in [1, 32] {
+        // Peaked as a model's logits are: the likeliest token has about a third.
+        let logits = matrix(m, VOCAB)?
+            .affine(80.0, 0.0)?
+            .powf(3.0)?
+            .affine(0.02, 0.0)?;
+        for (name, spec) in &specs {
+            let specs = vec![spec.clone(); m];
+            let seconds = best_seconds(1, || sample(&logits, &specs).map(drop))?;
+            line(
+                &format!("sample {name}, {m} rows"),
+                seconds,
+                (m * VOCAB * 4) as f64,
+                0.0,
+                limits,
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! What this machine can do at most: the yardstick of the operations' speed.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use half::bf16;
+
+use crate::linear_weight::PANEL;
+use crate::pool;
+use crate::simd::{Dot, Kernel, Simd, SimdLevel, dispatch};
+
+/// Limits of this machine, measured with all threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes read from memory a second.
+    pub read_bytes_per_second: f64,
+    /// Multiplications and additions a second of bf16 weights in registers, by the instruction
+    /// that the level in use has for them.
+    pub flops: f64,
+}
+
+/// Bytes that are read: more than the caches hold.
+const BUFFER: usize = 512 << 20;
+
+/// Attempts, of which the best counts: others may use the machine.
+const ATTEMPTS: usize = 20;
+
+impl Limits {
+    /// Measures for about a second.
+    pub fn measure() -> Self {
+        Self {
+            read_bytes_per_second: read_speed(),
+            flops: multiply_speed(),
+        }
+    }
+}
+
+fn read_speed() -> f64 {
+    const CHUNK: usize = 1 << 20;
+    let buffer = vec![1_u8; BUFFER];
+    let level = SimdLevel::current();
+    let seconds = best_seconds(|| {
+        pool::run(BUFFER / CHUNK, |chunk| {
+            black_box(dispatch(
+                level,
+                Sum {
+                    bytes: &buffer[chunk * CHUNK..][..CHUNK],
+                },
+            ));
+        });
+    });
+    BUFFER as f64 / seconds
+}
+
+fn multiply_speed() -> f64 {
+    let level = SimdLevel::current();
+    let tasks = 64 * pool::num_threads();
+    let flops: f64 = dispatch(level, Multiply);
+    let seconds = best_seconds(|| {
+        pool::run(tasks, |_| {
+            black_box(dispatch(level, Multiply));
+        });
+    });
+    tasks as f64 * flops / seconds
+}
+
+fn best_seconds(f: impl Fn()) -> f64 {
+    let attempt = |_| {
+        let start = Instant::now();
+        f();
+        start.elapsed().as_secs_f64()
+    };
+    (0..ATTEMPTS).map(attempt).fold(f64::INFINITY, f64::min)
+}
+
+struct Sum<'a> {
+    bytes: &'a [u8],
+}
+
+impl Kernel for Sum<'_> {
+    type Output = u64;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> u64 {
+        let mut lanes = [0_u64; 16];
+        for chunk in self.bytes.as_chunks::<128>().0 {
+            for (lane, word) in lanes.iter_mut().zip(chunk.as_chunks::<8>().0) {
+                *lane = lane.wrapping_add(u64::from_ne_bytes(*word));
+            }
+        }
+        lanes.iter().fold(0, |sum, lane| sum.wrapping_add(*lane))
+    }
+}
+
+struct Multiply;
+
+impl Kernel for Multiply {
+    /// How many multiplications and additions it made.
+    type Output = f64;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> f64 {
+        // As many independent sums as the registers hold and the latency needs.
+        unsafe {
+            if <S as Dot<bf16>>::STEPS == 1 {
+                multiply::<S, 16>()
+            } else {
+                multiply::<S, 6>()
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn multiply<S: Dot<bf16>, const SUMS: usize>() -> f64 {
+    const ROUNDS: usize = 10_000;
+    let (weights, x) = ([bf16::ONE; 2 * PANEL], [0.0_f32; 2]);
+    let mut total = [0.0; PANEL];
+    unsafe {
+        let weights = S::weights(black_box(weights.as_ptr()), 0);
+        let x = S::broadcast(black_box(x.as_ptr().cast()), 0);
+        let mut sums = [S::zero(); SUMS];
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                *sum = S::dot(*sum, weights, x);
+            }
+        }
+        for sum in sums {
+            S::store(total.as_mut_ptr(), sum);
+            black_box(&total);
+        }
+    }
+    let inputs = 2 / S::STEPS;
+    (ROUNDS * SUMS * PANEL * inputs * 2) as f64
+}
