@@ -1,7 +1,6 @@
 //! The answer to a completion request, whole or a piece of it: OpenAI uses one shape for both.
 
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
 
 use crate::{FinishReason, StreamedUsage};
 
@@ -45,9 +44,28 @@ pub struct CompletionLogprobs {
     /// Natural logarithms; null for a prompt's first token.
     pub token_logprobs: Vec<Option<f32>>,
     /// The likeliest tokens and the token itself; null for a prompt's first token.
-    pub top_logprobs: Vec<Option<Map<String, Value>>>,
+    pub top_logprobs: Vec<Option<TopLogprobs>>,
     /// In characters from the start of the choice's text.
     pub text_offset: Vec<usize>,
+}
+
+/// Texts of tokens with their log-probabilities: on the wire an object, in this order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TopLogprobs(Vec<(String, f32)>);
+
+impl TopLogprobs {
+    /// Adds a token, unless one of the same text is there: an object has a name but once.
+    pub fn add(&mut self, text: String, logprob: f32) {
+        if self.0.iter().all(|(earlier, _)| *earlier != text) {
+            self.0.push((text, logprob));
+        }
+    }
+}
+
+impl Serialize for TopLogprobs {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|(text, logprob)| (text, logprob)))
+    }
 }
 
 impl CompletionLogprobs {

@@ -22,14 +22,14 @@ mod usage;
 pub use chat_request::ChatRequest;
 pub use completion_request::{CompletionRequest, Prompt};
 pub use invalid_request::InvalidRequest;
-pub use message::{Message, Role};
+pub use message::{Content, Message, Role};
 pub use options::{Sampling, StreamOptions};
 
 pub use chat_chunk::{ChatChunk, ChatChunkChoice, ChatDelta};
 pub use chat_completion::{
     AssistantMessage, ChatChoice, ChatCompletion, ChatLogprob, ChatLogprobs, ChatTopLogprob,
 };
-pub use completion::{Completion, CompletionChoice, CompletionLogprobs};
+pub use completion::{Completion, CompletionChoice, CompletionLogprobs, TopLogprobs};
 pub use error_body::{ErrorBody, ErrorDetail};
 pub use model_card::{ModelCard, ModelList};
 pub use usage::{Cost, PromptTokensDetails, StreamedUsage, Usage};

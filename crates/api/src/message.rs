@@ -10,8 +10,20 @@ use crate::fields::Fields;
 pub struct Message {
     /// Who speaks.
     pub role: Role,
-    /// What is said; text parts are joined by line ends, as vLLM and llama.cpp do.
-    pub content: String,
+    /// What is said.
+    pub content: Content,
+    /// Who it is by name, where there are several of one role; the chat template makes of it what
+    /// it can.
+    pub name: Option<String>,
+}
+
+/// What is said: text, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// In one string.
+    Text(String),
+    /// In parts of type `text`.
+    Parts(Vec<String>),
 }
 
 /// Who speaks. OpenAI's `developer` is read as `system`.
@@ -75,8 +87,8 @@ impl Message {
         };
         let path = fields.path("content");
         let content = match fields.value("content") {
-            Some(Value::String(text)) => text,
-            Some(Value::Array(parts)) => join_parts(parts, &path)?,
+            Some(Value::String(text)) => Content::Text(text),
+            Some(Value::Array(parts)) => Content::Parts(parse_parts(parts, &path)?),
             Some(other) => {
                 return Err(InvalidRequest::kind(
                     path,
@@ -86,19 +98,23 @@ impl Message {
             }
             None => return Err(InvalidRequest::missing(path)),
         };
+        let name = fields.string("name")?;
         // What OpenAI's clients send back with an answer they were given.
         fields.inert_as("refusal", &[])?;
         fields.inert_as("annotations", &[Value::Array(Vec::new())])?;
         fields.inert_as("tool_calls", &[Value::Array(Vec::new())])?;
         fields.inert_as("function_call", &[])?;
         fields.inert_as("audio", &[])?;
-        fields.inert_as("name", &[])?;
         fields.finish()?;
-        Ok(Self { role, content })
+        Ok(Self {
+            role,
+            content,
+            name,
+        })
     }
 }
 
-fn join_parts(parts: Vec<Value>, path: &str) -> Result<String, InvalidRequest> {
+fn parse_parts(parts: Vec<Value>, path: &str) -> Result<Vec<String>, InvalidRequest> {
     let mut texts = Vec::with_capacity(parts.len());
     for (index, part) in parts.into_iter().enumerate() {
         let mut fields = Fields::of(part, format!("{path}[{index}]"))?;
@@ -115,5 +131,5 @@ fn join_parts(parts: Vec<Value>, path: &str) -> Result<String, InvalidRequest> {
         texts.push(text.ok_or_else(|| InvalidRequest::missing(fields.path("text")))?);
         fields.finish()?;
     }
-    Ok(texts.join("\n"))
+    Ok(texts)
 }
