@@ -1,0 +1,63 @@
+//! What all routes share.
+
+use std::sync::Arc;
+
+use farthing_engine::GenerationRequest;
+use farthing_scheduler::SamplingParams;
+use futures_util::StreamExt;
+
+use crate::lifecycle::Lifecycle;
+use crate::local::{Escort, Local};
+use crate::metrics::Metrics;
+
+/// The served model, its counters and the server's phase. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub(crate) local: Local,
+    pub(crate) escort: Escort,
+}
+
+impl App {
+    /// Serves what `local` answers.
+    pub fn new(local: Local) -> Self {
+        let metrics = Metrics::new(local.models.metrics_name().to_owned(), local.price);
+        let escort = Escort {
+            metrics: Arc::new(metrics),
+            lifecycle: Lifecycle::default(),
+        };
+        Self { local, escort }
+    }
+
+    /// Generates one token, so that "ready" is proven and the first caller does not pay for cold
+    /// caches.
+    ///
+    /// # Errors
+    /// The engine's own words.
+    pub async fn warm_up(&self) -> anyhow::Result<()> {
+        let request = GenerationRequest {
+            prompt: vec![0],
+            adapter: None,
+            n: 1,
+            sampling: SamplingParams {
+                temperature: 0.0,
+                ..SamplingParams::default()
+            },
+            max_tokens: Some(1),
+            stop: Vec::new(),
+            ignore_eos: true,
+            prompt_logprobs: None,
+            continues_text: true,
+        };
+        let mut events = self.local.backend.submit(request)?;
+        while let Some(event) = events.next().await {
+            if let farthing_engine::GenerationEvent::Failed { message } = event {
+                anyhow::bail!("the model could not generate a token: {message}");
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn lifecycle(&self) -> &Lifecycle {
+        &self.escort.lifecycle
+    }
+}

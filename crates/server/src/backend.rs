@@ -1,0 +1,42 @@
+//! What the server asks of an engine: the seam that tests put a scripted engine behind.
+
+use std::pin::Pin;
+
+use farthing_engine::{EngineHandle, EngineStats, GenerationEvent, GenerationRequest, SubmitError};
+use futures_util::{Stream, stream};
+
+/// The events of one request; dropping it aborts what still runs.
+pub type Events = Pin<Box<dyn Stream<Item = GenerationEvent> + Send>>;
+
+/// Something that generates tokens.
+pub trait Backend: Send + Sync {
+    /// Queues a request.
+    ///
+    /// # Errors
+    /// It can never fit, the queue is full, or the engine has ended.
+    fn submit(&self, request: GenerationRequest) -> Result<Events, SubmitError>;
+
+    /// What the engine published after its last step.
+    fn stats(&self) -> EngineStats;
+
+    /// Whether it can still answer.
+    fn is_alive(&self) -> bool;
+}
+
+impl Backend for EngineHandle {
+    fn submit(&self, request: GenerationRequest) -> Result<Events, SubmitError> {
+        let generation = EngineHandle::submit(self, request)?;
+        Ok(Box::pin(stream::unfold(
+            generation,
+            |mut generation| async { Some((generation.next().await?, generation)) },
+        )))
+    }
+
+    fn stats(&self) -> EngineStats {
+        EngineHandle::stats(self)
+    }
+
+    fn is_alive(&self) -> bool {
+        EngineHandle::is_alive(self)
+    }
+}

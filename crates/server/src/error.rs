@@ -1,0 +1,121 @@
+//! What can go wrong with a request, and the only place that chooses HTTP codes.
+
+use axum::Json;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use farthing_api::{ErrorBody, ErrorDetail, InvalidRequest};
+
+/// Why a request gets no answer, or no end of its answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// The request itself is at fault.
+    #[error(transparent)]
+    Invalid(#[from] InvalidRequest),
+    /// No model or adapter of this name is served.
+    #[error("The model `{0}` does not exist: GET /v1/models lists those that do.")]
+    ModelNotFound(String),
+    /// No route of this name.
+    #[error("Invalid URL ({method} {path})")]
+    UnknownUrl {
+        /// As sent.
+        method: Method,
+        /// As sent.
+        path: String,
+    },
+    /// The route takes another method.
+    #[error("Not allowed to {method} on {path}")]
+    MethodNotAllowed {
+        /// As sent.
+        method: Method,
+        /// As sent.
+        path: String,
+    },
+    /// The body is larger than is read.
+    #[error("The request body is larger than {limit} bytes")]
+    BodyTooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+    /// The body is something else than JSON.
+    #[error("The request body must be JSON: send the header 'Content-Type: application/json'")]
+    NotJson,
+    /// The body broke off.
+    #[error("The request body could not be read: {0}")]
+    BodyUnreadable(String),
+    /// The queue is full.
+    #[error("The server already has {limit} sequences waiting or running. Try again later.")]
+    QueueFull {
+        /// How many may wait or run at once.
+        limit: usize,
+    },
+    /// The engine failed this request.
+    #[error("The engine failed this request: {0}")]
+    Failed(String),
+    /// The engine is not running.
+    #[error("The engine is not running")]
+    EngineDead,
+    /// The server is on its way out.
+    #[error("The server is shutting down")]
+    ShuttingDown,
+}
+
+/// When to come back after a 429: most answers free a place within seconds.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+impl ApiError {
+    /// The HTTP status of this error where it comes before the answer's first byte.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Invalid(_) | Self::BodyUnreadable(_) => StatusCode::BAD_REQUEST,
+            Self::ModelNotFound(_) | Self::UnknownUrl { .. } => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::EngineDead | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The error as OpenAI's clients read it.
+    pub fn body(&self) -> ErrorBody {
+        let kind = match self.status() {
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::SERVICE_UNAVAILABLE => "service_unavailable_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        };
+        let (param, code) = match self {
+            Self::Invalid(refusal) => (refusal.param.clone(), refusal.code),
+            Self::ModelNotFound(_) => (Some("model".to_owned()), Some("model_not_found")),
+            Self::UnknownUrl { .. } => (None, Some("unknown_url")),
+            Self::MethodNotAllowed { .. } => (None, Some("method_not_supported")),
+            Self::QueueFull { .. } => (None, Some("rate_limit_exceeded")),
+            _ => (None, None),
+        };
+        ErrorBody {
+            error: ErrorDetail {
+                message: self.to_string(),
+                kind,
+                param,
+                code,
+            },
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let body = self.body();
+        let ErrorDetail { param, code, .. } = &body.error;
+        tracing::info!(status = status.as_u16(), param, code, "refused");
+        let mut response = (status, Json(body)).into_response();
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        response
+    }
+}

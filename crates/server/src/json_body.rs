@@ -1,0 +1,41 @@
+//! The bytes of a request body that says it is JSON.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+
+use crate::ApiError;
+
+/// The largest request body that is read, in bytes: a context of a million tokens fits.
+pub(crate) const MAX_BODY_BYTES: usize = 16 << 20;
+
+/// A body of at most [`MAX_BODY_BYTES`], not parsed yet: what a request is made of is for the
+/// `api` crate to say.
+pub(crate) struct JsonBody(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            return Err(ApiError::NotJson);
+        }
+        match Bytes::from_request(request, state).await {
+            Ok(bytes) => Ok(Self(bytes)),
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(ApiError::BodyTooLarge {
+                    limit: MAX_BODY_BYTES,
+                })
+            }
+            Err(rejection) => Err(ApiError::BodyUnreadable(rejection.body_text())),
+        }
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|content_type| content_type.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}

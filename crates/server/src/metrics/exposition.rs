@@ -1,0 +1,92 @@
+//! Prometheus' text format, version 0.0.4.
+
+use std::fmt::{Display, Write};
+
+use super::histogram::Histogram;
+
+/// A page of metrics that all carry the same labels.
+pub(super) struct Exposition {
+    text: String,
+    /// `name="value",…`
+    labels: String,
+}
+
+impl Exposition {
+    pub(super) fn new(labels: &[(&str, &str)]) -> Self {
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|(name, value)| label(name, value))
+            .collect();
+        Self {
+            text: String::new(),
+            labels: labels.join(","),
+        }
+    }
+
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.family(name, help, "gauge");
+        self.sample(name, "", value);
+    }
+
+    pub(super) fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.family(name, help, "counter");
+        self.sample(name, "", value);
+    }
+
+    /// One counter a value of `label`.
+    pub(super) fn counters<'a, V: Display>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label_name: &str,
+        values: impl IntoIterator<Item = (&'a str, V)>,
+    ) {
+        self.family(name, help, "counter");
+        for (label_value, value) in values {
+            self.sample(name, &label(label_name, label_value), value);
+        }
+    }
+
+    pub(super) fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.family(name, help, "histogram");
+        let bucket = format!("{name}_bucket");
+        for (bound, count) in histogram.cumulative() {
+            let bound = match bound.is_finite() {
+                true => format!("{bound:?}"),
+                false => "+Inf".to_owned(),
+            };
+            self.sample(&bucket, &label("le", &bound), count);
+        }
+        self.sample(&format!("{name}_count"), "", histogram.count());
+        self.sample(&format!("{name}_sum"), "", histogram.sum());
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.text
+    }
+
+    fn family(&mut self, name: &str, help: &str, kind: &str) {
+        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
+    }
+
+    fn sample(&mut self, name: &str, extra_label: &str, value: impl Display) {
+        let comma = if extra_label.is_empty() { "" } else { "," };
+        let labels = std::mem::take(&mut self.labels);
+        self.line(format_args!(
+            "{name}{{{labels}{comma}{extra_label}}} {value}"
+        ));
+        self.labels = labels;
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        writeln!(self.text, "{line}").expect("a string takes all that is written to it");
+    }
+}
+
+fn label(name: &str, value: &str) -> String {
+    let value = value
+        .replace('\\', r"\\")
+        .replace('"', "\\\"")
+        .replace('\n', r"\n");
+    format!("{name}=\"{value}\"")
+}

@@ -1,0 +1,46 @@
+//! The doors, one file each.
+
+mod chat_completions;
+mod completions;
+mod health;
+mod metrics;
+mod models;
+mod ready;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::routing::{get, post};
+
+use crate::json_body::MAX_BODY_BYTES;
+use crate::{ApiError, App};
+
+/// All routes. Whatever is refused is refused in OpenAI's words.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat_completions::create))
+        .route("/v1/completions", post(completions::create))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::retrieve))
+        .route("/health", get(health::check))
+        .route("/ready", get(ready::check))
+        .route("/metrics", get(metrics::render))
+        .fallback(unknown_url)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(app)
+}
+
+async fn unknown_url(request: Request) -> ApiError {
+    ApiError::UnknownUrl {
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
+    }
+}
+
+async fn method_not_allowed(request: Request) -> ApiError {
+    let path = request.uri().path().to_owned();
+    ApiError::MethodNotAllowed {
+        method: request.method().clone(),
+        path,
+    }
+}

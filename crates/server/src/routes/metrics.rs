@@ -1,0 +1,14 @@
+//! `GET /metrics`
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+
+use crate::App;
+
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(super) async fn render(State(app): State<App>) -> impl IntoResponse {
+    let page = app.escort.metrics.render(&app.local.backend.stats());
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], page)
+}
