@@ -1,5 +1,7 @@
 //! What the scheduler promises, shown against a runner that keeps its cache in a map.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 mod fake_runner;
 mod simulation;
 
