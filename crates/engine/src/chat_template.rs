@@ -1,6 +1,7 @@
 //! Messages to prompt, as Hugging Face's `apply_chat_template` does it.
 
 mod generation_tag;
+mod json;
 mod python;
 mod source;
 mod strftime;
