@@ -1,5 +1,7 @@
 //! Where the model runs and in which type it computes.
 
+use std::fmt;
+
 use candle_core::{DType, Device};
 
 use crate::ModelError;
@@ -25,6 +27,15 @@ impl ComputeType {
             Self::Bf16 => DType::BF16,
             Self::F32 => DType::F32,
         }
+    }
+}
+
+impl fmt::Display for ComputeType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bf16 => "bf16",
+            Self::F32 => "f32",
+        })
     }
 }
 

@@ -1,3 +1,17 @@
 //! The binary `farthing`.
 
-fn main() {}
+use std::io;
+
+use clap::Parser;
+use farthing_server::{Args, run};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+    run(args.into_serve())
+}

@@ -1,0 +1,171 @@
+//! The command line as typed.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use farthing_economics::HourlyPrice;
+
+/// Serves Llama and Mistral models with LoRA adapters, and says what each answer cost.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a model over OpenAI's API (also what happens without a subcommand)
+    Serve(ServeArgs),
+}
+
+impl Args {
+    /// What to serve and how.
+    pub fn into_serve(self) -> ServeArgs {
+        match self.command {
+            Some(Command::Serve(serve)) => serve,
+            None => self.serve,
+        }
+    }
+}
+
+/// Flags of `serve`; those that vLLM has too carry its names.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServeArgs {
+    /// A model by name (smollm2-135m-instruct, …), a directory, a .gguf file or a hub id
+    #[arg(long, default_value = DEMO_MODEL)]
+    pub model: String,
+    /// Branch, tag or commit on the hub
+    #[arg(long)]
+    pub revision: Option<String>,
+    /// Where the weights come from; dummy makes random ones from the config alone
+    #[arg(long, value_enum, default_value_t)]
+    pub load_format: LoadFormatArg,
+    /// Type of the weights and the KV cache; auto is the model's own
+    #[arg(long, value_enum, default_value_t)]
+    pub dtype: DtypeArg,
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceArg,
+
+    /// A LoRA adapter in PEFT's format, served as a model of that name; may be repeated
+    #[arg(long = "adapter", value_name = "NAME=DIR")]
+    pub adapters: Vec<AdapterArg>,
+    /// What requests call the model; several names may be given
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub served_model_name: Vec<String>,
+
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 8000)]
+    pub port: u16,
+    /// Seconds that running answers have to end after SIGTERM
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub shutdown_timeout: u64,
+
+    /// Tokens of the longest sequence, prompt and answer together [default: the model's]
+    #[arg(long, value_name = "TOKENS")]
+    pub max_model_len: Option<usize>,
+    /// Sequences that run at once
+    #[arg(long, default_value_t = 64)]
+    pub max_num_seqs: usize,
+    /// Tokens that one step computes: more make prompts faster and running answers wait longer
+    #[arg(long, default_value_t = 512)]
+    pub max_num_batched_tokens: usize,
+    /// Sequences that may wait or run at once; more are answered with 429
+    #[arg(long, value_name = "SEQUENCES", default_value_t = 1024)]
+    pub max_queue: usize,
+    /// Memory for the KV cache [default: 8 full contexts, at most 4 GiB and half of what is free]
+    #[arg(long, value_name = "GIB", value_parser = parse_gib)]
+    pub kv_cache_memory: Option<Gib>,
+
+    /// What this machine costs in US dollars an hour; answers then tell their cost in dollars
+    #[arg(long, value_name = "USD")]
+    pub price_per_hour: Option<HourlyPrice>,
+}
+
+/// The model that is served when none is named.
+pub(crate) const DEMO_MODEL: &str = "smollm2-135m-instruct";
+
+/// vLLM's `--load-format`, as far as it is read here.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum LoadFormatArg {
+    /// By what is there.
+    #[default]
+    Auto,
+    /// `config.json` and safetensors.
+    Safetensors,
+    /// One .gguf file.
+    Gguf,
+    /// Random weights.
+    Dummy,
+}
+
+/// vLLM's `--dtype`, as far as it is computed in here.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum DtypeArg {
+    /// As the model says, else bf16.
+    #[default]
+    Auto,
+    /// bfloat16 weights and cache.
+    #[value(alias = "bfloat16")]
+    Bf16,
+    /// Single precision throughout.
+    #[value(aliases = ["float32", "float"])]
+    F32,
+}
+
+/// Where to compute.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum DeviceArg {
+    /// The best there is.
+    #[default]
+    Auto,
+    /// The machine's processors.
+    Cpu,
+}
+
+/// An adapter and the name requests use for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdapterArg {
+    /// What requests call it.
+    pub name: String,
+    /// Where it is.
+    pub directory: PathBuf,
+}
+
+impl FromStr for AdapterArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, directory)) if !name.is_empty() && !directory.is_empty() => Ok(Self {
+                name: name.to_owned(),
+                directory: directory.into(),
+            }),
+            _ => Err("write it as NAME=DIR, for example --adapter legal=adapters/legal".to_owned()),
+        }
+    }
+}
+
+/// An amount of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gib {
+    /// In bytes.
+    pub bytes: usize,
+}
+
+fn parse_gib(text: &str) -> Result<Gib, String> {
+    match text.parse::<f64>() {
+        Ok(gib) if gib > 0.0 && gib < 1e6 => Ok(Gib {
+            bytes: (gib * (1u64 << 30) as f64) as usize,
+        }),
+        _ => Err("write gibibytes above 0, for example 2 or 0.5".to_owned()),
+    }
+}

@@ -1,0 +1,139 @@
+//! What the command line means, checked as far as that goes without the model's files.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::ensure;
+use farthing_economics::HourlyPrice;
+use farthing_model::{ComputeType, DeviceKind, LoadFormat};
+
+use crate::args::{AdapterArg, DEMO_MODEL, DeviceArg, DtypeArg, LoadFormatArg, ServeArgs};
+
+/// What a 2-core machine costs about, in US dollars an hour: what the demo counts with where
+/// nobody says what this machine costs.
+const EXAMPLE_PRICE: &str = "0.10";
+
+/// Everything that `serve` needs to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub model: ModelChoice,
+    pub adapters: Vec<AdapterArg>,
+    pub limits: Limits,
+    pub http: HttpConfig,
+    pub price: Price,
+}
+
+/// Which model, and in which shape. `None` leaves the choice to the model.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelChoice {
+    pub model: String,
+    pub revision: Option<String>,
+    pub load_format: LoadFormat,
+    pub compute_type: Option<ComputeType>,
+    pub device: DeviceKind,
+    pub served_names: Vec<String>,
+}
+
+/// How much may run at once. `None` leaves the choice to model and machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub max_model_len: Option<usize>,
+    pub kv_cache_bytes: Option<usize>,
+    pub max_num_seqs: usize,
+    pub max_num_batched_tokens: usize,
+    pub max_queued_sequences: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HttpConfig {
+    pub address: SocketAddr,
+    pub shutdown_timeout: Duration,
+}
+
+/// What the machine costs, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Price {
+    Unknown,
+    Example(HourlyPrice),
+    Given(HourlyPrice),
+}
+
+impl Price {
+    pub(crate) fn per_hour(self) -> Option<HourlyPrice> {
+        match self {
+            Self::Unknown => None,
+            Self::Example(price) | Self::Given(price) => Some(price),
+        }
+    }
+}
+
+impl TryFrom<ServeArgs> for Config {
+    type Error = anyhow::Error;
+
+    fn try_from(args: ServeArgs) -> anyhow::Result<Self> {
+        for (flag, value) in [
+            ("--max-num-seqs", args.max_num_seqs),
+            ("--max-num-batched-tokens", args.max_num_batched_tokens),
+            ("--max-queue", args.max_queue),
+            ("--max-model-len", args.max_model_len.unwrap_or(1)),
+        ] {
+            ensure!(value > 0, "{flag} must be at least 1");
+        }
+        ensure!(
+            args.max_num_batched_tokens >= args.max_num_seqs,
+            "--max-num-batched-tokens ({}) must be at least --max-num-seqs ({}), or not every \
+             running sequence could go on in a step",
+            args.max_num_batched_tokens,
+            args.max_num_seqs
+        );
+        let mut names = HashSet::new();
+        let adapter_names = args.adapters.iter().map(|adapter| &adapter.name);
+        for name in adapter_names.chain(&args.served_model_name) {
+            ensure!(
+                names.insert(name),
+                "two models cannot both be called {name:?}"
+            );
+        }
+        let price = match args.price_per_hour {
+            Some(price) => Price::Given(price),
+            None if args.model == DEMO_MODEL => Price::Example(EXAMPLE_PRICE.parse()?),
+            None => Price::Unknown,
+        };
+        Ok(Self {
+            model: ModelChoice {
+                model: args.model,
+                revision: args.revision,
+                load_format: match args.load_format {
+                    LoadFormatArg::Auto => LoadFormat::Auto,
+                    LoadFormatArg::Safetensors => LoadFormat::Safetensors,
+                    LoadFormatArg::Gguf => LoadFormat::Gguf,
+                    LoadFormatArg::Dummy => LoadFormat::Dummy,
+                },
+                compute_type: match args.dtype {
+                    DtypeArg::Auto => None,
+                    DtypeArg::Bf16 => Some(ComputeType::Bf16),
+                    DtypeArg::F32 => Some(ComputeType::F32),
+                },
+                device: match args.device {
+                    DeviceArg::Auto => DeviceKind::best(),
+                    DeviceArg::Cpu => DeviceKind::Cpu,
+                },
+                served_names: args.served_model_name,
+            },
+            adapters: args.adapters,
+            limits: Limits {
+                max_model_len: args.max_model_len,
+                kv_cache_bytes: args.kv_cache_memory.map(|memory| memory.bytes),
+                max_num_seqs: args.max_num_seqs,
+                max_num_batched_tokens: args.max_num_batched_tokens,
+                max_queued_sequences: args.max_queue,
+            },
+            http: HttpConfig {
+                address: SocketAddr::new(args.host, args.port),
+                shutdown_timeout: Duration::from_secs(args.shutdown_timeout),
+            },
+            price,
+        })
+    }
+}
