@@ -130,12 +130,8 @@ impl Scheduler {
             return None;
         }
         let mut step = Step::new(&self.config);
-        let preemptions = self.preemptions;
         self.plan_running(&mut step);
-        // Whoever has just been sent away for want of blocks must not come straight back.
-        if self.preemptions == preemptions {
-            self.plan_waiting(&mut step);
-        }
+        self.plan_waiting(&mut step);
         (!step.rows.is_empty()).then_some(Batch { rows: step.rows })
     }
 
@@ -233,7 +229,8 @@ impl Scheduler {
                 adapters.extend(sequence.adapter());
                 step.take(sequence);
             } else {
-                // Whoever lacks only blocks is next: nobody takes the ones that come free.
+                // Whoever lacks only blocks is next: nobody takes the ones that come free. Those
+                // just preempted stop here too, since somebody has taken a block of theirs.
                 break;
             }
         }

@@ -104,16 +104,17 @@ fn the_newest_gives_its_blocks_up_and_takes_its_own_prefix_back() {
     });
     simulation.add(request(1, &prompt(1, 4), 4)).unwrap();
     simulation.add(request(2, &prompt(2, 4), 4)).unwrap();
+    simulation.add(request(3, &prompt(3, 2), 2)).unwrap();
     assert_eq!(
         trace(simulation),
         // Both need a second block and one is left. 2 goes back to wait with the token that it
-        // has sampled, and its only block stays cached until 1 has ended.
+        // has sampled, before 3; its only block stays cached until 1 has ended.
         "1: 0..4 [0]!  2: 0..4 [1]!\n\
          1: 4..5 [0 2]!\n\
          1: 5..6 [0 2]!\n\
          1: 6..7 [0 2]!\n\
-         2: 4..5 [1 2]!\n\
-         2: 5..6 [1 2]!\n\
+         2: 4..5 [1 2]!  3: 0..2 [0]!\n\
+         2: 5..6 [1 2]!  3: 2..3 [0]!\n\
          2: 6..7 [1 2]!\n"
     );
 }
