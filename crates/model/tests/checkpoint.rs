@@ -391,13 +391,13 @@ fn a_gguf_cut_anywhere_or_with_any_byte_changed_never_panics() {
     assert!(message(&path).contains("incomplete"), "{}", message(&path));
     // The header ends before its 3,500th byte; not every changed byte makes an error.
     let mut errors = 0;
-    for position in 0..3500 {
+    for position in (0..3500).step_by(3) {
         let mut damaged = whole.clone();
         damaged[position] ^= 0xFF;
         fs::write(&path, damaged).unwrap();
         errors += usize::from(open(&path).is_err());
     }
-    assert!(errors > 1500, "{errors}");
+    assert!(errors > 500, "{errors}");
 }
 
 #[test]

@@ -1,0 +1,87 @@
+//! What can be served by name: the files of the project's `models/` folder.
+
+use farthing_model::{ComputeType, ModelConfig};
+use serde::Deserialize;
+
+use super::{ModelSourceError, hub::HubSource, pypi::PypiSource};
+
+/// The manifests, embedded in the binary.
+const MANIFESTS: [&str; 3] = [
+    include_str!("../../../../models/smollm2-135m-instruct.toml"),
+    include_str!("../../../../models/mistral-7b-instruct-v0.3.toml"),
+    include_str!("../../../../models/llama-3.1-8b-instruct.toml"),
+];
+
+/// A model that is served by name: where its files are and how to serve it by default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Manifest {
+    /// What `--model` takes.
+    pub(crate) name: String,
+    /// One line for people.
+    pub(crate) description: String,
+    /// The licence of the weights.
+    pub(crate) license: String,
+    /// The type to compute in.
+    pub(crate) dtype: ManifestDtype,
+    /// The context to serve, in tokens.
+    pub(crate) max_model_len: usize,
+    /// A chat template to use instead of the model's own.
+    #[serde(default)]
+    pub(crate) chat_template: Option<String>,
+    /// Where the files are, in the order to try.
+    pub(crate) sources: Vec<Source>,
+    config: EmbeddedConfig,
+}
+
+/// vLLM's names for the types to compute in.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ManifestDtype {
+    Bfloat16,
+    Float32,
+}
+
+/// One place that has the model's files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(crate) enum Source {
+    Hub(HubSource),
+    Pypi(PypiSource),
+}
+
+/// Hugging Face's `config.json`, which has nulls that TOML has not.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EmbeddedConfig {
+    json: String,
+}
+
+impl Manifest {
+    /// All of them, the demo first.
+    ///
+    /// # Errors
+    /// A manifest that is not valid; the tests rule it out.
+    pub(crate) fn all() -> Result<Vec<Self>, ModelSourceError> {
+        MANIFESTS
+            .into_iter()
+            .map(|text| Ok(toml::from_str(text)?))
+            .collect()
+    }
+
+    /// The model's configuration, so that `--load-format dummy` needs no file.
+    pub(crate) fn config(&self) -> Result<ModelConfig, ModelSourceError> {
+        Ok(ModelConfig::from_hf_json(&serde_json::from_str(
+            &self.config.json,
+        )?)?)
+    }
+}
+
+impl From<ManifestDtype> for ComputeType {
+    fn from(dtype: ManifestDtype) -> Self {
+        match dtype {
+            ManifestDtype::Bfloat16 => Self::Bf16,
+            ManifestDtype::Float32 => Self::F32,
+        }
+    }
+}
