@@ -1,6 +1,12 @@
 //! `Checkpoint` reads what gguf-py, transformers and torch read; the fixtures are made by
 //! `fixtures/make_checkpoints.py`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed unwrap is a failed test"
+)]
+
 use std::{
     fs,
     path::{Path, PathBuf},

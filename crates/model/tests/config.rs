@@ -1,6 +1,8 @@
 //! `ModelConfig` reads what transformers reads; the fixtures are made by
 //! `fixtures/make_checkpoints.py`.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use farthing_model::{Architecture, ModelConfig, ModelError};
 use serde_json::{Value, json};
 
