@@ -102,24 +102,18 @@ impl Detokenizer {
 
     /// Moves complete characters, and U+FFFD for bytes that can never become one, to the text.
     fn take_characters(&mut self) {
-        let mut rest = self.bytes.as_slice();
-        let incomplete = loop {
-            match str::from_utf8(rest) {
-                Ok(text) => {
-                    self.held.push_str(text);
-                    break 0;
-                }
-                Err(error) => {
-                    let (valid, broken) = rest.split_at(error.valid_up_to());
-                    self.held.push_str(&String::from_utf8_lossy(valid));
-                    let Some(invalid) = error.error_len() else {
-                        break broken.len();
-                    };
-                    self.held.push(char::REPLACEMENT_CHARACTER);
-                    rest = &broken[invalid..];
-                }
+        let mut taken = 0;
+        for chunk in self.bytes.utf8_chunks() {
+            self.held.push_str(chunk.valid());
+            taken += chunk.valid().len();
+            let broken = chunk.invalid();
+            let is_last = taken + broken.len() == self.bytes.len();
+            let may_go_on = str::from_utf8(broken).is_err_and(|error| error.error_len().is_none());
+            if !(broken.is_empty() || is_last && may_go_on) {
+                self.held.push(char::REPLACEMENT_CHARACTER);
+                taken += broken.len();
             }
-        };
-        self.bytes.drain(..self.bytes.len() - incomplete);
+        }
+        self.bytes.drain(..taken);
     }
 }

@@ -1,6 +1,8 @@
 //! Prompts and their ids equal those of Hugging Face's `apply_chat_template` and mistral-common's
 //! (`fixtures/make_prompts.py` and `make_snippets.py` asked them).
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 mod vocabulary;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! Pieces of text, however tokens cut it: joined, they are the whole text up to the stop string.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 mod vocabulary;
 
 use std::sync::{Arc, LazyLock};

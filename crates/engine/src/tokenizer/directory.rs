@@ -9,7 +9,7 @@ use tokenizers::decoders::DecoderWrapper;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 
 use super::Tokenizer;
-use super::token_bytes::{Alphabet, Spelling, TokenBytes};
+use super::token_bytes::{Alphabet, TokenBytes};
 use crate::TextError;
 
 pub(super) fn load(directory: &Path) -> Result<Tokenizer, TextError> {
@@ -52,7 +52,7 @@ pub(super) fn load(directory: &Path) -> Result<Tokenizer, TextError> {
         }
     }
     Ok(Tokenizer {
-        token_bytes: token_bytes(&inner, decoding.spelling),
+        token_bytes: token_bytes(&inner, &decoding.alphabet),
         strips_leading_space: decoding.strips_leading_space,
         doubles_leading_space: false,
         prefix,
@@ -121,7 +121,7 @@ impl SpecialNames {
 
 /// What the decoder's steps come to.
 struct Decoding {
-    spelling: Spelling,
+    alphabet: Alphabet,
     strips_leading_space: bool,
 }
 
@@ -133,12 +133,12 @@ impl Decoding {
             None => return Err("it has no decoder that would turn tokens into text".to_owned()),
         };
         let mut decoding = Self {
-            spelling: Spelling::SentencePiece,
+            alphabet: Alphabet::SentencePiece,
             strips_leading_space: false,
         };
         for step in steps {
             match step {
-                DecoderWrapper::ByteLevel(_) => decoding.spelling = Spelling::ByteLevel,
+                DecoderWrapper::ByteLevel(_) => decoding.alphabet = Alphabet::byte_level(),
                 DecoderWrapper::Strip(strip) => {
                     decoding.strips_leading_space = strip.content == ' ' && strip.start > 0;
                 }
@@ -184,8 +184,7 @@ fn added_around_a_text(inner: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u
     ))
 }
 
-fn token_bytes(inner: &tokenizers::Tokenizer, spelling: Spelling) -> TokenBytes {
-    let alphabet = Alphabet::new(spelling);
+fn token_bytes(inner: &tokenizers::Tokenizer, alphabet: &Alphabet) -> TokenBytes {
     let added = inner.get_added_tokens_decoder();
     let vocab = inner.get_vocab(true);
     let len = vocab.values().max().map_or(0, |&id| id as usize + 1);
@@ -197,7 +196,7 @@ fn token_bytes(inner: &tokenizers::Tokenizer, spelling: Spelling) -> TokenBytes 
     for (id, token) in tokens.into_iter().enumerate() {
         match added.get(&(id as u32)) {
             Some(added) => table.push_added(&added.content, added.special),
-            None => table.push_spelled(token, &alphabet),
+            None => table.push_spelled(token, alphabet),
         }
     }
     table

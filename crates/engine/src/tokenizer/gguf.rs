@@ -14,7 +14,7 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
 use super::Tokenizer;
-use super::token_bytes::{Alphabet, Spelling, TokenBytes};
+use super::token_bytes::{Alphabet, TokenBytes};
 use crate::TextError;
 
 /// Llama 3's way to cut text into words, from its `tokenizer.json`.
@@ -52,7 +52,7 @@ fn byte_level(gguf: &GgufTokenizer) -> Result<Tokenizer, String> {
     let mut inner = tokenizers::Tokenizer::new(model);
     inner.with_pre_tokenizer(Some(words));
     let add_bos = gguf.add_bos.unwrap_or(false);
-    finish(gguf, inner, Spelling::ByteLevel, add_bos)
+    finish(gguf, inner, &Alphabet::byte_level(), add_bos)
 }
 
 /// SentencePiece's BPE merges the neighbours whose union has the highest score, so its scores are
@@ -77,7 +77,7 @@ fn sentence_piece(gguf: &GgufTokenizer) -> Result<Tokenizer, String> {
     let mut inner = tokenizers::Tokenizer::new(model);
     inner.with_pre_tokenizer(Some(Metaspace::new('\u{2581}', prepend, false)));
     let add_bos = gguf.add_bos.unwrap_or(true);
-    let tokenizer = finish(gguf, inner, Spelling::SentencePiece, add_bos)?;
+    let tokenizer = finish(gguf, inner, &Alphabet::SentencePiece, add_bos)?;
     Ok(Tokenizer {
         strips_leading_space: prepend == PrependScheme::Always,
         doubles_leading_space: prepend == PrependScheme::Always,
@@ -88,10 +88,9 @@ fn sentence_piece(gguf: &GgufTokenizer) -> Result<Tokenizer, String> {
 fn finish(
     gguf: &GgufTokenizer,
     mut inner: tokenizers::Tokenizer,
-    spelling: Spelling,
+    alphabet: &Alphabet,
     add_bos: bool,
 ) -> Result<Tokenizer, String> {
-    let alphabet = Alphabet::new(spelling);
     let mut token_bytes = TokenBytes::default();
     let mut added = Vec::new();
     let mut seen = HashSet::new();
@@ -104,7 +103,7 @@ fn finish(
                 added.push(AddedToken::from(token.clone(), is_special).normalized(false));
             }
         } else {
-            token_bytes.push_spelled(token, &alphabet);
+            token_bytes.push_spelled(token, alphabet);
         }
     }
     inner

@@ -2,15 +2,6 @@
 
 use std::collections::HashMap;
 
-/// How a vocabulary writes bytes as text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spelling {
-    /// GPT-2's alphabet of 256 printable characters, one for each byte.
-    ByteLevel,
-    /// SentencePiece: `▁` for a space, `<0x0A>` for a byte that has no piece of its own.
-    SentencePiece,
-}
-
 /// A table of all tokens' bytes, in one buffer.
 #[derive(Debug, Default)]
 pub(super) struct TokenBytes {
@@ -22,8 +13,8 @@ pub(super) struct TokenBytes {
 
 impl TokenBytes {
     /// Appends the next id, spelled as the model's vocabulary spells it.
-    pub(super) fn push_spelled(&mut self, token: &str, spelling: &Alphabet) {
-        spelling.read(token, &mut self.bytes);
+    pub(super) fn push_spelled(&mut self, token: &str, alphabet: &Alphabet) {
+        alphabet.read(token, &mut self.bytes);
         self.end_token(false);
     }
 
@@ -56,18 +47,24 @@ impl TokenBytes {
     }
 }
 
-/// Reads tokens spelled in one of the two ways.
+/// How a vocabulary writes bytes as text.
 pub(super) enum Alphabet {
+    /// GPT-2's 256 printable characters, one for each byte.
     ByteLevel(HashMap<char, u8>),
+    /// `▁` for a space, `<0x0A>` for a byte that has no piece of its own.
     SentencePiece,
 }
 
 impl Alphabet {
-    pub(super) fn new(spelling: Spelling) -> Self {
-        match spelling {
-            Spelling::ByteLevel => Self::ByteLevel(byte_level_alphabet()),
-            Spelling::SentencePiece => Self::SentencePiece,
-        }
+    /// GPT-2's alphabet: printable Latin-1 characters stand for themselves, the other bytes, in
+    /// order, for the characters from U+0100 on.
+    pub(super) fn byte_level() -> Self {
+        let mut stand_ins = '\u{100}'..;
+        let byte_of = |byte| match byte {
+            b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => (char::from(byte), byte),
+            _ => (stand_ins.next().expect("68 characters follow U+0100"), byte),
+        };
+        Self::ByteLevel((0..=u8::MAX).map(byte_of).collect())
     }
 
     fn read(&self, token: &str, bytes: &mut Vec<u8>) {
@@ -96,16 +93,4 @@ impl Alphabet {
 fn byte_piece(piece: &str) -> Option<u8> {
     let digits = piece.strip_prefix("<0x")?.strip_suffix('>')?;
     (digits.len() == 2).then(|| u8::from_str_radix(digits, 16).ok())?
-}
-
-/// GPT-2's alphabet: printable Latin-1 characters stand for themselves, the other bytes, in
-/// order, for the characters from U+0100 on.
-fn byte_level_alphabet() -> HashMap<char, u8> {
-    let mut stand_ins = '\u{100}'..;
-    (0..=u8::MAX)
-        .map(|byte| match byte {
-            b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => (char::from(byte), byte),
-            _ => (stand_ins.next().expect("68 characters follow U+0100"), byte),
-        })
-        .collect()
 }

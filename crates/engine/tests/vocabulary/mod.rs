@@ -14,18 +14,18 @@ const UNKNOWN: i32 = 2;
 const CONTROL: i32 = 3;
 const BYTE: i32 = 6;
 
-pub fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
         .join(name)
 }
 
-pub fn json(name: &str) -> serde_json::Value {
+pub(crate) fn json(name: &str) -> serde_json::Value {
     serde_json::from_reader(File::open(fixture(name)).unwrap()).unwrap()
 }
 
 /// SmolLM2's, as in the demo's GGUF.
-pub fn smollm2() -> GgufTokenizer {
+pub(crate) fn smollm2() -> GgufTokenizer {
     let lines = lines("smollm2.txt.gz");
     let gap = lines.iter().position(String::is_empty).unwrap();
     let (head, merges) = (&lines[..gap], &lines[gap + 1..]);
@@ -50,7 +50,7 @@ pub fn smollm2() -> GgufTokenizer {
 }
 
 /// SmolLM2's tokens and Llama 3's control tokens and words.
-pub fn llama_3() -> GgufTokenizer {
+pub(crate) fn llama_3() -> GgufTokenizer {
     let mut gguf = smollm2();
     let first = gguf.tokens.len() as u32;
     let control = [
@@ -72,7 +72,7 @@ pub fn llama_3() -> GgufTokenizer {
 }
 
 /// Mistral's `v1`, `v2` or `v3`.
-pub fn mistral(version: &str) -> GgufTokenizer {
+pub(crate) fn mistral(version: &str) -> GgufTokenizer {
     let head = match version {
         "v1" => Vec::new(),
         _ => lines(&format!("mistral-{version}-head.txt.gz")),
