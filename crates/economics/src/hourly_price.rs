@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use rust_decimal::Decimal;
-use rust_decimal::prelude::FromPrimitive;
+
+use crate::{Cost, CostError};
 
 /// US dollars for one hour of the machine; zero or more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,10 +24,6 @@ pub enum PriceError {
 const SECONDS_PER_HOUR: Decimal = Decimal::from_parts(3600, 0, 0, false, 0);
 const HIGHEST: Decimal = Decimal::from_parts(1_000_000, 0, 0, false, 0);
 
-/// Digits after the point of a cost: fine enough that the rounding of a microsecond's cost does
-/// not show in a sum.
-const COST_SCALE: u32 = 18;
-
 impl HourlyPrice {
     /// A price of `usd` US dollars an hour.
     ///
@@ -44,13 +41,23 @@ impl HourlyPrice {
         self.0
     }
 
-    /// US dollars for `seconds` of the machine. Seconds are measured, so 15 digits of them are
-    /// enough; what is not a number of seconds (negative, infinite) costs nothing.
-    pub fn cost_of(self, seconds: f64) -> Decimal {
-        let seconds = Decimal::from_f64(seconds.clamp(0.0, 1e12)).unwrap_or_default();
-        (seconds * self.0 / SECONDS_PER_HOUR)
-            .round_dp(COST_SCALE)
-            .normalize()
+    /// What `seconds` of the machine cost. The seconds count as the shortest decimal that reads
+    /// back as the same float, which is how JSON shows them: whoever multiplies what is shown
+    /// finds the same cost.
+    ///
+    /// # Errors
+    /// The seconds are negative or not finite, or the cost is out of a decimal's range.
+    pub fn cost_of(self, seconds: f64) -> Result<Cost, CostError> {
+        if !seconds.is_finite() || seconds < 0.0 {
+            return Err(CostError::NotADuration(seconds));
+        }
+        let usd = seconds
+            .to_string()
+            .parse::<Decimal>()
+            .ok()
+            .and_then(|seconds| seconds.checked_mul(self.0))
+            .ok_or(CostError::OutOfRange(seconds))?;
+        Ok(Cost::new(usd / SECONDS_PER_HOUR))
     }
 }
 

@@ -410,10 +410,10 @@ impl Totals {
             &|model| model.device_seconds,
         );
         let Some(price) = price else { return };
-        let dollars = self
-            .models
-            .iter()
-            .map(|(model, totals)| (model.as_str(), price.cost_of(totals.device_seconds)));
+        let dollars = self.models.iter().filter_map(|(model, totals)| {
+            let cost = price.cost_of(totals.device_seconds).ok()?;
+            Some((model.as_str(), cost))
+        });
         page.counters(
             "farthing_cost_usd_total",
             "What that time cost.",

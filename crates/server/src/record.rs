@@ -4,14 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use farthing_api::{Cost, FinishReason, PromptTokensDetails, Usage};
-use farthing_economics::HourlyPrice;
+use farthing_economics::{Basis, HourlyPrice};
 use farthing_engine::GenerationUsage;
 
 use crate::ApiError;
 use crate::metrics::{FinishedChoice, Metrics, Outcome};
-
-/// How the seconds of a cost are told: each step's measured time, split over the rows in it.
-const COST_BASIS: &str = "measured device time of each step, shared by its sequences";
 
 /// Dropping it closes the account: choices that have not ended count as aborted by the caller.
 pub(crate) struct RequestRecord {
@@ -129,9 +126,12 @@ impl RequestRecord {
             },
             cost: Cost {
                 device_seconds,
-                usd: self.price.map(|price| price.cost_of(device_seconds)),
+                usd: self
+                    .price
+                    .and_then(|price| price.cost_of(device_seconds).ok())
+                    .map(|cost| cost.usd()),
                 price_per_hour_usd: self.price.map(HourlyPrice::usd),
-                basis: COST_BASIS,
+                basis: Basis::MeasuredDeviceTime.as_str(),
             },
         }
     }
