@@ -9,7 +9,10 @@ const CHAT_TEMPLATE: &str = "{% for message in messages %}{{ message['role'] }}:
 
 /// One token a byte, then a made-up word for every other id of the vocabulary; and a template.
 pub(crate) fn make(config: &ModelConfig) -> Result<(Tokenizer, Option<String>), TextError> {
-    let mut tokens: Vec<String> = (0..=255).map(byte_level_spelling).map(String::from).collect();
+    let mut tokens: Vec<String> = (0..=255)
+        .map(byte_level_spelling)
+        .map(String::from)
+        .collect();
     // A byte-level BPE has at least one merge.
     tokens.push("th".to_owned());
     tokens.extend((tokens.len()..config.vocab_size).map(|id| format!("\u{120}word{id}")));

@@ -1,11 +1,20 @@
 //! Opens the door: HTTP routes over an engine. The binary `farthing` wires it to a model.
 
-mod serve;
+mod args;
+mod banner;
+mod config;
+mod dummy_tokenizer;
+mod free_memory;
+mod models;
+mod run;
+mod start;
+mod text;
 
 mod app;
 mod error;
 mod json_body;
 mod routes;
+mod serve;
 mod sse;
 
 mod answer;
@@ -19,9 +28,11 @@ mod metrics;
 mod random;
 
 pub use app::App;
+pub use args::{AdapterArg, Args, DeviceArg, DtypeArg, Gib, LoadFormatArg, ServeArgs};
 pub use backend::{Backend, Events};
 pub use error::ApiError;
 pub use local::Local;
 pub use routes::router;
+pub use run::run;
 pub use serve::serve;
 pub use served_models::{ServedAdapter, ServedModels};
