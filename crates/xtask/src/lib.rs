@@ -1,0 +1,3 @@
+//! Sweeps: tidy checks, fixtures, reports.
+
+pub mod tidy;

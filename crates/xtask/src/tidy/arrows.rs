@@ -1,0 +1,106 @@
+//! Which of our crates each may use: the arrows all point one way.
+
+use toml::{Table, Value};
+
+use super::Finding;
+use super::source::{SourceFile, Tree};
+
+/// A crate and those of ours that it may use, in the order of the architecture's table.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("api", &[]),
+    ("scheduler", &[]),
+    ("ops", &[]),
+    ("model", &["scheduler", "ops"]),
+    ("engine", &["scheduler", "model"]),
+    ("economics", &[]),
+    ("ledger", &["economics"]),
+    ("gateway", &["api", "economics", "ledger"]),
+    ("loadgen", &["api", "economics"]),
+    (
+        "server",
+        &[
+            "api",
+            "scheduler",
+            "ops",
+            "model",
+            "engine",
+            "economics",
+            "ledger",
+            "gateway",
+            "loadgen",
+        ],
+    ),
+    ("xtask", &[]),
+];
+const OUR_PREFIX: &str = "farthing-";
+
+pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
+    for manifest in tree.files() {
+        let name = manifest
+            .path
+            .strip_prefix("crates/")
+            .and_then(|it| it.strip_suffix("/Cargo.toml"));
+        let Some(name) = name.filter(|name| !name.contains('/')) else {
+            continue;
+        };
+        let Some((_, allowed)) = ARROWS.iter().find(|(crate_name, _)| *crate_name == name) else {
+            findings.push(Finding::error(
+                &manifest.path,
+                0,
+                format!("no arrow leads to `{name}`: draw one in the architecture and in xtask"),
+            ));
+            continue;
+        };
+        check_manifest(manifest, name, allowed, findings);
+    }
+}
+
+fn check_manifest(
+    manifest: &SourceFile,
+    name: &str,
+    allowed: &[&str],
+    findings: &mut Vec<Finding>,
+) {
+    let table: Table = match manifest.text.parse() {
+        Ok(table) => table,
+        Err(error) => {
+            findings.push(Finding::error(
+                &manifest.path,
+                0,
+                format!("no TOML: {error}"),
+            ));
+            return;
+        }
+    };
+    for used in our_dependencies(&table) {
+        if !allowed.contains(&used.as_str()) {
+            let line = manifest.text.lines().position(|line| line.contains(&*used));
+            findings.push(Finding::error(
+                &manifest.path,
+                line.map_or(0, |line| line + 1),
+                format!("`{name}` may not use `{used}`; it may use {allowed:?}"),
+            ));
+        }
+    }
+}
+
+/// Ours among all dependencies: normal, for tests, for the build, for one target only.
+fn our_dependencies(table: &Table) -> Vec<String> {
+    let targets = table.get("target").and_then(Value::as_table);
+    let tables = targets
+        .into_iter()
+        .flat_map(Table::values)
+        .filter_map(Value::as_table);
+    tables
+        .chain([table])
+        .flat_map(|table| {
+            ["dependencies", "dev-dependencies", "build-dependencies"]
+                .into_iter()
+                .filter_map(|kind| table.get(kind)?.as_table())
+        })
+        .flatten()
+        .map(|(key, value)| value.get("package").and_then(Value::as_str).unwrap_or(key))
+        .filter_map(|package| package.strip_prefix(OUR_PREFIX))
+        .map(str::to_owned)
+        .collect()
+}

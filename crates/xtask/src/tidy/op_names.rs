@@ -1,0 +1,78 @@
+//! One name, four rooms: `kernels/x.cu`, `ops/src/x.rs`, `ops/tests/x.rs` and a bench of `x`.
+
+use super::Finding;
+use super::source::{SourceFile, Tree};
+
+const OPS: &str = "crates/ops/src/";
+/// Files directly in `ops/src` that are no operation: what the operations stand on.
+const GROUND: [&str; 10] = [
+    "gemm",
+    "kv_cache_layer",
+    "lib",
+    "limits",
+    "linear_weight",
+    "operand",
+    "philox",
+    "pool",
+    "rope_table",
+    "simd",
+];
+
+pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
+    for file in tree.files() {
+        if let Some(op) = name_in(file, OPS, ".rs").filter(|op| !GROUND.contains(op)) {
+            let test = format!("crates/ops/tests/{op}.rs");
+            if !tree.has(&test) {
+                findings.push(Finding::error(
+                    &file.path,
+                    0,
+                    format!("its test {test} is missing"),
+                ));
+            }
+        }
+        if let Some(kernel) = name_in(file, "kernels/", ".cu") {
+            let op = format!("{OPS}{kernel}.rs");
+            if !tree.has(&op) {
+                findings.push(Finding::error(
+                    &file.path,
+                    0,
+                    format!("its op {op} is missing"),
+                ));
+            }
+            let mut benches = tree
+                .rust_files()
+                .filter(|it| it.path.starts_with("benches/"));
+            if !benches.any(|bench| bench.lines_saying(kernel).next().is_some()) {
+                let message = format!("no bench under benches/ says `{kernel}`");
+                findings.push(Finding::error(&file.path, 0, message));
+            }
+        }
+        if file.path.starts_with(OPS) {
+            check_cpu_side(file, findings);
+        }
+    }
+}
+
+/// The file's name without its ending, where it stands directly in `folder`.
+fn name_in<'a>(file: &'a SourceFile, folder: &str, ending: &str) -> Option<&'a str> {
+    let name = file.path.strip_prefix(folder)?.strip_suffix(ending)?;
+    (!name.contains('/')).then_some(name)
+}
+
+/// Some of candle's op traits have a CPU side that only fails, so the compiler misses none.
+fn check_cpu_side(file: &SourceFile, findings: &mut Vec<Finding>) {
+    let is_op = |code: &str| {
+        code.trim_start().starts_with("impl")
+            && (code.contains("InplaceOp") || code.contains("CustomOp"))
+            && code.contains(" for ")
+    };
+    let ops = file.code_lines().filter(|(_, code)| is_op(code)).count();
+    let cpu_sides = file
+        .code_lines()
+        .filter(|(_, code)| code.contains("fn cpu_fwd"))
+        .count();
+    if ops != cpu_sides {
+        let message = format!("{ops} operations but {cpu_sides} CPU sides");
+        findings.push(Finding::error(&file.path, 0, message));
+    }
+}

@@ -1,0 +1,94 @@
+//! Rust without what is said only to people.
+
+/// `text` with spaces for comments, strings and characters; lines stay where they are.
+pub(super) fn blank(text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let skipped = comment(rest)
+            .or_else(|| string(rest, &code))
+            .or_else(|| character(rest));
+        match skipped {
+            Some(len) => {
+                code.extend(
+                    rest[..len]
+                        .chars()
+                        .map(|c| if c == '\n' { '\n' } else { ' ' }),
+                );
+                rest = &rest[len..];
+            }
+            None => {
+                code.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    code
+}
+
+/// The length of the comment that `rest` starts with.
+fn comment(rest: &str) -> Option<usize> {
+    if rest.starts_with("//") {
+        return Some(rest.find('\n').unwrap_or(rest.len()));
+    }
+    if !rest.starts_with("/*") {
+        return None;
+    }
+    let mut depth = 0;
+    let mut at = 0;
+    while at < rest.len() {
+        if rest[at..].starts_with("/*") {
+            depth += 1;
+            at += 2;
+        } else if rest[at..].starts_with("*/") {
+            depth -= 1;
+            at += 2;
+            if depth == 0 {
+                return Some(at);
+            }
+        } else {
+            at += rest[at..].chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    Some(rest.len())
+}
+
+/// The length of the string that `rest` starts with, its `r` and `#` included. `before` tells an
+/// `r` that starts a raw string from one that ends a name.
+fn string(rest: &str, before: &str) -> Option<usize> {
+    if let Some(inside) = rest.strip_prefix('"') {
+        let mut escaped = false;
+        let end = inside.find(|c| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        return Some(end.map_or(rest.len(), |end| end + 2));
+    }
+    let in_name = before
+        .strip_suffix(['b', 'c'])
+        .unwrap_or(before)
+        .ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    let after_r = rest.strip_prefix('r').filter(|_| !in_name)?;
+    let inside = after_r.trim_start_matches('#');
+    let hashes = &after_r[..after_r.len() - inside.len()];
+    let end = inside.strip_prefix('"')?.find(&format!("\"{hashes}"));
+    Some(end.map_or(rest.len(), |end| {
+        1 + hashes.len() + 1 + end + 1 + hashes.len()
+    }))
+}
+
+/// The length of the character that `rest` starts with; a lifetime is none.
+fn character(rest: &str) -> Option<usize> {
+    let inside = rest.strip_prefix('\'')?;
+    let mut chars = inside.char_indices();
+    if chars.next()?.1 == '\\' {
+        chars.next()?;
+        return Some(chars.find(|&(_, c)| c == '\'')?.0 + 2);
+    }
+    let (end, quote) = chars.next()?;
+    (quote == '\'').then_some(end + 2)
+}
+
+#[cfg(test)]
+mod tests;

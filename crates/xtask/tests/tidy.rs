@@ -1,0 +1,267 @@
+//! Every rule finds what it is there to find, planted in a tree that is tidy without it.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+use xtask::tidy;
+
+/// A small tree that breaks no rule.
+fn tidy_tree() -> TempDir {
+    let root = TempDir::new().unwrap();
+    for (name, dependencies) in [
+        ("scheduler", ""),
+        ("ops", ""),
+        ("model", "farthing-scheduler.workspace = true"),
+    ] {
+        let manifest =
+            format!("[package]\nname = \"farthing-{name}\"\n[dependencies]\n{dependencies}\n");
+        plant(root.path(), &format!("crates/{name}/Cargo.toml"), &manifest);
+    }
+    plant(root.path(), "crates/ops/src/lib.rs", "pub mod silu_mul;\n");
+    plant(
+        root.path(),
+        "crates/ops/src/silu_mul.rs",
+        "impl InplaceOp2 for SiluMul {\n    fn cpu_fwd() { unsafe {} }\n}\n",
+    );
+    plant(
+        root.path(),
+        "crates/ops/tests/silu_mul.rs",
+        "#[test]\nfn works() {}\n",
+    );
+    plant(root.path(), "kernels/silu_mul.cu", "// silu(x) * y\n");
+    plant(root.path(), "kernels/common.cuh", "// what kernels share\n");
+    plant(root.path(), "benches/ops.rs", "fn silu_mul() {}\n");
+    root
+}
+
+fn plant(root: &Path, path: &str, text: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// What a tidy tree's reading says once `text` stands at `path`; one line a finding.
+fn findings(path: &str, text: &str) -> Vec<String> {
+    let root = tidy_tree();
+    plant(root.path(), path, text);
+    let report = tidy::check(root.path()).unwrap();
+    report.findings.iter().map(ToString::to_string).collect()
+}
+
+/// Asserts that the one finding is at `place` and says `message`.
+fn assert_found(path: &str, text: &str, place: &str, message: &str) {
+    let found = findings(path, text);
+    let [finding] = &found[..] else {
+        panic!("one finding expected: {found:#?}")
+    };
+    assert!(
+        finding.starts_with(&format!("error: {place}: ")),
+        "{finding}"
+    );
+    assert!(finding.contains(message), "{finding}");
+}
+
+#[test]
+fn a_tidy_tree_passes() {
+    let report = tidy::check(tidy_tree().path()).unwrap();
+    assert!(report.is_tidy(), "{report}");
+    assert_eq!(report.files, 9);
+    assert_eq!(report.to_string(), "tidy: 9 files read, 0 rules broken");
+}
+
+#[test]
+fn the_wrong_folder_is_no_tidy_tree() {
+    let error = tidy::check(TempDir::new().unwrap().path()).err().unwrap();
+    assert!(
+        error.to_string().contains("has no `crates` folder"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_arrow_against_the_stream() {
+    let path = "crates/scheduler/Cargo.toml";
+    for dependency in [
+        "[dependencies]\nfarthing-model.workspace = true",
+        "[dev-dependencies]\nfarthing-model = { path = \"../model\" }",
+        "[dependencies]\nrenamed = { package = \"farthing-model\", path = \"../model\" }",
+        "[target.'cfg(unix)'.build-dependencies]\nfarthing-model.workspace = true",
+        "[dependencies.farthing-model]\nworkspace = true",
+    ] {
+        let manifest = format!("[package]\nname = \"farthing-scheduler\"\n{dependency}\n");
+        let found = findings(path, &manifest);
+        assert_eq!(found.len(), 1, "{dependency}");
+        assert!(
+            found[0].contains("`scheduler` may not use `model`"),
+            "{}",
+            found[0]
+        );
+    }
+}
+
+#[test]
+fn a_crate_that_is_not_on_the_map() {
+    let path = "crates/surprise/Cargo.toml";
+    assert_found(path, "[package]\n", path, "no arrow leads to `surprise`");
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read() {
+    let path = "crates/model/Cargo.toml";
+    assert_found(path, "[package\n", path, "no TOML");
+}
+
+#[test]
+fn a_word_of_another_room() {
+    let path = "crates/scheduler/src/lib.rs";
+    assert_found(
+        path,
+        "\nuse std::time::Duration;\n",
+        &format!("{path}:2"),
+        "`std::time`",
+    );
+    let path = "crates/economics/src/lib.rs";
+    assert_found(
+        path,
+        "fn f(x: f32) {}\n",
+        &format!("{path}:1"),
+        "`f32` is not a word",
+    );
+}
+
+#[test]
+fn a_word_in_a_comment_a_string_or_a_longer_word_is_none() {
+    let text = "// no std::time here\nconst A: &str = \"std::time\";\nfn my_std::timers() {}\n";
+    assert_eq!(findings("crates/scheduler/src/lib.rs", text), [""; 0]);
+}
+
+#[test]
+fn the_cuda_feature_out_of_its_rooms() {
+    let text = "#[cfg(feature = \"cuda\")]\nfn f() {}\n";
+    let path = "crates/model/src/llama.rs";
+    assert_found(path, text, &format!("{path}:1"), "feature `cuda`");
+    assert_eq!(findings("crates/model/src/device.rs", text), [""; 0]);
+}
+
+#[test]
+fn unsafe_out_of_ops() {
+    let path = "crates/model/src/llama.rs";
+    assert_found(
+        path,
+        "fn f() {\n    unsafe { g() }\n}\n",
+        &format!("{path}:2"),
+        "`unsafe`",
+    );
+}
+
+#[test]
+fn an_ignored_test_and_a_sleeping_one() {
+    let path = "crates/model/tests/llama.rs";
+    assert_found(
+        path,
+        "#[ignore = \"slow\"]\n",
+        &format!("{path}:1"),
+        "ignored",
+    );
+    assert_found(path, "thread::sleep(d);\n", &format!("{path}:1"), "waits");
+    assert_eq!(
+        findings("crates/model/src/llama.rs", "thread::sleep(d);\n"),
+        [""; 0]
+    );
+    let path = "crates/model/src/llama/tests.rs";
+    assert_found(path, "thread::sleep(d);\n", &format!("{path}:1"), "waits");
+}
+
+#[test]
+fn an_op_without_its_test() {
+    let path = "crates/ops/src/rope.rs";
+    assert_found(
+        path,
+        "",
+        path,
+        "its test crates/ops/tests/rope.rs is missing",
+    );
+    assert_eq!(findings("crates/ops/src/silu_mul/row.rs", ""), [""; 0]);
+}
+
+#[test]
+fn an_op_without_its_cpu_side() {
+    let path = "crates/ops/src/silu_mul.rs";
+    assert_found(
+        path,
+        "impl InplaceOp2 for SiluMul {}\n",
+        path,
+        "1 operations but 0 CPU sides",
+    );
+}
+
+#[test]
+fn a_kernel_without_its_op_or_its_bench() {
+    let found = findings("kernels/lora.cu", "");
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].contains("its op crates/ops/src/lora.rs is missing"));
+    assert!(found[1].contains("no bench under benches/ says `lora`"));
+}
+
+#[test]
+fn a_name_that_says_nothing() {
+    for path in [
+        "crates/model/src/utils.rs",
+        "crates/model/src/common/x.rs",
+        "benches/helpers.py",
+    ] {
+        assert_found(path, "", path, "is no subject");
+    }
+}
+
+#[test]
+fn a_file_that_is_too_long() {
+    let path = "crates/model/src/llama.rs";
+    assert_found(path, &"\n".repeat(601), path, "601 lines are more than 600");
+    let root = tidy_tree();
+    plant(root.path(), path, &"\n".repeat(401));
+    let report = tidy::check(root.path()).unwrap();
+    assert!(report.is_tidy());
+    assert_eq!(
+        report.findings[0].to_string(),
+        format!("note: {path}: 401 lines: has it two subjects?")
+    );
+    assert_eq!(
+        findings("crates/model/data.json", &"\n".repeat(601)),
+        [""; 0]
+    );
+}
+
+#[test]
+fn a_path_of_a_machine_and_the_address_of_a_registry() {
+    let home = concat!("/", "home/");
+    assert_found(
+        "README.md",
+        &format!("\ncd {home}me\n"),
+        "README.md:2",
+        "a folder of one machine",
+    );
+    assert_eq!(
+        findings("README.md", &format!("$DIR{home} and ./x{home}y, ..{home}")),
+        [""; 0]
+    );
+    let host = concat!("pypi", ".org");
+    assert_found(
+        "docker/Dockerfile",
+        &format!("RUN curl {host}\n"),
+        "docker/Dockerfile:1",
+        host,
+    );
+    assert_eq!(findings("Cargo.lock", concat!("crates", ".io")), [""; 0]);
+    assert_eq!(findings("target/x.rs", home), [""; 0]);
+}
+
+#[test]
+fn what_is_not_text_is_passed_over() {
+    let root = tidy_tree();
+    fs::write(root.path().join("weights.bin"), [0xff, 0xfe, 0x00]).unwrap();
+    assert!(tidy::check(root.path()).unwrap().is_tidy());
+}
