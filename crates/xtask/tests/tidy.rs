@@ -54,9 +54,8 @@ fn findings(path: &str, text: &str) -> Vec<String> {
 /// Asserts that the one finding is at `place` and says `message`.
 fn assert_found(path: &str, text: &str, place: &str, message: &str) {
     let found = findings(path, text);
-    let [finding] = &found[..] else {
-        panic!("one finding expected: {found:#?}")
-    };
+    assert_eq!(found.len(), 1, "{found:#?}");
+    let finding = &found[0];
     assert!(
         finding.starts_with(&format!("error: {place}: ")),
         "{finding}"
