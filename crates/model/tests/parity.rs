@@ -145,10 +145,11 @@ fn log_sum_exp(logits: &[f32]) -> f32 {
 /// The demo's GGUF file, known by its size, wherever in the cache it lies.
 fn demo_file() -> Option<PathBuf> {
     const DEMO_BYTES: u64 = 98_362_432;
-    let mut directories = vec![match env::var_os("FARTHING_CACHE") {
-        Some(cache) => PathBuf::from(cache),
-        None => env::home_dir()?.join(".cache/farthing"),
-    }];
+    let variable = |name| env::var_os(name).map(PathBuf::from);
+    let cache = variable("FARTHING_CACHE")
+        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("farthing")))
+        .or_else(|| Some(env::home_dir()?.join(".cache/farthing")))?;
+    let mut directories = vec![cache];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).ok()?.flatten() {
             let path = entry.path();

@@ -1,0 +1,158 @@
+"""A running `farthing`, watched from outside: its output, its metrics, its memory in /proc."""
+
+import http.client
+import json
+import pathlib
+import re
+import subprocess
+import threading
+import time
+
+import machine
+
+BINARY = machine.TARGET / "release" / "farthing"
+
+
+class FarthingServer:
+    """Starts the release binary on a free port of the loopback, and ends it."""
+
+    def __init__(self, *flags: str, start_timeout: float = 60.0):
+        self.started_at = time.perf_counter()
+        self.process = subprocess.Popen(
+            [str(BINARY), "--port", "0", *flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.output: list[str] = []
+        self.address: str | None = None
+        self._listening = threading.Event()
+        threading.Thread(target=self._read_output, daemon=True).start()
+        if not self._listening.wait(start_timeout) or self.address is None:
+            self.stop()
+            raise RuntimeError("farthing did not start:\n" + "".join(self.output))
+
+    def _read_output(self) -> None:
+        for line in self.process.stdout:
+            self.output.append(line)
+            if found := re.search(r"address\s+http://([\d.:]+)", line):
+                self.address = found[1]
+                self._listening.set()
+        self._listening.set()
+
+    def __enter__(self) -> "FarthingServer":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=40)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def plan(self) -> dict[str, float]:
+        """The printed memory plan, in bytes."""
+        number = r"([\d.]+)"
+        pattern = (
+            rf"{number} MiB = weights {number} \+ KV cache {number} \((\d+) blocks = (\d+) tokens\)"
+            rf" \+ adapters {number} \+ workspace {number}"
+        )
+        found = re.search(pattern, "".join(self.output))
+        if not found:
+            raise RuntimeError("no memory plan was printed:\n" + "".join(self.output))
+        total, weights, cache, blocks, tokens, adapters, workspace = map(float, found.groups())
+        mib = 1 << 20
+        return {
+            "total": total * mib,
+            "weights": weights * mib,
+            "kv_cache": cache * mib,
+            "adapters": adapters * mib,
+            "workspace": workspace * mib,
+            "blocks": blocks,
+            "tokens": tokens,
+        }
+
+    def memory(self) -> dict[str, int]:
+        """Bytes: VmHWM (the most so far), VmRSS, and its parts RssAnon and RssFile."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return {
+            name: int(re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024
+            for name in ("VmHWM", "VmRSS", "RssAnon", "RssFile")
+        }
+
+    def get(self, path: str) -> str:
+        with self._connection() as connection:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            body = response.read().decode()
+        if response.status != 200:
+            raise RuntimeError(f"GET {path}: {response.status} {body}")
+        return body
+
+    def metrics(self) -> dict[str, float]:
+        """The metrics that are one number; labels are left off."""
+        found = re.findall(r"^([a-z_:]+)\{[^}]*\} (\S+)$", self.get("/metrics"), re.MULTILINE)
+        return {name: float(value) for name, value in found}
+
+    def model(self) -> str:
+        return json.loads(self.get("/v1/models"))["data"][0]["id"]
+
+    def complete(self, prompt: list[int], max_tokens: int) -> dict:
+        """A greedy answer to token ids that goes on for exactly `max_tokens`."""
+        body = {
+            "model": self.model(),
+            "prompt": prompt,
+            "max_tokens": max_tokens,
+            "temperature": 0,
+            "ignore_eos": True,
+        }
+        with self._connection() as connection:
+            connection.request("POST", "/v1/completions", json.dumps(body), JSON)
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        if response.status != 200:
+            raise RuntimeError(f"{response.status}: {answer}")
+        return answer
+
+    def first_token_at(self, question: str) -> float:
+        """Asks, streamed; the moment at which the first text came."""
+        body = {
+            "model": self.model(),
+            "messages": [{"role": "user", "content": question}],
+            "temperature": 0,
+            "max_tokens": 16,
+            "stream": True,
+        }
+        with self._connection() as connection:
+            connection.request("POST", "/v1/chat/completions", json.dumps(body), JSON)
+            response = connection.getresponse()
+            for line in response:
+                if not line.startswith(b"data: {"):
+                    continue
+                choices = json.loads(line[len(b"data: ") :])["choices"]
+                if choices and choices[0]["delta"].get("content"):
+                    return time.perf_counter()
+        raise RuntimeError(f"no token came (status {response.status})")
+
+    def _connection(self) -> "_Closing":
+        return _Closing(self.address)
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+class _Closing(http.client.HTTPConnection):
+    """A connection for one request."""
+
+    def __init__(self, address: str):
+        super().__init__(address, timeout=900)
+
+    def __enter__(self) -> http.client.HTTPConnection:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()

@@ -1,0 +1,275 @@
+"""64 clients for two minutes: lengths by chance, cancels, adapters. Nothing may leak.
+
+    cargo build --release && pip install openai
+    python benches/soak/run.py [--clients 64] [--seconds 120]
+
+Starts `target/release/farthing` with the demo, three random adapters, a KV cache too small for
+everybody and a queue shorter than the clients are many, so that preemptions and refusals happen
+too. Afterwards:
+
+- no request failed but by 429;
+- nobody runs or waits, and all blocks are free, as at the start;
+- the attributed seconds are those of all steps, to a relative 1e-9;
+- the resident memory of the last quarter is that of the second, to 2 %.
+"""
+
+import argparse
+import array
+import asyncio
+import collections
+import json
+import pathlib
+import random
+import struct
+import sys
+import tempfile
+import time
+
+import openai
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import machine
+from farthing_server import FarthingServer
+
+ADAPTERS = {"adapter-a": 4, "adapter-b": 8, "adapter-c": 16}  # name: rank
+ATTENTION = {"q_proj": (576, 576), "k_proj": (576, 192), "v_proj": (576, 192), "o_proj": (576, 576)}
+MLP = {"gate_proj": (576, 1536), "up_proj": (576, 1536), "down_proj": (1536, 576)}
+LAYERS = 30
+FLAGS = ["--max-num-seqs=32", "--max-queue=56", "--max-model-len=1024", "--kv-cache-memory=0.2"]
+WORDS = "the river runs past old stone houses while people talk of rain and bread".split()
+SEED = 7
+DRAIN_SECONDS = 60
+MIB = 1 << 20
+
+
+def main() -> None:
+    args = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    args.add_argument("--clients", type=int, default=64)
+    args.add_argument("--seconds", type=float, default=120)
+    args.add_argument("--note", default="")
+    a = args.parse_args()
+
+    with tempfile.TemporaryDirectory() as directory:
+        adapters = [
+            f"--adapter={name}={write_adapter(pathlib.Path(directory) / name, rank)}"
+            for name, rank in ADAPTERS.items()
+        ]
+        with FarthingServer(*FLAGS, *adapters, start_timeout=120) as server:
+            soak = Soak(server, a.clients, a.seconds)
+            asyncio.run(soak.run())
+
+    command = f"python benches/soak/run.py --clients {a.clients} --seconds {a.seconds:g}"
+    checks = soak.checks()
+    report = machine.describe(command, a.note) | {
+        "flags": FLAGS,
+        "outcomes": dict(soak.outcomes),
+        "failures": soak.failures[:20],
+        "before": soak.before,
+        "after": soak.after,
+        "memory": soak.memory,
+        "checks": [[what, found, passed] for what, found, passed in checks],
+    }
+    machine.keep("soak", report, table(report, checks))
+    sys.exit(0 if all(passed for *_, passed in checks) else 1)
+
+
+class Soak:
+    """The clients, what became of their requests, and what the server looked like meanwhile."""
+
+    def __init__(self, server: FarthingServer, clients: int, seconds: float):
+        self.server = server
+        self.clients = clients
+        self.seconds = seconds
+        self.base = server.model()
+        self.outcomes: collections.Counter[str] = collections.Counter()
+        self.failures: list[str] = []
+        self.memory: list[tuple[float, float]] = []  # seconds, resident MiB
+        self.before = server.metrics()
+        self.after: dict[str, float] = {}
+
+    async def run(self) -> None:
+        started = time.monotonic()
+        deadline = started + self.seconds
+        client = openai.AsyncOpenAI(
+            base_url=f"http://{self.server.address}/v1",
+            api_key="none",
+            max_retries=0,
+            timeout=300,
+        )
+        async with client, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.watch(started, deadline))
+            for number in range(self.clients):
+                tasks.create_task(self.client(client, random.Random(SEED + number), deadline))
+        self.after = await self.drained()
+
+    async def watch(self, started: float, deadline: float) -> None:
+        while time.monotonic() < deadline:
+            self.memory.append((time.monotonic() - started, self.server.memory()["VmRSS"] / MIB))
+            await asyncio.sleep(1)
+
+    async def drained(self) -> dict[str, float]:
+        """The metrics once nobody runs or waits, or after the patience for that."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while True:
+            metrics = await asyncio.to_thread(self.server.metrics)
+            busy = metrics["vllm:num_requests_running"] + metrics["vllm:num_requests_waiting"]
+            if busy == 0 or time.monotonic() > deadline:
+                return metrics
+            await asyncio.sleep(0.2)
+
+    async def client(self, client, chooser: random.Random, deadline: float) -> None:
+        while time.monotonic() < deadline:
+            try:
+                self.outcomes[await self.request(client, chooser)] += 1
+            except openai.RateLimitError as refusal:
+                self.outcomes["refused with 429"] += 1
+                if "retry-after" not in refusal.response.headers:
+                    self.fail("a 429 without Retry-After")
+                await asyncio.sleep(chooser.uniform(0.1, 1.0))
+            except Exception as error:  # whatever it is, it is a finding
+                self.fail(f"{type(error).__name__}: {error}")
+
+    def fail(self, what: str) -> None:
+        self.outcomes["failed"] += 1
+        self.failures.append(what)
+
+    async def request(self, client, chooser: random.Random) -> str:
+        """One request; how it ended."""
+        model = chooser.choice([self.base, *ADAPTERS])
+        text = sentence(chooser)
+        kwargs = {
+            "model": model,
+            "max_tokens": chooser.randint(1, 160),
+            "temperature": chooser.choice([0.0, 0.8]),
+            "seed": chooser.randrange(1 << 30),
+            "n": chooser.choice([1, 1, 1, 2]),
+        }
+        if chooser.random() < 0.5:
+            create = client.chat.completions.create
+            kwargs["messages"] = [{"role": "user", "content": text}]
+        else:
+            create = client.completions.create
+            kwargs["prompt"] = text
+        cancels = chooser.random() < 0.25
+        if chooser.random() < 0.6:
+            patience = chooser.randint(0, 30) if cancels else None
+            return await self.streamed(create, kwargs, patience)
+        if cancels:
+            try:
+                await asyncio.wait_for(create(**kwargs), chooser.uniform(0.05, 3.0))
+            except (TimeoutError, openai.APITimeoutError):
+                return "cancelled while waiting"
+            return "complete before its cancel"
+        answer = await create(**kwargs)
+        self.look_at(kwargs, [choice.finish_reason for choice in answer.choices], answer.usage)
+        return "complete"
+
+    async def streamed(self, create, kwargs: dict, patience: int | None) -> str:
+        """`patience` is the number of chunks after which the client hangs up."""
+        stream = await create(**kwargs, stream=True, stream_options={"include_usage": True})
+        reasons, usage, chunks = [], None, 0
+        async with stream:
+            async for chunk in stream:
+                chunks += 1
+                if patience is not None and chunks > patience:
+                    return "cancelled while streaming"
+                reasons += [c.finish_reason for c in chunk.choices if c.finish_reason]
+                usage = chunk.usage or usage
+        self.look_at(kwargs, reasons, usage)
+        return "complete, streamed"
+
+    def look_at(self, kwargs: dict, reasons: list[str], usage) -> None:
+        """What every whole answer must say."""
+        if len(reasons) != kwargs["n"] or not set(reasons) <= {"stop", "length"}:
+            self.fail(f"n = {kwargs['n']}, but finish reasons {reasons}")
+        if usage is None or not 0 < usage.completion_tokens <= kwargs["n"] * kwargs["max_tokens"]:
+            self.fail(f"n, max_tokens = {kwargs['n']}, {kwargs['max_tokens']}, but usage {usage}")
+
+    def checks(self) -> list[tuple[str, str, bool]]:
+        """(what, found, passed)."""
+        before, after = self.before, self.after
+        busy = [after["vllm:num_requests_running"], after["vllm:num_requests_waiting"]]
+        free = [before["farthing_free_blocks"], after["farthing_free_blocks"]]
+        steps = after["farthing_step_seconds_total"]
+        attributed = after["farthing_attributed_seconds_total"]
+        error = abs(attributed - steps) / steps
+        quarter = len(self.memory) // 4
+        resident = [mib for _, mib in self.memory]
+        second, last = (max(resident[quarter * i : quarter * (i + 1)]) for i in (1, 3))
+        answered = sum(n for outcome, n in self.outcomes.items() if outcome.startswith("complete"))
+        return [
+            ("requests answered", str(answered), answered > self.clients),
+            ("requests failed", str(len(self.failures)), not self.failures),
+            ("running, waiting at the end", f"{busy[0]:.0f}, {busy[1]:.0f}", busy == [0, 0]),
+            (
+                "free blocks before, after, of all",
+                f"{free[0]:.0f}, {free[1]:.0f}, {after['farthing_total_blocks']:.0f}",
+                free[0] == free[1] == after["farthing_total_blocks"],
+            ),
+            (
+                "seconds of steps, attributed",
+                f"{steps:.6f}, {attributed:.6f}, off by {error:.1e}",
+                error <= 1e-9,
+            ),
+            (
+                "resident in the second, last quarter",
+                f"{second:.0f}, {last:.0f} MiB",
+                last <= 1.02 * second,
+            ),
+        ]
+
+
+def sentence(chooser: random.Random) -> str:
+    """A prompt of up to some 300 tokens; half of them begin alike, for the prefix cache."""
+    shared = WORDS * 4 if chooser.random() < 0.5 else []
+    return " ".join(shared + chooser.choices(WORDS, k=chooser.randint(1, 240)))
+
+
+def write_adapter(directory: pathlib.Path, rank: int) -> pathlib.Path:
+    """A LoRA adapter of small random weights for the demo, in PEFT's format."""
+    directory.mkdir()
+    chooser = random.Random(rank)
+    noise = [chooser.gauss(0.0, 0.01) for _ in range(1 << 16)]
+    tensors, header, offset = [], {}, 0
+    targets = [("self_attn", name, size) for name, size in ATTENTION.items()]
+    targets += [("mlp", name, size) for name, size in MLP.items()]
+    for layer in range(LAYERS):
+        for block, name, (inputs, outputs) in targets:
+            for factor, shape in (("lora_A", [rank, inputs]), ("lora_B", [outputs, rank])):
+                size = shape[0] * shape[1]
+                start = chooser.randrange(len(noise) - size)
+                data = array.array("f", noise[start : start + size]).tobytes()
+                key = f"base_model.model.model.layers.{layer}.{block}.{name}.{factor}.weight"
+                span = [offset, offset + len(data)]
+                header[key] = {"dtype": "F32", "shape": shape, "data_offsets": span}
+                tensors.append(data)
+                offset += len(data)
+    head = json.dumps(header).encode()
+    content = struct.pack("<Q", len(head)) + head + b"".join(tensors)
+    (directory / "adapter_model.safetensors").write_bytes(content)
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "bias": "none"}
+    (directory / "adapter_config.json").write_text(json.dumps(config))
+    return directory
+
+
+def table(report: dict, checks: list[tuple[str, str, bool]]) -> str:
+    lines = machine.heading("Soak", report) + ["| | found | |", "|---|---|---|"]
+    lines += [f"| {what} | {found} | {'ok' if ok else 'MISSED'} |" for what, found, ok in checks]
+    lines += ["", "| requests | |", "|---|--:|"]
+    lines += [f"| {outcome} | {n} |" for outcome, n in sorted(report["outcomes"].items())]
+    after = report["after"]
+    lines += [
+        "",
+        f"{after['vllm:generation_tokens_total']:.0f} tokens generated in"
+        f" {after['farthing_steps_total']:.0f} steps,"
+        f" {after['vllm:num_preemptions_total']:.0f} preemptions,"
+        f" {after['vllm:prefix_cache_hits_total']:.0f} prompt tokens from the prefix cache.",
+    ]
+    lines += [f"\n- {failure}" for failure in report["failures"]]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
