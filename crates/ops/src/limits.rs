@@ -19,11 +19,15 @@ pub struct Limits {
     pub flops: f64,
 }
 
-/// Bytes that are read: more than the caches hold.
-const BUFFER: usize = 512 << 20;
+/// Bytes that are read at a time: more than most caches hold, and still quick, so that some
+/// attempts run undisturbed.
+const PART: usize = 64 << 20;
+
+/// Parts read in turn, so that none is in a cache when its turn comes.
+const PARTS: usize = 8;
 
 /// Attempts, of which the best counts: others may use the machine.
-const ATTEMPTS: usize = 20;
+const ATTEMPTS: usize = 100;
 
 impl Limits {
     /// Measures for about a second.
@@ -37,26 +41,27 @@ impl Limits {
 
 fn read_speed() -> f64 {
     const CHUNK: usize = 1 << 20;
-    let buffer = vec![1_u8; BUFFER];
+    let buffer = vec![1_u8; PART * PARTS];
     let level = SimdLevel::current();
-    let seconds = best_seconds(|| {
-        pool::run(BUFFER / CHUNK, |chunk| {
+    let seconds = best_seconds(|attempt| {
+        let part = &buffer[attempt % PARTS * PART..][..PART];
+        pool::run(PART / CHUNK, |chunk| {
             black_box(dispatch(
                 level,
                 Sum {
-                    bytes: &buffer[chunk * CHUNK..][..CHUNK],
+                    bytes: &part[chunk * CHUNK..][..CHUNK],
                 },
             ));
         });
     });
-    BUFFER as f64 / seconds
+    PART as f64 / seconds
 }
 
 fn multiply_speed() -> f64 {
     let level = SimdLevel::current();
     let tasks = 64 * pool::num_threads();
     let flops: f64 = dispatch(level, Multiply);
-    let seconds = best_seconds(|| {
+    let seconds = best_seconds(|_| {
         pool::run(tasks, |_| {
             black_box(dispatch(level, Multiply));
         });
@@ -64,10 +69,10 @@ fn multiply_speed() -> f64 {
     tasks as f64 * flops / seconds
 }
 
-fn best_seconds(f: impl Fn()) -> f64 {
-    let attempt = |_| {
+fn best_seconds(f: impl Fn(usize)) -> f64 {
+    let attempt = |attempt| {
         let start = Instant::now();
-        f();
+        f(attempt);
         start.elapsed().as_secs_f64()
     };
     (0..ATTEMPTS).map(attempt).fold(f64::INFINITY, f64::min)

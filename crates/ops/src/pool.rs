@@ -39,19 +39,19 @@ pub(crate) fn run(tasks: usize, task: impl Fn(usize) + Sync) {
 }
 
 /// A buffer whose rows are written by different tasks.
-pub(crate) struct Rows<'a> {
-    start: *mut f32,
+pub(crate) struct Rows<'a, T = f32> {
+    start: *mut T,
     len: usize,
     stride: usize,
-    buffer: PhantomData<&'a mut [f32]>,
+    buffer: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: it stands for an exclusive slice whose parts are handed out once each.
-unsafe impl Sync for Rows<'_> {}
+unsafe impl<T: Send> Sync for Rows<'_, T> {}
 
-impl<'a> Rows<'a> {
+impl<'a, T> Rows<'a, T> {
     /// Splits `buffer` into rows of `stride`.
-    pub(crate) fn new(buffer: &'a mut [f32], stride: usize) -> Self {
+    pub(crate) fn new(buffer: &'a mut [T], stride: usize) -> Self {
         Self {
             start: buffer.as_mut_ptr(),
             len: buffer.len(),
@@ -64,7 +64,7 @@ impl<'a> Rows<'a> {
     ///
     /// # Safety
     /// No two living references are to the same row.
-    pub(crate) unsafe fn row(&self, row: usize) -> &'a mut [f32] {
+    pub(crate) unsafe fn row(&self, row: usize) -> &'a mut [T] {
         // SAFETY: the caller's promise.
         unsafe { self.part(row, 0, self.stride) }
     }
@@ -73,7 +73,7 @@ impl<'a> Rows<'a> {
     ///
     /// # Safety
     /// No two living references overlap.
-    pub(crate) unsafe fn part(&self, row: usize, column: usize, len: usize) -> &'a mut [f32] {
+    pub(crate) unsafe fn part(&self, row: usize, column: usize, len: usize) -> &'a mut [T] {
         let start = row * self.stride + column;
         assert!(start + len <= self.len, "row {row} lies outside the buffer");
         // SAFETY: the part lies inside the buffer, and the caller asks for it once.

@@ -203,26 +203,31 @@ impl WriteCache {
         if let Some(slot) = slots.iter().find(|slot| **slot as usize >= num_slots) {
             bail!("write_cache: slot {slot} is outside a cache of {num_slots} slots");
         }
-        for (row, slot) in qkv.chunks_exact(self.shape.row_len()).zip(slots) {
-            let (block, token) = (*slot as usize / BLOCK_SIZE, *slot as usize % BLOCK_SIZE);
-            let (keys, values) = row[heads * head_dim..].split_at(kv_heads * head_dim);
-            let block = &mut cache[block * kv_heads * head_len..][..kv_heads * head_len];
-            let heads = keys
-                .chunks_exact(head_dim)
-                .zip(values.chunks_exact(head_dim));
-            for (cached, (key, value)) in block.chunks_exact_mut(head_len).zip(heads) {
+        let cache = Rows::new(cache, head_len);
+        let write_head = |head: usize| {
+            for (row, slot) in qkv.chunks_exact(self.shape.row_len()).zip(slots) {
+                let (block, token) = (*slot as usize / BLOCK_SIZE, *slot as usize % BLOCK_SIZE);
+                // SAFETY: a head belongs to one task.
+                let cached = unsafe { cache.row(block * kv_heads + head) };
                 let (cached_keys, cached_values) = cached.split_at_mut(keys_len);
+                let key = &row[(heads + head) * head_dim..][..head_dim];
                 for (i, x) in key.iter().enumerate() {
                     cached_keys[W::index(i, token)] = W::from_f32(*x);
                 }
                 // Each panel of 16 dimensions has the block's 16 tokens as its inputs.
                 let panels = cached_values.chunks_exact_mut(PANEL * BLOCK_SIZE);
+                let value = &row[(heads + kv_heads + head) * head_dim..][..head_dim];
                 for (panel, lanes) in panels.zip(value.chunks(PANEL)) {
                     for (lane, x) in lanes.iter().enumerate() {
                         panel[W::index(token, lane)] = W::from_f32(*x);
                     }
                 }
             }
+        };
+        if qkv.len() < TASK_VALUES {
+            (0..kv_heads).for_each(write_head);
+        } else {
+            pool::run(kv_heads, write_head);
         }
         Ok(())
     }

@@ -304,7 +304,7 @@ impl Tile<'_> {
             let queries = scratch.queries.add(row * self.head_dim);
             let zero = [[S::zero(); P]; M];
             let pairs = self.head_dim / 2;
-            let scores = dot_panels::<S, W, M, P>(zero, panels, queries, self.head_dim, pairs);
+            let scores = dot_panels::<S, W, M, P, 0>(zero, panels, queries, self.head_dim, pairs);
             for m in 0..M {
                 for p in 0..P {
                     let to = scratch
@@ -393,7 +393,7 @@ impl Tile<'_> {
                     panels[p] = values.add((panel + p) * PANEL * BLOCK_SIZE);
                 }
                 let x = scratch.probabilities.add(row * CHUNK + block * BLOCK_SIZE);
-                sums = dot_panels::<S, W, M, P>(sums, panels, x, CHUNK, BLOCK_SIZE / 2);
+                sums = dot_panels::<S, W, M, P, 0>(sums, panels, x, CHUNK, BLOCK_SIZE / 2);
             }
             for m in 0..M {
                 for p in 0..P {

@@ -59,13 +59,13 @@ impl Lanes for Avx2 {
     }
 }
 
-/// 12 of the 16 registers accumulate at most, and 8 at least: two multiplications begin each
-/// cycle and take four.
+/// 12 of the 16 registers accumulate at most. Eight hide the latency: two multiplications begin
+/// each cycle and take four. Three rows have only six, since two panels of them spill.
 #[inline(always)]
 fn panels(rows: usize) -> usize {
     match rows {
         1 => 4,
-        2 | 3 => 2,
+        2 => 2,
         _ => 1,
     }
 }
