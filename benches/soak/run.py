@@ -35,7 +35,7 @@ ADAPTERS = {"adapter-a": 4, "adapter-b": 8, "adapter-c": 16}  # name: rank
 ATTENTION = {"q_proj": (576, 576), "k_proj": (576, 192), "v_proj": (576, 192), "o_proj": (576, 576)}
 MLP = {"gate_proj": (576, 1536), "up_proj": (576, 1536), "down_proj": (1536, 576)}
 LAYERS = 30
-FLAGS = ["--max-num-seqs=32", "--max-queue=56", "--max-model-len=1024", "--kv-cache-memory=0.2"]
+FLAGS = ["--max-num-seqs=32", "--max-queue=56", "--max-model-len=1024", "--kv-cache-memory=0.12"]
 WORDS = "the river runs past old stone houses while people talk of rain and bread".split()
 SEED = 7
 DRAIN_SECONDS = 60
@@ -127,7 +127,7 @@ class Soak:
                 self.outcomes["refused with 429"] += 1
                 if "retry-after" not in refusal.response.headers:
                     self.fail("a 429 without Retry-After")
-                await asyncio.sleep(chooser.uniform(0.1, 1.0))
+                await asyncio.sleep(chooser.uniform(0.5, 2.0))
             except Exception as error:  # whatever it is, it is a finding
                 self.fail(f"{type(error).__name__}: {error}")
 

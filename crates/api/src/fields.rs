@@ -140,8 +140,8 @@ impl Fields {
 
     /// Refuses what nobody took.
     pub(crate) fn finish(self) -> Result<(), InvalidRequest> {
-        match self.fields.keys().next() {
-            Some(name) => Err(InvalidRequest::unknown(self.path(name))),
+        match self.fields.iter().find(|(_, value)| !value.is_null()) {
+            Some((name, _)) => Err(InvalidRequest::unknown(self.path(name))),
             None => Ok(()),
         }
     }

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Instant};
 
 use farthing_model::{BLOCK_SIZE, ModelError, ModelRunner};
-use farthing_scheduler::{AdapterId, Batch, BatchRow, BlockId, SampleRow, SamplingParams, SequenceId};
+use farthing_scheduler::{
+    AdapterId, Batch, BatchRow, BlockId, SampleRow, SamplingParams, SequenceId,
+};
 
 use crate::{Meter, meter::StepFeatures};
 
@@ -31,20 +33,70 @@ struct Shape {
 
 /// Prompts and decodes, short and long contexts: enough to tell the kinds of work apart.
 const SHAPES: [Shape; 8] = [
-    Shape { rows: 1, new_tokens: 16, start: 0, with_adapter: false },
-    Shape { rows: 1, new_tokens: 64, start: 0, with_adapter: false },
-    Shape { rows: 2, new_tokens: 48, start: 0, with_adapter: false },
-    Shape { rows: 1, new_tokens: 64, start: 960, with_adapter: false },
-    Shape { rows: 1, new_tokens: 1, start: 64, with_adapter: false },
-    Shape { rows: 8, new_tokens: 1, start: 64, with_adapter: false },
-    Shape { rows: 16, new_tokens: 1, start: 64, with_adapter: false },
-    Shape { rows: 8, new_tokens: 1, start: 1000, with_adapter: false },
+    Shape {
+        rows: 1,
+        new_tokens: 16,
+        start: 0,
+        with_adapter: false,
+    },
+    Shape {
+        rows: 1,
+        new_tokens: 64,
+        start: 0,
+        with_adapter: false,
+    },
+    Shape {
+        rows: 2,
+        new_tokens: 48,
+        start: 0,
+        with_adapter: false,
+    },
+    Shape {
+        rows: 1,
+        new_tokens: 64,
+        start: 960,
+        with_adapter: false,
+    },
+    Shape {
+        rows: 1,
+        new_tokens: 1,
+        start: 64,
+        with_adapter: false,
+    },
+    Shape {
+        rows: 8,
+        new_tokens: 1,
+        start: 64,
+        with_adapter: false,
+    },
+    Shape {
+        rows: 16,
+        new_tokens: 1,
+        start: 64,
+        with_adapter: false,
+    },
+    Shape {
+        rows: 8,
+        new_tokens: 1,
+        start: 1000,
+        with_adapter: false,
+    },
 ];
 
 /// The same work with an adapter, where there is one.
 const ADAPTER_SHAPES: [Shape; 2] = [
-    Shape { rows: 1, new_tokens: 64, start: 0, with_adapter: true },
-    Shape { rows: 8, new_tokens: 1, start: 64, with_adapter: true },
+    Shape {
+        rows: 1,
+        new_tokens: 64,
+        start: 0,
+        with_adapter: true,
+    },
+    Shape {
+        rows: 8,
+        new_tokens: 1,
+        start: 64,
+        with_adapter: true,
+    },
 ];
 
 /// Each shape is timed this often; the fastest run has the least of the machine's noise in it.
@@ -63,12 +115,17 @@ impl Meter {
         let adapter_shapes = adapter.iter().flat_map(|_| ADAPTER_SHAPES);
         let mut samples = Vec::new();
         for shape in SHAPES.into_iter().chain(adapter_shapes) {
-            let Some(batch) = shape.batch(limits, adapter) else { continue };
+            let Some(batch) = shape.batch(limits, adapter) else {
+                continue;
+            };
             let mut features = [0.0; 5];
             features[0] = 1.0;
             for row in &batch.rows {
                 let row = StepFeatures::of(row).as_array();
-                features[1..].iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+                features[1..]
+                    .iter_mut()
+                    .zip(row)
+                    .for_each(|(sum, value)| *sum += value);
             }
             let mut fastest_seconds = f64::INFINITY;
             for _ in 0..REPEATS {
@@ -79,7 +136,9 @@ impl Meter {
             samples.push((features, fastest_seconds));
         }
         let [_fixed, prompt, decode, kv, adapter] = non_negative_least_squares(&samples);
-        Ok(Meter::new(StepFeatures::from_array([prompt, decode, kv, adapter])))
+        Ok(Meter::new(StepFeatures::from_array([
+            prompt, decode, kv, adapter,
+        ])))
     }
 }
 
@@ -93,13 +152,18 @@ impl Shape {
             && len <= limits.max_model_len
             && self.rows * blocks <= limits.num_blocks;
         let adapter = if self.with_adapter { adapter } else { None };
-        let params = Arc::new(SamplingParams { temperature: 0.0, ..SamplingParams::default() });
+        let params = Arc::new(SamplingParams {
+            temperature: 0.0,
+            ..SamplingParams::default()
+        });
         let row = |index: usize| BatchRow {
             sequence: SequenceId(index as u64),
             tokens: vec![0; self.new_tokens],
             start: self.start,
             prompt_tokens: self.new_tokens,
-            block_table: (0..blocks).map(|b| BlockId((index * blocks + b) as u32)).collect(),
+            block_table: (0..blocks)
+                .map(|b| BlockId((index * blocks + b) as u32))
+                .collect(),
             adapter,
             sample: Some(SampleRow {
                 params: params.clone(),
@@ -110,7 +174,9 @@ impl Shape {
             prompt_logprobs: None,
             next_prompt_token: None,
         };
-        fits.then(|| Batch { rows: (0..self.rows).map(row).collect() })
+        fits.then(|| Batch {
+            rows: (0..self.rows).map(row).collect(),
+        })
     }
 }
 
@@ -149,14 +215,22 @@ mod tests {
     #[test]
     fn finds_the_coefficients_of_exact_samples() {
         let truth = [0.004, 0.0005, 0.0008];
-        let rows = [[1.0, 16.0, 0.0], [1.0, 64.0, 0.0], [1.0, 0.0, 1.0], [1.0, 0.0, 16.0]];
+        let rows = [
+            [1.0, 16.0, 0.0],
+            [1.0, 64.0, 0.0],
+            [1.0, 0.0, 1.0],
+            [1.0, 0.0, 16.0],
+        ];
         let samples: Vec<_> = rows
             .iter()
             .map(|row| (*row, row.iter().zip(truth).map(|(a, b)| a * b).sum()))
             .collect();
         let found = non_negative_least_squares(&samples);
         for (found, truth) in found.iter().zip(truth) {
-            assert!((found - truth).abs() < 1e-6 * truth, "{found} is not {truth}");
+            assert!(
+                (found - truth).abs() < 1e-6 * truth,
+                "{found} is not {truth}"
+            );
         }
     }
 

@@ -28,7 +28,11 @@ pub(crate) enum SequenceEvent {
     /// A step of choice `index`.
     Progress { index: usize, sampled: SampledToken },
     /// The end of choice `index`.
-    Finished { index: usize, reason: FinishReason, usage: GenerationUsage },
+    Finished {
+        index: usize,
+        reason: FinishReason,
+        usage: GenerationUsage,
+    },
     /// The engine failed choice `index`.
     Failed { message: String },
 }

@@ -9,9 +9,7 @@ use std::{
 };
 
 use farthing_model::{ModelError, ModelRunner};
-use farthing_scheduler::{
-    Batch, FinishReason, Scheduler, SequenceId, SequenceOutput,
-};
+use farthing_scheduler::{Batch, FinishReason, Scheduler, SequenceId, SequenceOutput};
 use tokio::sync::mpsc::{UnboundedSender, error::TryRecvError};
 use tracing::{debug, error};
 
@@ -60,7 +58,9 @@ impl EngineCore {
             callers: HashMap::new(),
             totals: EngineStats::default(),
         };
-        let thread = thread::Builder::new().name("engine".to_owned()).spawn(|| core.run())?;
+        let thread = thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(|| core.run())?;
         Ok((handle, thread))
     }
 
@@ -73,7 +73,9 @@ impl EngineCore {
 
     /// One step: plan, compute, commit, deliver.
     fn step(&mut self) {
-        let Some(batch) = self.scheduler.schedule() else { return };
+        let Some(batch) = self.scheduler.schedule() else {
+            return;
+        };
         let started = Instant::now();
         let sampled = self.runner.execute(&batch);
         self.charge(&batch, started);
@@ -127,12 +129,23 @@ impl EngineCore {
     }
 
     fn start(&mut self, new: NewSequence) {
-        let NewSequence { sequence, index, events } = new;
+        let NewSequence {
+            sequence,
+            index,
+            events,
+        } = new;
         let id = sequence.id;
         let account = Account::open(sequence.prompt.len());
         match self.scheduler.add(sequence) {
             Ok(()) => {
-                self.callers.insert(id, Caller { index, events, account });
+                self.callers.insert(
+                    id,
+                    Caller {
+                        index,
+                        events,
+                        account,
+                    },
+                );
             }
             Err(refusal) => {
                 let message = refusal.to_string();
@@ -167,14 +180,19 @@ impl EngineCore {
     fn deliver(&mut self, outputs: Vec<SequenceOutput>) {
         let sampled_at = Instant::now();
         for output in outputs {
-            let Some(caller) = self.callers.get_mut(&output.sequence) else { continue };
+            let Some(caller) = self.callers.get_mut(&output.sequence) else {
+                continue;
+            };
             caller.account.cached_tokens = output.cached_tokens;
             caller.account.preemptions = output.preemptions;
             if output.sampled.token.is_some() {
                 caller.account.count_token(sampled_at);
                 self.totals.generation_tokens += 1;
             }
-            caller.tell(SequenceEvent::Progress { index: caller.index, sampled: output.sampled });
+            caller.tell(SequenceEvent::Progress {
+                index: caller.index,
+                sampled: output.sampled,
+            });
             if let Some(reason) = output.finished
                 && let Some(caller) = self.callers.remove(&output.sequence)
             {
@@ -191,14 +209,20 @@ impl EngineCore {
             if let Some(caller) = self.callers.remove(&output.sequence) {
                 self.totals.attributed_seconds += caller.account.device_seconds;
                 self.totals.aborted_seconds += caller.account.device_seconds;
-                caller.tell(SequenceEvent::Failed { message: error.to_string() });
+                caller.tell(SequenceEvent::Failed {
+                    message: error.to_string(),
+                });
             }
         }
     }
 
     fn publish(&mut self, adapters_in_batch: usize) {
         let now = self.scheduler.stats();
-        let open_seconds: f64 = self.callers.values().map(|c| c.account.device_seconds).sum();
+        let open_seconds: f64 = self
+            .callers
+            .values()
+            .map(|c| c.account.device_seconds)
+            .sum();
         self.door.stats.send_replace(EngineStats {
             running: now.running,
             waiting: now.waiting,
@@ -216,7 +240,11 @@ impl EngineCore {
 
 impl Caller {
     fn finish(&self, reason: FinishReason) {
-        self.tell(SequenceEvent::Finished { index: self.index, reason, usage: self.account.usage() });
+        self.tell(SequenceEvent::Finished {
+            index: self.index,
+            reason,
+            usage: self.account.usage(),
+        });
     }
 
     fn tell(&self, event: SequenceEvent) {

@@ -80,8 +80,21 @@ impl EngineHandle {
         let (stats_sender, stats) = watch::channel(EngineStats::default());
         let permits = Arc::new(Semaphore::new(limits.max_queued_sequences));
         let next_sequence = Arc::default();
-        let handle = Self { commands, permits, next_sequence, limits, tokenizer, stats };
-        (handle, EngineDoor { commands: command_receiver, stats: stats_sender })
+        let handle = Self {
+            commands,
+            permits,
+            next_sequence,
+            limits,
+            tokenizer,
+            stats,
+        };
+        (
+            handle,
+            EngineDoor {
+                commands: command_receiver,
+                stats: stats_sender,
+            },
+        )
     }
 
     /// Queues a request.
@@ -95,7 +108,11 @@ impl EngineHandle {
         // A prompt that is only scored still runs through one step, which samples a token.
         let max_tokens = request.max_tokens.unwrap_or(room).max(1);
         if max_tokens > room {
-            return Err(SubmitError::TooLong { max_model_len, prompt_tokens, max_tokens });
+            return Err(SubmitError::TooLong {
+                max_model_len,
+                prompt_tokens,
+                max_tokens,
+            });
         }
         let limit = self.limits.max_queued_sequences;
         let permit = u32::try_from(request.n)
@@ -103,15 +120,23 @@ impl EngineHandle {
             .and_then(|n| self.permits.clone().try_acquire_many_owned(n).ok())
             .ok_or(SubmitError::QueueFull { limit })?;
 
-        let first = self.next_sequence.fetch_add(request.n as u64, Ordering::Relaxed);
+        let first = self
+            .next_sequence
+            .fetch_add(request.n as u64, Ordering::Relaxed);
         let (events, event_receiver) = mpsc::unbounded_channel();
         let mut ids = Vec::with_capacity(request.n);
         for index in 0..request.n {
             let id = SequenceId(first + index as u64);
             ids.push(id);
             let sequence = self.sequence(&request, id, index, max_tokens);
-            let new = NewSequence { sequence, index, events: events.clone() };
-            self.commands.send(Command::Start(new)).map_err(|_| SubmitError::EngineDead)?;
+            let new = NewSequence {
+                sequence,
+                index,
+                events: events.clone(),
+            };
+            self.commands
+                .send(Command::Start(new))
+                .map_err(|_| SubmitError::EngineDead)?;
         }
         Ok(GenerationStream::new(
             request,

@@ -34,16 +34,30 @@ impl StepFeatures {
 
     /// Σ of each kind times the other's.
     pub fn dot(&self, other: &Self) -> f64 {
-        self.as_array().iter().zip(other.as_array()).map(|(a, b)| a * b).sum()
+        self.as_array()
+            .iter()
+            .zip(other.as_array())
+            .map(|(a, b)| a * b)
+            .sum()
     }
 
     pub(crate) fn as_array(&self) -> [f64; 4] {
-        [self.prompt_tokens, self.decode_tokens, self.kv_tokens_read, self.adapter_tokens]
+        [
+            self.prompt_tokens,
+            self.decode_tokens,
+            self.kv_tokens_read,
+            self.adapter_tokens,
+        ]
     }
 
     pub(crate) fn from_array(values: [f64; 4]) -> Self {
         let [prompt_tokens, decode_tokens, kv_tokens_read, adapter_tokens] = values;
-        Self { prompt_tokens, decode_tokens, kv_tokens_read, adapter_tokens }
+        Self {
+            prompt_tokens,
+            decode_tokens,
+            kv_tokens_read,
+            adapter_tokens,
+        }
     }
 }
 
@@ -69,7 +83,10 @@ impl Meter {
     pub fn split(&self, rows: &[BatchRow], step_seconds: f64) -> Vec<f64> {
         let weights: Vec<f64> = rows.iter().map(|row| self.weight(row)).collect();
         let total: f64 = weights.iter().sum();
-        weights.into_iter().map(|weight| step_seconds * weight / total).collect()
+        weights
+            .into_iter()
+            .map(|weight| step_seconds * weight / total)
+            .collect()
     }
 
     fn weight(&self, row: &BatchRow) -> f64 {

@@ -1,9 +1,6 @@
 //! Turns one request's tokens into text, in the caller's task.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use farthing_scheduler::{FinishReason, SampledToken, SequenceId, TokenLogprobs};
 use tokio::sync::{
@@ -93,7 +90,11 @@ impl GenerationStream {
     fn take(&mut self, event: SequenceEvent) {
         match event {
             SequenceEvent::Progress { index, sampled } => self.progress(index, sampled),
-            SequenceEvent::Finished { index, reason, usage } => self.finish(index, reason, usage),
+            SequenceEvent::Finished {
+                index,
+                reason,
+                usage,
+            } => self.finish(index, reason, usage),
             SequenceEvent::Failed { message } => self.fail(message),
         }
     }
@@ -112,13 +113,20 @@ impl GenerationStream {
         }
         choice.completion_tokens += 1;
         let piece = choice.detokenizer.push(id);
-        let tokens = vec![GeneratedToken { id, logprobs: sampled.logprobs }];
+        let tokens = vec![GeneratedToken {
+            id,
+            logprobs: sampled.logprobs,
+        }];
         if piece.stopped {
             choice.stopped = true;
             // Where the engine has ended, so has the channel of events: `next` tells.
             let _ = self.commands.send(Command::Stop(choice.sequence));
         }
-        self.push(GenerationEvent::Delta { index, text: piece.text, tokens });
+        self.push(GenerationEvent::Delta {
+            index,
+            text: piece.text,
+            tokens,
+        });
     }
 
     fn finish(&mut self, index: usize, reason: FinishReason, usage: GenerationUsage) {
@@ -134,10 +142,21 @@ impl GenerationStream {
         let completion_tokens = choice.completion_tokens;
         choice.finished = true;
         if !rest.is_empty() {
-            self.push(GenerationEvent::Delta { index, text: rest, tokens: Vec::new() });
+            self.push(GenerationEvent::Delta {
+                index,
+                text: rest,
+                tokens: Vec::new(),
+            });
         }
-        let usage = GenerationUsage { completion_tokens, ..usage };
-        self.push(GenerationEvent::Finished { index, reason, usage });
+        let usage = GenerationUsage {
+            completion_tokens,
+            ..usage
+        };
+        self.push(GenerationEvent::Finished {
+            index,
+            reason,
+            usage,
+        });
     }
 
     fn fail(&mut self, message: String) {
@@ -149,7 +168,9 @@ impl GenerationStream {
         let logprobs = std::mem::take(&mut self.prompt_logprobs);
         let logprobs = std::iter::once(None).chain(logprobs.into_iter().map(Some));
         let prompt = self.request.prompt.iter().zip(logprobs);
-        let prompt = prompt.map(|(&id, logprobs)| PromptToken { id, logprobs }).collect();
+        let prompt = prompt
+            .map(|(&id, logprobs)| PromptToken { id, logprobs })
+            .collect();
         self.prompt_told = true;
         self.ready.push_back(GenerationEvent::Prompt(prompt));
         self.ready.append(&mut self.held);

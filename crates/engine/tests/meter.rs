@@ -1,4 +1,5 @@
 //! The split of a step's seconds over its rows.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
 
@@ -44,13 +45,21 @@ fn a_row_counts_its_prompt_its_context_and_its_adapter() {
     };
     assert_eq!(prefill, expected);
     let decode = StepFeatures::of(&row(99, 1, None));
-    let expected = StepFeatures { decode_tokens: 1.0, kv_tokens_read: 100.0, ..Default::default() };
+    let expected = StepFeatures {
+        decode_tokens: 1.0,
+        kv_tokens_read: 100.0,
+        ..Default::default()
+    };
     assert_eq!(decode, expected);
 }
 
 #[test]
 fn shares_follow_the_work_and_add_up() {
-    let rows = [row(0, 100, None), row(999, 1, None), row(0, 100, Some(AdapterId([1; 32])))];
+    let rows = [
+        row(0, 100, None),
+        row(999, 1, None),
+        row(0, 100, Some(AdapterId([1; 32]))),
+    ];
     let shares = Meter::new(SECONDS_EACH).split(&rows, 0.5);
     // By hand: 0.1 + 5050e-6, 2e-3 + 1000e-6, 0.1 + 5050e-6 + 0.01.
     let weights = [0.105_05, 0.003, 0.115_05];

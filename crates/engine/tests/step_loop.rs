@@ -1,6 +1,7 @@
 //! Alone = in company; chunked = whole; resumed = uninterrupted; cached = uncached; seconds add
 //! up. The model is random, so its logits are close together, but everything is f32: equal up to
 //! the order of sums, which does not change greedy tokens here.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod tiny;
 
@@ -23,7 +24,12 @@ async fn alone_equals_in_company() {
 
     let engine = Engine::start(WIDE);
     let company: Vec<_> = (2..20)
-        .map(|seed| engine.handle.submit(greedy(prompt(seed, 3 + seed as usize * 7), 50)).unwrap())
+        .map(|seed| {
+            engine
+                .handle
+                .submit(greedy(prompt(seed, 3 + seed as usize * 7), 50))
+                .unwrap()
+        })
         .collect();
     let stream = engine.handle.submit(greedy(prompt(1, 40), 60)).unwrap();
     let together = collect(stream, 1).await;
@@ -35,7 +41,11 @@ async fn alone_equals_in_company() {
 #[tokio::test]
 async fn chunked_equals_whole() {
     let whole = tokens_alone(prompt(1, 90), 30).await;
-    let engine = Engine::start(Room { max_num_batched_tokens: 7, max_num_seqs: 7, ..WIDE });
+    let engine = Engine::start(Room {
+        max_num_batched_tokens: 7,
+        max_num_seqs: 7,
+        ..WIDE
+    });
     let stream = engine.handle.submit(greedy(prompt(1, 90), 30)).unwrap();
     assert_eq!(collect(stream, 1).await[0].tokens, whole);
     engine.stop();
@@ -43,14 +53,22 @@ async fn chunked_equals_whole() {
 
 #[tokio::test]
 async fn resumed_equals_uninterrupted() {
-    let alone = [tokens_alone(prompt(1, 40), 150).await, tokens_alone(prompt(2, 40), 150).await];
+    let alone = [
+        tokens_alone(prompt(1, 40), 150).await,
+        tokens_alone(prompt(2, 40), 150).await,
+    ];
     // Each sequence needs 12 blocks in the end; together they have 16.
-    let engine = Engine::start(Room { num_blocks: 16, ..WIDE });
-    let streams =
-        [1, 2].map(|seed| engine.handle.submit(greedy(prompt(seed, 40), 150)).unwrap());
+    let engine = Engine::start(Room {
+        num_blocks: 16,
+        ..WIDE
+    });
+    let streams = [1, 2].map(|seed| engine.handle.submit(greedy(prompt(seed, 40), 150)).unwrap());
     let [first, second] = streams;
     let (first, second) = tokio::join!(collect(first, 1), collect(second, 1));
-    assert_eq!([&first[0].tokens, &second[0].tokens], [&alone[0], &alone[1]]);
+    assert_eq!(
+        [&first[0].tokens, &second[0].tokens],
+        [&alone[0], &alone[1]]
+    );
     assert!(first[0].usage.preemptions + second[0].usage.preemptions > 0);
     assert!(engine.handle.stats().preemptions > 0);
     engine.stop();
@@ -65,7 +83,13 @@ async fn cached_equals_uncached() {
         answers.extend(collect(stream, 1).await);
     }
     assert_eq!(answers[0].tokens, answers[1].tokens);
-    assert_eq!([answers[0].usage.cached_tokens, answers[1].usage.cached_tokens], [0, 96]);
+    assert_eq!(
+        [
+            answers[0].usage.cached_tokens,
+            answers[1].usage.cached_tokens
+        ],
+        [0, 96]
+    );
     engine.stop();
 }
 
@@ -73,12 +97,17 @@ async fn cached_equals_uncached() {
 async fn the_same_seed_gives_the_same_tokens_in_any_company() {
     let sampled = |seed| {
         let mut request = greedy(prompt(3, 20), 40);
-        request.sampling = SamplingParams { seed, ..SamplingParams::default() };
+        request.sampling = SamplingParams {
+            seed,
+            ..SamplingParams::default()
+        };
         request
     };
     let engine = Engine::start(WIDE);
     let alone = collect(engine.handle.submit(sampled(11)).unwrap(), 1).await;
-    let company: Vec<_> = (0..8).map(|seed| engine.handle.submit(sampled(seed)).unwrap()).collect();
+    let company: Vec<_> = (0..8)
+        .map(|seed| engine.handle.submit(sampled(seed)).unwrap())
+        .collect();
     let together = collect(engine.handle.submit(sampled(11)).unwrap(), 1).await;
     let other = collect(engine.handle.submit(sampled(12)).unwrap(), 1).await;
     drop(company);
@@ -92,7 +121,10 @@ async fn the_same_seed_gives_the_same_tokens_in_any_company() {
 async fn choices_are_independent_and_reproducible() {
     let engine = Engine::start(WIDE);
     let mut request = greedy(prompt(3, 20), 25);
-    request.sampling = SamplingParams { seed: 40, ..SamplingParams::default() };
+    request.sampling = SamplingParams {
+        seed: 40,
+        ..SamplingParams::default()
+    };
     request.n = 3;
     let choices = collect(engine.handle.submit(request.clone()).unwrap(), 3).await;
     request.n = 1;
@@ -111,13 +143,17 @@ async fn a_stop_string_ends_the_text_before_it() {
     // Bytes below 128 are text of one character: prefer them, so that the text is readable.
     let mut request = greedy(prompt(5, 30), 60);
     request.sampling.logit_bias = (32..127).map(|token| (token, 100.0)).collect();
-    let whole = collect(engine.handle.submit(request.clone()).unwrap(), 1).await.remove(0);
+    let whole = collect(engine.handle.submit(request.clone()).unwrap(), 1)
+        .await
+        .remove(0);
     assert_eq!(whole.text.len(), 60);
 
     let stop = whole.text[20..24].to_owned();
     let end = whole.text.find(&stop).unwrap();
     request.stop = vec![stop];
-    let stopped = collect(engine.handle.submit(request).unwrap(), 1).await.remove(0);
+    let stopped = collect(engine.handle.submit(request).unwrap(), 1)
+        .await
+        .remove(0);
     assert_eq!(stopped.text, whole.text[..end]);
     assert_eq!(stopped.reason, Some(FinishReason::Stop));
     assert_eq!(stopped.usage.completion_tokens, end + 4);
@@ -131,7 +167,11 @@ async fn a_stop_string_ends_the_text_before_it() {
 async fn prompt_logprobs_come_first_and_whole() {
     let mut told = Vec::new();
     for max_num_batched_tokens in [256, 5] {
-        let room = Room { max_num_batched_tokens, max_num_seqs: 4, ..WIDE };
+        let room = Room {
+            max_num_batched_tokens,
+            max_num_seqs: 4,
+            ..WIDE
+        };
         let engine = Engine::start(room);
         let mut request = greedy(prompt(6, 33), 3);
         request.prompt_logprobs = Some(2);
@@ -146,7 +186,10 @@ async fn prompt_logprobs_come_first_and_whole() {
         engine.stop_after(stream).await;
     }
     for (whole, chunked) in told[0].iter().zip(&told[1]).skip(1) {
-        let (whole, chunked) = (whole.logprobs.as_ref().unwrap(), chunked.logprobs.as_ref().unwrap());
+        let (whole, chunked) = (
+            whole.logprobs.as_ref().unwrap(),
+            chunked.logprobs.as_ref().unwrap(),
+        );
         assert_eq!(whole.chosen.token, chunked.chosen.token);
         assert!((whole.chosen.logprob - chunked.chosen.logprob).abs() < 1e-4);
         assert_eq!(whole.top.len(), 2);
@@ -157,14 +200,23 @@ async fn prompt_logprobs_come_first_and_whole() {
 /// Σ attributed seconds = Σ step seconds, over finished, aborted and preempted sequences.
 #[tokio::test]
 async fn seconds_add_up_and_blocks_come_back() {
-    let engine = Engine::start(Room { num_blocks: 40, ..WIDE });
+    let engine = Engine::start(Room {
+        num_blocks: 40,
+        ..WIDE
+    });
     let mut finished_seconds = 0.0;
     for round in 0..6u32 {
         let mut streams: Vec<_> = (0..12)
             .map(|i| {
                 let seed = round * 12 + i;
-                let (len, max_tokens) = (1 + (seed as usize * 31) % 120, 1 + (seed as usize * 17) % 90);
-                engine.handle.submit(greedy(prompt(seed, len), max_tokens)).unwrap()
+                let (len, max_tokens) = (
+                    1 + (seed as usize * 31) % 120,
+                    1 + (seed as usize * 17) % 90,
+                );
+                engine
+                    .handle
+                    .submit(greedy(prompt(seed, len), max_tokens))
+                    .unwrap()
             })
             .collect();
         // Some callers leave at once, some in the middle of their answer.
@@ -182,8 +234,14 @@ async fn seconds_add_up_and_blocks_come_back() {
     let difference = (stats.attributed_seconds - stats.step_seconds).abs();
     assert!(difference <= 1e-9 * stats.step_seconds, "{stats:?}");
     let accounted = finished_seconds + stats.aborted_seconds;
-    assert!((accounted - stats.step_seconds).abs() <= 1e-9 * stats.step_seconds, "{stats:?}");
-    assert!(stats.aborted_seconds > 0.0 && stats.preemptions > 0, "{stats:?}");
+    assert!(
+        (accounted - stats.step_seconds).abs() <= 1e-9 * stats.step_seconds,
+        "{stats:?}"
+    );
+    assert!(
+        stats.aborted_seconds > 0.0 && stats.preemptions > 0,
+        "{stats:?}"
+    );
     assert_eq!(stats.free_blocks, stats.total_blocks);
     engine.stop();
 }
@@ -204,7 +262,10 @@ async fn a_dropped_stream_frees_its_sequence() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_and_recovers() {
-    let engine = Engine::start(Room { max_queued_sequences: 2, ..WIDE });
+    let engine = Engine::start(Room {
+        max_queued_sequences: 2,
+        ..WIDE
+    });
     let first = engine.handle.submit(greedy(prompt(1, 10), 100)).unwrap();
     let second = engine.handle.submit(greedy(prompt(2, 10), 100)).unwrap();
     let refused = engine.handle.submit(greedy(prompt(3, 10), 100)).err();
@@ -218,8 +279,14 @@ async fn a_full_queue_refuses_and_recovers() {
 #[tokio::test]
 async fn what_can_never_fit_is_refused() {
     let engine = Engine::start(WIDE);
-    let refused = engine.handle.submit(greedy(prompt(1, MAX_MODEL_LEN), 1)).err();
-    assert!(matches!(refused, Some(SubmitError::TooLong { max_tokens: 1, .. })));
+    let refused = engine
+        .handle
+        .submit(greedy(prompt(1, MAX_MODEL_LEN), 1))
+        .err();
+    assert!(matches!(
+        refused,
+        Some(SubmitError::TooLong { max_tokens: 1, .. })
+    ));
     let refused = engine.handle.submit(greedy(prompt(1, 200), 57)).err();
     assert!(matches!(refused, Some(SubmitError::TooLong { .. })));
     let stream = engine.handle.submit(greedy(prompt(1, 200), 56)).unwrap();

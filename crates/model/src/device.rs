@@ -62,7 +62,11 @@ impl DeviceKind {
     pub fn describe(self) -> String {
         match self {
             Self::Cpu => {
-                format!("CPU, {} threads, {}", farthing_ops::num_threads(), farthing_ops::simd_level())
+                format!(
+                    "CPU, {} threads, {}",
+                    farthing_ops::num_threads(),
+                    farthing_ops::simd_level()
+                )
             }
         }
     }

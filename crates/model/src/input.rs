@@ -33,7 +33,12 @@ impl<'a> ModelInput<'a> {
         let mut flat = FlatBatch::default();
         let mut row_tokens = vec![0..0; batch.rows.len()];
         let mut adapters: Vec<(AdapterId, Range<usize>)> = Vec::new();
-        let table_width = batch.rows.iter().map(|row| row.block_table.len()).max().unwrap_or(0);
+        let table_width = batch
+            .rows
+            .iter()
+            .map(|row| row.block_table.len())
+            .max()
+            .unwrap_or(0);
         for &i in &order {
             let row = &batch.rows[i];
             let tokens = flat.push(row, table_width);
@@ -76,7 +81,10 @@ impl<'a> ModelInput<'a> {
     ) -> Vec<LoraSegment<'a>> {
         let segment = |(rows, adapter): &(Range<usize>, &'a LoraAdapter)| {
             let weight = weight(adapter.layer(layer)).as_ref()?;
-            Some(LoraSegment { rows: rows.clone(), weight })
+            Some(LoraSegment {
+                rows: rows.clone(),
+                weight,
+            })
         };
         self.adapters.iter().filter_map(segment).collect()
     }
@@ -114,11 +122,13 @@ impl FlatBatch {
         for position in row.start..end {
             let block = row.block_table[position / BLOCK_SIZE].0;
             self.positions.push(position as u32);
-            self.slots.push(block * BLOCK_SIZE as u32 + (position % BLOCK_SIZE) as u32);
+            self.slots
+                .push(block * BLOCK_SIZE as u32 + (position % BLOCK_SIZE) as u32);
         }
         self.query_starts.push(self.token_ids.len() as u32);
         self.context_lens.push(end as u32);
-        self.block_tables.extend(row.block_table.iter().map(|block| block.0));
+        self.block_tables
+            .extend(row.block_table.iter().map(|block| block.0));
         let padding = table_width - row.block_table.len();
         self.block_tables.extend(std::iter::repeat_n(0, padding));
         first..self.token_ids.len()

@@ -34,7 +34,9 @@ impl KvCache {
                 &device,
             )
         };
-        let layers = (0..config.num_hidden_layers).map(|_| layer()).collect::<Result<_, _>>()?;
+        let layers = (0..config.num_hidden_layers)
+            .map(|_| layer())
+            .collect::<Result<_, _>>()?;
         Ok(Self { layers, device })
     }
 

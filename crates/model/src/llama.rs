@@ -47,7 +47,11 @@ impl Llama {
     ) -> Result<Self, ModelError> {
         let config = checkpoint.config().clone();
         let device = device.open()?;
-        let loader = Loader { checkpoint, dtype: compute_type.dtype(), device: &device };
+        let loader = Loader {
+            checkpoint,
+            dtype: compute_type.dtype(),
+            device: &device,
+        };
         let layers = (0..config.num_hidden_layers)
             .map(|i| loader.decoder_layer(&format!("model.layers.{i}")))
             .collect::<Result<_, _>>()?;
@@ -105,14 +109,36 @@ impl Llama {
                 config.sliding_window,
             )?;
             linear(&w.hidden, &w.attention, &layer.o_proj, Accumulate::Add)?;
-            lora(&w.hidden, &w.attention, &input.lora_segments(i, |l| &l.o_proj))?;
+            lora(
+                &w.hidden,
+                &w.attention,
+                &input.lora_segments(i, |l| &l.o_proj),
+            )?;
 
-            rms_norm(&w.normed, &w.hidden, &layer.post_attention_norm, config.rms_norm_eps)?;
-            linear(&w.gate_up, &w.normed, &layer.gate_up_proj, Accumulate::Overwrite)?;
-            lora(&w.gate_up, &w.normed, &input.lora_segments(i, |l| &l.gate_up_proj))?;
+            rms_norm(
+                &w.normed,
+                &w.hidden,
+                &layer.post_attention_norm,
+                config.rms_norm_eps,
+            )?;
+            linear(
+                &w.gate_up,
+                &w.normed,
+                &layer.gate_up_proj,
+                Accumulate::Overwrite,
+            )?;
+            lora(
+                &w.gate_up,
+                &w.normed,
+                &input.lora_segments(i, |l| &l.gate_up_proj),
+            )?;
             silu_mul(&w.activated, &w.gate_up)?;
             linear(&w.hidden, &w.activated, &layer.down_proj, Accumulate::Add)?;
-            lora(&w.hidden, &w.activated, &input.lora_segments(i, |l| &l.down_proj))?;
+            lora(
+                &w.hidden,
+                &w.activated,
+                &input.lora_segments(i, |l| &l.down_proj),
+            )?;
         }
         Ok(w.hidden)
     }

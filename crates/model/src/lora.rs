@@ -73,12 +73,24 @@ impl LoraAdapter {
             .map(|i| stack.layer(&mut factors, i, base))
             .collect::<Result<Vec<_>, _>>()?;
         if let Some(name) = factors.tensors.keys().next() {
-            return Err(refused(directory, format!(
-                "tensor {name} is not a LoRA factor of this model's attention or MLP projections"
-            )));
+            return Err(refused(
+                directory,
+                format!(
+                    "tensor {name} is not a LoRA factor of this model's attention or MLP projections"
+                ),
+            ));
         }
-        let size_bytes = layers.iter().flat_map(LoraLayer::weights).map(size_bytes).sum();
-        Ok(Self { id: AdapterId(hash.finalize().into()), rank: config.rank, layers, size_bytes })
+        let size_bytes = layers
+            .iter()
+            .flat_map(LoraLayer::weights)
+            .map(size_bytes)
+            .sum();
+        Ok(Self {
+            id: AdapterId(hash.finalize().into()),
+            rank: config.rank,
+            layers,
+            size_bytes,
+        })
     }
 
     /// The hash of what it is made of.
@@ -103,7 +115,14 @@ impl LoraAdapter {
 
 impl LoraLayer {
     fn weights(&self) -> impl Iterator<Item = &LoraWeight> {
-        [&self.qkv_proj, &self.o_proj, &self.gate_up_proj, &self.down_proj].into_iter().flatten()
+        [
+            &self.qkv_proj,
+            &self.o_proj,
+            &self.gate_up_proj,
+            &self.down_proj,
+        ]
+        .into_iter()
+        .flatten()
     }
 }
 
@@ -132,7 +151,10 @@ impl Factors {
         let prefix = format!("base_model.model.model.layers.{layer}.{}", target.module);
         let a_name = format!("{prefix}.lora_A.weight");
         let b_name = format!("{prefix}.lora_B.weight");
-        let missing = |tensor| ModelError::MissingTensor { path: self.path.clone(), tensor };
+        let missing = |tensor| ModelError::MissingTensor {
+            path: self.path.clone(),
+            tensor,
+        };
         match (self.tensors.remove(&a_name), self.tensors.remove(&b_name)) {
             (Some(a), Some(b)) => {
                 self.expect_shape(&a, a_name, &[self.rank, in_features])?;
@@ -181,7 +203,10 @@ impl Stack<'_> {
         let intermediate = base.intermediate_size;
         let (q, kv) = (base.q_size(), base.kv_size());
         let mut fused = |in_features: usize, targets: &[(&'static str, usize)]| {
-            let targets = targets.iter().map(|&(module, out_features)| Target { module, out_features });
+            let targets = targets.iter().map(|&(module, out_features)| Target {
+                module,
+                out_features,
+            });
             self.fused(factors, layer, in_features, targets)
         };
         Ok(LoraLayer {
@@ -196,7 +221,10 @@ impl Stack<'_> {
             o_proj: fused(q, &[("self_attn.o_proj", hidden)])?,
             gate_up_proj: fused(
                 hidden,
-                &[("mlp.gate_proj", intermediate), ("mlp.up_proj", intermediate)],
+                &[
+                    ("mlp.gate_proj", intermediate),
+                    ("mlp.up_proj", intermediate),
+                ],
             )?,
             down_proj: fused(intermediate, &[("mlp.down_proj", hidden)])?,
         })
@@ -216,7 +244,11 @@ impl Stack<'_> {
             if let Some((a, b)) = factors.take(layer, &target, in_features)? {
                 shrink_rows.extend(values(&a, 1.0)?);
                 let weight = self.weight(&values(&b, self.scaling)?, factors.rank)?;
-                expand.push(LoraExpand { weight, shrink_offset, out_offset });
+                expand.push(LoraExpand {
+                    weight,
+                    shrink_offset,
+                    out_offset,
+                });
                 shrink_offset += factors.rank;
             }
             out_offset += target.out_features;
@@ -224,7 +256,10 @@ impl Stack<'_> {
         if expand.is_empty() {
             return Ok(None);
         }
-        Ok(Some(LoraWeight { shrink: self.weight(&shrink_rows, in_features)?, expand }))
+        Ok(Some(LoraWeight {
+            shrink: self.weight(&shrink_rows, in_features)?,
+            expand,
+        }))
     }
 
     fn weight(&self, rows: &[f32], in_features: usize) -> Result<LinearWeight, ModelError> {
@@ -237,7 +272,10 @@ impl Stack<'_> {
 }
 
 fn size_bytes(weight: &LoraWeight) -> usize {
-    let expand = weight.expand.iter().map(|expand| expand.weight.size_bytes());
+    let expand = weight
+        .expand
+        .iter()
+        .map(|expand| expand.weight.size_bytes());
     weight.shrink.size_bytes() + expand.sum::<usize>()
 }
 
@@ -250,9 +288,15 @@ fn values(tensor: &Tensor, factor: f32) -> Result<Vec<f32>, ModelError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })
+    fs::read(path).map_err(|source| ModelError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn refused(directory: &Path, reason: String) -> ModelError {
-    ModelError::Adapter { path: directory.to_owned(), reason }
+    ModelError::Adapter {
+        path: directory.to_owned(),
+        reason,
+    }
 }

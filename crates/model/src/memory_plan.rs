@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{ComputeType, KvCache, ModelConfig, ModelError, kv_cache::BLOCK_SIZE, workspace::Workspace};
+use crate::{
+    ComputeType, KvCache, ModelConfig, ModelError, kv_cache::BLOCK_SIZE, workspace::Workspace,
+};
 
 /// Bytes by purpose. They add up to what the process holds besides its code and text tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,12 @@ impl MemoryPlan {
     /// # Errors
     /// The KV cache cannot hold one sequence of `max_model_len` tokens.
     pub fn new(config: &ModelConfig, request: MemoryRequest) -> Result<Self, ModelError> {
-        let MemoryRequest { max_num_seqs, max_num_batched_tokens, compute_type, .. } = request;
+        let MemoryRequest {
+            max_num_seqs,
+            max_num_batched_tokens,
+            compute_type,
+            ..
+        } = request;
         let block_bytes = KvCache::block_bytes(config, compute_type);
         let num_blocks = request.kv_cache_bytes / block_bytes;
         if num_blocks * BLOCK_SIZE < request.max_model_len {

@@ -4,9 +4,7 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 use farthing_ops::{SampleSpec, Sampled, sample, token_logprobs};
-use farthing_scheduler::{
-    Batch, BatchRow, SampleRow, SampledToken, TokenLogprob, TokenLogprobs,
-};
+use farthing_scheduler::{Batch, BatchRow, SampleRow, SampledToken, TokenLogprob, TokenLogprobs};
 
 use crate::{
     ComputeType, DeviceKind, KvCache, Llama, LoraAdapter, ModelError, adapter_pool::AdapterPool,
@@ -39,11 +37,30 @@ pub struct ModelRunner {
 impl ModelRunner {
     /// Reserves cache and workspace for the model.
     pub fn new(model: Llama, config: RunnerConfig) -> Result<Self, ModelError> {
-        let RunnerConfig { num_blocks, max_num_seqs, max_num_batched_tokens, .. } = config;
-        let cache = KvCache::new(model.config(), num_blocks, config.compute_type, config.device)?;
-        let workspace =
-            Workspace::new(model.config(), max_num_batched_tokens, max_num_seqs, config.device)?;
-        Ok(Self { model, cache, adapters: AdapterPool::default(), workspace })
+        let RunnerConfig {
+            num_blocks,
+            max_num_seqs,
+            max_num_batched_tokens,
+            ..
+        } = config;
+        let cache = KvCache::new(
+            model.config(),
+            num_blocks,
+            config.compute_type,
+            config.device,
+        )?;
+        let workspace = Workspace::new(
+            model.config(),
+            max_num_batched_tokens,
+            max_num_seqs,
+            config.device,
+        )?;
+        Ok(Self {
+            model,
+            cache,
+            adapters: AdapterPool::default(),
+            workspace,
+        })
     }
 
     /// Makes an adapter available to the rows that name it.
@@ -76,10 +93,18 @@ impl ModelRunner {
     /// tokens in the batch's order: what a reference implementation is compared with.
     pub fn logits(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, ModelError> {
         let (hidden, row_tokens) = self.forward(batch)?;
-        let rows: Vec<u32> = row_tokens.into_iter().flatten().map(|row| row as u32).collect();
+        let rows: Vec<u32> = row_tokens
+            .into_iter()
+            .flatten()
+            .map(|row| row as u32)
+            .collect();
         let mut logits = Vec::with_capacity(rows.len());
         for rows in rows.chunks(self.workspace.max_logit_rows()) {
-            logits.extend(self.model.logits(&hidden, rows, &self.workspace)?.to_vec2::<f32>()?);
+            logits.extend(
+                self.model
+                    .logits(&hidden, rows, &self.workspace)?
+                    .to_vec2::<f32>()?,
+            );
         }
         Ok(logits)
     }
@@ -131,7 +156,11 @@ impl ModelRunner {
         followers.extend(row.next_prompt_token);
         let mut logprobs = Vec::with_capacity(followers.len());
         let predicting: Vec<u32> = tokens.clone().map(|token| token as u32).collect();
-        let told = predicting.iter().copied().zip(followers.into_iter().skip(1)).collect::<Vec<_>>();
+        let told = predicting
+            .iter()
+            .copied()
+            .zip(followers.into_iter().skip(1))
+            .collect::<Vec<_>>();
         for told in told.chunks(self.workspace.max_logit_rows()) {
             let (rows, followers): (Vec<u32>, Vec<u32>) = told.iter().copied().unzip();
             let logits = self.model.logits(hidden, &rows, &self.workspace)?;
@@ -162,9 +191,15 @@ fn sample_spec(row: &SampleRow) -> SampleSpec<'_> {
 }
 
 fn into_logprobs(sampled: Sampled) -> Option<TokenLogprobs> {
-    let top = sampled.top.into_iter().map(|(token, logprob)| TokenLogprob { token, logprob });
+    let top = sampled
+        .top
+        .into_iter()
+        .map(|(token, logprob)| TokenLogprob { token, logprob });
     Some(TokenLogprobs {
-        chosen: TokenLogprob { token: sampled.token, logprob: sampled.logprob? },
+        chosen: TokenLogprob {
+            token: sampled.token,
+            logprob: sampled.logprob?,
+        },
         top: top.collect(),
     })
 }

@@ -36,7 +36,8 @@ impl Workspace {
         device: DeviceKind,
     ) -> Result<Self, ModelError> {
         let device = device.open()?;
-        let zeros = |rows: usize, columns: usize| Tensor::zeros((rows, columns), DType::F32, &device);
+        let zeros =
+            |rows: usize, columns: usize| Tensor::zeros((rows, columns), DType::F32, &device);
         let (q, kv) = (config.q_size(), config.kv_size());
         Ok(Self {
             tokens: TokenRows {

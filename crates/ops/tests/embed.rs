@@ -1,4 +1,5 @@
 //! Token embeddings against the rows of the table.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod reference;
 

@@ -1,4 +1,5 @@
 //! Gathered rows against a copy.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod reference;
 

@@ -1,4 +1,5 @@
 //! A linear layer against sums in f64.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod reference;
 

@@ -1,4 +1,5 @@
 //! Adapters against matrix products in f64.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod reference;
 

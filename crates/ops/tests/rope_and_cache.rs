@@ -1,4 +1,5 @@
 //! Rotation against `rotate_half` in f64, and the cache against what was written.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod reference;
 

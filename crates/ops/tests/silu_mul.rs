@@ -1,4 +1,5 @@
 //! The gated activation against f64.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod reference;
 

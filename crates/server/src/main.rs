@@ -1,6 +1,6 @@
 //! The binary `farthing`.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use clap::Parser;
 use farthing_server::{Args, run};
@@ -12,6 +12,7 @@ fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .init();
     run(args.into_serve())
 }

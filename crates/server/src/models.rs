@@ -170,11 +170,18 @@ impl Resolver {
                     .map(ModelFiles::Gguf),
             };
             if let Some(files) = cached {
-                say(&format!("{} was fetched before, no network needed", manifest.name));
+                say(&format!(
+                    "{} was fetched before, no network needed",
+                    manifest.name
+                ));
                 return Ok(files);
             }
         }
-        let Manifest { description, license, .. } = manifest;
+        let Manifest {
+            description,
+            license,
+            ..
+        } = manifest;
         say(&format!("fetching {description}, licence {license}"));
         let mut unreachable = None;
         for source in &sources {

@@ -129,7 +129,7 @@ impl RequestRecord {
                 usd: self
                     .price
                     .and_then(|price| price.cost_of(device_seconds).ok())
-                    .map(|cost| cost.usd()),
+                    .map(|cost| cost.usd().round_dp(farthing_economics::Cost::SHOWN_DIGITS)),
                 price_per_hour_usd: self.price.map(HourlyPrice::usd),
                 basis: Basis::MeasuredDeviceTime.as_str(),
             },

@@ -14,31 +14,31 @@ use farthing_scheduler::{FinishReason, SamplingParams, Scheduler, SchedulerConfi
 
 /// How much room the engine has; small rooms force chunks and preemptions.
 #[derive(Clone, Copy)]
-pub struct Room {
-    pub num_blocks: usize,
-    pub max_num_seqs: usize,
-    pub max_num_batched_tokens: usize,
-    pub max_queued_sequences: usize,
+pub(crate) struct Room {
+    pub(crate) num_blocks: usize,
+    pub(crate) max_num_seqs: usize,
+    pub(crate) max_num_batched_tokens: usize,
+    pub(crate) max_queued_sequences: usize,
 }
 
-pub const WIDE: Room = Room {
+pub(crate) const WIDE: Room = Room {
     num_blocks: 512,
     max_num_seqs: 32,
     max_num_batched_tokens: 256,
     max_queued_sequences: 1000,
 };
 
-pub const MAX_MODEL_LEN: usize = 256;
+pub(crate) const MAX_MODEL_LEN: usize = 256;
 const VOCAB_SIZE: usize = 259;
 const EOS: u32 = 257;
 
-pub struct Engine {
-    pub handle: EngineHandle,
+pub(crate) struct Engine {
+    pub(crate) handle: EngineHandle,
     thread: JoinHandle<()>,
 }
 
 impl Engine {
-    pub fn start(room: Room) -> Self {
+    pub(crate) fn start(room: Room) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = serde_json::json!({
             "architectures": ["LlamaForCausalLM"],
@@ -61,7 +61,12 @@ impl Engine {
         let checkpoint = Checkpoint::open(directory.path(), LoadFormat::Dummy, 7).unwrap();
         let (compute_type, device) = (ComputeType::F32, DeviceKind::Cpu);
         let model = Llama::load(&checkpoint, MAX_MODEL_LEN, compute_type, device).unwrap();
-        let Room { num_blocks, max_num_seqs, max_num_batched_tokens, .. } = room;
+        let Room {
+            num_blocks,
+            max_num_seqs,
+            max_num_batched_tokens,
+            ..
+        } = room;
         let runner = RunnerConfig {
             num_blocks,
             max_num_seqs,
@@ -97,20 +102,20 @@ impl Engine {
     }
 
     /// Waits until nothing runs or waits any more.
-    pub async fn idle(&self) {
+    pub(crate) async fn idle(&self) {
         while self.handle.stats().running + self.handle.stats().waiting > 0 {
             tokio::task::yield_now().await;
         }
     }
 
     /// Reads a stream to its end, then stops.
-    pub async fn stop_after(self, stream: GenerationStream) {
+    pub(crate) async fn stop_after(self, stream: GenerationStream) {
         collect(stream, 2).await;
         self.stop();
     }
 
     /// Ends the engine and waits for its thread.
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         drop(self.handle);
         self.thread.join().unwrap();
     }
@@ -142,12 +147,15 @@ fn byte_level_spelling(byte: u8) -> char {
     char::from_u32(256 + rank).unwrap()
 }
 
-pub fn greedy(prompt: Vec<u32>, max_tokens: usize) -> GenerationRequest {
+pub(crate) fn greedy(prompt: Vec<u32>, max_tokens: usize) -> GenerationRequest {
     GenerationRequest {
         prompt,
         adapter: None,
         n: 1,
-        sampling: SamplingParams { temperature: 0.0, ..SamplingParams::default() },
+        sampling: SamplingParams {
+            temperature: 0.0,
+            ..SamplingParams::default()
+        },
         max_tokens: Some(max_tokens),
         stop: Vec::new(),
         ignore_eos: true,
@@ -157,30 +165,42 @@ pub fn greedy(prompt: Vec<u32>, max_tokens: usize) -> GenerationRequest {
 }
 
 /// A prompt of bytes that depends on `seed` only.
-pub fn prompt(seed: u32, len: usize) -> Vec<u32> {
-    (0..len as u32).map(|i| (i * 37 + seed * 101 + i * i * seed) % 256).collect()
+pub(crate) fn prompt(seed: u32, len: usize) -> Vec<u32> {
+    (0..len as u32)
+        .map(|i| (i * 37 + seed * 101 + i * i * seed) % 256)
+        .collect()
 }
 
 /// Everything that one choice brought.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Answer {
-    pub tokens: Vec<u32>,
-    pub text: String,
-    pub reason: Option<FinishReason>,
-    pub usage: GenerationUsage,
+pub(crate) struct Answer {
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) text: String,
+    pub(crate) reason: Option<FinishReason>,
+    pub(crate) usage: GenerationUsage,
 }
 
 /// Reads a stream to its end, one answer a choice.
-pub async fn collect(mut stream: GenerationStream, n: usize) -> Vec<Answer> {
+pub(crate) async fn collect(mut stream: GenerationStream, n: usize) -> Vec<Answer> {
     let mut answers = vec![Answer::default(); n];
     while let Some(event) = stream.next().await {
         match event {
             GenerationEvent::Prompt(_) => {}
-            GenerationEvent::Delta { index, text, tokens } => {
+            GenerationEvent::Delta {
+                index,
+                text,
+                tokens,
+            } => {
                 answers[index].text += &text;
-                answers[index].tokens.extend(tokens.iter().map(|token| token.id));
+                answers[index]
+                    .tokens
+                    .extend(tokens.iter().map(|token| token.id));
             }
-            GenerationEvent::Finished { index, reason, usage } => {
+            GenerationEvent::Finished {
+                index,
+                reason,
+                usage,
+            } => {
                 answers[index].reason = Some(reason);
                 answers[index].usage = usage;
             }

@@ -38,30 +38,46 @@ impl LoraConfig {
 
         match take(&mut fields, "peft_type").as_str() {
             Some("LORA") => {}
-            other => return Err(format!("peft_type {} is not LORA", other.unwrap_or("(none)"))),
+            other => {
+                return Err(format!(
+                    "peft_type {} is not LORA",
+                    other.unwrap_or("(none)")
+                ));
+            }
         }
         let rank = take(&mut fields, "r")
             .as_u64()
             .filter(|&rank| rank > 0)
             .ok_or("r is not a positive whole number")? as usize;
-        let alpha = take(&mut fields, "lora_alpha").as_f64().ok_or("lora_alpha is not a number")?;
+        let alpha = take(&mut fields, "lora_alpha")
+            .as_f64()
+            .ok_or("lora_alpha is not a number")?;
         let use_rslora = take(&mut fields, "use_rslora").as_bool().unwrap_or(false);
 
         if let Some(method) = fields.get("init_lora_weights").and_then(Value::as_str)
-            && CHANGES_BASE.iter().any(|name| method.to_lowercase().starts_with(name))
+            && CHANGES_BASE
+                .iter()
+                .any(|name| method.to_lowercase().starts_with(name))
         {
             return Err(format!(
                 "init_lora_weights {method:?} changed the base weights in training: convert the \
                  adapter to a plain LoRA with PEFT (path_initial_model_for_weight_conversion) first"
             ));
         }
-        if take(&mut fields, "bias").as_str().is_some_and(|bias| bias != "none") {
+        if take(&mut fields, "bias")
+            .as_str()
+            .is_some_and(|bias| bias != "none")
+        {
             return Err("bias other than \"none\" is not supported yet".to_owned());
         }
         fields.retain(|name, value| !WITHOUT_EFFECT.contains(&name.as_str()) && is_set(value));
         match fields.keys().next() {
             Some(name) => Err(format!("{name} is set, which is not supported yet")),
-            None => Ok(Self { rank, alpha, use_rslora }),
+            None => Ok(Self {
+                rank,
+                alpha,
+                use_rslora,
+            }),
         }
     }
 

@@ -1,0 +1,139 @@
+//! `/metrics` is valid Prometheus text with vLLM's names.
+
+use std::collections::HashMap;
+
+use farthing_engine::EngineStats;
+use farthing_scheduler::FinishReason;
+use serde_json::json;
+
+use crate::scripted_engine::usage;
+use crate::wire::Server;
+
+/// Sample names with their labels, and their values.
+fn samples(page: &str) -> HashMap<&str, f64> {
+    page.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            (name, value.parse().unwrap())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_engines_figures_have_vllms_names() {
+    let server = Server::start().await;
+    *server.engine.stats.lock().unwrap() = EngineStats {
+        running: 3,
+        waiting: 2,
+        total_blocks: 100,
+        free_blocks: 75,
+        prefix_queries: 40,
+        prefix_hits: 16,
+        preemptions: 1,
+        steps: 9,
+        step_seconds: 1.5,
+        attributed_seconds: 1.5,
+        aborted_seconds: 0.25,
+        prompt_tokens: 24,
+        generation_tokens: 50,
+        adapters_in_batch: 1,
+    };
+    let response = server.get("/metrics").await;
+    assert!(
+        response
+            .head
+            .contains("content-type: text/plain; version=0.0.4")
+    );
+    let samples = samples(&response.body);
+    for (name, value) in [
+        ("vllm:num_requests_running", 3.0),
+        ("vllm:num_requests_waiting", 2.0),
+        ("vllm:kv_cache_usage_perc", 0.25),
+        ("vllm:prompt_tokens_total", 40.0),
+        ("vllm:prompt_tokens_cached_total", 16.0),
+        ("vllm:generation_tokens_total", 50.0),
+        ("vllm:prefix_cache_queries_total", 40.0),
+        ("vllm:prefix_cache_hits_total", 16.0),
+        ("vllm:num_preemptions_total", 1.0),
+        ("farthing_step_seconds_total", 1.5),
+        ("farthing_attributed_seconds_total", 1.5),
+        ("farthing_aborted_seconds_total", 0.25),
+        ("farthing_free_blocks", 75.0),
+        ("farthing_total_blocks", 100.0),
+        ("farthing_price_per_hour_usd", 0.1),
+    ] {
+        let name = format!("{name}{{model_name=\"base\",engine=\"0\"}}");
+        assert_eq!(samples[name.as_str()], value, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_model_and_by_end() {
+    let mut server = Server::start().await;
+    for model in ["base", "legal", "legal"] {
+        let body = json!({"model": model, "prompt": "hi", "max_tokens": 3});
+        let connection = server.open("/v1/completions", &body).await;
+        let play = server.play().await;
+        play.say(0, "a");
+        play.say(0, "b");
+        play.finish(0, FinishReason::Length, usage(3, 1, 2));
+        connection.response().await;
+    }
+    let page = server.get("/metrics").await.body;
+    let samples = samples(&page);
+    let labelled = |name: &str, label: &str| {
+        samples[format!("{name}{{model_name=\"base\",engine=\"0\"{label}}}").as_str()]
+    };
+    assert_eq!(
+        labelled("vllm:request_success_total", ",finished_reason=\"length\""),
+        3.0
+    );
+    assert_eq!(
+        labelled("vllm:request_success_total", ",finished_reason=\"stop\""),
+        0.0
+    );
+    assert_eq!(
+        labelled("farthing_generation_tokens_total", ",model=\"legal\""),
+        4.0
+    );
+    assert_eq!(
+        labelled("farthing_prompt_tokens_total", ",model=\"base\""),
+        3.0
+    );
+    assert_eq!(
+        labelled("farthing_device_seconds_total", ",model=\"legal\""),
+        0.72
+    );
+    assert_eq!(
+        labelled("farthing_cost_usd_total", ",model=\"legal\""),
+        0.00002
+    );
+    for (histogram, count) in [
+        ("vllm:time_to_first_token_seconds", 3.0),
+        ("vllm:inter_token_latency_seconds", 3.0),
+        ("vllm:request_time_per_output_token_seconds", 3.0),
+        ("vllm:e2e_request_latency_seconds", 3.0),
+        ("vllm:request_queue_time_seconds", 3.0),
+        ("vllm:request_params_max_tokens", 3.0),
+    ] {
+        assert_eq!(
+            labelled(&format!("{histogram}_count"), ""),
+            count,
+            "{histogram}"
+        );
+        assert_eq!(
+            labelled(&format!("{histogram}_bucket"), ",le=\"+Inf\""),
+            count
+        );
+    }
+    assert_eq!(
+        labelled("vllm:request_prompt_tokens_bucket", ",le=\"2.0\""),
+        0.0
+    );
+    assert_eq!(
+        labelled("vllm:request_prompt_tokens_bucket", ",le=\"5.0\""),
+        3.0
+    );
+    assert_eq!(labelled("vllm:request_generation_tokens_sum", ""), 6.0);
+}

@@ -1,0 +1,144 @@
+//! An engine whose every event is played by the test.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use farthing_engine::{
+    EngineStats, GeneratedToken, GenerationEvent, GenerationRequest, GenerationUsage, PromptToken,
+    SubmitError,
+};
+use farthing_scheduler::{FinishReason, TokenLogprob, TokenLogprobs};
+use farthing_server::{Backend, Events};
+use tokio::sync::mpsc;
+
+/// Hands each request to the test.
+pub struct ScriptedEngine {
+    requests: mpsc::UnboundedSender<Play>,
+    /// What the next request is refused with.
+    pub refusal: Mutex<Option<SubmitError>>,
+    pub stats: Mutex<EngineStats>,
+    pub is_dead: AtomicBool,
+}
+
+/// One request, and the stage to play its events on.
+pub struct Play {
+    pub request: GenerationRequest,
+    events: mpsc::UnboundedSender<GenerationEvent>,
+}
+
+impl ScriptedEngine {
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Play>) {
+        let (requests, plays) = mpsc::unbounded_channel();
+        let engine = Self {
+            requests,
+            refusal: Mutex::default(),
+            stats: Mutex::default(),
+            is_dead: AtomicBool::new(false),
+        };
+        (engine, plays)
+    }
+}
+
+impl Backend for ScriptedEngine {
+    fn submit(&self, request: GenerationRequest) -> Result<Events, SubmitError> {
+        if let Some(refusal) = self.refusal.lock().unwrap().take() {
+            return Err(refusal);
+        }
+        let (events, mut receiver) = mpsc::unbounded_channel();
+        self.requests.send(Play { request, events }).unwrap();
+        Ok(Box::pin(futures_util::stream::poll_fn(move |context| {
+            receiver.poll_recv(context)
+        })))
+    }
+
+    fn stats(&self) -> EngineStats {
+        self.stats.lock().unwrap().clone()
+    }
+
+    fn is_alive(&self) -> bool {
+        !self.is_dead.load(Ordering::SeqCst)
+    }
+}
+
+impl Play {
+    /// One token a byte of `text`, without log-probabilities.
+    pub fn say(&self, index: usize, text: &str) {
+        let tokens = text.bytes().map(|byte| GeneratedToken {
+            id: byte.into(),
+            logprobs: None,
+        });
+        self.delta(index, text, tokens.collect());
+    }
+
+    pub fn delta(&self, index: usize, text: &str, tokens: Vec<GeneratedToken>) {
+        self.send(GenerationEvent::Delta {
+            index,
+            text: text.to_owned(),
+            tokens,
+        });
+    }
+
+    pub fn prompt(&self, tokens: Vec<PromptToken>) {
+        self.send(GenerationEvent::Prompt(tokens));
+    }
+
+    pub fn finish(&self, index: usize, reason: FinishReason, usage: GenerationUsage) {
+        self.send(GenerationEvent::Finished {
+            index,
+            reason,
+            usage,
+        });
+    }
+
+    pub fn fail(&self, message: &str) {
+        self.send(GenerationEvent::Failed {
+            message: message.to_owned(),
+        });
+    }
+
+    /// Returns once the server has dropped the request's stream.
+    pub async fn dropped(&self) {
+        self.events.closed().await;
+    }
+
+    fn send(&self, event: GenerationEvent) {
+        // A server that has hung up is for `dropped` to tell.
+        let _ = self.events.send(event);
+    }
+}
+
+/// A token of one byte with its log-probability and those of alternatives.
+pub fn token(byte: u8, logprob: f32, top: &[(u8, f32)]) -> GeneratedToken {
+    GeneratedToken {
+        id: byte.into(),
+        logprobs: Some(logprobs(byte, logprob, top)),
+    }
+}
+
+pub fn logprobs(byte: u8, logprob: f32, top: &[(u8, f32)]) -> TokenLogprobs {
+    let told = |byte: u8, logprob| TokenLogprob {
+        token: byte.into(),
+        logprob,
+    };
+    TokenLogprobs {
+        chosen: told(byte, logprob),
+        top: top
+            .iter()
+            .map(|&(byte, logprob)| told(byte, logprob))
+            .collect(),
+    }
+}
+
+pub fn usage(
+    prompt_tokens: usize,
+    cached_tokens: usize,
+    completion_tokens: usize,
+) -> GenerationUsage {
+    GenerationUsage {
+        prompt_tokens,
+        cached_tokens,
+        completion_tokens,
+        device_seconds: 0.36,
+        ..GenerationUsage::default()
+    }
+}

@@ -1,0 +1,264 @@
+//! A server on a real port, and HTTP/1.1 by hand.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use farthing_engine::{ChatTemplate, Tokenizer};
+use farthing_model::GgufTokenizer;
+use farthing_scheduler::AdapterId;
+use farthing_server::{App, Local, ServedAdapter, ServedModels, serve};
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::scripted_engine::{Play, ScriptedEngine};
+
+pub const BOS: u32 = 256;
+pub const VOCAB_SIZE: usize = 259;
+pub const ADAPTER: AdapterId = AdapterId([7; 32]);
+
+pub struct Server {
+    pub address: SocketAddr,
+    pub engine: Arc<ScriptedEngine>,
+    plays: mpsc::UnboundedReceiver<Play>,
+    stop: Option<oneshot::Sender<()>>,
+    pub serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Serves the models `base` and `legal`, an adapter, at 0.10 USD an hour.
+    pub async fn start() -> Self {
+        Self::start_with(Some("0.10"), Duration::from_secs(30)).await
+    }
+
+    pub async fn start_with(price: Option<&str>, shutdown_timeout: Duration) -> Self {
+        let (engine, plays) = ScriptedEngine::new();
+        let engine = Arc::new(engine);
+        let tokenizer = Arc::new(tokenizer());
+        let template = "<bos>{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}\
+                        {% if messages[0].role == 'assistant' %}\
+                        {{ raise_exception('the user speaks first') }}{% endif %}";
+        let legal = ServedAdapter {
+            name: "legal".to_owned(),
+            root: "a/legal".to_owned(),
+            id: ADAPTER,
+        };
+        let models = ServedModels::new(
+            vec!["base".to_owned(), "org/base".to_owned()],
+            "demo.gguf".to_owned(),
+            vec![legal],
+            64,
+        );
+        let app = App::new(Local {
+            backend: engine.clone(),
+            chat_template: Some(Arc::new(ChatTemplate::new(template, &tokenizer).unwrap())),
+            tokenizer,
+            models: Arc::new(models),
+            vocab_size: VOCAB_SIZE,
+            price: price.map(|price| price.parse().unwrap()),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async {
+            // A test that drops the server stops it too.
+            let _ = stopped.await;
+        };
+        let serving = tokio::spawn(serve(listener, app, stopped, shutdown_timeout));
+        Self {
+            address,
+            engine,
+            plays,
+            stop: Some(stop),
+            serving,
+        }
+    }
+
+    /// The next request that reaches the engine.
+    pub async fn play(&mut self) -> Play {
+        self.plays.recv().await.unwrap()
+    }
+
+    /// What SIGTERM does.
+    pub fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    /// Sends a JSON body, to be answered later.
+    pub async fn open(&self, path: &str, body: &Value) -> Connection {
+        self.open_raw(&post(path, &body.to_string())).await
+    }
+
+    pub async fn open_raw(&self, request: &str) -> Connection {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let mut rest = request.as_bytes();
+        while !rest.is_empty() {
+            stream.writable().await.unwrap();
+            match stream.try_write(rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+        }
+        Connection {
+            stream,
+            unread: Vec::new(),
+        }
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Response {
+        self.open(path, body).await.response().await
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        self.open_raw(&request).await.response().await
+    }
+}
+
+pub fn post(path: &str, body: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// A request on its way. Dropping it hangs up.
+pub struct Connection {
+    stream: TcpStream,
+    /// Received, but not yet told.
+    unread: Vec<u8>,
+}
+
+pub struct Response {
+    pub status: u16,
+    /// In lower case, as sent.
+    pub head: String,
+    pub body: String,
+}
+
+impl Connection {
+    /// The next event of a stream: its `data`.
+    pub async fn event(&mut self) -> String {
+        loop {
+            while let Some(end) = self.unread.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<_> = self.unread.drain(..=end).collect();
+                let line = String::from_utf8(line).unwrap();
+                if let Some(data) = line.strip_prefix("data: ") {
+                    return data.trim_end().to_owned();
+                }
+            }
+            assert!(self.receive().await, "the stream is over");
+        }
+    }
+
+    /// Waits for more bytes; `false` once there are none to come.
+    async fn receive(&mut self) -> bool {
+        loop {
+            self.stream.readable().await.unwrap();
+            let mut bytes = [0; 4096];
+            match self.stream.try_read(&mut bytes) {
+                Ok(0) => return false,
+                Ok(read) => {
+                    self.unread.extend_from_slice(&bytes[..read]);
+                    return true;
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+        }
+    }
+
+    pub async fn response(mut self) -> Response {
+        while self.receive().await {}
+        let text = String::from_utf8(self.unread).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let head = head.to_lowercase();
+        let body = match head.contains("transfer-encoding: chunked") {
+            true => unchunked(body),
+            false => body.to_owned(),
+        };
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Response { status, head, body }
+    }
+}
+
+impl Response {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// The `data` of each event, of which the last must be `[DONE]`.
+    pub fn events(&self) -> Vec<Value> {
+        assert!(
+            self.head.contains("content-type: text/event-stream"),
+            "{}",
+            self.head
+        );
+        let mut data: Vec<_> = self
+            .body
+            .split("\n\n")
+            .filter_map(|event| event.strip_prefix("data: "))
+            .collect();
+        assert_eq!(data.pop(), Some("[DONE]"));
+        data.into_iter()
+            .map(|data| serde_json::from_str(data).unwrap())
+            .collect()
+    }
+
+    /// The error's `[type, param, code]`, after checking that it has OpenAI's shape.
+    pub fn error(&self) -> [Value; 3] {
+        let json = self.json();
+        let error = json["error"].as_object().unwrap();
+        let fields: Vec<_> = error.keys().map(String::as_str).collect();
+        assert_eq!(fields, ["message", "type", "param", "code"]);
+        assert!(!error["message"].as_str().unwrap().is_empty());
+        ["type", "param", "code"].map(|field| error[field].clone())
+    }
+}
+
+fn unchunked(mut body: &str) -> String {
+    let mut whole = String::new();
+    loop {
+        let (size, rest) = body.split_once("\r\n").unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        if size == 0 {
+            return whole;
+        }
+        whole.push_str(&rest[..size]);
+        body = &rest[size + 2..];
+    }
+}
+
+/// One token a byte; `<bos>`, `<eos>`, and one merge, since a byte-level BPE has at least one.
+fn tokenizer() -> Tokenizer {
+    let bytes = (0..=255u8).map(byte_level_spelling).map(String::from);
+    let special = ["<bos>", "<eos>"].map(str::to_owned);
+    let merged = [1u8; 2].map(byte_level_spelling);
+    let gguf = GgufTokenizer {
+        model: "gpt2".to_owned(),
+        tokens: bytes
+            .chain(special)
+            .chain([merged.iter().collect()])
+            .collect(),
+        merges: vec![format!("{} {}", merged[0], merged[1])],
+        token_types: [vec![1; 256], vec![3, 3, 1]].concat(),
+        bos_token_id: Some(BOS),
+        eos_token_id: Some(257),
+        add_bos: Some(true),
+        ..GgufTokenizer::default()
+    };
+    Tokenizer::from_gguf(&gguf).unwrap()
+}
+
+/// GPT-2's printable stand-in for a byte (`bytes_to_unicode` of its encoder).
+fn byte_level_spelling(byte: u8) -> char {
+    let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    if printable(byte) {
+        return char::from(byte);
+    }
+    let rank = (0..byte).filter(|&b| !printable(b)).count() as u32;
+    char::from_u32(256 + rank).unwrap()
+}
