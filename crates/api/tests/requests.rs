@@ -1,6 +1,6 @@
 //! What is honoured, what changes nothing, and what is refused by name.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 use farthing_api::{
     ChatRequest, CompletionRequest, Content, InvalidRequest, Prompt, Role, StreamOptions,

@@ -1,6 +1,6 @@
 //! Costs are exact: the expected figures are worked by hand.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 use farthing_economics::{Basis, Cost, CostError, HourlyPrice};
 use rust_decimal::Decimal;

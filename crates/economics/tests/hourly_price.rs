@@ -1,6 +1,6 @@
 //! What is a price, and what is not.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 use farthing_economics::{HourlyPrice, PriceError};
 use rust_decimal::Decimal;

@@ -1,7 +1,7 @@
 //! Prompts and their ids equal those of Hugging Face's `apply_chat_template` and mistral-common's
 //! (`fixtures/make_prompts.py` and `make_snippets.py` asked them).
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod vocabulary;
 

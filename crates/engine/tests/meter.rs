@@ -1,5 +1,5 @@
 //! The split of a step's seconds over its rows.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 use std::sync::Arc;
 

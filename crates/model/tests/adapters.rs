@@ -1,7 +1,7 @@
 //! A LoRA adapter gives the logits that PEFT gives, also beside other adapters in one batch; what
 //! would not be served exactly is refused by name; and no adapter's cache is hit by another's
 //! prompt.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod served;
 

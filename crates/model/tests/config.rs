@@ -1,7 +1,7 @@
 //! `ModelConfig` reads what transformers reads; the fixtures are made by
 //! `fixtures/make_checkpoints.py`.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 use farthing_model::{Architecture, ModelConfig, ModelError};
 use serde_json::{Value, json};

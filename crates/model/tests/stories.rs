@@ -2,7 +2,7 @@
 //! implementation) come out the same alone, in company, in chunks, after a preemption and after a
 //! prefix hit. The model lies beside the project, not in it; where it is absent the tests say so
 //! and pass.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod served;
 

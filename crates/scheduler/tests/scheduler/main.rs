@@ -1,6 +1,6 @@
 //! What the scheduler promises, shown against a runner that keeps its cache in a map.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod fake_runner;
 mod simulation;

@@ -1,6 +1,6 @@
 //! Raw bytes on a real port, against an engine that plays what each test scripts.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod scripted_engine;
 mod wire;
