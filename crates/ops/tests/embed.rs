@@ -1,5 +1,5 @@
 //! Token embeddings against the rows of the table.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod reference;
 

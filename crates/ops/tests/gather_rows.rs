@@ -1,5 +1,5 @@
 //! Gathered rows against a copy.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod reference;
 

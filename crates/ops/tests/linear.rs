@@ -1,5 +1,5 @@
 //! A linear layer against sums in f64.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod reference;
 

@@ -1,5 +1,5 @@
 //! Rotation against `rotate_half` in f64, and the cache against what was written.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod reference;
 

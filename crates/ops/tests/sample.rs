@@ -1,5 +1,5 @@
 //! The sampler against hand-computed cases, statistics and known answers.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod reference;
 

@@ -1,5 +1,5 @@
 //! The gated activation against f64.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod reference;
 

