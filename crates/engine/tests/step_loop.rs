@@ -197,7 +197,7 @@ async fn prompt_logprobs_come_first_and_whole() {
     }
 }
 
-/// Σ attributed seconds = Σ step seconds, over finished, aborted and preempted sequences.
+/// Σ attributed seconds = Σ step seconds, over finished and aborted sequences alike.
 #[tokio::test]
 async fn seconds_add_up_and_blocks_come_back() {
     let engine = Engine::start(Room {
