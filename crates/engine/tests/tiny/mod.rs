@@ -3,8 +3,8 @@
 use std::{fs, sync::Arc, thread::JoinHandle};
 
 use farthing_engine::{
-    CalibrationLimits, EngineCore, EngineHandle, EngineLimits, GenerationEvent, GenerationRequest,
-    GenerationStream, GenerationUsage, Meter, Tokenizer,
+    CalibrationLimits, EngineCore, EngineHandle, EngineLimits, EngineStats, GenerationEvent,
+    GenerationRequest, GenerationStream, GenerationUsage, Meter, Tokenizer,
 };
 use farthing_model::{
     BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, GgufTokenizer, Llama, LoadFormat, ModelRunner,
@@ -101,11 +101,17 @@ impl Engine {
         Self { handle, thread }
     }
 
-    /// Waits until nothing runs or waits any more.
-    pub(crate) async fn idle(&self) {
-        while self.handle.stats().running + self.handle.stats().waiting > 0 {
+    /// Waits until the published figures have settled: the engine tells callers first, and
+    /// publishes after.
+    pub(crate) async fn settled(&self, is_settled: impl Fn(&EngineStats) -> bool) -> EngineStats {
+        for _ in 0..10_000_000 {
+            let stats = self.handle.stats();
+            if stats.running + stats.waiting == 0 && is_settled(&stats) {
+                return stats;
+            }
             tokio::task::yield_now().await;
         }
+        panic!("the engine never settled: {:?}", self.handle.stats());
     }
 
     /// Reads a stream to its end, then stops.
