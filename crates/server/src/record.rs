@@ -109,7 +109,8 @@ impl RequestRecord {
         };
         let prompt_tokens = self.prompt_tokens.iter().sum();
         let completion_tokens = ended().map(|usage| usage.completion_tokens).sum();
-        let device_seconds = ended().map(|usage| usage.device_seconds).sum();
+        // Not `sum`, whose nothing is -0.0.
+        let device_seconds = ended().fold(0.0, |sum, usage| sum + usage.device_seconds);
         let cached_of = |prompt: &[Choice]| {
             prompt
                 .iter()
