@@ -19,15 +19,14 @@ pub struct Limits {
     pub flops: f64,
 }
 
-/// Bytes that are read at a time: more than most caches hold, and still quick, so that some
-/// attempts run undisturbed.
-const PART: usize = 64 << 20;
+/// Bytes that are read at a time: so few that some attempts run undisturbed.
+const PART: usize = 8 << 20;
 
-/// Parts read in turn, so that none is in a cache when its turn comes.
-const PARTS: usize = 8;
+/// Parts read in turn: so many that none is in a cache when its turn comes.
+const PARTS: usize = 64;
 
 /// Attempts, of which the best counts: others may use the machine.
-const ATTEMPTS: usize = 100;
+const ATTEMPTS: usize = 1000;
 
 impl Limits {
     /// Measures for about a second.
@@ -40,7 +39,7 @@ impl Limits {
 }
 
 fn read_speed() -> f64 {
-    const CHUNK: usize = 1 << 20;
+    const CHUNK: usize = 1 << 18;
     let buffer = vec![1_u8; PART * PARTS];
     let level = SimdLevel::current();
     let seconds = best_seconds(|attempt| {
@@ -59,7 +58,7 @@ fn read_speed() -> f64 {
 
 fn multiply_speed() -> f64 {
     let level = SimdLevel::current();
-    let tasks = 64 * pool::num_threads();
+    let tasks = 8 * pool::num_threads();
     let flops: f64 = dispatch(level, Multiply);
     let seconds = best_seconds(|_| {
         pool::run(tasks, |_| {
