@@ -5,7 +5,10 @@
 //! f32; weights, keys and values are bf16 or f32; sums are f32.
 //!
 //! This is the only crate of the workspace with `unsafe` code.
-#![allow(unsafe_code, reason = "vector instructions, and rows that threads share")]
+#![allow(
+    unsafe_code,
+    reason = "vector instructions, and rows that threads share"
+)]
 // In a kernel the index is the register: `acc[m][p]` says which, an iterator hides it.
 #![allow(clippy::needless_range_loop)]
 // Constants stand as the literature prints them.
