@@ -6,12 +6,10 @@ use std::ops::Range;
 use candle_core::{CpuStorage, Result, bail};
 use half::bf16;
 
+use crate::grid::{Grid, TILE_ROWS, dot_panels, for_each_tile};
 use crate::linear_weight::{PANEL, panel_len};
 use crate::pool;
-use crate::simd::{Activation, Dot, Kernel, Simd, SimdLevel, dispatch};
-
-/// Rows of a register tile at most.
-pub(crate) const TILE_ROWS: usize = 6;
+use crate::simd::{Activation, Dot, Kernel, Lanes, Simd, SimdLevel, dispatch};
 
 /// Rows that share a pass over the weights: their activations fit the second-level cache.
 const BLOCK_ROWS: usize = 16 * TILE_ROWS;
@@ -249,105 +247,56 @@ impl Kernel for Tile<'_> {
 impl Tile<'_> {
     #[inline(always)]
     unsafe fn multiply<S: Dot<W>, W>(&self, weight: &[W]) {
-        let product = self.product;
-        let pairs = product.in_features.div_ceil(2);
-        let (x, x_stride): (*const S::X, usize) = if self.packed.is_empty() {
-            (product.x.as_ptr().cast(), product.x_stride)
+        let pairs = self.product.in_features.div_ceil(2);
+        let (x, x_stride) = if self.packed.is_empty() {
+            (self.product.x.as_ptr().cast(), self.product.x_stride)
         } else {
             (self.packed.as_ptr().cast(), pairs * 2)
         };
-        let tiles = self.rows.len().div_ceil(TILE_ROWS);
+        let grid = Product::<S::X, W> {
+            x,
+            x_stride,
+            weight: weight.as_ptr(),
+            pairs,
+            out: self.product.out,
+            out_features: self.product.out_features,
+            add: self.product.add,
+        };
         for group in self.panels.clone().step_by(PANEL_GROUP) {
             let panels = group..(group + PANEL_GROUP).min(self.panels.end);
-            for tile in 0..tiles {
-                // Tiles of nearly equal height: a last tile of one row would waste most of its
-                // weight loads.
-                let first = self.rows.start + self.rows.len() * tile / tiles;
-                let last = self.rows.start + self.rows.len() * (tile + 1) / tiles;
-                let row = unsafe {
-                    RowTile {
-                        x: x.add(first * x_stride),
-                        x_stride,
-                        weight: weight.as_ptr(),
-                        pairs,
-                        out: product.out.start.add(first * product.out.stride),
-                        out_stride: product.out.stride,
-                        out_features: product.out_features,
-                        add: product.add,
-                        panels: panels.clone(),
-                    }
-                };
-                unsafe {
-                    match last - first {
-                        1 => row.multiply::<S, 1>(),
-                        2 => row.multiply::<S, 2>(),
-                        3 => row.multiply::<S, 3>(),
-                        4 => row.multiply::<S, 4>(),
-                        5 => row.multiply::<S, 5>(),
-                        _ => row.multiply::<S, 6>(),
-                    }
-                }
-            }
+            unsafe { for_each_tile::<S, W>(&grid, self.rows.clone(), panels) };
         }
     }
 }
 
-/// Up to six rows and four panels.
-struct RowTile<W, X> {
+/// A product with activations as the dot product wants them.
+struct Product<X, W> {
     x: *const X,
     x_stride: usize,
     weight: *const W,
     pairs: usize,
-    out: *mut f32,
-    out_stride: usize,
+    out: Output,
     out_features: usize,
     add: bool,
-    panels: Range<usize>,
 }
 
-impl<W, X> RowTile<W, X> {
+impl<S: Dot<W>, W> Grid<S, W> for Product<S::X, W> {
     #[inline(always)]
-    unsafe fn multiply<S: Dot<W, X = X>, const M: usize>(self) {
-        let mut panel = self.panels.start;
-        unsafe {
-            if S::panels(M) == 4 {
-                while panel + 4 <= self.panels.end {
-                    self.panels::<S, M, 4>(panel);
-                    panel += 4;
-                }
-            }
-            if S::panels(M) >= 2 {
-                while panel + 2 <= self.panels.end {
-                    self.panels::<S, M, 2>(panel);
-                    panel += 2;
-                }
-            }
-            while panel < self.panels.end {
-                self.panels::<S, M, 1>(panel);
-                panel += 1;
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn panels<S: Dot<W, X = X>, const M: usize, const P: usize>(&self, panel: usize) {
+    unsafe fn tile<const M: usize, const P: usize>(&self, row: usize, panel: usize) {
         unsafe {
             let mut weights = [self.weight; P];
+            let mut ahead = [self.weight; P];
             for p in 0..P {
                 weights[p] = self.weight.add((panel + p) * self.pairs * 2 * PANEL);
+                ahead[p] = weights[p].wrapping_add(PREFETCH / P * 2 * PANEL);
             }
+            let x = self.x.add(row * self.x_stride);
             let zero = [[S::zero(); P]; M];
-            let sums = dot_panels::<S, W, M, P, PREFETCH>(
-                zero,
-                weights,
-                self.x,
-                self.x_stride,
-                self.pairs,
-            );
+            let sums = dot_panels::<S, W, M, P>(zero, weights, ahead, x, self.x_stride, self.pairs);
             for m in 0..M {
                 for p in 0..P {
                     let column = (panel + p) * PANEL;
-                    let out = self.out.add(m * self.out_stride + column);
+                    let out = self.out.start.add((row + m) * self.out.stride + column);
                     store::<S>(out, sums[m][p], self.add, self.out_features - column);
                 }
             }
@@ -357,7 +306,7 @@ impl<W, X> RowTile<W, X> {
 
 /// Writes or adds a vector, or its first `lanes` where that is less.
 #[inline(always)]
-unsafe fn store<S: crate::simd::Lanes>(out: *mut f32, sum: S::F32, add: bool, lanes: usize) {
+unsafe fn store<S: Lanes>(out: *mut f32, sum: S::F32, add: bool, lanes: usize) {
     unsafe {
         if lanes >= PANEL {
             S::store(out, if add { S::add(S::load(out), sum) } else { sum });
@@ -370,48 +319,4 @@ unsafe fn store<S: crate::simd::Lanes>(out: *mut f32, sum: S::F32, add: bool, la
             }
         }
     }
-}
-
-/// `sums[m][p] += Σ over pairs of x[m] · weights[p]`: M rows of activations times P panels. With
-/// `AHEAD` the cache line so many pairs further on is asked for.
-///
-/// # Safety
-/// The CPU has `S`, each of `weights` points to `pairs` pairs of 16, and each of M rows of
-/// activations, `x_stride` apart, to `pairs` pairs.
-#[inline(always)]
-pub(crate) unsafe fn dot_panels<
-    S: Dot<W>,
-    W,
-    const M: usize,
-    const P: usize,
-    const AHEAD: usize,
->(
-    mut sums: [[S::F32; P]; M],
-    weights: [*const W; P],
-    x: *const S::X,
-    x_stride: usize,
-    pairs: usize,
-) -> [[S::F32; P]; M] {
-    for pair in 0..pairs {
-        unsafe {
-            if AHEAD > 0 {
-                for weights in weights {
-                    // Past the end this is the next panel, or an address that nothing reads.
-                    S::prefetch(weights.wrapping_add((pair + AHEAD / P) * 2 * PANEL));
-                }
-            }
-            for step in 0..S::STEPS {
-                // Panels come one after the other, so that the weights of one at a time are in
-                // registers.
-                for p in 0..P {
-                    let weights = S::weights(weights[p].add(pair * 2 * PANEL), step);
-                    for m in 0..M {
-                        let x = S::broadcast(x.add(m * x_stride + pair * 2), step);
-                        sums[m][p] = S::dot(sums[m][p], weights, x);
-                    }
-                }
-            }
-        }
-    }
-    sums
 }

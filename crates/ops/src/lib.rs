@@ -17,6 +17,7 @@
 mod embed;
 mod gather_rows;
 mod gemm;
+mod grid;
 mod kv_cache_layer;
 mod limits;
 mod linear;

@@ -129,8 +129,8 @@ pub(crate) trait Dot<W>: Lanes {
     unsafe fn broadcast(pair: *const Self::X, step: usize) -> Self::Operand;
     /// `sum + weights · activation`.
     unsafe fn dot(sum: Self::F32, weights: Self::Operand, activation: Self::Operand) -> Self::F32;
-    /// Asks for a cache line that will be needed.
-    unsafe fn prefetch(from: *const W);
+    /// Asks for the cache lines of a pair that will be needed; the address may be any.
+    unsafe fn prefetch(pair: *const W);
 }
 
 /// A type that activations are computed in.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use half::bf16;
 
-use crate::gemm::{TILE_ROWS, dot_panels};
+use crate::grid::{Grid, dot_panels, for_each_tile};
 use crate::kv_cache_layer::CacheElement;
 use crate::linear_weight::PANEL;
 use crate::pool::Rows;
@@ -162,10 +162,12 @@ impl Tile<'_> {
                 self.copy_seen(scratch.edges.add(values_len), last, last_block, &seen);
             }
 
-            for chunk in (first_block..end.div_ceil(BLOCK_SIZE)).step_by(CHUNK_BLOCKS) {
-                let blocks = CHUNK_BLOCKS.min(end.div_ceil(BLOCK_SIZE) - chunk);
+            let end_block = end.div_ceil(BLOCK_SIZE);
+            for chunk in (first_block..end_block).step_by(CHUNK_BLOCKS) {
+                let blocks = CHUNK_BLOCKS.min(end_block - chunk);
                 let mut keys = [cache.as_ptr(); CHUNK_BLOCKS];
                 let mut values = [cache.as_ptr(); CHUNK_BLOCKS];
+                let mut next_keys = [cache.as_ptr(); CHUNK_BLOCKS];
                 for block in 0..blocks {
                     keys[block] = self.head_panels(cache, chunk + block, head_len);
                     values[block] = if chunk + block == first_block {
@@ -175,8 +177,17 @@ impl Tile<'_> {
                     } else {
                         keys[block].add(KvCacheLayer::keys_len(head_dim))
                     };
+                    let next = (chunk + CHUNK_BLOCKS + block).min(end_block - 1);
+                    next_keys[block] = self.head_panels(cache, next, head_len);
                 }
-                self.score::<S, W>(&scratch, &keys[..blocks], rows);
+                let (keys, values) = (&keys[..blocks], &values[..blocks]);
+                let scores = Scores {
+                    scratch: &scratch,
+                    keys,
+                    values,
+                    head_dim,
+                };
+                for_each_tile::<S, W>(&scores, 0..rows, 0..blocks);
                 for row in 0..rows {
                     let position = self.position + row / group;
                     let start = (position + 1).saturating_sub(self.window);
@@ -184,7 +195,14 @@ impl Tile<'_> {
                         ..(position + 1).saturating_sub(chunk * BLOCK_SIZE).min(CHUNK);
                     softmax_row::<S, S::X, W>(&scratch, row, visible, blocks * BLOCK_SIZE);
                 }
-                self.sum::<S, W>(&scratch, &values[..blocks], rows);
+                let keys = &next_keys[..blocks];
+                let sums = Sums {
+                    scratch: &scratch,
+                    values,
+                    keys,
+                    row_len: padded,
+                };
+                for_each_tile::<S, W>(&sums, 0..rows, 0..padded / PANEL);
             }
 
             for row in 0..rows {
@@ -237,167 +255,79 @@ impl Tile<'_> {
             }
         }
     }
+}
 
-    /// Scores of all rows for a chunk: queries times keys.
-    #[inline(always)]
-    unsafe fn score<S: Dot<W>, W>(
-        &self,
-        scratch: &Scratch<S::X, W>,
-        keys: &[*const W],
-        rows: usize,
-    ) {
-        let tiles = rows.div_ceil(TILE_ROWS);
-        for tile in 0..tiles {
-            let (first, last) = (rows * tile / tiles, rows * (tile + 1) / tiles);
-            unsafe {
-                match last - first {
-                    1 => self.score_rows::<S, W, 1>(scratch, keys, first),
-                    2 => self.score_rows::<S, W, 2>(scratch, keys, first),
-                    3 => self.score_rows::<S, W, 3>(scratch, keys, first),
-                    4 => self.score_rows::<S, W, 4>(scratch, keys, first),
-                    5 => self.score_rows::<S, W, 5>(scratch, keys, first),
-                    _ => self.score_rows::<S, W, 6>(scratch, keys, first),
-                }
-            }
-        }
-    }
+/// Scores of a chunk: queries times keys, a block being a panel.
+struct Scores<'a, X, W> {
+    scratch: &'a Scratch<X, W>,
+    keys: &'a [*const W],
+    /// What is needed next.
+    values: &'a [*const W],
+    head_dim: usize,
+}
 
+impl<S: Dot<W>, W> Grid<S, W> for Scores<'_, S::X, W> {
     #[inline(always)]
-    unsafe fn score_rows<S: Dot<W>, W, const M: usize>(
-        &self,
-        scratch: &Scratch<S::X, W>,
-        keys: &[*const W],
-        row: usize,
-    ) {
-        let mut block = 0;
+    unsafe fn tile<const M: usize, const P: usize>(&self, row: usize, block: usize) {
         unsafe {
-            if S::panels(M) == 4 {
-                while block + 4 <= keys.len() {
-                    self.score_panels::<S, W, M, 4>(scratch, keys, row, block);
-                    block += 4;
-                }
+            let (mut keys, mut values) = ([self.keys[block]; P], [self.values[block]; P]);
+            for p in 1..P {
+                keys[p] = self.keys[block + p];
+                values[p] = self.values[block + p];
             }
-            if S::panels(M) >= 2 {
-                while block + 2 <= keys.len() {
-                    self.score_panels::<S, W, M, 2>(scratch, keys, row, block);
-                    block += 2;
-                }
-            }
-            while block < keys.len() {
-                self.score_panels::<S, W, M, 1>(scratch, keys, row, block);
-                block += 1;
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn score_panels<S: Dot<W>, W, const M: usize, const P: usize>(
-        &self,
-        scratch: &Scratch<S::X, W>,
-        keys: &[*const W],
-        row: usize,
-        block: usize,
-    ) {
-        unsafe {
-            let mut panels = [keys[block]; P];
-            panels.copy_from_slice(&keys[block..block + P]);
-            let queries = scratch.queries.add(row * self.head_dim);
+            let x = self.scratch.queries.add(row * self.head_dim);
             let zero = [[S::zero(); P]; M];
             let pairs = self.head_dim / 2;
-            let scores = dot_panels::<S, W, M, P, 0>(zero, panels, queries, self.head_dim, pairs);
+            let scores = dot_panels::<S, W, M, P>(zero, keys, values, x, self.head_dim, pairs);
+            let to = self.scratch.scores.add(row * CHUNK + block * BLOCK_SIZE);
             for m in 0..M {
                 for p in 0..P {
-                    let to = scratch
-                        .scores
-                        .add((row + m) * CHUNK + (block + p) * BLOCK_SIZE);
-                    S::store(to, scores[m][p]);
+                    S::store(to.add(m * CHUNK + p * BLOCK_SIZE), scores[m][p]);
                 }
             }
         }
     }
+}
 
-    /// Adds a chunk to the sums of all rows: probabilities times values.
-    #[inline(always)]
-    unsafe fn sum<S: Dot<W>, W>(
-        &self,
-        scratch: &Scratch<S::X, W>,
-        values: &[*const W],
-        rows: usize,
-    ) {
-        let tiles = rows.div_ceil(TILE_ROWS);
-        for tile in 0..tiles {
-            let (first, last) = (rows * tile / tiles, rows * (tile + 1) / tiles);
-            unsafe {
-                match last - first {
-                    1 => self.sum_rows::<S, W, 1>(scratch, values, first),
-                    2 => self.sum_rows::<S, W, 2>(scratch, values, first),
-                    3 => self.sum_rows::<S, W, 3>(scratch, values, first),
-                    4 => self.sum_rows::<S, W, 4>(scratch, values, first),
-                    5 => self.sum_rows::<S, W, 5>(scratch, values, first),
-                    _ => self.sum_rows::<S, W, 6>(scratch, values, first),
-                }
-            }
-        }
-    }
+/// Sums of values weighted by the probabilities of a chunk: a panel is 16 dimensions of a head.
+struct Sums<'a, X, W> {
+    scratch: &'a Scratch<X, W>,
+    values: &'a [*const W],
+    /// What is needed next.
+    keys: &'a [*const W],
+    /// Of a head, padded.
+    row_len: usize,
+}
 
+impl<S: Dot<W>, W> Grid<S, W> for Sums<'_, S::X, W> {
     #[inline(always)]
-    unsafe fn sum_rows<S: Dot<W>, W, const M: usize>(
-        &self,
-        scratch: &Scratch<S::X, W>,
-        values: &[*const W],
-        row: usize,
-    ) {
-        let panels = self.head_dim.div_ceil(PANEL);
-        let mut panel = 0;
+    unsafe fn tile<const M: usize, const P: usize>(&self, row: usize, panel: usize) {
         unsafe {
-            if S::panels(M) == 4 {
-                while panel + 4 <= panels {
-                    self.sum_panels::<S, W, M, 4>(scratch, values, row, panel);
-                    panel += 4;
-                }
-            }
-            if S::panels(M) >= 2 {
-                while panel + 2 <= panels {
-                    self.sum_panels::<S, W, M, 2>(scratch, values, row, panel);
-                    panel += 2;
-                }
-            }
-            while panel < panels {
-                self.sum_panels::<S, W, M, 1>(scratch, values, row, panel);
-                panel += 1;
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn sum_panels<S: Dot<W>, W, const M: usize, const P: usize>(
-        &self,
-        scratch: &Scratch<S::X, W>,
-        values: &[*const W],
-        row: usize,
-        panel: usize,
-    ) {
-        unsafe {
-            let padded = self.head_dim.next_multiple_of(PANEL);
-            let at = scratch.sums.add(row * padded + panel * PANEL);
+            let to = self.scratch.sums.add(row * self.row_len + panel * PANEL);
             let mut sums = [[S::zero(); P]; M];
             for m in 0..M {
-                let correction = *scratch.corrections.add(row + m);
+                let correction = *self.scratch.corrections.add(row + m);
                 for p in 0..P {
-                    sums[m][p] = S::scale(S::load(at.add(m * padded + p * PANEL)), correction);
+                    let sum = S::load(to.add(m * self.row_len + p * PANEL));
+                    sums[m][p] = S::scale(sum, correction);
                 }
             }
-            for (block, values) in values.iter().enumerate() {
-                let mut panels = [*values; P];
+            for block in 0..self.values.len() {
+                let (mut values, mut keys) = ([self.values[block]; P], [self.keys[block]; P]);
                 for p in 0..P {
-                    panels[p] = values.add((panel + p) * PANEL * BLOCK_SIZE);
+                    let panel = (panel + p) * PANEL * BLOCK_SIZE;
+                    values[p] = values[p].add(panel);
+                    keys[p] = keys[p].wrapping_add(panel);
                 }
-                let x = scratch.probabilities.add(row * CHUNK + block * BLOCK_SIZE);
-                sums = dot_panels::<S, W, M, P, 0>(sums, panels, x, CHUNK, BLOCK_SIZE / 2);
+                let x = self
+                    .scratch
+                    .probabilities
+                    .add(row * CHUNK + block * BLOCK_SIZE);
+                sums = dot_panels::<S, W, M, P>(sums, values, keys, x, CHUNK, BLOCK_SIZE / 2);
             }
             for m in 0..M {
                 for p in 0..P {
-                    S::store(at.add(m * padded + p * PANEL), sums[m][p]);
+                    S::store(to.add(m * self.row_len + p * PANEL), sums[m][p]);
                 }
             }
         }

@@ -27,6 +27,10 @@ pub(super) struct Draw {
     weights: Vec<f32>,
     /// Sums of [`BLOCK`] weights each.
     block_sums: Vec<f64>,
+    /// The highest weight in each of a block's [`LANES`] lanes.
+    lane_maxima: Vec<f32>,
+    /// `lane_maxima` in another order.
+    ranked: Vec<f32>,
     candidates: Vec<Candidate>,
 }
 
@@ -57,45 +61,108 @@ impl Draw {
         seed: u64,
         position: u64,
     ) -> usize {
+        let blocks = logits.len().div_ceil(BLOCK);
         self.weights.resize(logits.len(), 0.0);
-        self.block_sums.resize(logits.len().div_ceil(BLOCK), 0.0);
-        dispatch(
-            level,
-            Weigh {
-                logits,
-                highest,
-                temperature: shape.temperature,
-                weights: &mut self.weights,
-                block_sums: &mut self.block_sums,
-            },
-        );
+        self.block_sums.resize(blocks, 0.0);
+        self.lane_maxima.resize(blocks * LANES, 0.0);
+        let weigh = Weigh {
+            logits,
+            highest,
+            temperature: shape.temperature,
+            weights: &mut self.weights,
+            block_sums: &mut self.block_sums,
+            lane_maxima: &mut self.lane_maxima,
+        };
+        dispatch(level, weigh);
         let uniform = uniform(seed, position);
-        let limits_top_k = shape.top_k > 0 && shape.top_k < logits.len();
-        if shape.min_p > 0.0 || limits_top_k || shape.top_p < 1.0 {
-            self.filter(shape, limits_top_k);
+        let top_k = Some(shape.top_k).filter(|k| (1..logits.len()).contains(k));
+        if shape.min_p > 0.0 || top_k.is_some() || shape.top_p < 1.0 {
+            self.filter(shape.min_p.min(1.0), top_k, shape.top_p);
             self.draw_candidate(uniform)
         } else {
             self.draw_any(uniform)
         }
     }
 
-    /// Leaves the tokens that `shape` keeps, in the order of their ids.
-    fn filter(&mut self, shape: &Shape, limits_top_k: bool) {
-        let min_p = shape.min_p.min(1.0);
-        // Tokens below this weight sum to less than 1 - top_p of all, so that the likelier ones
-        // reach top_p without them: most of the vocabulary need not be sorted.
-        let negligible = if shape.top_p < 1.0 && !limits_top_k && min_p <= 0.0 {
-            let total: f64 = self.block_sums.iter().sum();
-            ((1.0 - f64::from(shape.top_p)) * total / self.weights.len() as f64).min(1.0) as f32
+    /// Leaves the tokens that the filters keep, in the order of their ids.
+    fn filter(&mut self, min_p: f32, top_k: Option<usize>, top_p: f32) {
+        let total = if let Some(top_k) = top_k {
+            let least = self.weight_of_rank(top_k);
+            self.collect(least.max(min_p));
+            if top_k < self.candidates.len() {
+                self.candidates
+                    .select_nth_unstable_by(top_k - 1, Candidate::likelier);
+                self.candidates.truncate(top_k);
+            }
+            self.candidate_sum()
+        } else if min_p > 0.0 {
+            self.collect(min_p);
+            self.candidate_sum()
         } else {
-            0.0
+            let total = self.block_sums.iter().sum();
+            self.collect_share(f64::from(top_p) * total);
+            total
         };
-        let least = min_p.max(negligible * (1.0 - 1e-3)).max(f32::MIN_POSITIVE);
+        if top_p < 1.0 {
+            self.candidates.sort_unstable_by(Candidate::likelier);
+            let enough = f64::from(top_p) * total;
+            let mut sum = 0.0;
+            let last = self.candidates.iter().position(|candidate| {
+                sum += f64::from(candidate.weight);
+                sum >= enough
+            });
+            self.candidates
+                .truncate(last.map_or(usize::MAX, |last| last + 1));
+        }
+        // In the order of ids a last-bit change of a logit moves a boundary by as little; in the
+        // order of weights it could swap two tokens.
+        self.candidates
+            .sort_unstable_by_key(|candidate| candidate.token);
+    }
+
+    /// Collects the likeliest tokens, as many as weigh `enough` together and some more, so that
+    /// most of a vocabulary need not be sorted.
+    fn collect_share(&mut self, enough: f64) {
+        let mut count = 64;
+        while count < self.lane_maxima.len() {
+            let least = self.weight_of_rank(count);
+            self.collect(least);
+            if self.candidate_sum() >= enough {
+                return;
+            }
+            count *= 4;
+        }
+        self.collect(0.0);
+    }
+
+    fn candidate_sum(&self) -> f64 {
+        self.candidates
+            .iter()
+            .map(|candidate| f64::from(candidate.weight))
+            .sum()
+    }
+
+    /// A weight that the `rank` likeliest tokens reach, since as many maxima of lanes do and each
+    /// is another token's.
+    fn weight_of_rank(&mut self, rank: usize) -> f32 {
+        if rank > self.lane_maxima.len() {
+            return 0.0;
+        }
+        self.ranked.clone_from(&self.lane_maxima);
+        let descending = |a: &f32, b: &f32| b.total_cmp(a);
+        *self.ranked.select_nth_unstable_by(rank - 1, descending).1
+    }
+
+    /// Collects all tokens of at least this weight, but those of no weight.
+    fn collect(&mut self, least: f32) {
+        let least = least.max(f32::MIN_POSITIVE);
         self.candidates.clear();
-        let blocks = self.weights.chunks(BLOCK).zip(&self.block_sums);
-        for (block, (weights, sum)) in blocks.enumerate() {
-            // Where the whole block weighs too little, each of its tokens does.
-            if *sum < f64::from(least) * (1.0 - 1e-3) {
+        let blocks = self
+            .weights
+            .chunks(BLOCK)
+            .zip(self.lane_maxima.as_chunks::<LANES>().0);
+        for (block, (weights, maxima)) in blocks.enumerate() {
+            if maxima.iter().all(|highest| *highest < least) {
                 continue;
             }
             for (i, weight) in weights.iter().enumerate() {
@@ -108,43 +175,10 @@ impl Draw {
                 }
             }
         }
-        if limits_top_k && shape.top_k < self.candidates.len() {
-            self.candidates
-                .select_nth_unstable_by(shape.top_k - 1, Candidate::likelier);
-            self.candidates.truncate(shape.top_k);
-        }
-        if shape.top_p < 1.0 {
-            let total: f64 = if limits_top_k || min_p > 0.0 {
-                self.candidates
-                    .iter()
-                    .map(|candidate| f64::from(candidate.weight))
-                    .sum()
-            } else {
-                self.block_sums.iter().sum()
-            };
-            self.candidates.sort_unstable_by(Candidate::likelier);
-            let enough = f64::from(shape.top_p) * total;
-            let mut sum = 0.0;
-            let kept = self.candidates.iter().position(|candidate| {
-                sum += f64::from(candidate.weight);
-                sum >= enough
-            });
-            self.candidates
-                .truncate(kept.map_or(usize::MAX, |last| last + 1));
-        }
-        // In the order of ids a last-bit change of a logit moves a boundary by as little; in the
-        // order of weights it could swap two tokens.
-        self.candidates
-            .sort_unstable_by_key(|candidate| candidate.token);
     }
 
     fn draw_candidate(&self, uniform: f64) -> usize {
-        let total: f64 = self
-            .candidates
-            .iter()
-            .map(|candidate| f64::from(candidate.weight))
-            .sum();
-        let target = uniform * total;
+        let target = uniform * self.candidate_sum();
         let mut sum = 0.0;
         let drawn = self.candidates.iter().find(|candidate| {
             sum += f64::from(candidate.weight);
@@ -170,13 +204,13 @@ impl Draw {
             }
         }
         let mut token = block * BLOCK;
-        for (i, weight) in self
+        let weights = self
             .weights
             .iter()
             .enumerate()
             .skip(block * BLOCK)
-            .take(BLOCK)
-        {
+            .take(BLOCK);
+        for (i, weight) in weights {
             if *weight > 0.0 {
                 token = i;
                 sum += f64::from(*weight);
@@ -203,6 +237,7 @@ struct Weigh<'a> {
     temperature: f32,
     weights: &'a mut [f32],
     block_sums: &'a mut [f64],
+    lane_maxima: &'a mut [f32],
 }
 
 impl Kernel for Weigh<'_> {
@@ -214,22 +249,35 @@ impl Kernel for Weigh<'_> {
             .logits
             .chunks(BLOCK)
             .zip(self.weights.chunks_mut(BLOCK));
-        for ((logits, weights), block_sum) in blocks.zip(self.block_sums) {
+        let results = self
+            .block_sums
+            .iter_mut()
+            .zip(self.lane_maxima.as_chunks_mut::<LANES>().0);
+        for ((logits, weights), (block_sum, maxima)) in blocks.zip(results) {
             for (weight, logit) in weights.iter_mut().zip(logits) {
                 // A division, since the inverse of a tiny temperature is infinite.
                 *weight = exp::<S>((*logit - self.highest) / self.temperature);
             }
             let mut sums = [0.0_f32; LANES];
+            let mut highest = [0.0_f32; LANES];
             let (chunks, rest) = weights.as_chunks::<LANES>();
             for chunk in chunks {
                 for lane in 0..LANES {
                     sums[lane] += chunk[lane];
                 }
             }
-            *block_sum = 0.0;
-            for sum in sums.iter().chain(rest) {
-                *block_sum += f64::from(*sum);
+            // A loop of its own: with both in one the compiler gives up on vectors.
+            for chunk in chunks {
+                for lane in 0..LANES {
+                    highest[lane] = highest[lane].max(chunk[lane]);
+                }
             }
+            for (lane, weight) in rest.iter().enumerate() {
+                sums[lane] += weight;
+                highest[lane] = highest[lane].max(*weight);
+            }
+            *maxima = highest;
+            *block_sum = sums.iter().map(|sum| f64::from(*sum)).sum();
         }
     }
 }

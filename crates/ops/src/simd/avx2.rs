@@ -101,8 +101,11 @@ impl Dot<f32> for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn prefetch(from: *const f32) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    unsafe fn prefetch(pair: *const f32) {
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(pair.cast());
+            _mm_prefetch::<_MM_HINT_T0>(pair.wrapping_add(16).cast());
+        }
     }
 }
 
@@ -147,7 +150,7 @@ impl Dot<bf16> for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn prefetch(from: *const bf16) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    unsafe fn prefetch(pair: *const bf16) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(pair.cast()) }
     }
 }

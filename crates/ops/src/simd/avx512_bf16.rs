@@ -85,8 +85,11 @@ impl Dot<f32> for Avx512Bf16 {
     }
 
     #[inline(always)]
-    unsafe fn prefetch(from: *const f32) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    unsafe fn prefetch(pair: *const f32) {
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(pair.cast());
+            _mm_prefetch::<_MM_HINT_T0>(pair.wrapping_add(16).cast());
+        }
     }
 }
 
@@ -121,7 +124,7 @@ impl Dot<bf16> for Avx512Bf16 {
     }
 
     #[inline(always)]
-    unsafe fn prefetch(from: *const bf16) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    unsafe fn prefetch(pair: *const bf16) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(pair.cast()) }
     }
 }

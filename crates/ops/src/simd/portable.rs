@@ -77,7 +77,7 @@ impl Dot<f32> for Portable {
     }
 
     #[inline(always)]
-    unsafe fn prefetch(_from: *const f32) {}
+    unsafe fn prefetch(_pair: *const f32) {}
 }
 
 impl Dot<bf16> for Portable {
@@ -119,5 +119,5 @@ impl Dot<bf16> for Portable {
     }
 
     #[inline(always)]
-    unsafe fn prefetch(_from: *const bf16) {}
+    unsafe fn prefetch(_pair: *const bf16) {}
 }

@@ -1,0 +1,111 @@
+//! Register tiles: a few rows of activations times a few panels of weights.
+
+use std::ops::Range;
+
+use crate::linear_weight::PANEL;
+use crate::simd::Dot;
+
+/// Rows of a tile at most.
+pub(crate) const TILE_ROWS: usize = 6;
+
+/// A matrix product whose output is computed tile by tile.
+pub(crate) trait Grid<S: Dot<W>, W> {
+    /// Computes M rows from `row` on of P panels from `panel` on.
+    ///
+    /// # Safety
+    /// The CPU has `S`, and the grid has the rows and panels.
+    unsafe fn tile<const M: usize, const P: usize>(&self, row: usize, panel: usize);
+}
+
+/// Cuts rows and panels into tiles that fit the registers of `S`, a tile's rows going through all
+/// panels before the next rows do.
+///
+/// # Safety
+/// The CPU has `S`, and the grid has the rows and panels.
+#[inline(always)]
+pub(crate) unsafe fn for_each_tile<S: Dot<W>, W>(
+    grid: &impl Grid<S, W>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+) {
+    let tiles = rows.len().div_ceil(TILE_ROWS);
+    for tile in 0..tiles {
+        // Tiles of nearly equal height: a last tile of one row would waste most of its loads.
+        let row = rows.start + rows.len() * tile / tiles;
+        let end = rows.start + rows.len() * (tile + 1) / tiles;
+        unsafe {
+            match end - row {
+                1 => tile_row::<S, W, 1>(grid, row, panels.clone()),
+                2 => tile_row::<S, W, 2>(grid, row, panels.clone()),
+                3 => tile_row::<S, W, 3>(grid, row, panels.clone()),
+                4 => tile_row::<S, W, 4>(grid, row, panels.clone()),
+                5 => tile_row::<S, W, 5>(grid, row, panels.clone()),
+                _ => tile_row::<S, W, 6>(grid, row, panels.clone()),
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn tile_row<S: Dot<W>, W, const M: usize>(
+    grid: &impl Grid<S, W>,
+    row: usize,
+    panels: Range<usize>,
+) {
+    let mut panel = panels.start;
+    unsafe {
+        if S::panels(M) == 4 {
+            while panel + 4 <= panels.end {
+                grid.tile::<M, 4>(row, panel);
+                panel += 4;
+            }
+        }
+        if S::panels(M) >= 2 {
+            while panel + 2 <= panels.end {
+                grid.tile::<M, 2>(row, panel);
+                panel += 2;
+            }
+        }
+        while panel < panels.end {
+            grid.tile::<M, 1>(row, panel);
+            panel += 1;
+        }
+    }
+}
+
+/// `sums[m][p] += Σ over pairs of x[m] · weights[p]`: M rows of activations times P panels. For
+/// each pair it asks for the cache lines of the same pair of `ahead`, which is never read and may
+/// point anywhere.
+///
+/// # Safety
+/// The CPU has `S`, each of `weights` points to `pairs` pairs of 16, and each of M rows of
+/// activations, `x_stride` apart, to `pairs` pairs.
+#[inline(always)]
+pub(crate) unsafe fn dot_panels<S: Dot<W>, W, const M: usize, const P: usize>(
+    mut sums: [[S::F32; P]; M],
+    weights: [*const W; P],
+    ahead: [*const W; P],
+    x: *const S::X,
+    x_stride: usize,
+    pairs: usize,
+) -> [[S::F32; P]; M] {
+    for pair in 0..pairs {
+        unsafe {
+            for ahead in ahead {
+                S::prefetch(ahead.wrapping_add(pair * 2 * PANEL));
+            }
+            for step in 0..S::STEPS {
+                // Panels come one after the other, so that the weights of one at a time are in
+                // registers.
+                for p in 0..P {
+                    let weights = S::weights(weights[p].add(pair * 2 * PANEL), step);
+                    for m in 0..M {
+                        let x = S::broadcast(x.add(m * x_stride + pair * 2), step);
+                        sums[m][p] = S::dot(sums[m][p], weights, x);
+                    }
+                }
+            }
+        }
+    }
+    sums
+}
