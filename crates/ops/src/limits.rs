@@ -86,9 +86,12 @@ impl Kernel for Sum<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> u64 {
-        let mut lanes = [0_u64; 16];
-        for chunk in self.bytes.as_chunks::<128>().0 {
-            for (lane, word) in lanes.iter_mut().zip(chunk.as_chunks::<8>().0) {
+        let mut lanes = [0_u64; 8];
+        let lines = self.bytes.as_chunks::<64>().0;
+        for (line, bytes) in lines.iter().enumerate() {
+            // SAFETY: any address may be asked for.
+            unsafe { <S as Dot<bf16>>::prefetch(lines.as_ptr().wrapping_add(line + 64).cast()) };
+            for (lane, word) in lanes.iter_mut().zip(bytes.as_chunks::<8>().0) {
                 *lane = lane.wrapping_add(u64::from_ne_bytes(*word));
             }
         }

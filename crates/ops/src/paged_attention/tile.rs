@@ -271,10 +271,8 @@ impl<S: Dot<W>, W> Grid<S, W> for Scores<'_, S::X, W> {
     unsafe fn tile<const M: usize, const P: usize>(&self, row: usize, block: usize) {
         unsafe {
             let (mut keys, mut values) = ([self.keys[block]; P], [self.values[block]; P]);
-            for p in 1..P {
-                keys[p] = self.keys[block + p];
-                values[p] = self.values[block + p];
-            }
+            keys.copy_from_slice(&self.keys[block..block + P]);
+            values.copy_from_slice(&self.values[block..block + P]);
             let x = self.scratch.queries.add(row * self.head_dim);
             let zero = [[S::zero(); P]; M];
             let pairs = self.head_dim / 2;
