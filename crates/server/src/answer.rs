@@ -74,13 +74,15 @@ impl Answer {
 
     /// The next event; `None` after all choices have ended. Nothing comes after an error.
     pub(crate) async fn next(&mut self) -> Option<Result<AnswerEvent, ApiError>> {
+        if self.record.is_over() {
+            return None;
+        }
         let next = tokio::select! {
             event = self.events.next() => event,
             () = self.lifecycle.cutting_off() => return Some(Err(self.fail(ApiError::ShuttingDown))),
         };
         match next {
             Some((prompt, event)) => Some(self.take(prompt, event)),
-            None if self.record.is_over() => None,
             None => {
                 let message = "it ended before the answer did".to_owned();
                 Some(Err(self.fail(ApiError::Failed(message))))

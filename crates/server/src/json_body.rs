@@ -20,6 +20,12 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
         if !is_json(request.headers()) {
             return Err(ApiError::NotJson);
         }
+        // Said at once, where the sender tells; else the limit shows while reading.
+        if content_length(request.headers()).is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+            return Err(ApiError::BodyTooLarge {
+                limit: MAX_BODY_BYTES,
+            });
+        }
         match Bytes::from_request(request, state).await {
             Ok(bytes) => Ok(Self(bytes)),
             Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
@@ -30,6 +36,15 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
             Err(rejection) => Err(ApiError::BodyUnreadable(rejection.body_text())),
         }
     }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

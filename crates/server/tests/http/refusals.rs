@@ -95,7 +95,7 @@ async fn what_is_not_json_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_without_end_is_refused() {
+async fn a_body_that_says_it_is_too_large_is_refused_unread() {
     let server = Server::start().await;
     let head = post(CHAT, "").replace("Content-Length: 0", "Content-Length: 17000000");
     let response = server.open_raw(&head).await.response().await;

@@ -12,22 +12,22 @@ use farthing_server::{Backend, Events};
 use tokio::sync::mpsc;
 
 /// Hands each request to the test.
-pub struct ScriptedEngine {
+pub(crate) struct ScriptedEngine {
     requests: mpsc::UnboundedSender<Play>,
     /// What the next request is refused with.
-    pub refusal: Mutex<Option<SubmitError>>,
-    pub stats: Mutex<EngineStats>,
-    pub is_dead: AtomicBool,
+    pub(crate) refusal: Mutex<Option<SubmitError>>,
+    pub(crate) stats: Mutex<EngineStats>,
+    pub(crate) is_dead: AtomicBool,
 }
 
 /// One request, and the stage to play its events on.
-pub struct Play {
-    pub request: GenerationRequest,
+pub(crate) struct Play {
+    pub(crate) request: GenerationRequest,
     events: mpsc::UnboundedSender<GenerationEvent>,
 }
 
 impl ScriptedEngine {
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<Play>) {
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Play>) {
         let (requests, plays) = mpsc::unbounded_channel();
         let engine = Self {
             requests,
@@ -62,7 +62,7 @@ impl Backend for ScriptedEngine {
 
 impl Play {
     /// One token a byte of `text`, without log-probabilities.
-    pub fn say(&self, index: usize, text: &str) {
+    pub(crate) fn say(&self, index: usize, text: &str) {
         let tokens = text.bytes().map(|byte| GeneratedToken {
             id: byte.into(),
             logprobs: None,
@@ -70,7 +70,7 @@ impl Play {
         self.delta(index, text, tokens.collect());
     }
 
-    pub fn delta(&self, index: usize, text: &str, tokens: Vec<GeneratedToken>) {
+    pub(crate) fn delta(&self, index: usize, text: &str, tokens: Vec<GeneratedToken>) {
         self.send(GenerationEvent::Delta {
             index,
             text: text.to_owned(),
@@ -78,11 +78,11 @@ impl Play {
         });
     }
 
-    pub fn prompt(&self, tokens: Vec<PromptToken>) {
+    pub(crate) fn prompt(&self, tokens: Vec<PromptToken>) {
         self.send(GenerationEvent::Prompt(tokens));
     }
 
-    pub fn finish(&self, index: usize, reason: FinishReason, usage: GenerationUsage) {
+    pub(crate) fn finish(&self, index: usize, reason: FinishReason, usage: GenerationUsage) {
         self.send(GenerationEvent::Finished {
             index,
             reason,
@@ -90,14 +90,14 @@ impl Play {
         });
     }
 
-    pub fn fail(&self, message: &str) {
+    pub(crate) fn fail(&self, message: &str) {
         self.send(GenerationEvent::Failed {
             message: message.to_owned(),
         });
     }
 
     /// Returns once the server has dropped the request's stream.
-    pub async fn dropped(&self) {
+    pub(crate) async fn dropped(&self) {
         self.events.closed().await;
     }
 
@@ -108,14 +108,14 @@ impl Play {
 }
 
 /// A token of one byte with its log-probability and those of alternatives.
-pub fn token(byte: u8, logprob: f32, top: &[(u8, f32)]) -> GeneratedToken {
+pub(crate) fn token(byte: u8, logprob: f32, top: &[(u8, f32)]) -> GeneratedToken {
     GeneratedToken {
         id: byte.into(),
         logprobs: Some(logprobs(byte, logprob, top)),
     }
 }
 
-pub fn logprobs(byte: u8, logprob: f32, top: &[(u8, f32)]) -> TokenLogprobs {
+pub(crate) fn logprobs(byte: u8, logprob: f32, top: &[(u8, f32)]) -> TokenLogprobs {
     let told = |byte: u8, logprob| TokenLogprob {
         token: byte.into(),
         logprob,
@@ -129,7 +129,7 @@ pub fn logprobs(byte: u8, logprob: f32, top: &[(u8, f32)]) -> TokenLogprobs {
     }
 }
 
-pub fn usage(
+pub(crate) fn usage(
     prompt_tokens: usize,
     cached_tokens: usize,
     completion_tokens: usize,

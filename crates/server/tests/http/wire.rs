@@ -16,25 +16,25 @@ use tokio::task::JoinHandle;
 
 use crate::scripted_engine::{Play, ScriptedEngine};
 
-pub const BOS: u32 = 256;
-pub const VOCAB_SIZE: usize = 259;
-pub const ADAPTER: AdapterId = AdapterId([7; 32]);
+pub(crate) const BOS: u32 = 256;
+pub(crate) const VOCAB_SIZE: usize = 259;
+pub(crate) const ADAPTER: AdapterId = AdapterId([7; 32]);
 
-pub struct Server {
-    pub address: SocketAddr,
-    pub engine: Arc<ScriptedEngine>,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) engine: Arc<ScriptedEngine>,
     plays: mpsc::UnboundedReceiver<Play>,
     stop: Option<oneshot::Sender<()>>,
-    pub serving: JoinHandle<std::io::Result<()>>,
+    pub(crate) serving: JoinHandle<std::io::Result<()>>,
 }
 
 impl Server {
     /// Serves the models `base` and `legal`, an adapter, at 0.10 USD an hour.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(Some("0.10"), Duration::from_secs(30)).await
     }
 
-    pub async fn start_with(price: Option<&str>, shutdown_timeout: Duration) -> Self {
+    pub(crate) async fn start_with(price: Option<&str>, shutdown_timeout: Duration) -> Self {
         let (engine, plays) = ScriptedEngine::new();
         let engine = Arc::new(engine);
         let tokenizer = Arc::new(tokenizer());
@@ -78,21 +78,21 @@ impl Server {
     }
 
     /// The next request that reaches the engine.
-    pub async fn play(&mut self) -> Play {
+    pub(crate) async fn play(&mut self) -> Play {
         self.plays.recv().await.unwrap()
     }
 
     /// What SIGTERM does.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
     }
 
     /// Sends a JSON body, to be answered later.
-    pub async fn open(&self, path: &str, body: &Value) -> Connection {
+    pub(crate) async fn open(&self, path: &str, body: &Value) -> Connection {
         self.open_raw(&post(path, &body.to_string())).await
     }
 
-    pub async fn open_raw(&self, request: &str) -> Connection {
+    pub(crate) async fn open_raw(&self, request: &str) -> Connection {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let mut rest = request.as_bytes();
         while !rest.is_empty() {
@@ -108,17 +108,17 @@ impl Server {
         }
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Response {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Response {
         self.open(path, body).await.response().await
     }
 
-    pub async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         self.open_raw(&request).await.response().await
     }
 }
 
-pub fn post(path: &str, body: &str) -> String {
+pub(crate) fn post(path: &str, body: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -127,22 +127,22 @@ pub fn post(path: &str, body: &str) -> String {
 }
 
 /// A request on its way. Dropping it hangs up.
-pub struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     /// Received, but not yet told.
     unread: Vec<u8>,
 }
 
-pub struct Response {
-    pub status: u16,
+pub(crate) struct Response {
+    pub(crate) status: u16,
     /// In lower case, as sent.
-    pub head: String,
-    pub body: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Connection {
     /// The next event of a stream: its `data`.
-    pub async fn event(&mut self) -> String {
+    pub(crate) async fn event(&mut self) -> String {
         loop {
             while let Some(end) = self.unread.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<_> = self.unread.drain(..=end).collect();
@@ -171,7 +171,7 @@ impl Connection {
         }
     }
 
-    pub async fn response(mut self) -> Response {
+    pub(crate) async fn response(mut self) -> Response {
         while self.receive().await {}
         let text = String::from_utf8(self.unread).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -186,12 +186,12 @@ impl Connection {
 }
 
 impl Response {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 
     /// The `data` of each event, of which the last must be `[DONE]`.
-    pub fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         assert!(
             self.head.contains("content-type: text/event-stream"),
             "{}",
@@ -209,7 +209,7 @@ impl Response {
     }
 
     /// The error's `[type, param, code]`, after checking that it has OpenAI's shape.
-    pub fn error(&self) -> [Value; 3] {
+    pub(crate) fn error(&self) -> [Value; 3] {
         let json = self.json();
         let error = json["error"].as_object().unwrap();
         let fields: Vec<_> = error.keys().map(String::as_str).collect();
