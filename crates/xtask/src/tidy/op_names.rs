@@ -5,8 +5,9 @@ use super::source::{SourceFile, Tree};
 
 const OPS: &str = "crates/ops/src/";
 /// Files directly in `ops/src` that are no operation: what the operations stand on.
-const GROUND: [&str; 10] = [
+const GROUND: [&str; 11] = [
     "gemm",
+    "grid",
     "kv_cache_layer",
     "lib",
     "limits",
