@@ -1,5 +1,8 @@
 //! What the command line means, checked as far as that goes without the model's files.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;

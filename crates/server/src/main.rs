@@ -1,12 +1,13 @@
 //! The binary `farthing`.
 
 use std::io::{self, IsTerminal};
+use std::process::ExitCode;
 
 use clap::Parser;
 use farthing_server::{Args, run};
 use tracing_subscriber::EnvFilter;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let args = Args::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -14,5 +15,22 @@ fn main() -> anyhow::Result<()> {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
-    run(args.into_serve())
+    match run(args.into_serve()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", told_once(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error with its causes, less those that a message before them has told already.
+fn told_once(error: &anyhow::Error) -> String {
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1).map(|cause| cause.to_string()) {
+        if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
 }

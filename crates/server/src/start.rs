@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use farthing_engine::{CalibrationLimits, EngineCore, EngineHandle, EngineLimits, Meter};
 use farthing_model::{
     BLOCK_SIZE, Checkpoint, ComputeType, Llama, LoraAdapter, MemoryPlan, MemoryRequest,
@@ -38,6 +38,20 @@ pub(crate) fn start(config: &Config, say: &dyn Fn(&str)) -> anyhow::Result<Start
         load_format: choice.load_format,
     };
     let resolved = models::resolve(request, say)?;
+    let names = match choice.served_names.is_empty() {
+        true => vec![resolved.name.clone()],
+        false => choice.served_names.clone(),
+    };
+    if let Some(adapter) = config
+        .adapters
+        .iter()
+        .find(|adapter| names.contains(&adapter.name))
+    {
+        bail!(
+            "the adapter {:?} has the name of the model itself: rename it",
+            adapter.name
+        );
+    }
     let checkpoint = resolved.open(choice.load_format, DUMMY_SEED)?;
     let text = Text::load(&resolved, &checkpoint)?;
     let compute_type = choice
@@ -107,10 +121,6 @@ pub(crate) fn start(config: &Config, say: &dyn Fn(&str)) -> anyhow::Result<Start
         EngineCore::spawn(scheduler, runner, meter, limits, text.tokenizer.clone())
             .context("cannot start the engine thread")?;
 
-    let names = match choice.served_names.is_empty() {
-        true => vec![resolved.name],
-        false => choice.served_names.clone(),
-    };
     let served_models = ServedModels::new(names, choice.model.clone(), served, max_model_len);
     let local = Local {
         backend: Arc::new(engine.clone()),

@@ -1,0 +1,90 @@
+use clap::Parser;
+
+use super::*;
+use crate::Args;
+
+fn config(flags: &[&str]) -> anyhow::Result<Config> {
+    let args = Args::try_parse_from([&["farthing"], flags].concat())?;
+    Config::try_from(args.into_serve())
+}
+
+#[test]
+fn nothing_typed_serves_the_demo_at_an_example_price() {
+    for flags in [&[][..], &["serve"]] {
+        let config = config(flags).unwrap();
+        assert_eq!(config.model.model, "smollm2-135m-instruct");
+        assert_eq!(config.price, Price::Example("0.10".parse().unwrap()));
+        assert_eq!(config.http.address.to_string(), "127.0.0.1:8000");
+    }
+}
+
+#[test]
+fn another_model_has_no_price_unless_one_is_given() {
+    let other = ["--model", "m.gguf"];
+    assert_eq!(config(&other).unwrap().price, Price::Unknown);
+    let priced = [&other[..], &["--price-per-hour", "2.99"]].concat();
+    assert_eq!(
+        config(&priced).unwrap().price,
+        Price::Given("2.99".parse().unwrap())
+    );
+}
+
+#[test]
+fn vllms_names_for_types_are_taken() {
+    for (name, compute_type) in [
+        ("auto", None),
+        ("bfloat16", Some(ComputeType::Bf16)),
+        ("bf16", Some(ComputeType::Bf16)),
+        ("float32", Some(ComputeType::F32)),
+    ] {
+        assert_eq!(
+            config(&["--dtype", name]).unwrap().model.compute_type,
+            compute_type
+        );
+    }
+}
+
+#[test]
+fn adapters_and_memory_are_read() {
+    let flags = [
+        "--adapter",
+        "a=x/y",
+        "--adapter",
+        "b=z=1",
+        "--kv-cache-memory",
+        "0.5",
+    ];
+    let config = config(&flags).unwrap();
+    let adapters: Vec<_> = config
+        .adapters
+        .iter()
+        .map(|adapter| (adapter.name.as_str(), adapter.directory.to_str().unwrap()))
+        .collect();
+    assert_eq!(adapters, [("a", "x/y"), ("b", "z=1")]);
+    assert_eq!(config.limits.kv_cache_bytes, Some(1 << 29));
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    for (flags, expected) in [
+        (
+            &["--max-num-seqs", "0"][..],
+            "--max-num-seqs must be at least 1",
+        ),
+        (
+            &["--max-num-batched-tokens", "8"],
+            "must be at least --max-num-seqs",
+        ),
+        (
+            &["--adapter", "a=x", "--adapter", "a=y"],
+            "both be called \"a\"",
+        ),
+        (&["--adapter", "a"], "write it as NAME=DIR"),
+        (&["--kv-cache-memory", "0"], "--kv-cache-memory"),
+        (&["--price-per-hour", "cheap"], "write it like 0.10"),
+        (&["--dtype", "fp8"], "invalid value 'fp8'"),
+    ] {
+        let error = config(flags).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

@@ -1,0 +1,105 @@
+//! What the engine itself publishes.
+
+use farthing_engine::EngineStats;
+
+use super::exposition::Exposition;
+
+pub(super) fn render(page: &mut Exposition, engine: &EngineStats) {
+    let EngineStats {
+        running,
+        waiting,
+        total_blocks,
+        free_blocks,
+        ..
+    } = *engine;
+    let used = total_blocks.saturating_sub(free_blocks) as f64 / total_blocks.max(1) as f64;
+    page.gauge(
+        "vllm:num_requests_running",
+        "Sequences in the batch.",
+        running as f64,
+    );
+    page.gauge(
+        "vllm:num_requests_waiting",
+        "Sequences that wait for a place.",
+        waiting as f64,
+    );
+    page.gauge(
+        "vllm:kv_cache_usage_perc",
+        "Share of the KV cache in use; 1 is all.",
+        used,
+    );
+    page.gauge(
+        "farthing_total_blocks",
+        "Blocks of the KV cache.",
+        total_blocks as f64,
+    );
+    page.gauge(
+        "farthing_free_blocks",
+        "Blocks of the KV cache that no sequence holds.",
+        free_blocks as f64,
+    );
+    page.gauge(
+        "farthing_adapters_in_batch",
+        "Adapters with a row in the last batch.",
+        engine.adapters_in_batch as f64,
+    );
+
+    let (computed, cached) = (engine.prompt_tokens as f64, engine.prefix_hits as f64);
+    page.counter(
+        "vllm:prompt_tokens_total",
+        "Prompt tokens taken in.",
+        computed + cached,
+    );
+    page.counter(
+        "vllm:prompt_tokens_cached_total",
+        "Of them from the prefix cache.",
+        cached,
+    );
+    page.counters(
+        "vllm:prompt_tokens_by_source_total",
+        "Prompt tokens by where their keys and values came from.",
+        "source",
+        [("local_compute", computed), ("local_cache_hit", cached)],
+    );
+    page.counter(
+        "vllm:generation_tokens_total",
+        "Tokens sampled.",
+        engine.generation_tokens as f64,
+    );
+    page.counter(
+        "vllm:prefix_cache_queries_total",
+        "Prompt tokens looked up in the prefix cache.",
+        engine.prefix_queries as f64,
+    );
+    page.counter(
+        "vllm:prefix_cache_hits_total",
+        "Prompt tokens found there.",
+        cached,
+    );
+    page.counter(
+        "vllm:num_preemptions_total",
+        "Sequences sent back to wait for want of blocks.",
+        engine.preemptions as f64,
+    );
+
+    page.counter(
+        "farthing_steps_total",
+        "Steps of the engine.",
+        engine.steps as f64,
+    );
+    page.counter(
+        "farthing_step_seconds_total",
+        "Measured device time of all steps.",
+        engine.step_seconds,
+    );
+    page.counter(
+        "farthing_attributed_seconds_total",
+        "Device time charged to sequences: as much as that of all steps.",
+        engine.attributed_seconds,
+    );
+    page.counter(
+        "farthing_aborted_seconds_total",
+        "The part of it that went to sequences whose caller left.",
+        engine.aborted_seconds,
+    );
+}

@@ -1,0 +1,201 @@
+//! Counters and histograms of requests since the start.
+
+use std::collections::BTreeMap;
+
+use farthing_economics::HourlyPrice;
+
+use super::Outcome;
+use super::exposition::Exposition;
+use super::histogram::{FIRST_TOKEN, Histogram, LATENCY, PER_TOKEN, SMALL_COUNTS, TOKENS};
+
+#[derive(Debug)]
+pub(super) struct Totals {
+    pub(super) outcomes: [u64; Outcome::ALL.len()],
+    pub(super) rejections: u64,
+    pub(super) models: BTreeMap<String, ModelTotals>,
+    pub(super) time_to_first_token: Histogram,
+    pub(super) inter_token: Histogram,
+    pub(super) time_per_output_token: Histogram,
+    pub(super) end_to_end: Histogram,
+    pub(super) queue: Histogram,
+    pub(super) inference: Histogram,
+    pub(super) prefill: Histogram,
+    pub(super) decode: Histogram,
+    pub(super) prompt_tokens: Histogram,
+    pub(super) generation_tokens: Histogram,
+    pub(super) params_n: Histogram,
+    pub(super) params_max_tokens: Histogram,
+    pub(super) preemptions: Histogram,
+}
+
+/// What the finished choices of one model or adapter took.
+#[derive(Debug, Default)]
+pub(super) struct ModelTotals {
+    pub(super) choices: u64,
+    pub(super) prompt_tokens: u64,
+    pub(super) cached_tokens: u64,
+    pub(super) generation_tokens: u64,
+    pub(super) device_seconds: f64,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            outcomes: [0; Outcome::ALL.len()],
+            rejections: 0,
+            models: BTreeMap::new(),
+            time_to_first_token: Histogram::new(FIRST_TOKEN),
+            inter_token: Histogram::new(PER_TOKEN),
+            time_per_output_token: Histogram::new(PER_TOKEN),
+            end_to_end: Histogram::new(LATENCY),
+            queue: Histogram::new(LATENCY),
+            inference: Histogram::new(LATENCY),
+            prefill: Histogram::new(LATENCY),
+            decode: Histogram::new(LATENCY),
+            prompt_tokens: Histogram::new(TOKENS),
+            generation_tokens: Histogram::new(TOKENS),
+            params_n: Histogram::new(SMALL_COUNTS),
+            params_max_tokens: Histogram::new(TOKENS),
+            preemptions: Histogram::new(SMALL_COUNTS),
+        }
+    }
+}
+
+impl Totals {
+    pub(super) fn render(&self, page: &mut Exposition, price: Option<HourlyPrice>) {
+        page.counters(
+            "vllm:request_success_total",
+            "Choices that ended, by how.",
+            "finished_reason",
+            Outcome::ALL.map(|outcome| (outcome.as_str(), self.outcomes[outcome as usize] as f64)),
+        );
+        page.counters(
+            "vllm:admission_rejections_total",
+            "Requests refused because the queue was full.",
+            "reason",
+            [("max_num_queued_reqs", self.rejections as f64)],
+        );
+        for (name, help, histogram) in [
+            (
+                "vllm:time_to_first_token_seconds",
+                "To a choice's first token.",
+                &self.time_to_first_token,
+            ),
+            (
+                "vllm:inter_token_latency_seconds",
+                "Between tokens of a choice.",
+                &self.inter_token,
+            ),
+            (
+                "vllm:request_time_per_output_token_seconds",
+                "Mean time between the tokens of a choice.",
+                &self.time_per_output_token,
+            ),
+            (
+                "vllm:e2e_request_latency_seconds",
+                "From arrival to end.",
+                &self.end_to_end,
+            ),
+            (
+                "vllm:request_queue_time_seconds",
+                "Time in the queue.",
+                &self.queue,
+            ),
+            (
+                "vllm:request_inference_time_seconds",
+                "Time from first step to end.",
+                &self.inference,
+            ),
+            (
+                "vllm:request_prefill_time_seconds",
+                "First step to first token.",
+                &self.prefill,
+            ),
+            (
+                "vllm:request_decode_time_seconds",
+                "First token to last.",
+                &self.decode,
+            ),
+            (
+                "vllm:request_prompt_tokens",
+                "Tokens of a prompt.",
+                &self.prompt_tokens,
+            ),
+            (
+                "vllm:request_generation_tokens",
+                "Tokens of a choice.",
+                &self.generation_tokens,
+            ),
+            (
+                "vllm:request_params_n",
+                "Choices asked for.",
+                &self.params_n,
+            ),
+            (
+                "vllm:request_params_max_tokens",
+                "Tokens asked for.",
+                &self.params_max_tokens,
+            ),
+            (
+                "vllm:request_num_preemptions",
+                "Preemptions of a choice.",
+                &self.preemptions,
+            ),
+        ] {
+            page.histogram(name, help, histogram);
+        }
+        self.render_models(page, price);
+    }
+
+    /// What vLLM does not tell: tokens, seconds and dollars by model and adapter.
+    fn render_models(&self, page: &mut Exposition, price: Option<HourlyPrice>) {
+        let mut by_model = |name, help, value: &dyn Fn(&ModelTotals) -> f64| {
+            let values = self
+                .models
+                .iter()
+                .map(|(model, totals)| (model.as_str(), value(totals)));
+            page.counters(name, help, "model", values);
+        };
+        by_model(
+            "farthing_choices_total",
+            "Choices that ran to their end.",
+            &|model| model.choices as f64,
+        );
+        by_model(
+            "farthing_prompt_tokens_total",
+            "Their prompts' tokens.",
+            &|model| model.prompt_tokens as f64,
+        );
+        by_model(
+            "farthing_cached_tokens_total",
+            "Of them from the prefix cache.",
+            &|model| model.cached_tokens as f64,
+        );
+        by_model(
+            "farthing_generation_tokens_total",
+            "Their own tokens.",
+            &|model| model.generation_tokens as f64,
+        );
+        by_model(
+            "farthing_device_seconds_total",
+            "Device time charged to them.",
+            &|model| model.device_seconds,
+        );
+        let Some(price) = price else { return };
+        let dollars = self.models.iter().filter_map(|(model, totals)| {
+            let cost = price.cost_of(totals.device_seconds).ok()?;
+            Some((model.as_str(), cost))
+        });
+        page.counters(
+            "farthing_cost_usd_total",
+            "What that time cost.",
+            "model",
+            dollars,
+        );
+        page.gauge(
+            "farthing_price_per_hour_usd",
+            "What the machine costs.",
+            price.usd(),
+        );
+    }
+}
