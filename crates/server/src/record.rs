@@ -25,7 +25,6 @@ pub(crate) struct RequestRecord {
 
 #[derive(Clone, Default)]
 struct Choice {
-    first_token: Option<Instant>,
     last_token: Option<Instant>,
     usage: Option<GenerationUsage>,
 }
@@ -68,7 +67,6 @@ impl RequestRecord {
             Some(last) => self.metrics.inter_token(now - last),
             None => self.metrics.first_token(now - self.arrived),
         }
-        choice.first_token.get_or_insert(now);
     }
 
     pub(crate) fn finish_choice(
