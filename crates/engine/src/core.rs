@@ -37,6 +37,12 @@ struct Caller {
     account: Account,
 }
 
+/// An event on its way to a caller.
+struct Letter {
+    to: UnboundedSender<SequenceEvent>,
+    event: SequenceEvent,
+}
+
 impl EngineCore {
     /// Starts the engine thread. It ends when the last handle is dropped and nothing runs.
     ///
@@ -82,14 +88,16 @@ impl EngineCore {
         let mut adapters: Vec<_> = batch.rows.iter().filter_map(|row| row.adapter).collect();
         adapters.sort_unstable();
         adapters.dedup();
-        match sampled {
+        let letters = match sampled {
             Ok(sampled) => {
                 let outputs = self.scheduler.commit(batch, sampled);
-                self.deliver(outputs);
+                self.settle(outputs)
             }
             Err(error) => self.fail(batch, &error),
-        }
+        };
+        // The figures first: a caller who looks at them finds its own step in them.
         self.publish(adapters.len());
+        letters.into_iter().for_each(Letter::send);
     }
 
     /// Takes what callers sent; waits for them where there is nothing to compute. `false` once
@@ -115,8 +123,8 @@ impl EngineCore {
             Command::Start(new) => self.start(new),
             Command::Stop(sequence) => {
                 if let Some(caller) = self.remove(sequence) {
-                    caller.finish(FinishReason::Stop);
                     self.publish(0);
+                    caller.finished(FinishReason::Stop).send();
                 }
             }
             Command::Abort(sequence) => {
@@ -157,8 +165,14 @@ impl EngineCore {
 
     /// Takes a sequence out before its end.
     fn remove(&mut self, sequence: SequenceId) -> Option<Caller> {
-        let caller = self.callers.remove(&sequence)?;
+        let caller = self.close(sequence)?;
         self.scheduler.abort(sequence);
+        Some(caller)
+    }
+
+    /// Closes the account of a sequence that has ended: its seconds are the totals' from now on.
+    fn close(&mut self, sequence: SequenceId) -> Option<Caller> {
+        let caller = self.callers.remove(&sequence)?;
         self.totals.attributed_seconds += caller.account.device_seconds;
         Some(caller)
     }
@@ -177,8 +191,10 @@ impl EngineCore {
         }
     }
 
-    fn deliver(&mut self, outputs: Vec<SequenceOutput>) {
+    /// Brings the accounts up to date, and says what the callers are to be told.
+    fn settle(&mut self, outputs: Vec<SequenceOutput>) -> Vec<Letter> {
         let sampled_at = Instant::now();
+        let mut letters = Vec::with_capacity(outputs.len());
         for output in outputs {
             let Some(caller) = self.callers.get_mut(&output.sequence) else {
                 continue;
@@ -189,31 +205,32 @@ impl EngineCore {
                 caller.account.count_token(sampled_at);
                 self.totals.generation_tokens += 1;
             }
-            caller.tell(SequenceEvent::Progress {
+            letters.push(caller.letter(SequenceEvent::Progress {
                 index: caller.index,
                 sampled: output.sampled,
-            });
+            }));
             if let Some(reason) = output.finished
-                && let Some(caller) = self.callers.remove(&output.sequence)
+                && let Some(caller) = self.close(output.sequence)
             {
-                self.totals.attributed_seconds += caller.account.device_seconds;
-                caller.finish(reason);
+                letters.push(caller.finished(reason));
             }
         }
+        letters
     }
 
     /// A failed step fails its own sequences; the others live on.
-    fn fail(&mut self, batch: Batch, error: &ModelError) {
+    fn fail(&mut self, batch: Batch, error: &ModelError) -> Vec<Letter> {
         error!("a step of {} rows failed: {error}", batch.rows.len());
+        let mut letters = Vec::new();
         for output in self.scheduler.fail(batch) {
-            if let Some(caller) = self.callers.remove(&output.sequence) {
-                self.totals.attributed_seconds += caller.account.device_seconds;
+            if let Some(caller) = self.close(output.sequence) {
                 self.totals.aborted_seconds += caller.account.device_seconds;
-                caller.tell(SequenceEvent::Failed {
+                letters.push(caller.letter(SequenceEvent::Failed {
                     message: error.to_string(),
-                });
+                }));
             }
         }
+        letters
     }
 
     fn publish(&mut self, adapters_in_batch: usize) {
@@ -239,16 +256,25 @@ impl EngineCore {
 }
 
 impl Caller {
-    fn finish(&self, reason: FinishReason) {
-        self.tell(SequenceEvent::Finished {
+    fn finished(&self, reason: FinishReason) -> Letter {
+        self.letter(SequenceEvent::Finished {
             index: self.index,
             reason,
             usage: self.account.usage(),
-        });
+        })
     }
 
-    fn tell(&self, event: SequenceEvent) {
-        if self.events.send(event).is_err() {
+    fn letter(&self, event: SequenceEvent) -> Letter {
+        Letter {
+            to: self.events.clone(),
+            event,
+        }
+    }
+}
+
+impl Letter {
+    fn send(self) {
+        if self.to.send(self.event).is_err() {
             debug!("a caller left before its event");
         }
     }
