@@ -27,4 +27,4 @@ pub use meter::{Meter, StepFeatures};
 pub use stats::EngineStats;
 pub use stream::GenerationStream;
 pub use text_error::TextError;
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{Tokenizer, byte_level_alphabet};

@@ -11,6 +11,7 @@ use farthing_model::GgufTokenizer;
 use crate::TextError;
 
 use token_bytes::TokenBytes;
+pub use token_bytes::byte_level_alphabet;
 
 /// The model's tokenizer. Immutable; share it in an `Arc`.
 #[derive(Debug)]

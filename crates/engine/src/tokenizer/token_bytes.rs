@@ -47,6 +47,17 @@ impl TokenBytes {
     }
 }
 
+/// GPT-2's printable characters for the bytes 0 to 255 (`bytes_to_unicode` of its encoder): the
+/// printable ones of Latin-1 stand for themselves, the other bytes, in order, for the characters
+/// from U+0100 on.
+pub fn byte_level_alphabet() -> [char; 256] {
+    let mut stand_ins = '\u{100}'..;
+    std::array::from_fn(|byte| match byte as u8 {
+        byte @ (b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF) => char::from(byte),
+        _ => stand_ins.next().expect("68 characters follow U+0100"),
+    })
+}
+
 /// How a vocabulary writes bytes as text.
 pub(super) enum Alphabet {
     /// GPT-2's 256 printable characters, one for each byte.
@@ -56,15 +67,14 @@ pub(super) enum Alphabet {
 }
 
 impl Alphabet {
-    /// GPT-2's alphabet: printable Latin-1 characters stand for themselves, the other bytes, in
-    /// order, for the characters from U+0100 on.
+    /// GPT-2's alphabet.
     pub(super) fn byte_level() -> Self {
-        let mut stand_ins = '\u{100}'..;
-        let byte_of = |byte| match byte {
-            b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => (char::from(byte), byte),
-            _ => (stand_ins.next().expect("68 characters follow U+0100"), byte),
-        };
-        Self::ByteLevel((0..=u8::MAX).map(byte_of).collect())
+        Self::ByteLevel(
+            (0..)
+                .zip(byte_level_alphabet())
+                .map(|(byte, spelled)| (spelled, byte))
+                .collect(),
+        )
     }
 
     fn read(&self, token: &str, bytes: &mut Vec<u8>) {

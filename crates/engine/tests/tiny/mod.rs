@@ -4,7 +4,7 @@ use std::{fs, sync::Arc, thread::JoinHandle};
 
 use farthing_engine::{
     CalibrationLimits, EngineCore, EngineHandle, EngineLimits, GenerationEvent, GenerationRequest,
-    GenerationStream, GenerationUsage, Meter, Tokenizer,
+    GenerationStream, GenerationUsage, Meter, Tokenizer, byte_level_alphabet,
 };
 use farthing_model::{
     BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, GgufTokenizer, Llama, LoadFormat, ModelRunner,
@@ -127,7 +127,7 @@ impl Engine {
 
 /// One token a byte, two special ones, and one merge, since a byte-level BPE has at least one.
 fn tokenizer() -> Arc<Tokenizer> {
-    let bytes = (0..=255u8).map(byte_level_spelling).map(String::from);
+    let bytes = byte_level_alphabet().map(String::from).into_iter();
     let others = ["<bos>", "<eos>", "th"].map(str::to_owned);
     let gguf = GgufTokenizer {
         model: "gpt2".to_owned(),
@@ -139,16 +139,6 @@ fn tokenizer() -> Arc<Tokenizer> {
         ..GgufTokenizer::default()
     };
     Arc::new(Tokenizer::from_gguf(&gguf).unwrap())
-}
-
-/// GPT-2's printable stand-in for a byte (`bytes_to_unicode` of its encoder).
-fn byte_level_spelling(byte: u8) -> char {
-    let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-    if printable(byte) {
-        return char::from(byte);
-    }
-    let rank = (0..byte).filter(|&b| !printable(b)).count() as u32;
-    char::from_u32(256 + rank).unwrap()
 }
 
 pub(crate) fn greedy(prompt: Vec<u32>, max_tokens: usize) -> GenerationRequest {

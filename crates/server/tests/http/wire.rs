@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use farthing_engine::{ChatTemplate, Tokenizer};
+use farthing_engine::{ChatTemplate, Tokenizer, byte_level_alphabet};
 use farthing_model::GgufTokenizer;
 use farthing_scheduler::AdapterId;
 use farthing_server::{App, Local, ServedAdapter, ServedModels, serve};
@@ -234,9 +234,9 @@ fn unchunked(mut body: &str) -> String {
 
 /// One token a byte; `<bos>`, `<eos>`, and one merge, since a byte-level BPE has at least one.
 fn tokenizer() -> Tokenizer {
-    let bytes = (0..=255u8).map(byte_level_spelling).map(String::from);
+    let bytes = byte_level_alphabet().map(String::from).into_iter();
     let special = ["<bos>", "<eos>"].map(str::to_owned);
-    let merged = [1u8; 2].map(byte_level_spelling);
+    let merged = [byte_level_alphabet()[1]; 2];
     let gguf = GgufTokenizer {
         model: "gpt2".to_owned(),
         tokens: bytes
@@ -251,14 +251,4 @@ fn tokenizer() -> Tokenizer {
         ..GgufTokenizer::default()
     };
     Tokenizer::from_gguf(&gguf).unwrap()
-}
-
-/// GPT-2's printable stand-in for a byte (`bytes_to_unicode` of its encoder).
-fn byte_level_spelling(byte: u8) -> char {
-    let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-    if printable(byte) {
-        return char::from(byte);
-    }
-    let rank = (0..byte).filter(|&b| !printable(b)).count() as u32;
-    char::from_u32(256 + rank).unwrap()
 }
