@@ -109,6 +109,9 @@ pub(crate) trait Lanes: Copy {
     unsafe fn add(a: Self::F32, b: Self::F32) -> Self::F32;
     /// Every lane times `factor`.
     unsafe fn scale(a: Self::F32, factor: f32) -> Self::F32;
+    /// How many panels to compute at once with so many rows of activations, so that the
+    /// accumulators hide the latency of the multiplication and still fit the registers.
+    fn panels(rows: usize) -> usize;
 }
 
 /// Multiplies pairs of inputs with 16 output rows of `W`, packed as [`crate::LinearWeight`] is.
@@ -120,9 +123,6 @@ pub(crate) trait Dot<W>: Lanes {
     type Operand: Copy;
     /// Steps that consume a pair.
     const STEPS: usize;
-    /// How many panels to compute at once with so many rows of activations, so that the
-    /// accumulators hide the latency of the multiplication and still fit the registers.
-    fn panels(rows: usize) -> usize;
     /// The weights of a step, `pair` being the address of the pair's 32.
     unsafe fn weights(pair: *const W, step: usize) -> Self::Operand;
     /// The activation of a step in every lane, `pair` being the address of the pair's two.

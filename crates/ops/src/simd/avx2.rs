@@ -57,16 +57,16 @@ impl Lanes for Avx2 {
             [_mm256_mul_ps(a[0], factor), _mm256_mul_ps(a[1], factor)]
         }
     }
-}
 
-/// 12 of the 16 registers accumulate at most. Eight hide the latency: two multiplications begin
-/// each cycle and take four. Three rows have only six, since two panels of them spill.
-#[inline(always)]
-fn panels(rows: usize) -> usize {
-    match rows {
-        1 => 4,
-        2 => 2,
-        _ => 1,
+    /// 12 of the 16 registers accumulate at most. Eight hide the latency: two multiplications begin
+    /// each cycle and take four. Three rows have only six, since two panels of them spill.
+    #[inline(always)]
+    fn panels(rows: usize) -> usize {
+        match rows {
+            1 => 4,
+            2 => 2,
+            _ => 1,
+        }
     }
 }
 
@@ -74,11 +74,6 @@ impl Dot<f32> for Avx2 {
     type X = f32;
     type Operand = [__m256; 2];
     const STEPS: usize = 2;
-
-    #[inline(always)]
-    fn panels(rows: usize) -> usize {
-        panels(rows)
-    }
 
     #[inline(always)]
     unsafe fn weights(pair: *const f32, step: usize) -> Self::Operand {
@@ -113,11 +108,6 @@ impl Dot<bf16> for Avx2 {
     type X = f32;
     type Operand = [__m256; 2];
     const STEPS: usize = 2;
-
-    #[inline(always)]
-    fn panels(rows: usize) -> usize {
-        panels(rows)
-    }
 
     #[inline(always)]
     unsafe fn weights(pair: *const bf16, step: usize) -> Self::Operand {

@@ -51,23 +51,18 @@ impl Lanes for Avx512Bf16 {
     unsafe fn scale(a: Self::F32, factor: f32) -> Self::F32 {
         unsafe { _mm512_mul_ps(a, _mm512_set1_ps(factor)) }
     }
-}
 
-/// 24 of the 32 registers accumulate at most, four hold weights.
-#[inline(always)]
-fn panels(_rows: usize) -> usize {
-    4
+    /// 24 of the 32 registers accumulate at most, four hold weights.
+    #[inline(always)]
+    fn panels(_rows: usize) -> usize {
+        4
+    }
 }
 
 impl Dot<f32> for Avx512Bf16 {
     type X = f32;
     type Operand = __m512;
     const STEPS: usize = 2;
-
-    #[inline(always)]
-    fn panels(rows: usize) -> usize {
-        panels(rows)
-    }
 
     #[inline(always)]
     unsafe fn weights(pair: *const f32, step: usize) -> Self::Operand {
@@ -97,11 +92,6 @@ impl Dot<bf16> for Avx512Bf16 {
     type X = bf16;
     type Operand = __m512i;
     const STEPS: usize = 1;
-
-    #[inline(always)]
-    fn panels(rows: usize) -> usize {
-        panels(rows)
-    }
 
     #[inline(always)]
     unsafe fn weights(pair: *const bf16, _step: usize) -> Self::Operand {

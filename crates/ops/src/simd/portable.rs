@@ -46,17 +46,17 @@ impl Lanes for Portable {
         }
         a
     }
+
+    #[inline(always)]
+    fn panels(_rows: usize) -> usize {
+        1
+    }
 }
 
 impl Dot<f32> for Portable {
     type X = f32;
     type Operand = [f32; LANES];
     const STEPS: usize = 2;
-
-    #[inline(always)]
-    fn panels(_rows: usize) -> usize {
-        1
-    }
 
     #[inline(always)]
     unsafe fn weights(pair: *const f32, step: usize) -> Self::Operand {
@@ -84,11 +84,6 @@ impl Dot<bf16> for Portable {
     type X = f32;
     type Operand = [f32; LANES];
     const STEPS: usize = 2;
-
-    #[inline(always)]
-    fn panels(_rows: usize) -> usize {
-        1
-    }
 
     #[inline(always)]
     unsafe fn weights(pair: *const bf16, step: usize) -> Self::Operand {
