@@ -186,9 +186,4 @@ impl EngineHandle {
     pub async fn closed(&self) {
         self.commands.closed().await;
     }
-
-    /// What requests are held against.
-    pub fn limits(&self) -> &EngineLimits {
-        &self.limits
-    }
 }

@@ -73,11 +73,6 @@ impl Meter {
         Self { seconds_each }
     }
 
-    /// Seconds that each kind of work takes, the step's fixed part aside.
-    pub fn seconds_each(&self) -> StepFeatures {
-        self.seconds_each
-    }
-
     /// The seconds of each row. They add up to `step_seconds`: what a step costs whatever is in
     /// it (reading the weights, mostly) is shared in proportion to the rows' own work.
     pub fn split(&self, rows: &[BatchRow], step_seconds: f64) -> Vec<f64> {

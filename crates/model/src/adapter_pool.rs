@@ -20,8 +20,4 @@ impl AdapterPool {
     pub(crate) fn get(&self, id: AdapterId) -> Result<&LoraAdapter, ModelError> {
         self.adapters.get(&id).ok_or(ModelError::UnknownAdapter)
     }
-
-    pub(crate) fn size_bytes(&self) -> usize {
-        self.adapters.values().map(LoraAdapter::size_bytes).sum()
-    }
 }

@@ -68,11 +68,6 @@ impl ModelRunner {
         self.adapters.insert(adapter);
     }
 
-    /// Bytes that the adapters take.
-    pub fn adapter_bytes(&self) -> usize {
-        self.adapters.size_bytes()
-    }
-
     /// Computes one step: the cache of every row, and one entry a row of the batch.
     ///
     /// # Errors
