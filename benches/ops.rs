@@ -192,6 +192,8 @@ fn bench_lora() -> Result<()> {
             Ok(LoraWeight {
                 shrink: weight(2 * rank, HIDDEN)?,
                 expand: expand?,
+                gain: None,
+                bias: None,
             })
         })
         .collect();

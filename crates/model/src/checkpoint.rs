@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::{ModelConfig, ModelError};
 use dummy::DummyWeights;
+pub(crate) use float_type::FloatType;
 use gguf::GgufFile;
 pub(crate) use gguf_metadata::GgufMetadata;
 pub use gguf_tokenizer::GgufTokenizer;

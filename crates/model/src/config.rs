@@ -105,6 +105,36 @@ impl ModelConfig {
             .chain(lm_head)
     }
 
+    /// Every module that Hugging Face's model consists of, by its name in the model.
+    pub(crate) fn module_names(&self) -> impl Iterator<Item = String> + '_ {
+        let layer = [
+            "",
+            ".self_attn",
+            ".self_attn.q_proj",
+            ".self_attn.k_proj",
+            ".self_attn.v_proj",
+            ".self_attn.o_proj",
+            ".mlp",
+            ".mlp.gate_proj",
+            ".mlp.up_proj",
+            ".mlp.down_proj",
+            ".mlp.act_fn",
+            ".input_layernorm",
+            ".post_attention_layernorm",
+        ];
+        let layers = (0..self.num_hidden_layers)
+            .flat_map(move |index| layer.map(|module| format!("model.layers.{index}{module}")));
+        let ends = [
+            "model",
+            "model.embed_tokens",
+            "model.layers",
+            "model.norm",
+            "model.rotary_emb",
+            "lm_head",
+        ];
+        ends.map(str::to_owned).into_iter().chain(layers)
+    }
+
     /// Refuses sizes that no model has, so that the code below can multiply and divide freely.
     fn validated(self) -> Result<Self, ModelError> {
         // 2²⁴ is far above any real size, and any product of two such sizes fits in 64 bits.

@@ -73,6 +73,35 @@ impl<'a> ModelInput<'a> {
         self.token_ids.elem_count()
     }
 
+    /// Embeds the tokens of adapters that embed them otherwise than the base did in
+    /// `hidden [tokens, hidden]`.
+    pub(crate) fn embed_adapted(
+        &self,
+        hidden: &Tensor,
+        scratch: &Tensor,
+    ) -> Result<(), ModelError> {
+        for (tokens, adapter) in &self.adapters {
+            if adapter.changes_embeddings() {
+                let (start, len) = (tokens.start, tokens.len());
+                let hidden = hidden.narrow(0, start, len)?;
+                let token_ids = self.token_ids.narrow(0, start, len)?;
+                adapter.embed(&hidden, &token_ids, scratch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The adapters of some tokens, given in ascending order: which of them each has, counted
+    /// from the first of them.
+    pub(crate) fn adapters_of(&self, tokens: &[u32]) -> Vec<(Range<usize>, &'a LoraAdapter)> {
+        let before = |end: usize| tokens.partition_point(|&token| (token as usize) < end);
+        let all = self
+            .adapters
+            .iter()
+            .map(|(range, adapter)| (before(range.start)..before(range.end), *adapter));
+        all.filter(|(tokens, _)| !tokens.is_empty()).collect()
+    }
+
     /// The deltas of one weight of layer `layer`, with the tokens that each applies to.
     pub(crate) fn lora_segments(
         &self,

@@ -23,7 +23,7 @@ pub use device::{ComputeType, DeviceKind};
 pub use error::ModelError;
 pub use kv_cache::{BLOCK_SIZE, KvCache};
 pub use llama::Llama;
-pub use lora::LoraAdapter;
+pub use lora::{AdapterReport, LoraAdapter, LoraBase};
 pub use memory_plan::{MemoryPlan, MemoryRequest};
 pub use rope::{RopeConfig, RopeScaling};
 pub use runner::{ModelRunner, RunnerConfig};

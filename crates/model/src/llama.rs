@@ -5,13 +5,13 @@
 
 use candle_core::{DType, Device, Tensor};
 use farthing_ops::{
-    Accumulate, LinearWeight, LinearWeightBuilder, RopeTable, embed, gather_rows, linear, lora,
-    paged_attention, rms_norm, rope_and_cache, silu_mul,
+    Accumulate, LinearWeight, LinearWeightBuilder, LoraSegment, RopeTable, add, embed, gather_rows,
+    linear, lora, paged_attention, rms_norm, rope_and_cache, silu_mul,
 };
 
 use crate::{
-    Checkpoint, ComputeType, DeviceKind, KvCache, ModelConfig, ModelError, input::ModelInput,
-    workspace::Workspace,
+    Checkpoint, ComputeType, DeviceKind, KvCache, LoraAdapter, ModelConfig, ModelError,
+    input::ModelInput, workspace::Workspace,
 };
 
 /// A decoder-only transformer: weights, and no state of any request.
@@ -87,6 +87,7 @@ impl Llama {
         let scale = 1.0 / (config.head_dim as f32).sqrt();
 
         embed(&w.hidden, &input.token_ids, &self.embed_tokens)?;
+        input.embed_adapted(&w.hidden, &w.gate_up)?;
         for (i, (layer, cache)) in self.layers.iter().zip(&cache.layers).enumerate() {
             rms_norm(&w.normed, &w.hidden, &layer.input_norm, config.rms_norm_eps)?;
             linear(&w.qkv, &w.normed, &layer.qkv_proj, Accumulate::Overwrite)?;
@@ -108,12 +109,8 @@ impl Llama {
                 scale,
                 config.sliding_window,
             )?;
-            linear(&w.hidden, &w.attention, &layer.o_proj, Accumulate::Add)?;
-            lora(
-                &w.hidden,
-                &w.attention,
-                &input.lora_segments(i, |l| &l.o_proj),
-            )?;
+            let adapters = input.lora_segments(i, |l| &l.o_proj);
+            add_projected(&w.hidden, &w.attention, &layer.o_proj, &adapters, &w.normed)?;
 
             rms_norm(
                 &w.normed,
@@ -133,31 +130,79 @@ impl Llama {
                 &input.lora_segments(i, |l| &l.gate_up_proj),
             )?;
             silu_mul(&w.activated, &w.gate_up)?;
-            linear(&w.hidden, &w.activated, &layer.down_proj, Accumulate::Add)?;
-            lora(
+            let adapters = input.lora_segments(i, |l| &l.down_proj);
+            add_projected(
                 &w.hidden,
                 &w.activated,
-                &input.lora_segments(i, |l| &l.down_proj),
+                &layer.down_proj,
+                &adapters,
+                &w.normed,
             )?;
         }
         Ok(w.hidden)
     }
 
-    /// Logits of some rows of the hidden states: `[rows.len(), vocab]`, a view of the workspace.
+    /// Logits of some tokens, given in ascending order: `[tokens.len(), vocab]`, a view of the
+    /// workspace. `hidden` is what [`Llama::forward`] made of the same input.
     pub(crate) fn logits(
         &self,
         hidden: &Tensor,
-        rows: &[u32],
+        tokens: &[u32],
+        input: &ModelInput<'_>,
         workspace: &Workspace,
     ) -> Result<Tensor, ModelError> {
-        let w = workspace.logit_rows(rows.len())?;
-        let rows = Tensor::new(rows, hidden.device())?;
-        gather_rows(&w.hidden, hidden, &rows)?;
+        let w = workspace.logit_rows(tokens.len())?;
+        let adapters = input.adapters_of(tokens);
+        let tokens = Tensor::new(tokens, hidden.device())?;
+        gather_rows(&w.hidden, hidden, &tokens)?;
         rms_norm(&w.normed, &w.hidden, &self.norm, self.config.rms_norm_eps)?;
-        let lm_head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
-        linear(&w.logits, &w.normed, lm_head, Accumulate::Overwrite)?;
+
+        // One pass of the base's weight over all rows costs less than one for each run of them.
+        let replaced = |(_, adapter): &&(_, &LoraAdapter)| adapter.lm_head().weight.is_some();
+        let replaced_rows: usize = adapters
+            .iter()
+            .filter(replaced)
+            .map(|(rows, _)| rows.len())
+            .sum();
+        if replaced_rows < w.logits.dim(0)? {
+            let lm_head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
+            linear(&w.logits, &w.normed, lm_head, Accumulate::Overwrite)?;
+        }
+        for (rows, adapter) in &adapters {
+            if let Some(weight) = &adapter.lm_head().weight {
+                let (start, len) = (rows.start, rows.len());
+                let logits = w.logits.narrow(0, start, len)?;
+                let normed = w.normed.narrow(0, start, len)?;
+                linear(&logits, &normed, weight, Accumulate::Overwrite)?;
+            }
+        }
+        let deltas = adapters.into_iter().filter_map(|(rows, adapter)| {
+            let weight = adapter.lm_head().delta.as_ref()?;
+            Some(LoraSegment { rows, weight })
+        });
+        lora(&w.logits, &w.normed, &deltas.collect::<Vec<_>>())?;
         Ok(w.logits)
     }
+}
+
+/// Adds a projection and what adapters make of it to the residual stream. A gain may touch the
+/// projection alone, so that where an adapter has one, the projection is made in `scratch` first.
+fn add_projected(
+    residual: &Tensor,
+    x: &Tensor,
+    weight: &LinearWeight,
+    adapters: &[LoraSegment<'_>],
+    scratch: &Tensor,
+) -> Result<(), ModelError> {
+    if adapters.iter().any(|segment| segment.weight.gain.is_some()) {
+        linear(scratch, x, weight, Accumulate::Overwrite)?;
+        lora(scratch, x, adapters)?;
+        add(residual, scratch)?;
+    } else {
+        linear(residual, x, weight, Accumulate::Add)?;
+        lora(residual, x, adapters)?;
+    }
+    Ok(())
 }
 
 /// Moves tensors from a checkpoint to the device.

@@ -34,6 +34,12 @@ pub struct ModelRunner {
     workspace: Workspace,
 }
 
+/// A batch and what all layers made of it.
+struct Step<'a> {
+    input: ModelInput<'a>,
+    hidden: Tensor, // [tokens, hidden], a view of the workspace
+}
+
 impl ModelRunner {
     /// Reserves cache and workspace for the model.
     pub fn new(model: Llama, config: RunnerConfig) -> Result<Self, ModelError> {
@@ -73,65 +79,68 @@ impl ModelRunner {
     /// # Errors
     /// The step failed as a whole; the cache blocks of its rows hold nothing of use.
     pub fn execute(&mut self, batch: &Batch) -> Result<Vec<SampledToken>, ModelError> {
-        let (hidden, row_tokens) = self.forward(batch)?;
+        let step = self.forward(batch)?;
         let mut results = vec![SampledToken::default(); batch.rows.len()];
-        for ((row, tokens), result) in batch.rows.iter().zip(&row_tokens).zip(&mut results) {
+        let tokens = &step.input.row_tokens;
+        for ((row, tokens), result) in batch.rows.iter().zip(tokens).zip(&mut results) {
             if let Some(top) = row.prompt_logprobs {
-                result.prompt_logprobs = self.prompt_logprobs(&hidden, row, tokens, top)?;
+                result.prompt_logprobs = self.prompt_logprobs(&step, row, tokens, top)?;
             }
         }
-        self.sample(&hidden, batch, &row_tokens, &mut results)?;
+        self.sample(&step, batch, &mut results)?;
         Ok(results)
     }
 
     /// Computes one step and returns the logits of every new token, `[tokens, vocab]`, the rows'
     /// tokens in the batch's order: what a reference implementation is compared with.
     pub fn logits(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, ModelError> {
-        let (hidden, row_tokens) = self.forward(batch)?;
-        let rows: Vec<u32> = row_tokens
-            .into_iter()
-            .flatten()
-            .map(|row| row as u32)
-            .collect();
-        let mut logits = Vec::with_capacity(rows.len());
-        for rows in rows.chunks(self.workspace.max_logit_rows()) {
-            logits.extend(
-                self.model
-                    .logits(&hidden, rows, &self.workspace)?
-                    .to_vec2::<f32>()?,
-            );
+        let step = self.forward(batch)?;
+        let tokens: Vec<u32> = (0..step.input.num_tokens() as u32).collect();
+        let mut logits = Vec::with_capacity(tokens.len());
+        for tokens in tokens.chunks(self.workspace.max_logit_rows()) {
+            logits.extend(self.step_logits(&step, tokens)?.to_vec2::<f32>()?);
         }
-        Ok(logits)
+        let in_batch_order = step.input.row_tokens.iter().cloned().flatten();
+        Ok(in_batch_order
+            .map(|token| std::mem::take(&mut logits[token]))
+            .collect())
     }
 
-    fn forward(&self, batch: &Batch) -> Result<(Tensor, Vec<Range<usize>>), ModelError> {
+    fn forward(&self, batch: &Batch) -> Result<Step<'_>, ModelError> {
         let input = ModelInput::new(batch, &self.adapters, self.cache.device())?;
         let hidden = self.model.forward(&input, &self.cache, &self.workspace)?;
-        Ok((hidden, input.row_tokens))
+        Ok(Step { input, hidden })
+    }
+
+    /// Logits of some tokens of the step, given in ascending order.
+    fn step_logits(&self, step: &Step<'_>, tokens: &[u32]) -> Result<Tensor, ModelError> {
+        self.model
+            .logits(&step.hidden, tokens, &step.input, &self.workspace)
     }
 
     /// Samples the rows that reached the end of their sequence.
     fn sample(
         &self,
-        hidden: &Tensor,
+        step: &Step<'_>,
         batch: &Batch,
-        row_tokens: &[Range<usize>],
         results: &mut [SampledToken],
     ) -> Result<(), ModelError> {
-        let mut last_tokens = Vec::new();
-        let mut specs = Vec::new();
-        let mut sampled_rows = Vec::new();
-        for (i, (row, tokens)) in batch.rows.iter().zip(row_tokens).enumerate() {
-            if let Some(sample) = &row.sample {
-                last_tokens.push(tokens.end as u32 - 1);
-                specs.push(sample_spec(sample));
-                sampled_rows.push(i);
-            }
-        }
-        if sampled_rows.is_empty() {
+        let row_tokens = &step.input.row_tokens;
+        let mut sampled_rows: Vec<usize> = (0..batch.rows.len())
+            .filter(|&i| batch.rows[i].sample.is_some())
+            .collect();
+        sampled_rows.sort_by_key(|&i| row_tokens[i].start);
+        let specs = sampled_rows.iter().filter_map(|&i| {
+            let sample = batch.rows[i].sample.as_ref()?;
+            Some(sample_spec(sample))
+        });
+        let specs: Vec<_> = specs.collect();
+        if specs.is_empty() {
             return Ok(());
         }
-        let logits = self.model.logits(hidden, &last_tokens, &self.workspace)?;
+        let last_token = |&i: &usize| row_tokens[i].end as u32 - 1;
+        let last_tokens: Vec<u32> = sampled_rows.iter().map(last_token).collect();
+        let logits = self.step_logits(step, &last_tokens)?;
         for (i, sampled) in sampled_rows.into_iter().zip(sample(&logits, &specs)?) {
             results[i].token = Some(sampled.token);
             results[i].logprobs = into_logprobs(sampled);
@@ -142,7 +151,7 @@ impl ModelRunner {
     /// Log-probabilities of the prompt tokens that follow the tokens of this row.
     fn prompt_logprobs(
         &self,
-        hidden: &Tensor,
+        step: &Step<'_>,
         row: &BatchRow,
         tokens: &Range<usize>,
         top: usize,
@@ -158,7 +167,7 @@ impl ModelRunner {
             .collect::<Vec<_>>();
         for told in told.chunks(self.workspace.max_logit_rows()) {
             let (rows, followers): (Vec<u32>, Vec<u32>) = told.iter().copied().unzip();
-            let logits = self.model.logits(hidden, &rows, &self.workspace)?;
+            let logits = self.step_logits(step, &rows)?;
             let sampled = token_logprobs(&logits, &followers, top)?;
             logprobs.extend(sampled.into_iter().filter_map(into_logprobs));
         }

@@ -14,6 +14,7 @@
 // Constants stand as the literature prints them.
 #![allow(clippy::excessive_precision)]
 
+mod add;
 mod embed;
 mod gather_rows;
 mod gemm;
@@ -34,6 +35,7 @@ mod sample;
 mod silu_mul;
 mod simd;
 
+pub use add::add;
 pub use embed::embed;
 pub use gather_rows::gather_rows;
 pub use kv_cache_layer::{BLOCK_SIZE, KvCacheLayer};

@@ -9,21 +9,26 @@ use crate::LinearWeight;
 use crate::gemm::{self, Gemm, Output, Panels};
 use crate::operand::{destination, source};
 
-/// The adapter of one fused linear layer: `delta = expand · shrink · x`.
+/// The adapter of one fused linear layer: `out = gain ⊙ out + bias + expand · shrink · x`.
 ///
-/// Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021.
+/// Sources: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021; the gain: Liu et
+/// al., "DoRA: Weight-Decomposed Low-Rank Adaptation", 2024.
 #[derive(Clone, Debug)]
 pub struct LoraWeight {
     /// The A matrices of all targets, one below the other: `[Σ rank, in_features]`.
     pub shrink: LinearWeight,
     /// The B matrix of each target.
     pub expand: Vec<LoraExpand>,
+    /// What the base's output is multiplied by, f32 `[out_features]`; none stands for ones.
+    pub gain: Option<Tensor>,
+    /// What is added to every row, f32 `[out_features]`; none stands for zeros.
+    pub bias: Option<Tensor>,
 }
 
 /// One target of a fused linear layer.
 #[derive(Clone, Debug)]
 pub struct LoraExpand {
-    /// B, `[out_features of the target, rank]`, times the adapter's scale.
+    /// B, `[out_features of the target, rank]`, times the adapter's scale and the gain.
     pub weight: LinearWeight,
     /// Where the target's columns begin in the shrunk activations.
     pub shrink_offset: usize,
@@ -40,9 +45,9 @@ pub struct LoraSegment<'a> {
     pub weight: &'a LoraWeight,
 }
 
-/// Adds each segment's delta: `out[rows, columns of a target] += expand · shrink · x[rows]`, both
-/// f32, `out [m, out_features]` and `x [m, in_features]`. Rows outside all segments stay as they
-/// are.
+/// Turns the base's output into each segment's: `out[rows] = gain ⊙ out[rows] + bias`, then
+/// `out[rows, columns of a target] += expand · shrink · x[rows]`; `out [m, out_features]` and
+/// `x [m, in_features]`, both f32. Rows outside all segments stay as they are.
 ///
 /// # Errors
 /// Where segments overlap or don't ascend, the targets of an adapter overlap, or a shape or a
@@ -89,6 +94,7 @@ impl InplaceOp2 for Lora<'_> {
                 shrunk.resize(needed, 0.0);
             }
             self.shrink(x, in_features, shrunk)?;
+            self.rescale(out, out_features)?;
             self.expand(shrunk, out, out_features)
         })
     }
@@ -113,6 +119,14 @@ impl Lora<'_> {
                 bail!("lora: segment {segment:?} overlaps another or leaves the {rows} rows");
             }
             free_row = segment.end;
+            for vector in [&weight.gain, &weight.bias].into_iter().flatten() {
+                if vector.dims() != [out_features] {
+                    bail!(
+                        "lora: a gain or bias of {:?} for {out_features} columns",
+                        vector.dims()
+                    );
+                }
+            }
             let shrink = &weight.shrink;
             if shrink.in_features() != in_features {
                 bail!(
@@ -171,6 +185,20 @@ impl Lora<'_> {
         Ok(())
     }
 
+    /// Few rows have a gain or a bias, and they are in the cache: not worth a task.
+    fn rescale(&self, out: &mut [f32], out_features: usize) -> Result<()> {
+        for LoraSegment { rows, weight } in self.segments {
+            let out = &mut out[rows.start * out_features..rows.end * out_features];
+            if let Some(gain) = &weight.gain {
+                each_row(out, gain, |out, gain| *out *= gain)?;
+            }
+            if let Some(bias) = &weight.bias {
+                each_row(out, bias, |out, bias| *out += bias)?;
+            }
+        }
+        Ok(())
+    }
+
     fn expand(&self, shrunk: &[f32], out: &mut [f32], out_features: usize) -> Result<()> {
         let targets = || {
             self.segments
@@ -210,6 +238,20 @@ impl LoraExpand {
     fn columns(&self) -> Range<usize> {
         self.out_offset..self.out_offset + self.weight.out_features()
     }
+}
+
+fn each_row(out: &mut [f32], vector: &Tensor, apply: impl Fn(&mut f32, f32)) -> Result<()> {
+    let (storage, layout) = vector.storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else {
+        bail!("lora: the adapter is on another device than x");
+    };
+    let vector = source::<f32>("lora: gain or bias", storage, layout)?;
+    for row in out.chunks_exact_mut(vector.len()) {
+        for (out, value) in row.iter_mut().zip(vector) {
+            apply(out, *value);
+        }
+    }
+    Ok(())
 }
 
 fn guard(weight: &LinearWeight) -> StorageRef<'_> {

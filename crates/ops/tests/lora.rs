@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use candle_core::DType;
 use farthing_ops::{LoraExpand, LoraSegment, LoraWeight, lora};
-use reference::{Random, assert_close, flat, matrix, message, on_every_level, weight};
+use reference::{Random, assert_close, flat, matrix, message, on_every_level, vector, weight};
 
 struct Target {
     expand: Vec<f32>,
@@ -47,6 +47,8 @@ fn adapter(
         LoraWeight {
             shrink: shrink_weight,
             expand,
+            gain: None,
+            bias: None,
         },
         shrink,
         plain,
@@ -58,7 +60,7 @@ fn adapters_of_one_batch_touch_their_own_rows_and_columns() {
     let mut random = Random(1);
     let (m, in_features, out_features) = (40, 50, 96);
     for dtype in [DType::F32, DType::BF16] {
-        let adapters = [
+        let mut adapters = [
             adapter(
                 &mut random,
                 in_features,
@@ -68,14 +70,28 @@ fn adapters_of_one_batch_touch_their_own_rows_and_columns() {
             adapter(&mut random, in_features, &[(16, 64..80)], dtype),
             adapter(&mut random, in_features, &[(3, 0..64), (5, 80..96)], dtype),
         ];
+        // As DoRA and biases would have it: one adapter has both, one neither.
+        let (gain, bias) = (random.values(out_features), random.values(out_features));
+        adapters[2].0.gain = Some(vector(&gain));
+        adapters[2].0.bias = Some(vector(&bias));
+        adapters[1].0.bias = Some(vector(&bias));
         let segments = [(0, 0..1), (1, 1..8), (2, 8..8), (2, 9..30), (0, 33..40)];
         let x = random.values(m * in_features);
         let before = random.values(m * out_features);
 
         let mut expected: Vec<f64> = before.iter().map(|x| f64::from(*x)).collect();
         for (index, rows) in &segments {
-            let (_, shrink, targets) = &adapters[*index];
+            let (weight, shrink, targets) = &adapters[*index];
             for row in rows.clone() {
+                for column in 0..out_features {
+                    let out = &mut expected[row * out_features + column];
+                    if weight.gain.is_some() {
+                        *out *= f64::from(gain[column]);
+                    }
+                    if weight.bias.is_some() {
+                        *out += f64::from(bias[column]);
+                    }
+                }
                 let x = &x[row * in_features..][..in_features];
                 let shrunk: Vec<f64> = shrink
                     .chunks_exact(in_features)
@@ -156,6 +172,9 @@ fn what_would_collide_is_refused() {
     assert!(run(&[(0..4, &good)]).contains("leaves the 3 rows"));
     assert!(run(&[(0..1, &wide)]).contains("leaves the 8 columns"));
     assert!(run(&[(0..1, &double)]).contains("overlaps another target"));
+    let (mut long, ..) = adapter(&mut random, 4, &[(2, 0..8)], DType::F32);
+    long.gain = Some(vector(&[1.0; 9]));
+    assert!(run(&[(0..1, &long)]).contains("a gain or bias of [9] for 8 columns"));
     let (narrow, ..) = adapter(&mut random, 3, &[(2, 0..8)], DType::F32);
     assert!(run(&[(0..1, &narrow)]).contains("an adapter of 3 inputs"));
 }

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use clap::{Parser, Subcommand, ValueEnum};
 use farthing_economics::HourlyPrice;
 
+use crate::inspect::InspectArgs;
+
 /// Serves Llama and Mistral models with LoRA adapters, and says what each answer cost.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
@@ -17,19 +19,27 @@ pub struct Args {
     serve: ServeArgs,
 }
 
+/// What the binary can do.
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// Serve a model over OpenAI's API (also what happens without a subcommand)
     Serve(ServeArgs),
+    /// Look at LoRA adapters
+    #[command(subcommand)]
+    Adapters(AdaptersCommand),
+}
+
+/// What can be done with adapters.
+#[derive(Debug, Subcommand)]
+pub enum AdaptersCommand {
+    /// Tell what an adapter is, and whether it is served exactly as PEFT computes it
+    Inspect(InspectArgs),
 }
 
 impl Args {
-    /// What to serve and how.
-    pub fn into_serve(self) -> ServeArgs {
-        match self.command {
-            Some(Command::Serve(serve)) => serve,
-            None => self.serve,
-        }
+    /// What to do.
+    pub fn into_command(self) -> Command {
+        self.command.unwrap_or(Command::Serve(self.serve))
     }
 }
 

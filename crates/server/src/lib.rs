@@ -5,6 +5,7 @@ mod banner;
 mod config;
 mod dummy_tokenizer;
 mod free_memory;
+pub mod inspect;
 mod models;
 mod run;
 mod start;
@@ -28,7 +29,9 @@ mod metrics;
 mod random;
 
 pub use app::App;
-pub use args::{AdapterArg, Args, DeviceArg, DtypeArg, Gib, LoadFormatArg, ServeArgs};
+pub use args::{
+    AdapterArg, AdaptersCommand, Args, Command, DeviceArg, DtypeArg, Gib, LoadFormatArg, ServeArgs,
+};
 pub use backend::{Backend, Events};
 pub use error::ApiError;
 pub use local::Local;

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Parser;
-use farthing_server::{Args, run};
+use farthing_server::{AdaptersCommand, Args, Command, inspect, run};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -15,7 +15,11 @@ fn main() -> ExitCode {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
-    match run(args.into_serve()) {
+    let done = match args.into_command() {
+        Command::Serve(args) => run(args),
+        Command::Adapters(AdaptersCommand::Inspect(args)) => inspect::run(&args),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", told_once(&error));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail, ensure};
 use farthing_engine::{CalibrationLimits, EngineCore, EngineHandle, EngineLimits, Meter};
 use farthing_model::{
-    BLOCK_SIZE, Checkpoint, ComputeType, Llama, LoraAdapter, MemoryPlan, MemoryRequest,
+    BLOCK_SIZE, Checkpoint, ComputeType, Llama, LoraAdapter, LoraBase, MemoryPlan, MemoryRequest,
     ModelConfig, ModelRunner, RunnerConfig,
 };
 use farthing_scheduler::{Scheduler, SchedulerConfig};
@@ -166,8 +166,12 @@ fn load_adapters(
     compute_type: ComputeType,
 ) -> anyhow::Result<Vec<(ServedAdapter, LoraAdapter)>> {
     let load = |arg: &crate::args::AdapterArg| {
-        let base = checkpoint.config();
-        let adapter = LoraAdapter::load(&arg.directory, base, compute_type, config.model.device)
+        let base = LoraBase {
+            checkpoint,
+            compute_type,
+            device: config.model.device,
+        };
+        let adapter = LoraAdapter::load(&arg.directory, base)
             .with_context(|| format!("cannot serve the adapter {:?}", arg.name))?;
         let root = arg.directory.display().to_string();
         Ok((

@@ -4,7 +4,7 @@ use half::{f16, slice::HalfFloatSliceExt};
 
 /// How one element is stored, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FloatType {
+pub(crate) enum FloatType {
     F32,
     F16,
     Bf16,
@@ -20,7 +20,7 @@ impl FloatType {
     }
 
     /// Appends whole elements to `out` as f32.
-    pub(super) fn append(self, bytes: &[u8], out: &mut Vec<f32>) {
+    pub(crate) fn append(self, bytes: &[u8], out: &mut Vec<f32>) {
         match self {
             Self::F32 => {
                 let (elements, _) = bytes.as_chunks::<4>();

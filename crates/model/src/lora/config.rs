@@ -2,94 +2,261 @@
 
 use serde_json::{Map, Value};
 
+use super::target_modules::{Pattern, TargetModules};
+
 /// The part of PEFT's `LoraConfig` that shapes the arithmetic.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) struct LoraConfig {
-    pub rank: usize,
+    rank: usize,
     alpha: f64,
+    /// Ranks and alphas of some modules; of the patterns that match, the first counts.
+    rank_pattern: Vec<(Pattern, usize)>,
+    alpha_pattern: Vec<(Pattern, f64)>,
+    pub targets: TargetModules,
     use_rslora: bool,
+    pub use_dora: bool,
+    pub lora_bias: bool,
+    pub ensure_weight_tying: bool,
+}
+
+/// The rank r and the scale s of one module's `s · B A`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct LoraScale {
+    pub rank: usize,
+    pub scaling: f32,
 }
 
 /// Fields that matter to training or bookkeeping only.
-const WITHOUT_EFFECT: [&str; 13] = [
+const WITHOUT_EFFECT: [&str; 16] = [
     "auto_mapping",
     "base_model_name_or_path",
-    "ensure_weight_tying",
-    "exclude_modules",
+    "corda_config",
+    "eva_config",
+    // PEFT resets it where a layer is `nn.Linear`, and Llama has no other kind.
+    "fan_in_fan_out",
     "inference_mode",
-    "init_lora_weights",
+    "loftq_config",
     "lora_dropout",
+    "lora_ga_config",
     "megatron_core",
     "peft_version",
     "qalora_group_size",
     "revision",
-    "target_modules",
-    "task_type",
+    "runtime_config",
+    "torch_dtype",
+    "unsloth_fixed",
 ];
-
-/// Initialisations that change the base weights: such an adapter fits a base we do not have.
-const CHANGES_BASE: [&str; 5] = ["pissa", "olora", "corda", "loftq", "lora_ga"];
 
 impl LoraConfig {
     /// Reads the fields above; any other field that is set is refused by its name.
     pub(super) fn parse(json: &[u8]) -> Result<Self, String> {
-        let mut fields: Map<String, Value> = serde_json::from_slice(json)
+        let fields: Map<String, Value> = serde_json::from_slice(json)
             .map_err(|e| format!("adapter_config.json is not a JSON object: {e}"))?;
+        let mut fields = Fields(fields);
+        check_kind(&fields.text("peft_type")?.unwrap_or_default())?;
+        check_task(fields.text("task_type")?)?;
+        check_initialisation(fields.take("init_lora_weights"))?;
+        check_bias(fields.text("bias")?)?;
+        let config = Self {
+            rank: fields.rank("r")?,
+            alpha: fields.number("lora_alpha")?,
+            rank_pattern: fields.patterns("rank_pattern", as_rank)?,
+            alpha_pattern: fields.patterns("alpha_pattern", Value::as_f64)?,
+            targets: TargetModules::parse(
+                fields.take("target_modules"),
+                fields.take("exclude_modules"),
+                fields.take("modules_to_save"),
+                fields.take("layers_to_transform"),
+                fields.take("layers_pattern"),
+            )?,
+            use_rslora: fields.flag("use_rslora")?,
+            use_dora: fields.flag("use_dora")?,
+            lora_bias: fields.flag("lora_bias")?,
+            ensure_weight_tying: fields.flag("ensure_weight_tying")?,
+        };
+        if config.use_dora && config.lora_bias {
+            return Err("use_dora and lora_bias exclude each other in PEFT".to_owned());
+        }
+        fields.expect_nothing_else()?;
+        Ok(config)
+    }
 
-        match take(&mut fields, "peft_type").as_str() {
-            Some("LORA") => {}
-            other => {
-                return Err(format!(
-                    "peft_type {} is not LORA",
-                    other.unwrap_or("(none)")
-                ));
-            }
-        }
-        let rank = take(&mut fields, "r")
-            .as_u64()
-            .filter(|&rank| rank > 0)
-            .ok_or("r is not a positive whole number")? as usize;
-        let alpha = take(&mut fields, "lora_alpha")
-            .as_f64()
-            .ok_or("lora_alpha is not a number")?;
-        let use_rslora = take(&mut fields, "use_rslora").as_bool().unwrap_or(false);
-
-        if let Some(method) = fields.get("init_lora_weights").and_then(Value::as_str)
-            && CHANGES_BASE
-                .iter()
-                .any(|name| method.to_lowercase().starts_with(name))
-        {
-            return Err(format!(
-                "init_lora_weights {method:?} changed the base weights in training: convert the \
-                 adapter to a plain LoRA with PEFT (path_initial_model_for_weight_conversion) first"
-            ));
-        }
-        if take(&mut fields, "bias")
-            .as_str()
-            .is_some_and(|bias| bias != "none")
-        {
-            return Err("bias other than \"none\" is not supported yet".to_owned());
-        }
-        fields.retain(|name, value| !WITHOUT_EFFECT.contains(&name.as_str()) && is_set(value));
-        match fields.keys().next() {
-            Some(name) => Err(format!("{name} is set, which is not supported yet")),
-            None => Ok(Self {
-                rank,
-                alpha,
-                use_rslora,
-            }),
+    /// What it is called.
+    pub(super) fn kind(&self) -> &'static str {
+        match (self.use_rslora, self.use_dora) {
+            (false, false) => "LoRA",
+            (true, false) => "rsLoRA",
+            (false, true) => "DoRA",
+            (true, true) => "rsDoRA",
         }
     }
 
-    /// α/r, or α/√r for rsLoRA (Kalajdzievski 2023).
-    pub(super) fn scaling(&self) -> f32 {
-        let rank = self.rank as f64;
-        (self.alpha / if self.use_rslora { rank.sqrt() } else { rank }) as f32
+    /// Rank and scale of a module: α/r, or α/√r for rsLoRA (Kalajdzievski 2023).
+    pub(super) fn scale(&self, module: &str) -> Result<LoraScale, String> {
+        let rank = first_match(&self.rank_pattern, module)?.unwrap_or(self.rank);
+        let alpha = first_match(&self.alpha_pattern, module)?.unwrap_or(self.alpha);
+        let divisor = match self.use_rslora {
+            true => (rank as f64).sqrt(),
+            false => rank as f64,
+        };
+        let scaling = (alpha / divisor) as f32;
+        Ok(LoraScale { rank, scaling })
     }
 }
 
-fn take(fields: &mut Map<String, Value>, name: &str) -> Value {
-    fields.remove(name).unwrap_or_default()
+/// PEFT's `get_pattern_key`.
+fn first_match<T: Copy>(patterns: &[(Pattern, T)], module: &str) -> Result<Option<T>, String> {
+    for (pattern, value) in patterns {
+        if pattern.matches(module)? {
+            return Ok(Some(*value));
+        }
+    }
+    Ok(None)
+}
+
+fn check_kind(kind: &str) -> Result<(), String> {
+    match kind {
+        "LORA" => Ok(()),
+        "" => Err("adapter_config.json has no peft_type: it is not a PEFT adapter's".to_owned()),
+        "PROMPT_TUNING"
+        | "MULTITASK_PROMPT_TUNING"
+        | "P_TUNING"
+        | "PREFIX_TUNING"
+        | "CPT"
+        | "ADAPTION_PROMPT"
+        | "CARTRIDGE" => Err(format!(
+            "peft_type {kind} adds virtual tokens where LORA changes weights: it cannot be \
+             converted, train a LoRA adapter instead"
+        )),
+        _ => Err(format!(
+            "peft_type {kind} is not LORA: convert the adapter with PEFT's save_as_lora where \
+             that supports its kind, or merge it into its base with merge_and_unload and serve \
+             the result as a model"
+        )),
+    }
+}
+
+fn check_task(task: Option<String>) -> Result<(), String> {
+    match task.as_deref() {
+        None | Some("CAUSAL_LM") => Ok(()),
+        Some(task) => Err(format!(
+            "task_type {task} is another model than the CAUSAL_LM that is served here"
+        )),
+    }
+}
+
+/// Some initialisations change the base weights: such an adapter fits a base we do not have.
+fn check_initialisation(method: Value) -> Result<(), String> {
+    let Some(method) = method.as_str() else {
+        return Ok(());
+    };
+    let lower = method.to_lowercase();
+    if ["pissa", "olora", "corda", "lora_ga"]
+        .iter()
+        .any(|name| lower.starts_with(name))
+    {
+        return Err(format!(
+            "init_lora_weights {method:?} changed the base weights in training: save the adapter \
+             again as a plain LoRA, with PEFT's \
+             save_pretrained(…, path_initial_model_for_weight_conversion=…)"
+        ));
+    }
+    match lower.as_str() {
+        "loftq" => Err(format!(
+            "init_lora_weights {method:?} changed the base weights in training, and PEFT has no \
+             conversion back: merge the adapter into its base with merge_and_unload and serve \
+             the result as a model"
+        )),
+        "gaussian" | "eva" | "orthogonal" | "mica" => Ok(()),
+        _ => Err(format!(
+            "init_lora_weights {method:?} is unknown: whether it changed the base weights cannot \
+             be told"
+        )),
+    }
+}
+
+/// Llama and Mistral have no biases, so that there is nothing to train whatever this says. A
+/// bias that is in the file all the same is refused there.
+fn check_bias(bias: Option<String>) -> Result<(), String> {
+    match bias.as_deref() {
+        None | Some("none" | "all" | "lora_only") => Ok(()),
+        Some(other) => Err(format!("bias {other:?} is none of none, all and lora_only")),
+    }
+}
+
+/// The fields that nobody has read yet.
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn take(&mut self, name: &str) -> Value {
+        self.0.remove(name).unwrap_or_default()
+    }
+
+    fn text(&mut self, name: &str) -> Result<Option<String>, String> {
+        match self.take(name) {
+            Value::Null => Ok(None),
+            Value::String(text) => Ok(Some(text)),
+            other => Err(format!("{name} is {other}, not a string")),
+        }
+    }
+
+    fn flag(&mut self, name: &str) -> Result<bool, String> {
+        match self.take(name) {
+            Value::Null => Ok(false),
+            Value::Bool(on) => Ok(on),
+            other => Err(format!("{name} is {other}, not true or false")),
+        }
+    }
+
+    fn rank(&mut self, name: &str) -> Result<usize, String> {
+        let value = self.take(name);
+        as_rank(&value).ok_or_else(|| format!("{name} is {value}, not a positive whole number"))
+    }
+
+    fn number(&mut self, name: &str) -> Result<f64, String> {
+        let value = self.take(name);
+        value
+            .as_f64()
+            .ok_or_else(|| format!("{name} is {value}, not a number"))
+    }
+
+    fn patterns<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Vec<(Pattern, T)>, String> {
+        let patterns = match self.take(name) {
+            Value::Null => return Ok(Vec::new()),
+            Value::Object(patterns) => patterns,
+            other => return Err(format!("{name} is {other}, not an object")),
+        };
+        let read = |(key, value): (String, Value)| {
+            let read = read(&value).ok_or_else(|| format!("{name} gives {value} for {key:?}"))?;
+            let pattern = Pattern::suffix(&key).map_err(|e| format!("{name}: {e}"))?;
+            Ok((pattern, read))
+        };
+        patterns.into_iter().map(read).collect()
+    }
+
+    fn expect_nothing_else(self) -> Result<(), String> {
+        let mut set = self
+            .0
+            .iter()
+            .filter(|(name, value)| !WITHOUT_EFFECT.contains(&name.as_str()) && is_set(value));
+        match set.next() {
+            None => Ok(()),
+            Some((name, _)) => Err(format!(
+                "{name} is set, which is not supported; ignoring it would change the answers"
+            )),
+        }
+    }
+}
+
+fn as_rank(value: &Value) -> Option<usize> {
+    value
+        .as_u64()
+        .filter(|&rank| rank > 0)
+        .map(|rank| rank as usize)
 }
 
 /// Whether a field says anything: PEFT writes null, false and empty for what is off.

@@ -1,11 +1,14 @@
 use clap::Parser;
 
 use super::*;
-use crate::Args;
+use crate::{Args, Command};
 
 fn config(flags: &[&str]) -> anyhow::Result<Config> {
     let args = Args::try_parse_from([&["farthing"], flags].concat())?;
-    Config::try_from(args.into_serve())
+    let Command::Serve(serve) = args.into_command() else {
+        panic!("{flags:?} does not serve");
+    };
+    Config::try_from(serve)
 }
 
 #[test]

@@ -1,0 +1,197 @@
+//! The two files of an adapter, as PEFT's `save_pretrained` writes them.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use farthing_scheduler::AdapterId;
+use safetensors::{Dtype, SafeTensors};
+use sha2::{Digest, Sha256};
+
+use crate::{ModelError, checkpoint::FloatType};
+
+const CONFIG: &str = "adapter_config.json";
+const WEIGHTS: &str = "adapter_model.safetensors";
+/// What PEFT puts before the name that a module has in its model.
+const PREFIX: &str = "base_model.model.";
+
+/// The bytes of `adapter_config.json` and `adapter_model.safetensors`, and where in them each
+/// tensor lies.
+pub(super) struct AdapterFiles {
+    directory: PathBuf,
+    config: Vec<u8>,
+    weights: Vec<u8>,
+    /// What nobody has taken yet, by the name without PEFT's prefix.
+    tensors: BTreeMap<String, StoredTensor>,
+}
+
+/// A tensor in the file.
+#[derive(Clone, Debug)]
+pub(super) struct StoredTensor {
+    pub shape: Vec<usize>,
+    float_type: FloatType,
+    bytes: Range<usize>,
+}
+
+impl AdapterFiles {
+    /// Reads both files and checks that the second is whole.
+    pub(super) fn read(directory: &Path) -> Result<Self, ModelError> {
+        let config = read(&directory.join(CONFIG))?;
+        let weights = read_weights(directory)?;
+        let mut files = Self {
+            directory: directory.to_owned(),
+            config,
+            weights,
+            tensors: BTreeMap::new(),
+        };
+        files.tensors = files.locate().map_err(|reason| files.refused(reason))?;
+        Ok(files)
+    }
+
+    pub(super) fn config(&self) -> &[u8] {
+        &self.config
+    }
+
+    /// The hash of both files: what the adapter is, whatever it is called.
+    pub(super) fn id(&self) -> AdapterId {
+        let mut hash = Sha256::new();
+        hash.update((self.config.len() as u64).to_le_bytes());
+        hash.update(&self.config);
+        hash.update(&self.weights);
+        AdapterId(hash.finalize().into())
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        self.config.len() + self.weights.len()
+    }
+
+    /// What is left in the file.
+    pub(super) fn tensors(&self) -> &BTreeMap<String, StoredTensor> {
+        &self.tensors
+    }
+
+    /// The elements of a tensor that the config calls for.
+    pub(super) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+        match self.take_if_present(name, shape)? {
+            Some(values) => Ok(values),
+            None => Err(self.refused(format!(
+                "{WEIGHTS} has no tensor {PREFIX}{name}, which {CONFIG} calls for: the adapter was \
+                 saved incompletely, or one of the two files was changed"
+            ))),
+        }
+    }
+
+    /// The elements of a tensor, row by row, as f32; none where the file has no such tensor.
+    pub(super) fn take_if_present(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<Option<Vec<f32>>, ModelError> {
+        let Some(tensor) = self.tensors.remove(name) else {
+            return Ok(None);
+        };
+        if tensor.shape != shape {
+            return Err(ModelError::Shape {
+                path: self.directory.join(WEIGHTS),
+                tensor: format!("{PREFIX}{name}"),
+                expected: shape.to_vec(),
+                found: tensor.shape,
+            });
+        }
+        let mut values = Vec::with_capacity(shape.iter().product());
+        tensor
+            .float_type
+            .append(&self.weights[tensor.bytes], &mut values);
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(Some(values)),
+            Some(index) => Err(self.refused(format!(
+                "tensor {PREFIX}{name} has {} as its element {index}: its training diverged, or \
+                 the file is damaged",
+                values[index]
+            ))),
+        }
+    }
+
+    /// Refuses what is left: it would change the answers, and nobody has asked for it.
+    pub(super) fn expect_all_taken(&self) -> Result<(), ModelError> {
+        match self.tensors.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(self.refused(format!(
+                "tensor {PREFIX}{name} has no place by {CONFIG} (target_modules and what narrows \
+                 it, modules_to_save) in a model of this kind and size"
+            ))),
+        }
+    }
+
+    pub(super) fn refused(&self, reason: String) -> ModelError {
+        refused(&self.directory, reason)
+    }
+
+    fn locate(&self) -> Result<BTreeMap<String, StoredTensor>, String> {
+        let broken = |e| format!("{WEIGHTS} is truncated or no safetensors file: {e}");
+        SafeTensors::deserialize(&self.weights).map_err(broken)?;
+        let (header, metadata) = SafeTensors::read_metadata(&self.weights).map_err(broken)?;
+        let data = header + 8;
+        let locate = |(name, info): (String, &safetensors::tensor::TensorInfo)| {
+            let float_type = match info.dtype {
+                Dtype::F32 => FloatType::F32,
+                Dtype::F16 => FloatType::F16,
+                Dtype::BF16 => FloatType::Bf16,
+                other => {
+                    return Err(format!(
+                        "tensor {name} is stored as {other}: save the adapter in F32, F16 or BF16"
+                    ));
+                }
+            };
+            let Some(own) = name.strip_prefix(PREFIX) else {
+                return Err(format!(
+                    "tensor {name} is not named as PEFT names an adapter's: {PREFIX}…"
+                ));
+            };
+            let (start, end) = info.data_offsets;
+            let tensor = StoredTensor {
+                shape: info.shape.clone(),
+                float_type,
+                bytes: data + start..data + end,
+            };
+            Ok((own.to_owned(), tensor))
+        };
+        metadata.tensors().into_iter().map(locate).collect()
+    }
+}
+
+/// An adapter that would not be served exactly.
+pub(super) fn refused(directory: &Path, reason: String) -> ModelError {
+    ModelError::Adapter {
+        path: directory.to_owned(),
+        reason,
+    }
+}
+
+fn read_weights(directory: &Path) -> Result<Vec<u8>, ModelError> {
+    match read(&directory.join(WEIGHTS)) {
+        Err(ModelError::Read { source, .. })
+            if source.kind() == io::ErrorKind::NotFound
+                && directory.join("adapter_model.bin").exists() =>
+        {
+            Err(refused(
+                directory,
+                format!(
+                    "adapter_model.bin is a pickle, which may run code when it is read: save the \
+                     adapter again as {WEIGHTS}, as PEFT does by default"
+                ),
+            ))
+        }
+        read => read,
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    fs::read(path).map_err(|source| ModelError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}

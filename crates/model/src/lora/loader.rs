@@ -1,0 +1,319 @@
+//! From an adapter's files to weights on the device.
+
+mod vocabulary;
+
+use std::ops::Range;
+
+use candle_core::{Device, Tensor};
+use farthing_ops::{LinearWeight, LinearWeightBuilder, LoraExpand, LoraWeight};
+
+use super::{
+    LoraAdapter, LoraBase, LoraLayer,
+    config::{LoraConfig, LoraScale},
+    files::AdapterFiles,
+    magnitude::Delta,
+};
+use crate::ModelError;
+
+/// Takes tensor after tensor from the files, so that what is left at the end has no place.
+pub(super) struct Loader<'a> {
+    files: AdapterFiles,
+    config: LoraConfig,
+    base: LoraBase<'a>,
+    device: Device,
+    /// The largest rank so far.
+    rank: usize,
+    size_bytes: usize,
+}
+
+/// A linear layer that an adapter may change.
+#[derive(Clone, Copy)]
+struct Linear<'a> {
+    module: &'a str,
+    in_features: usize,
+    out_features: usize,
+    /// The base's weight, where it is not the checkpoint's.
+    weight: Option<&'a [f32]>,
+}
+
+/// What an adapter adds to a linear layer, ready to be multiplied.
+struct Factors {
+    rank: usize,
+    a: Vec<f32>,            // [rank, in_features]
+    b: Vec<f32>,            // [out_features, rank], times scale and gain
+    gain: Option<Vec<f32>>, // [out_features]
+    bias: Option<Vec<f32>>, // [out_features]
+}
+
+impl<'a> Loader<'a> {
+    pub(super) fn new(
+        files: AdapterFiles,
+        config: LoraConfig,
+        base: LoraBase<'a>,
+    ) -> Result<Self, ModelError> {
+        Ok(Self {
+            device: base.device.open()?,
+            files,
+            config,
+            base,
+            rank: 0,
+            size_bytes: 0,
+        })
+    }
+
+    pub(super) fn load(mut self) -> Result<LoraAdapter, ModelError> {
+        let layers = (0..self.base.checkpoint.config().num_hidden_layers)
+            .map(|index| self.layer(index))
+            .collect::<Result<_, _>>()?;
+        let (embed_tokens, lm_head) = self.vocabulary()?;
+        self.files.expect_all_taken()?;
+        Ok(LoraAdapter {
+            id: self.files.id(),
+            rank: self.rank,
+            layers,
+            embed_tokens,
+            lm_head,
+            size_bytes: self.size_bytes,
+        })
+    }
+
+    fn layer(&mut self, index: usize) -> Result<LoraLayer, ModelError> {
+        let base = self.base.checkpoint.config();
+        let (hidden, intermediate) = (base.hidden_size, base.intermediate_size);
+        let (q, kv) = (base.q_size(), base.kv_size());
+        let mut fused = |in_features: usize, targets: &[(&str, usize)]| {
+            let targets = targets
+                .iter()
+                .map(|(name, rows)| (format!("model.layers.{index}.{name}"), *rows));
+            let targets: Vec<_> = targets.collect();
+            let linears = targets.iter().map(|(module, out_features)| Linear {
+                module,
+                in_features,
+                out_features: *out_features,
+                weight: None,
+            });
+            self.fused(&linears.collect::<Vec<_>>())
+        };
+        Ok(LoraLayer {
+            qkv_proj: fused(
+                hidden,
+                &[
+                    ("self_attn.q_proj", q),
+                    ("self_attn.k_proj", kv),
+                    ("self_attn.v_proj", kv),
+                ],
+            )?,
+            o_proj: fused(q, &[("self_attn.o_proj", hidden)])?,
+            gate_up_proj: fused(
+                hidden,
+                &[
+                    ("mlp.gate_proj", intermediate),
+                    ("mlp.up_proj", intermediate),
+                ],
+            )?,
+            down_proj: fused(intermediate, &[("mlp.down_proj", hidden)])?,
+        })
+    }
+
+    /// The adapter of layers that are one weight in the base, one below the other.
+    fn fused(&mut self, linears: &[Linear<'_>]) -> Result<Option<LoraWeight>, ModelError> {
+        let mut parts = Vec::new();
+        let mut out_features = 0;
+        for linear in linears {
+            if self.is_target(linear.module)? {
+                parts.push((out_features, self.factors(linear)?));
+            }
+            out_features += linear.out_features;
+        }
+        match parts.is_empty() {
+            true => Ok(None),
+            false => Ok(Some(self.stack(parts, out_features)?)),
+        }
+    }
+
+    fn is_target(&self, module: &str) -> Result<bool, ModelError> {
+        let targets = &self.config.targets;
+        targets.contains(module).map_err(|e| self.files.refused(e))
+    }
+
+    fn factors(&mut self, linear: &Linear<'_>) -> Result<Factors, ModelError> {
+        let Linear {
+            module,
+            in_features,
+            out_features,
+            ..
+        } = *linear;
+        let scale = self.scale(module)?;
+        let name = |part: &str| format!("{module}.lora_{part}");
+        let a = self
+            .files
+            .take(&name("A.weight"), &[scale.rank, in_features])?;
+        let b = self
+            .files
+            .take(&name("B.weight"), &[out_features, scale.rank])?;
+        self.finish(linear, scale, a, b)
+    }
+
+    /// Adds what a layer may have besides A and B, and multiplies out what is constant.
+    fn finish(
+        &mut self,
+        linear: &Linear<'_>,
+        scale: LoraScale,
+        a: Vec<f32>,
+        b: Vec<f32>,
+    ) -> Result<Factors, ModelError> {
+        let Linear {
+            module,
+            out_features,
+            ..
+        } = *linear;
+        let mut bias = None;
+        if self.config.lora_bias {
+            let name = format!("{module}.lora_B.bias");
+            let mut values = self.files.take(&name, &[out_features])?;
+            values.iter_mut().for_each(|value| *value *= scale.scaling);
+            bias = Some(values);
+        }
+        let mut gain = None;
+        if let Some(magnitude) = self.magnitude(module, out_features)? {
+            let delta = Delta::new(&a, &b, scale);
+            let rows = |rows: Range<usize>, out: &mut Vec<f32>| match linear.weight {
+                None => self.read_base_rows(module, rows, out),
+                Some(own) => {
+                    let (start, end) = (rows.start, rows.end);
+                    out.extend(&own[start * linear.in_features..end * linear.in_features]);
+                    Ok(())
+                }
+            };
+            gain = Some(self.finite_gain(module, delta.gain(&magnitude, rows)?)?);
+        }
+        let mut factors = Factors {
+            rank: scale.rank,
+            a,
+            b,
+            gain,
+            bias,
+        };
+        factors.scale_b(scale.scaling);
+        Ok(factors)
+    }
+
+    /// Rank and scale of a module that is a target.
+    fn scale(&mut self, module: &str) -> Result<LoraScale, ModelError> {
+        let scale = self.config.scale(module);
+        let scale = scale.map_err(|e| self.files.refused(e))?;
+        self.rank = self.rank.max(scale.rank);
+        Ok(scale)
+    }
+
+    /// DoRA's magnitude of a module; none where the adapter is no DoRA.
+    fn magnitude(&mut self, module: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
+        if !self.config.use_dora {
+            return Ok(None);
+        }
+        // PEFT reads both names and writes the first.
+        let name = format!("{module}.lora_magnitude_vector");
+        let written = self.files.take_if_present(&name, &[len])?;
+        match written {
+            Some(magnitude) => Ok(Some(magnitude)),
+            None => Ok(Some(self.files.take(&format!("{name}.weight"), &[len])?)),
+        }
+    }
+
+    fn finite_gain(&self, module: &str, gain: Vec<f32>) -> Result<Vec<f32>, ModelError> {
+        match gain.iter().position(|gain| !gain.is_finite()) {
+            None => Ok(gain),
+            Some(index) => Err(self.files.refused(format!(
+                "DoRA divides by the norm of channel {index} of {module}, which is zero"
+            ))),
+        }
+    }
+
+    fn read_base_rows(
+        &self,
+        module: &str,
+        rows: Range<usize>,
+        out: &mut Vec<f32>,
+    ) -> Result<(), ModelError> {
+        let checkpoint = self.base.checkpoint;
+        let name = match module {
+            "lm_head" if checkpoint.config().tie_word_embeddings => "model.embed_tokens",
+            own => own,
+        };
+        checkpoint.read_rows(&format!("{name}.weight"), rows, out)
+    }
+
+    /// Puts the factors of a fused weight's parts together, each with the row where its part
+    /// begins.
+    fn stack(
+        &mut self,
+        parts: Vec<(usize, Factors)>,
+        out_features: usize,
+    ) -> Result<LoraWeight, ModelError> {
+        let ranks = parts.iter().map(|(_, factors)| factors.rank).sum();
+        let rows = parts.iter().flat_map(|(_, factors)| &factors.a);
+        let shrink = self.weight(&rows.copied().collect::<Vec<f32>>(), ranks)?;
+        let gain = spread(&parts, out_features, 1.0, |factors| &factors.gain);
+        let bias = spread(&parts, out_features, 0.0, |factors| &factors.bias);
+        let mut shrink_offset = 0;
+        let mut expand = Vec::with_capacity(parts.len());
+        for (out_offset, factors) in parts {
+            expand.push(LoraExpand {
+                weight: self.weight(&factors.b, factors.b.len() / factors.rank)?,
+                shrink_offset,
+                out_offset,
+            });
+            shrink_offset += factors.rank;
+        }
+        Ok(LoraWeight {
+            shrink,
+            expand,
+            gain: self.vector(gain)?,
+            bias: self.vector(bias)?,
+        })
+    }
+
+    fn weight(&mut self, rows: &[f32], out_features: usize) -> Result<LinearWeight, ModelError> {
+        let in_features = rows.len() / out_features;
+        let dtype = self.base.compute_type.dtype();
+        let mut weight = LinearWeightBuilder::new(out_features, in_features, dtype, &self.device)?;
+        weight.push_rows(rows)?;
+        let weight = weight.finish()?;
+        self.size_bytes += weight.size_bytes();
+        Ok(weight)
+    }
+
+    fn vector(&mut self, values: Option<Vec<f32>>) -> Result<Option<Tensor>, ModelError> {
+        let Some(values) = values else {
+            return Ok(None);
+        };
+        self.size_bytes += size_of_val(values.as_slice());
+        Ok(Some(Tensor::new(values, &self.device)?))
+    }
+}
+
+impl Factors {
+    fn scale_b(&mut self, scaling: f32) {
+        for (row, b) in self.b.chunks_exact_mut(self.rank).enumerate() {
+            let gain = self.gain.as_ref().map_or(1.0, |gain| gain[row]);
+            b.iter_mut().for_each(|b| *b *= scaling * gain);
+        }
+    }
+}
+
+/// A vector over all outputs of a fused weight; none where no part has any of it.
+fn spread(
+    parts: &[(usize, Factors)],
+    out_features: usize,
+    elsewhere: f32,
+    of: impl Fn(&Factors) -> &Option<Vec<f32>>,
+) -> Option<Vec<f32>> {
+    let mut whole = None;
+    for (start, factors) in parts {
+        if let Some(part) = of(factors) {
+            let whole = whole.get_or_insert_with(|| vec![elsewhere; out_features]);
+            whole[*start..start + part.len()].copy_from_slice(part);
+        }
+    }
+    whole
+}

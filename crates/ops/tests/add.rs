@@ -1,0 +1,29 @@
+//! A sum in place.
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
+
+mod reference;
+
+use farthing_ops::add;
+use reference::{Random, flat, matrix, message};
+
+#[test]
+fn every_value_is_added_to_its_own() {
+    let mut random = Random(1);
+    let (before, x) = (random.values(3 * 7), random.values(3 * 7));
+    let out = matrix(&before, 3, 7);
+    // Views of the first rows leave the others alone.
+    add(
+        &out.narrow(0, 0, 2).unwrap(),
+        &matrix(&x, 3, 7).narrow(0, 0, 2).unwrap(),
+    )
+    .unwrap();
+    let sums = before.iter().zip(&x).map(|(before, x)| before + x);
+    let expected: Vec<f32> = sums.take(14).chain(before[14..].iter().copied()).collect();
+    assert_eq!(flat(&out), expected);
+}
+
+#[test]
+fn another_shape_is_refused() {
+    let out = matrix(&[0.0; 6], 2, 3);
+    assert!(message(add(&out, &matrix(&[0.0; 6], 3, 2))).contains("doesn't fit"));
+}
