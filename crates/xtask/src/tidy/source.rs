@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 mod blank;
 
-/// Folders that hold nothing we wrote.
+/// Folders that hold nothing we wrote; in a worktree of git `.git` is a file.
 const SKIPPED: [&str; 6] = [
     ".git",
     "target",
@@ -112,7 +112,10 @@ fn read_folder(folder: &Path, prefix: &str, files: &mut Vec<SourceFile>) -> Resu
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = format!("{prefix}{name}");
         let kind = entry.file_type()?;
-        if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
+        if SKIPPED.contains(&name.as_str()) {
+            continue;
+        }
+        if kind.is_dir() {
             read_folder(&entry.path(), &format!("{path}/"), files)?;
         } else if kind.is_file() && entry.metadata()?.len() <= LONGEST_BYTES {
             let bytes = fs::read(entry.path()).with_context(|| format!("reading {path}"))?;
