@@ -1,0 +1,226 @@
+#include "block.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <random>
+
+#include "fiber.h"
+
+namespace emulator {
+namespace {
+
+constexpr u32 WARP_SIZE = 32;
+constexpr u32 MAX_THREADS = 1024;
+
+/// Lanes that have come to an operation of their warp.
+struct Meeting {
+    const char* what = nullptr;
+    u32 arrived = 0;
+    void* brought[WARP_SIZE] = {};
+};
+
+struct Running {
+    Block block = {};
+    u32 threads = 0;
+    u32 current = 0;
+    std::vector<Thread> thread;
+    std::vector<Fiber> fibers;
+    std::vector<Meeting> meetings;
+    std::vector<u32> runnable;
+    u32 at_barrier = 0;
+    u32 returned = 0;
+    std::vector<u32> waiting_at_barrier;
+    std::mt19937 random;
+    const std::function<void()>* kernel = nullptr;
+    Fiber scheduler;
+};
+
+Running& running() {
+    static Running instance;
+    return instance;
+}
+
+void release_barrier_if_all_wait() {
+    Running& r = running();
+    if (r.at_barrier > 0 && r.at_barrier + r.returned == r.threads) {
+        r.runnable.insert(
+            r.runnable.end(), r.waiting_at_barrier.begin(), r.waiting_at_barrier.end());
+        r.waiting_at_barrier.clear();
+        r.at_barrier = 0;
+    }
+}
+
+/// Gives way to whoever is next; comes back when this thread is.
+void yield() {
+    Running& r = running();
+    const u32 own = r.current;
+    switch_fiber(r.fibers[own], r.scheduler);
+    r.current = own;
+}
+
+void thread_main() {
+    Running& r = running();
+    (*r.kernel)();
+    check(r.thread[r.current].copies.done(), "returns before its cp.async have been waited for");
+    r.returned += 1;
+    release_barrier_if_all_wait();
+    switch_fiber(r.fibers[r.current], r.scheduler);
+}
+
+void tell_deadlock() {
+    Running& r = running();
+    for (const Meeting& meeting : r.meetings) {
+        if (meeting.arrived > 0) {
+            r.current = u32(&meeting - r.meetings.data()) * WARP_SIZE;
+            std::fprintf(stderr, "%u lanes of the warp wait at %s, ", meeting.arrived, meeting.what);
+            check(false, "which the others never come to");
+        }
+    }
+    r.current = r.waiting_at_barrier.empty() ? 0 : r.waiting_at_barrier[0];
+    check(false, "waits at __syncthreads for threads that never come");
+}
+
+void run_block(Dim3 index) {
+    Running& r = running();
+    r.block.index = index;
+    // An allocation of its own for every block, so that the sanitizer sees where it ends, and not
+    // zero, since on a GPU nobody clears it.
+    void* memory = nullptr;
+    check(posix_memalign(&memory, 128, r.block.shared_bytes) == 0, "has no memory to share");
+    const std::unique_ptr<void, decltype(&std::free)> shared(memory, std::free);
+    std::memset(memory, 0xff, r.block.shared_bytes);
+    r.block.shared = static_cast<unsigned char*>(memory);
+
+    r.returned = 0;
+    r.runnable.clear();
+    for (u32 i = 0; i < r.threads; ++i) {
+        r.thread[i].index = {i, 0, 0};
+        r.fibers[i].start(thread_main);
+        r.runnable.push_back(i);
+    }
+    while (r.returned < r.threads) {
+        if (r.runnable.empty()) {
+            tell_deadlock();
+        }
+        const u32 next = r.random() % r.runnable.size();
+        std::swap(r.runnable[next], r.runnable.back());
+        r.current = r.runnable.back();
+        r.runnable.pop_back();
+        switch_fiber(r.scheduler, r.fibers[r.current]);
+    }
+}
+
+}  // namespace
+
+void Copies::commit() {
+    groups_.push_back(std::move(open_));
+    open_.clear();
+}
+
+void Copies::wait(size_t pending) {
+    while (groups_.size() > pending) {
+        for (const Copy& copy : groups_.front()) {
+            std::memcpy(copy.shared, copy.bytes, sizeof copy.bytes);
+        }
+        groups_.pop_front();
+    }
+}
+
+bool Copies::done() const {
+    const auto is_empty = [](const std::vector<Copy>& group) { return group.empty(); };
+    return open_.empty() && std::all_of(groups_.begin(), groups_.end(), is_empty);
+}
+
+void Copies::clear() {
+    open_.clear();
+    groups_.clear();
+}
+
+Thread& thread() { return running().thread[running().current]; }
+
+const Block& block() { return running().block; }
+
+void sync_block() {
+    Running& r = running();
+    r.at_barrier += 1;
+    r.waiting_at_barrier.push_back(r.current);
+    release_barrier_if_all_wait();
+    yield();
+}
+
+void meet(const char* what, void* brought, void (*act)(void* const (&lanes)[32])) {
+    Running& r = running();
+    const u32 warp = r.current / WARP_SIZE, lane = r.current % WARP_SIZE;
+    Meeting& meeting = r.meetings[warp];
+    check(meeting.arrived == 0 || std::strcmp(meeting.what, what) == 0,
+          "comes to another operation than the lanes of its warp that wait");
+    meeting.what = what;
+    meeting.brought[lane] = brought;
+    meeting.arrived += 1;
+    if (meeting.arrived < WARP_SIZE) {
+        yield();
+        return;
+    }
+    act(meeting.brought);
+    meeting.arrived = 0;
+    for (u32 other = 0; other < WARP_SIZE; ++other) {
+        if (other != lane) {
+            r.runnable.push_back(warp * WARP_SIZE + other);
+        }
+    }
+}
+
+void check(bool holds, const char* problem) {
+    if (holds) {
+        return;
+    }
+    const Running& r = running();
+    const Dim3 index = r.block.index;
+    std::fprintf(stderr, "thread %u of block (%u, %u, %u) %s\n", r.current, index.x, index.y,
+                 index.z, problem);
+    std::_Exit(1);
+}
+
+void check_shared(const void* address, size_t bytes, const char* what) {
+    const auto at = reinterpret_cast<uintptr_t>(address);
+    const auto begin = reinterpret_cast<uintptr_t>(block().shared);
+    if (at < begin || at + bytes > begin + block().shared_bytes || at % bytes != 0) {
+        std::fprintf(stderr, "%s: offset %td of %zu bytes of shared memory: ", what,
+                     static_cast<const unsigned char*>(address) - block().shared,
+                     block().shared_bytes);
+        check(false, "uses an address outside shared memory, or not aligned");
+    }
+}
+
+void run(const Launch& launch, const std::function<void()>& kernel) {
+    Running& r = running();
+    r.block.grid = launch.grid;
+    r.block.shared_bytes = launch.shared_bytes;
+    r.threads = launch.threads;
+    r.kernel = &kernel;
+    r.random.seed(launch.seed);
+    check(launch.threads > 0 && launch.threads <= MAX_THREADS && launch.threads % WARP_SIZE == 0,
+          "a block needs whole warps, at most 1024 threads");
+    r.thread.resize(launch.threads);
+    r.fibers.resize(launch.threads);
+    r.meetings.resize(launch.threads / WARP_SIZE);
+
+    std::vector<Dim3> blocks;
+    for (u32 z = 0; z < launch.grid.z; ++z) {
+        for (u32 y = 0; y < launch.grid.y; ++y) {
+            for (u32 x = 0; x < launch.grid.x; ++x) {
+                blocks.push_back({x, y, z});
+            }
+        }
+    }
+    std::shuffle(blocks.begin(), blocks.end(), r.random);
+    for (const Dim3& index : blocks) {
+        run_block(index);
+    }
+}
+
+}  // namespace emulator

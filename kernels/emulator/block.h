@@ -1,0 +1,81 @@
+// One block of threads at a time, its threads as fibers that take turns in a random order.
+//
+// A thread runs until it has to wait: at __syncthreads for the block, at an operation of its warp
+// for the other lanes. Who runs next is drawn from a seeded generator, so that a missing barrier
+// shows as a wrong result, the same in every run.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <vector>
+
+namespace emulator {
+
+using u32 = unsigned int;
+
+struct Dim3 {
+    u32 x, y, z;
+};
+
+/// A cp.async that has not arrived.
+struct Copy {
+    void* shared;
+    unsigned char bytes[16];
+};
+
+/// The copies of one thread, group by group.
+class Copies {
+  public:
+    void push_back(const Copy& copy) { open_.push_back(copy); }
+    void commit();
+    /// Lets all but the newest groups arrive.
+    void wait(size_t pending);
+    /// Whether nothing is left that could arrive.
+    bool done() const;
+    void clear();
+
+  private:
+    std::vector<Copy> open_;
+    std::deque<std::vector<Copy>> groups_;
+};
+
+struct Thread {
+    Dim3 index;
+    Copies copies;
+};
+
+struct Block {
+    Dim3 index;
+    Dim3 grid;
+    unsigned char* shared;
+    size_t shared_bytes;
+};
+
+/// The thread that runs.
+Thread& thread();
+/// Its block.
+const Block& block();
+
+/// Waits for all threads of the block that have not returned.
+void sync_block();
+
+/// Waits for all lanes of the warp. The last one to come calls `act` with what each has brought.
+void meet(const char* what, void* brought, void (*act)(void* const (&lanes)[32]));
+
+/// Ends the program with a message, the thread and the block, unless `holds`.
+void check(bool holds, const char* problem);
+/// The bytes must be shared memory, aligned to their number.
+void check_shared(const void* address, size_t bytes, const char* what);
+
+struct Launch {
+    Dim3 grid;
+    u32 threads;
+    size_t shared_bytes;
+    u32 seed;
+};
+
+/// Runs every block of a grid, in a random order.
+void run(const Launch& launch, const std::function<void()>& kernel);
+
+}  // namespace emulator

@@ -1,0 +1,85 @@
+// Rotary position embedding, and new keys and values into the paged cache.
+//
+// qkv T [m, (heads + 2 kv_heads) · head_dim], positions and slots u32 [m], slot = block ·
+// block_size + offset; table f32 [max_positions, 2, head_dim / 2], cosines first; cache T
+// [num_blocks, 2 (keys, values), kv_heads, block_size, head_dim]; head_dim a multiple of 16. The
+// halves of a head are rotated against each other (`rotate_half` of HF transformers).
+//
+// Queries are rotated in place. Keys are rotated on their way into the cache, where attention reads
+// them; those in qkv stay as they were.
+//
+// A block does one token; a thread rotates 8 pairs or copies 16 values at a time.
+// Launch: grid (m), 256 threads.
+#include "common.cuh"
+
+namespace rope_and_cache_kernel {
+
+constexpr u32 THREADS = 256;
+
+template <typename T>
+__device__ inline void rotate(T* to, const T* from, const float* cos, const float* sin, u32 half) {
+    float first[VECTOR], second[VECTOR], c[VECTOR], s[VECTOR];
+    load(from, first);
+    load(from + half, second);
+    load(cos, c);
+    load(sin, s);
+    float turned_first[VECTOR], turned_second[VECTOR];
+#pragma unroll
+    for (u32 j = 0; j < VECTOR; ++j) {
+        turned_first[j] = first[j] * c[j] - second[j] * s[j];
+        turned_second[j] = second[j] * c[j] + first[j] * s[j];
+    }
+    store(to, turned_first);
+    store(to + half, turned_second);
+}
+
+template <typename T>
+__device__ inline void turn_and_write(
+    T* __restrict__ qkv, T* __restrict__ cache, const float* __restrict__ table,
+    const u32* __restrict__ positions, const u32* __restrict__ slots, const u32* __restrict__ live,
+    u32 heads, u32 kv_heads, u32 head_dim, u32 block_size) {
+    const u32 token = blockIdx.x;
+    if (token >= *live) {
+        return;
+    }
+    const u32 half = head_dim / 2;
+    const float* cos = table + u64(positions[token]) * head_dim;
+    const float* sin = cos + half;
+    T* row = qkv + u64(token) * (heads + 2 * kv_heads) * head_dim;
+
+    const u32 slot = slots[token];
+    const u32 block = slot / block_size, offset = slot % block_size;
+    const u64 head_len = u64(block_size) * head_dim;
+    T* keys = cache + u64(block) * 2 * kv_heads * head_len + u64(offset) * head_dim;
+    T* values = keys + kv_heads * head_len;
+
+    const u32 vectors = half / VECTOR;
+    for (u32 task = threadIdx.x; task < (heads + 2 * kv_heads) * vectors; task += THREADS) {
+        const u32 head = task / vectors;
+        const u32 i = task % vectors * VECTOR;
+        T* x = row + head * head_dim + i;
+        if (head < heads) {
+            rotate(x, x, cos + i, sin + i, half);
+        } else if (head < heads + kv_heads) {
+            rotate(keys + (head - heads) * head_len + i, x, cos + i, sin + i, half);
+        } else {
+            T* to = values + (head - heads - kv_heads) * head_len + i;
+            store_vector(to, load_vector(x));
+            store_vector(to + half, load_vector(x + half));
+        }
+    }
+}
+
+}  // namespace rope_and_cache_kernel
+
+#define ROPE_AND_CACHE(T, name)                                                                    \
+    KERNEL(rope_and_cache_kernel::THREADS, name, T* qkv, T* cache, const float* table,             \
+           const u32* positions, const u32* slots, const u32* live, u32 heads, u32 kv_heads,       \
+           u32 head_dim, u32 block_size) {                                                         \
+        rope_and_cache_kernel::turn_and_write(qkv, cache, table, positions, slots, live, heads,    \
+                                              kv_heads, head_dim, block_size);                     \
+    }
+
+ROPE_AND_CACHE(Bf16, rope_and_cache_bf16)
+ROPE_AND_CACHE(F16, rope_and_cache_f16)
+#undef ROPE_AND_CACHE
