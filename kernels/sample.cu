@@ -64,6 +64,31 @@ __device__ inline float weight_of(u32 key) { return __uint_as_float(key & ~(1u <
 /// A weight from 0 to 1 in units of 2^-40.
 __device__ inline u64 mass_of(float weight) { return u64(weight * 1099511627776.0f); }
 
+/// Loads of a thread under way at a time: a block is alone with its row, so only this hides how long
+/// memory takes.
+constexpr u32 BATCH = 8;
+
+/// Calls `body` with the tokens `first..end`, `stride` apart, and their logits.
+template <typename Body>
+__device__ inline void
+each_logit(const float* logits, u32 first, u32 end, u32 stride, Body body) {
+    for (; first < end; first += BATCH * stride) {
+        float batch[BATCH];
+#pragma unroll
+        for (u32 i = 0; i < BATCH; ++i) {
+            const u32 token = first + i * stride;
+            batch[i] = token < end ? logits[token] : 0.0f;
+        }
+#pragma unroll
+        for (u32 i = 0; i < BATCH; ++i) {
+            const u32 token = first + i * stride;
+            if (token < end) {
+                body(token, batch[i]);
+            }
+        }
+    }
+}
+
 struct Maximum {
     __device__ u64 operator()(u64 a, u64 b) const { return a > b ? a : b; }
 };
@@ -76,6 +101,16 @@ template <typename Operation> __device__ inline u64 warp_reduce(u64 value, Opera
 #pragma unroll
     for (u32 distance = WARP_SIZE / 2; distance > 0; distance /= 2) {
         value = operation(value, __shfl_xor_sync(ALL_LANES, value, distance));
+    }
+    return value;
+}
+
+/// The sum over the lanes up to this one.
+__device__ inline u64 warp_prefix(u64 value) {
+#pragma unroll
+    for (u32 distance = 1; distance < WARP_SIZE; distance *= 2) {
+        const u64 below = __shfl_up_sync(ALL_LANES, value, distance);
+        value += lane_id() >= distance ? below : 0;
     }
     return value;
 }
@@ -108,11 +143,10 @@ struct Likeliest {
 /// The likeliest token of a rank below `bound`.
 __device__ inline Likeliest likeliest(const float* logits, u32 vocab, u64 bound) {
     u64 best = 0;
-#pragma unroll 4
-    for (u32 token = threadIdx.x; token < vocab; token += THREADS) {
-        const u64 rank = Likeliest::rank_of(logits[token], token);
+    each_logit(logits, threadIdx.x, vocab, THREADS, [&](u32 token, float logit) {
+        const u64 rank = Likeliest::rank_of(logit, token);
         best = rank < bound && rank > best ? rank : best;
-    }
+    });
     return {block_reduce(best, Maximum())};
 }
 
@@ -123,9 +157,17 @@ struct Weights {
     float highest;
     float temperature;
 
-    __device__ u32 key(u32 token) const {
+    __device__ u32 key(float logit) const {
         // A division, since the inverse of a tiny temperature is infinite.
-        return key_of(expf((logits[token] - highest) / temperature));
+        return key_of(expf((logit - highest) / temperature));
+    }
+
+    /// Calls `body` with the tokens `first..end`, `stride` apart, and the keys of their weights.
+    template <typename Body>
+    __device__ void each(u32 first, u32 end, u32 stride, Body body) const {
+        each_logit(logits, first, end, stride, [&](u32 token, float logit) {
+            body(token, key(logit));
+        });
     }
 };
 
@@ -156,12 +198,7 @@ __device__ inline Bin find_bin(const u64 (&amounts)[BINS], u64 above, u64 target
     __shared__ Bin found;
     const u32 bin = BINS - 2 - 2 * threadIdx.x;  // and the one above it
     const u64 high = amounts[bin + 1], low = amounts[bin];
-    u64 end = high + low;
-#pragma unroll
-    for (u32 distance = 1; distance < WARP_SIZE; distance *= 2) {
-        const u64 before = __shfl_up_sync(ALL_LANES, end, distance);
-        end += lane_id() >= distance ? before : 0;
-    }
+    const u64 end = warp_prefix(high + low);
     if (lane_id() == WARP_SIZE - 1) {
         warp_amounts[warp_id()] = end;
     }
@@ -198,13 +235,12 @@ template <bool BY_COUNT> __device__ inline Cut select(const Weights& weights, u6
             amounts[bin] = 0;
         }
         __syncthreads();
-        for (u32 token = threadIdx.x; token < weights.vocab; token += THREADS) {
-            const u32 key = weights.key(token);
+        weights.each(threadIdx.x, weights.vocab, THREADS, [&](u32, u32 key) {
             if ((key & known) == prefix && key >= within.key) {
                 const u64 amount = BY_COUNT ? 1 : mass_of(weight_of(key));
                 atomicAdd(&amounts[key >> shift & (bins - 1)], amount);
             }
-        }
+        });
         __syncthreads();
         const Bin bin = find_bin(amounts, above, target);
         __syncthreads();
@@ -235,11 +271,10 @@ struct Kept {
         const u32 end = min(begin + stretch(weights.vocab), weights.vocab);
         u64 mass = 0;
         u64 ties = 0;
-        for (u32 token = begin + lane_id(); token < end; token += WARP_SIZE) {
-            const u32 key = weights.key(token);
+        weights.each(begin + lane_id(), end, WARP_SIZE, [&](u32, u32 key) {
             mass += key > cut.key ? mass_of(weight_of(key)) : 0;
             ties += key == cut.key;
-        }
+        });
         mass = warp_reduce(mass, Sum());
         ties = warp_reduce(ties, Sum());
         if (lane_id() == 0) {
@@ -269,28 +304,32 @@ struct Kept {
         }
         u64 passed = before;
         u32 left = ties_left;
-        const u32 begin = warp_id() * stretch(weights.vocab);
-        for (u32 first = begin;; first += WARP_SIZE) {
-            const u32 token = first + lane_id();
-            const u32 key = token < weights.vocab ? weights.key(token) : 0;
-            const u32 tie_lanes = __ballot_sync(ALL_LANES, key == cut.key && token < weights.vocab);
-            const u32 ties_below = __popc(tie_lanes & ((1u << lane_id()) - 1));
-            const bool is_kept = key > cut.key || (key == cut.key && ties_below < left);
-            u64 end = is_kept && token < weights.vocab ? mass_of(weight_of(key)) : 0;
+        for (u32 first = warp_id() * stretch(weights.vocab);; first += BATCH * WARP_SIZE) {
+            float batch[BATCH];
 #pragma unroll
-            for (u32 distance = 1; distance < WARP_SIZE; distance *= 2) {
-                const u64 below = __shfl_up_sync(ALL_LANES, end, distance);
-                end += lane_id() >= distance ? below : 0;
+            for (u32 i = 0; i < BATCH; ++i) {
+                const u32 token = first + i * WARP_SIZE + lane_id();
+                batch[i] = token < weights.vocab ? weights.logits[token] : 0.0f;
             }
-            const u32 beyond = __ballot_sync(ALL_LANES, passed + end > target);
-            if (beyond != 0) {
-                if (lane_id() == __ffs(beyond) - 1) {
-                    *token_out = token;
+#pragma unroll
+            for (u32 i = 0; i < BATCH; ++i) {
+                const u32 token = first + i * WARP_SIZE + lane_id();
+                // No weight has the key 0.
+                const u32 key = token < weights.vocab ? weights.key(batch[i]) : 0;
+                const u32 tie_lanes = __ballot_sync(ALL_LANES, key == cut.key);
+                const u32 ties_below = __popc(tie_lanes & ((1u << lane_id()) - 1));
+                const bool is_kept = key > cut.key || (key == cut.key && ties_below < left);
+                const u64 end = passed + warp_prefix(is_kept ? mass_of(weight_of(key)) : 0);
+                const u32 beyond = __ballot_sync(ALL_LANES, end > target);
+                if (beyond != 0) {
+                    if (lane_id() == u32(__ffs(beyond) - 1)) {
+                        *token_out = token;
+                    }
+                    return;
                 }
-                return;
+                passed = __shfl_sync(ALL_LANES, end, WARP_SIZE - 1);
+                left -= min(left, u32(__popc(tie_lanes)));
             }
-            passed += __shfl_sync(ALL_LANES, end, WARP_SIZE - 1);
-            left -= min(left, u32(__popc(tie_lanes)));
         }
     }
 };
@@ -419,7 +458,7 @@ struct Changes {
 
 /// Why a row has no token: 1 a NaN, 2 no finite maximum; 0 if it has.
 __device__ inline u32 status_of(Likeliest top, float highest) {
-    return top.is_nan() ? 1 : isinf(highest) ? 2 : 0;
+    return top.is_nan() ? 1 : fabsf(highest) == INFINITY ? 2 : 0;
 }
 
 /// Log-probabilities of the token and of the `count` likeliest: logprobs [1 + count].
@@ -428,9 +467,9 @@ __device__ inline void tell_logprobs(
     Likeliest top = likeliest(logits, vocab, ~u64(0));
     const float highest = logits[top.token()];
     u64 mass = 0;
-    for (u32 i = threadIdx.x; i < vocab; i += THREADS) {
-        mass += mass_of(expf(logits[i] - highest));
-    }
+    each_logit(logits, threadIdx.x, vocab, THREADS, [&](u32, float logit) {
+        mass += mass_of(expf(logit - highest));
+    });
     mass = block_reduce(mass, Sum());
     const double log_total = double(highest) + log(double(mass) * 0x1p-40);
     if (threadIdx.x == 0) {

@@ -34,7 +34,7 @@ struct Running {
     u32 at_barrier = 0;
     u32 returned = 0;
     std::vector<u32> waiting_at_barrier;
-    std::mt19937 random;
+    std::minstd_rand random;
     const std::function<void()>* kernel = nullptr;
     Fiber scheduler;
 };

@@ -6,7 +6,9 @@
 #include <cstdio>
 #include <cstdlib>
 
-#if !defined(__x86_64__)
+#if defined(__x86_64__) && defined(__ELF__)
+#define SWITCHES_BY_ITSELF
+#else
 #include <ucontext.h>
 #endif
 
@@ -30,7 +32,7 @@ unsigned char* new_stack() {
 
 }  // namespace
 
-#if defined(__x86_64__)
+#ifdef SWITCHES_BY_ITSELF
 
 struct Fiber::State {
     void* stack_pointer = nullptr;

@@ -1,6 +1,9 @@
 //! Token embeddings against the rows of the table.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
+mod emulator;
+#[path = "embed/kernel.rs"]
+mod kernel;
 mod reference;
 
 use candle_core::{DType, Device, Tensor};

@@ -1,6 +1,9 @@
 //! Gathered rows against a copy.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
+mod emulator;
+#[path = "gather_rows/kernel.rs"]
+mod kernel;
 mod reference;
 
 use candle_core::{DType, Device, Tensor};

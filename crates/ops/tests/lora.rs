@@ -1,6 +1,9 @@
 //! Adapters against matrix products in f64.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
+mod emulator;
+#[path = "lora/kernel.rs"]
+mod kernel;
 mod reference;
 
 use std::ops::Range;

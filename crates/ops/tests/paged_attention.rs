@@ -1,6 +1,9 @@
 //! Attention over shuffled pages with poisoned free slots against softmax written out in f64.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
+mod emulator;
+#[path = "paged_attention/kernel.rs"]
+mod kernel;
 mod reference;
 
 use candle_core::{DType, Device, Tensor};

@@ -1,6 +1,9 @@
 //! Rotation against `rotate_half` in f64, and the cache against what was written.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
+mod emulator;
+#[path = "rope_and_cache/kernel.rs"]
+mod kernel;
 mod reference;
 
 use candle_core::{DType, Device, Tensor};

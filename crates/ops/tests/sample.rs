@@ -1,6 +1,9 @@
 //! The sampler against hand-computed cases, statistics and known answers.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
+mod emulator;
+#[path = "sample/kernel.rs"]
+mod kernel;
 mod reference;
 
 use std::collections::HashMap;

@@ -1,6 +1,9 @@
 //! The gated activation against f64.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
+mod emulator;
+#[path = "silu_mul/kernel.rs"]
+mod kernel;
 mod reference;
 
 use candle_core::{DType, Device, Tensor};

@@ -1,0 +1,316 @@
+//! Runs the kernels of `kernels/*.cu` on the CPU: the C++ compiler of this machine builds each file
+//! over `kernels/emulator`, with the address and the undefined-behaviour sanitizer, and a launch is
+//! a run of that program.
+#![allow(
+    dead_code,
+    reason = "each test file is a crate of its own and uses a part of this"
+)]
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use half::{bf16, f16};
+
+const FLAGS: [&str; 5] = [
+    "-std=c++17",
+    "-g",
+    // CUDA lets a pointer look at a vector of what it points to.
+    "-fno-strict-aliasing",
+    "-Wall",
+    "-Wno-unknown-pragmas",
+];
+/// Of the kernels; what runs them would only become slow.
+const SANITIZERS: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+
+/// One launch of an entry point.
+pub(crate) struct Launch {
+    kernel: &'static str,
+    entry: String,
+    grid: [usize; 3],
+    threads: usize,
+    shared_bytes: usize,
+    arguments: Vec<Argument>,
+}
+
+enum Argument {
+    Number([u8; 4]),
+    Memory(Vec<u8>),
+    Null,
+}
+
+/// What a launch left in its memory arguments, in their order.
+pub(crate) struct Memory(Vec<Vec<u8>>);
+
+impl Launch {
+    /// The entry point `entry` of `kernels/{kernel}.cu`, in one block.
+    pub(crate) fn new(kernel: &'static str, entry: impl Into<String>, threads: usize) -> Self {
+        Self {
+            kernel,
+            entry: entry.into(),
+            grid: [1, 1, 1],
+            threads,
+            shared_bytes: 0,
+            arguments: Vec::new(),
+        }
+    }
+
+    pub(crate) fn grid(mut self, x: usize, y: usize, z: usize) -> Self {
+        self.grid = [x, y, z];
+        self
+    }
+
+    pub(crate) fn shared_bytes(mut self, bytes: usize) -> Self {
+        self.shared_bytes = bytes;
+        self
+    }
+
+    pub(crate) fn u32(mut self, number: usize) -> Self {
+        let number = u32::try_from(number).unwrap();
+        self.arguments.push(Argument::Number(number.to_le_bytes()));
+        self
+    }
+
+    pub(crate) fn f32(mut self, number: f32) -> Self {
+        self.arguments.push(Argument::Number(number.to_le_bytes()));
+        self
+    }
+
+    pub(crate) fn memory<E: Element>(mut self, elements: &[E]) -> Self {
+        let bytes = elements.iter().flat_map(|e| e.to_bytes()).collect();
+        self.arguments.push(Argument::Memory(bytes));
+        self
+    }
+
+    pub(crate) fn bytes(mut self, bytes: Vec<u8>) -> Self {
+        self.arguments.push(Argument::Memory(bytes));
+        self
+    }
+
+    pub(crate) fn null(mut self) -> Self {
+        self.arguments.push(Argument::Null);
+        self
+    }
+
+    /// Runs it, the threads in the order of one seed.
+    pub(crate) fn run(&self) -> Memory {
+        let mut input = Vec::new();
+        let mut push = |number: usize| input.extend((number as u32).to_le_bytes());
+        push(self.entry.len());
+        input.extend(self.entry.as_bytes());
+        let mut push = |number: usize| input.extend((number as u32).to_le_bytes());
+        let [x, y, z] = self.grid;
+        const SEED: usize = 20_090;
+        for number in [x, y, z, self.threads, self.shared_bytes, SEED] {
+            push(number);
+        }
+        push(self.arguments.len());
+        for argument in &self.arguments {
+            let (kind, bytes): (u32, &[u8]) = match argument {
+                Argument::Number(bytes) => (0, bytes),
+                Argument::Memory(bytes) => (1, bytes),
+                Argument::Null => (2, &[]),
+            };
+            input.extend(kind.to_le_bytes());
+            input.extend((bytes.len() as u32).to_le_bytes());
+            input.extend(bytes);
+        }
+
+        let mut child = Command::new(program(self.kernel))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A program that fails early doesn't read to the end.
+        let _ = child.stdin.take().unwrap().write_all(&input);
+        let output = child.wait_with_output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}: {}",
+            self.entry,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let mut rest = output.stdout.as_slice();
+        let memories = self.arguments.iter().filter_map(|argument| match argument {
+            Argument::Memory(bytes) => {
+                let (own, more) = rest.split_at(bytes.len());
+                rest = more;
+                Some(own.to_vec())
+            }
+            _ => None,
+        });
+        Memory(memories.collect())
+    }
+}
+
+impl Memory {
+    /// The elements of the memory argument `index`, counted without the numbers.
+    pub(crate) fn get<E: Element>(&self, index: usize) -> Vec<E> {
+        let bytes = self.0[index].chunks_exact(size_of::<E>());
+        bytes.map(E::from_bytes).collect()
+    }
+}
+
+/// What device memory holds.
+pub(crate) trait Element: Copy {
+    fn to_bytes(self) -> Vec<u8>;
+    fn from_bytes(bytes: &[u8]) -> Self;
+}
+
+macro_rules! element {
+    ($($type:ty),*) => {$(
+        impl Element for $type {
+            fn to_bytes(self) -> Vec<u8> {
+                self.to_le_bytes().to_vec()
+            }
+
+            fn from_bytes(bytes: &[u8]) -> Self {
+                Self::from_le_bytes(bytes.try_into().unwrap())
+            }
+        }
+    )*};
+}
+
+element!(u32, i32, f32, bf16, f16);
+
+/// A type of activations, weights, keys and values.
+pub(crate) trait Half: Element {
+    /// The ending of entry points.
+    const NAME: &str;
+    /// Half the distance from 1 to the next number: how far rounding may be off, relatively.
+    const ROUNDING: f64;
+    const NAN: Self;
+
+    fn from_f32(x: f32) -> Self;
+    fn to_f32(self) -> f32;
+}
+
+impl Half for bf16 {
+    const NAME: &str = "bf16";
+    const ROUNDING: f64 = 1.0 / 256.0;
+    const NAN: Self = Self::NAN;
+
+    fn from_f32(x: f32) -> Self {
+        Self::from_f32(x)
+    }
+
+    fn to_f32(self) -> f32 {
+        self.to_f32()
+    }
+}
+
+impl Half for f16 {
+    const NAME: &str = "f16";
+    const ROUNDING: f64 = 1.0 / 2048.0;
+    const NAN: Self = Self::NAN;
+
+    fn from_f32(x: f32) -> Self {
+        Self::from_f32(x)
+    }
+
+    fn to_f32(self) -> f32 {
+        self.to_f32()
+    }
+}
+
+pub(crate) fn halves<T: Half>(values: &[f32]) -> Vec<T> {
+    values.iter().map(|x| T::from_f32(*x)).collect()
+}
+
+pub(crate) fn floats<T: Half>(values: &[T]) -> Vec<f32> {
+    values.iter().map(|x| x.to_f32()).collect()
+}
+
+/// Every value of the list is still the NaN that was there before.
+pub(crate) fn assert_untouched<T: Half>(values: &[T], what: &str) {
+    assert!(values.iter().all(|x| x.to_f32().is_nan()), "{what}");
+}
+
+/// The program that runs the kernels of a file; built where there is none of these sources.
+fn program(kernel: &str) -> PathBuf {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUILDING.lock();
+    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kernels");
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let compiler = compiler();
+    let kernel = format!("{kernel}.cu");
+    let mut sources: Vec<String> = ["main.cpp", "block.cpp", "fiber.cpp"]
+        .map(|file| format!("emulator/{file}"))
+        .into();
+    sources.push(kernel);
+    let mut objects = Vec::new();
+    let fingerprint = fingerprint(&kernels, &compiler);
+    for source in sources {
+        let object = built.join(format!(
+            "{}-{fingerprint:016x}.o",
+            source.replace(['/', '.'], "-")
+        ));
+        build(&object, |to| {
+            let mut command = Command::new(&compiler);
+            command.args(FLAGS).args(["-x", "c++", "-c", "-o"]).arg(to);
+            command.arg(kernels.join(&source));
+            if source.ends_with(".cu") {
+                command.arg("-O1").args(SANITIZERS);
+            } else {
+                command.arg("-O2");
+            }
+            command
+        });
+        objects.push(object);
+    }
+    let program = objects[3].with_extension("run");
+    build(&program, |to| {
+        let mut command = Command::new(&compiler);
+        command.args(SANITIZERS).arg("-o").arg(to).args(&objects);
+        command
+    });
+    program
+}
+
+/// Makes `target` by a command, under another name until it is whole: tests run side by side.
+fn build(target: &Path, command: impl Fn(&Path) -> Command) {
+    if target.exists() {
+        return;
+    }
+    let unfinished = target.with_extension(format!("{}.part", std::process::id()));
+    let output = command(&unfinished).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    fs::rename(&unfinished, target).unwrap();
+}
+
+fn compiler() -> String {
+    let chosen = std::env::var("CXX").ok();
+    let known = ["c++", "g++", "clang++"].map(String::from);
+    let runs = |compiler: &String| {
+        let version = Command::new(compiler).arg("--version").output();
+        version.is_ok_and(|output| output.status.success())
+    };
+    chosen
+        .into_iter()
+        .chain(known)
+        .find(runs)
+        .unwrap_or_else(|| panic!("the tests of the kernels need a C++ compiler: install g++ (Debian: build-essential) or clang++, or name one in CXX"))
+}
+
+/// Of everything that a program is made of.
+fn fingerprint(kernels: &Path, compiler: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (FLAGS, SANITIZERS, compiler).hash(&mut hasher);
+    for folder in [kernels.to_owned(), kernels.join("emulator")] {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        for file in files.iter().filter(|file| file.is_file()) {
+            fs::read(file).unwrap().hash(&mut hasher);
+        }
+    }
+    hasher.finish()
+}

@@ -1,0 +1,230 @@
+//! `kernels/lora.cu` against the CPU: any mix of adapters, with NaNs past every rank.
+
+use std::ops::Range;
+
+use candle_core::DType;
+use farthing_ops::{LoraExpand, LoraSegment, LoraWeight};
+use half::{bf16, f16};
+
+use crate::emulator::{Half, Launch, assert_untouched, floats, halves};
+use crate::reference::{Random, assert_close, flat, matrix, weight};
+
+const IN_FEATURES: usize = 160;
+/// Query, key and value.
+const TARGETS: [Range<usize>; 3] = [0..96, 96..128, 128..160];
+const OUT_FEATURES: usize = 160;
+
+/// Ranks of the targets, and the scale.
+type Adapter = ([usize; 3], f32);
+
+struct Case<'a> {
+    adapters: &'a [Adapter],
+    max_rank: usize,
+    splits: usize,
+    /// The adapter of each token, -1 for none.
+    token_slots: Vec<i32>,
+}
+
+/// The pool on the device: all slots, padded to `max_rank` with NaNs.
+struct Pool<T> {
+    a: Vec<T>,
+    b: Vec<T>,
+}
+
+impl<T: Half> Pool<T> {
+    fn new(case: &Case<'_>, random: &mut Random) -> Self {
+        let slots = case.adapters.len();
+        let mut pool = Self {
+            a: vec![T::NAN; slots * 3 * case.max_rank * IN_FEATURES],
+            b: vec![T::NAN; slots * OUT_FEATURES * case.max_rank],
+        };
+        for (slot, (ranks, _)) in case.adapters.iter().enumerate() {
+            for (t, rank) in ranks.iter().enumerate() {
+                for r in 0..*rank {
+                    // So that what comes of them is about 1.
+                    let values = random.values(IN_FEATURES).into_iter().map(|x| x * 0.2);
+                    let values: Vec<T> = halves(&values.collect::<Vec<_>>());
+                    pool.a_row(case, slot, t, r).copy_from_slice(&values);
+                }
+                for column in TARGETS[t].clone() {
+                    let values: Vec<T> = halves(&random.values(*rank));
+                    pool.b_row(case, slot, column)[..*rank].copy_from_slice(&values);
+                }
+            }
+        }
+        pool
+    }
+
+    fn a_row(&mut self, case: &Case<'_>, slot: usize, target: usize, rank: usize) -> &mut [T] {
+        let row = (slot * 3 + target) * case.max_rank + rank;
+        &mut self.a[row * IN_FEATURES..][..IN_FEATURES]
+    }
+
+    fn b_row(&mut self, case: &Case<'_>, slot: usize, column: usize) -> &mut [T] {
+        &mut self.b[(slot * OUT_FEATURES + column) * case.max_rank..][..case.max_rank]
+    }
+
+    /// An adapter as the CPU has it; none where all its ranks are zero.
+    fn on_the_cpu(&mut self, case: &Case<'_>, slot: usize) -> Option<LoraWeight> {
+        let (ranks, scale) = case.adapters[slot];
+        let (mut a, mut expand) = (Vec::new(), Vec::new());
+        for (t, rank) in ranks.into_iter().enumerate().filter(|(_, rank)| *rank > 0) {
+            let shrink_offset = a.len() / IN_FEATURES;
+            for r in 0..rank {
+                a.extend(floats(self.a_row(case, slot, t, r)));
+            }
+            let mut b = Vec::new();
+            for column in TARGETS[t].clone() {
+                b.extend(floats(&self.b_row(case, slot, column)[..rank]));
+            }
+            b.iter_mut().for_each(|x| *x *= scale);
+            expand.push(LoraExpand {
+                weight: weight(&b, TARGETS[t].len(), rank, DType::F32),
+                shrink_offset,
+                out_offset: TARGETS[t].start,
+            });
+        }
+        let total = a.len() / IN_FEATURES;
+        (total > 0).then(|| LoraWeight {
+            shrink: weight(&a, total, IN_FEATURES, DType::F32),
+            expand,
+        })
+    }
+}
+
+fn check<T: Half>(case: &Case<'_>) {
+    let mut random = Random(case.max_rank as u64);
+    let live = case.token_slots.len();
+    let tokens_cap = live + 3;
+    let mut pool = Pool::<T>::new(case, &mut random);
+    let mut x: Vec<T> = halves(&random.values(live * IN_FEATURES));
+    let mut before: Vec<T> = halves(&random.values(live * OUT_FEATURES));
+
+    let expected = matrix(&floats(&before), live, OUT_FEATURES);
+    let adapters: Vec<_> = (0..case.adapters.len())
+        .map(|slot| pool.on_the_cpu(case, slot))
+        .collect();
+    let segments: Vec<_> = case
+        .token_slots
+        .iter()
+        .enumerate()
+        .filter_map(|(token, slot)| {
+            let weight = adapters.get(usize::try_from(*slot).ok()?)?.as_ref()?;
+            let rows = token..token + 1;
+            Some(LoraSegment { rows, weight })
+        })
+        .collect();
+    farthing_ops::lora(
+        &expected,
+        &matrix(&floats(&x), live, IN_FEATURES),
+        &segments,
+    )
+    .unwrap();
+    let expected: Vec<f64> = flat(&expected).into_iter().map(f64::from).collect();
+
+    x.extend(vec![T::NAN; 3 * IN_FEATURES]);
+    before.extend(vec![T::NAN; 3 * OUT_FEATURES]);
+    let mut token_slots = case.token_slots.clone();
+    token_slots.extend([i32::MAX; 3]);
+    let ranks: Vec<u32> = case
+        .adapters
+        .iter()
+        .flat_map(|(r, _)| r.map(|r| r as u32))
+        .collect();
+    let scales: Vec<f32> = case
+        .adapters
+        .iter()
+        .flat_map(|(_, scale)| [*scale; 3])
+        .collect();
+    let row_len = 3 * case.max_rank;
+    let shrunk = Launch::new("lora", format!("lora_shrink_{}", T::NAME), 128)
+        .grid(tokens_cap.div_ceil(16), row_len / 16, case.splits)
+        .memory(&vec![f32::NAN; case.splits * tokens_cap * row_len])
+        .memory(&x)
+        .memory(&pool.a)
+        .memory(&token_slots)
+        .memory(&ranks)
+        .memory(&[live as u32])
+        .u32(tokens_cap)
+        .u32(IN_FEATURES)
+        .u32(3)
+        .u32(case.max_rank)
+        .run();
+    let expanded = Launch::new("lora", format!("lora_expand_{}", T::NAME), 128)
+        .grid(tokens_cap.div_ceil(16), OUT_FEATURES.div_ceil(128), 1)
+        .shared_bytes(32 * 3 * (case.max_rank + 16))
+        .memory(&before)
+        .memory(&shrunk.get::<f32>(0))
+        .memory(&pool.b)
+        .memory(&token_slots)
+        .memory(&ranks)
+        .memory(&scales)
+        .memory(&TARGETS.map(|columns| columns.end as u32))
+        .memory(&[live as u32])
+        .u32(tokens_cap)
+        .u32(OUT_FEATURES)
+        .u32(3)
+        .u32(case.max_rank)
+        .u32(case.splits)
+        .run();
+    let found = expanded.get::<T>(0);
+    let (found, padding) = found.split_at(live * OUT_FEATURES);
+    // The shrunk activations are rounded before they are expanded, with up to 64 ranks and values
+    // of about 1; the result is rounded too.
+    assert_close(&floats(found), &expected, 8.0 * T::ROUNDING, T::NAME);
+    assert_untouched(padding, "a row that is not live is written");
+    for (token, slot) in case.token_slots.iter().enumerate() {
+        if *slot < 0 {
+            let row = token * OUT_FEATURES..(token + 1) * OUT_FEATURES;
+            assert_eq!(floats(&found[row.clone()]), floats(&before[row]));
+        }
+    }
+}
+
+#[test]
+fn the_kernel_adds_any_mix_of_adapters() {
+    let adapters = [
+        ([16, 16, 16], 2.0),
+        ([3, 0, 5], 0.5),
+        ([0, 8, 0], 1.0),
+        ([1, 13, 9], 0.3),
+        ([0, 0, 0], 1.0),
+    ];
+    let mut random = Random(3);
+    let mixed = (0..53).map(|_| random.below(6) as i32 - 1).collect();
+    let mut sorted = vec![-1; 4];
+    sorted.extend([0; 20]);
+    sorted.extend([2; 1]);
+    sorted.extend([3; 15]);
+    for token_slots in [mixed, sorted, vec![1], vec![-1; 17], vec![-1; 16]] {
+        for splits in [1, 3, 8] {
+            let case = Case {
+                adapters: &adapters,
+                max_rank: 16,
+                splits,
+                token_slots: token_slots.clone(),
+            };
+            check::<bf16>(&case);
+            check::<f16>(&case);
+        }
+    }
+}
+
+#[test]
+fn the_kernel_knows_ranks_of_more_than_one_tile() {
+    let adapters = [
+        ([32, 17, 20], 1.0),
+        ([64, 31, 1], 0.25),
+        ([48, 48, 48], 1.0),
+    ];
+    for max_rank in [64, 80] {
+        let case = Case {
+            adapters: &adapters,
+            max_rank,
+            splits: 2,
+            token_slots: vec![0, 1, 2, 2, 2, -1, 1, 0],
+        };
+        check::<bf16>(&case);
+        check::<f16>(&case);
+    }
+}
