@@ -256,6 +256,7 @@ fn a_path_of_a_machine_and_the_address_of_a_registry() {
     );
     assert_eq!(findings("Cargo.lock", concat!("crates", ".io")), [""; 0]);
     assert_eq!(findings("target/x.rs", home), [""; 0]);
+    assert_eq!(findings(".git", &format!("gitdir: {home}me\n")), [""; 0]);
 }
 
 #[test]
