@@ -1,30 +1,18 @@
-//! Runs the kernels of `kernels/*.cu` on the CPU: the C++ compiler of this machine builds each file
-//! over `kernels/emulator`, with the address and the undefined-behaviour sanitizer, and a launch is
-//! a run of that program.
+//! Runs the kernels of `kernels/*.cu` on the CPU: a launch is a run of a program that holds the
+//! kernels of one file and `kernels/emulator`.
 #![allow(
     dead_code,
     reason = "each test file is a crate of its own and uses a part of this"
 )]
 
-use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
+mod program;
+
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 
 use half::{bf16, f16};
 
-const FLAGS: [&str; 5] = [
-    "-std=c++17",
-    "-g",
-    // CUDA lets a pointer look at a vector of what it points to.
-    "-fno-strict-aliasing",
-    "-Wall",
-    "-Wno-unknown-pragmas",
-];
-/// Of the kernels; what runs them would only become slow.
-const SANITIZERS: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+use program::program;
 
 /// One launch of an entry point.
 pub(crate) struct Launch {
@@ -228,89 +216,4 @@ pub(crate) fn floats<T: Half>(values: &[T]) -> Vec<f32> {
 /// Every value of the list is still the NaN that was there before.
 pub(crate) fn assert_untouched<T: Half>(values: &[T], what: &str) {
     assert!(values.iter().all(|x| x.to_f32().is_nan()), "{what}");
-}
-
-/// The program that runs the kernels of a file; built where there is none of these sources.
-fn program(kernel: &str) -> PathBuf {
-    static BUILDING: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = BUILDING.lock();
-    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kernels");
-    let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let compiler = compiler();
-    let kernel = format!("{kernel}.cu");
-    let mut sources: Vec<String> = ["main.cpp", "block.cpp", "fiber.cpp"]
-        .map(|file| format!("emulator/{file}"))
-        .into();
-    sources.push(kernel);
-    let mut objects = Vec::new();
-    let fingerprint = fingerprint(&kernels, &compiler);
-    for source in sources {
-        let object = built.join(format!(
-            "{}-{fingerprint:016x}.o",
-            source.replace(['/', '.'], "-")
-        ));
-        build(&object, |to| {
-            let mut command = Command::new(&compiler);
-            command.args(FLAGS).args(["-x", "c++", "-c", "-o"]).arg(to);
-            command.arg(kernels.join(&source));
-            if source.ends_with(".cu") {
-                command.arg("-O1").args(SANITIZERS);
-            } else {
-                command.arg("-O2");
-            }
-            command
-        });
-        objects.push(object);
-    }
-    let program = objects[3].with_extension("run");
-    build(&program, |to| {
-        let mut command = Command::new(&compiler);
-        command.args(SANITIZERS).arg("-o").arg(to).args(&objects);
-        command
-    });
-    program
-}
-
-/// Makes `target` by a command, under another name until it is whole: tests run side by side.
-fn build(target: &Path, command: impl Fn(&Path) -> Command) {
-    if target.exists() {
-        return;
-    }
-    let unfinished = target.with_extension(format!("{}.part", std::process::id()));
-    let output = command(&unfinished).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    fs::rename(&unfinished, target).unwrap();
-}
-
-fn compiler() -> String {
-    let chosen = std::env::var("CXX").ok();
-    let known = ["c++", "g++", "clang++"].map(String::from);
-    let runs = |compiler: &String| {
-        let version = Command::new(compiler).arg("--version").output();
-        version.is_ok_and(|output| output.status.success())
-    };
-    chosen
-        .into_iter()
-        .chain(known)
-        .find(runs)
-        .unwrap_or_else(|| panic!("the tests of the kernels need a C++ compiler: install g++ (Debian: build-essential) or clang++, or name one in CXX"))
-}
-
-/// Of everything that a program is made of.
-fn fingerprint(kernels: &Path, compiler: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (FLAGS, SANITIZERS, compiler).hash(&mut hasher);
-    for folder in [kernels.to_owned(), kernels.join("emulator")] {
-        let entries = fs::read_dir(folder).unwrap();
-        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-        files.sort();
-        for file in files.iter().filter(|file| file.is_file()) {
-            fs::read(file).unwrap().hash(&mut hasher);
-        }
-    }
-    hasher.finish()
 }
