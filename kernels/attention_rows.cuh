@@ -14,6 +14,8 @@
 namespace attention {
 
 constexpr u32 MMA_ROWS = 16;
+/// Tiles in shared memory: one is read while another is used.
+constexpr u32 STAGES = 2;
 constexpr float NEVER = -INFINITY;
 constexpr float LOG2_E = 1.4426950408889634f;
 
@@ -53,6 +55,12 @@ struct Sequence {
         const u32 end = position(query) + 1;
         return window == 0 || end < window ? 0 : end - window;
     }
+};
+
+/// Positions `from..to` of a sequence.
+struct Span {
+    u32 from;
+    u32 to;
 };
 
 /// The keys of `position` in the cache; its values are `values_offset` further.

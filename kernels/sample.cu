@@ -12,19 +12,15 @@
 // bias capacity] keeps the logits that they change.
 //
 // A block does one row, in passes over its logits: one for the highest, three for each of top-k and
-// top-p (a radix select), one or two for the draw. Weights are added up as integers, in units of
-// 2^-40 of the likeliest token's, so that no order of summation changes a token.
+// top-p, one or two for the draw.
 // Launch: grid (rows), 1024 threads; `sample` with 8 · ceil(vocab / 32) bytes.
 //
 // Source: Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011 (Philox4x32-10).
-#include "common.cuh"
+#include "draw.cuh"
 
 namespace sample_kernel {
 
-constexpr u32 THREADS = 1024;
-constexpr u32 WARPS = THREADS / WARP_SIZE;
 constexpr u32 MAX_TOP = 20;
-constexpr u32 NO_LIMIT = 0xffffffffu;
 
 /// How the next token of one row is chosen; 72 bytes.
 struct Params {
@@ -50,290 +46,6 @@ struct Params {
     }
 };
 
-constexpr u32 NAN_KEY = 0xfffffffeu;
-
-/// An integer in the order of the floats; NaN is above all.
-__device__ inline u32 key_of(float x) {
-    const u32 bits = __float_as_uint(x + 0.0f);  // no negative zero
-    return x != x ? NAN_KEY : bits >> 31 ? ~bits : bits | 1u << 31;
-}
-
-/// The float of a key that isn't negative.
-__device__ inline float weight_of(u32 key) { return __uint_as_float(key & ~(1u << 31)); }
-
-/// A weight from 0 to 1 in units of 2^-40.
-__device__ inline u64 mass_of(float weight) { return u64(weight * 1099511627776.0f); }
-
-/// Loads of a thread under way at a time: a block is alone with its row, so only this hides how long
-/// memory takes.
-constexpr u32 BATCH = 8;
-
-/// Calls `body` with the tokens `first..end`, `stride` apart, and their logits.
-template <typename Body>
-__device__ inline void
-each_logit(const float* logits, u32 first, u32 end, u32 stride, Body body) {
-    for (; first < end; first += BATCH * stride) {
-        float batch[BATCH];
-#pragma unroll
-        for (u32 i = 0; i < BATCH; ++i) {
-            const u32 token = first + i * stride;
-            batch[i] = token < end ? logits[token] : 0.0f;
-        }
-#pragma unroll
-        for (u32 i = 0; i < BATCH; ++i) {
-            const u32 token = first + i * stride;
-            if (token < end) {
-                body(token, batch[i]);
-            }
-        }
-    }
-}
-
-struct Maximum {
-    __device__ u64 operator()(u64 a, u64 b) const { return a > b ? a : b; }
-};
-
-struct Sum {
-    __device__ u64 operator()(u64 a, u64 b) const { return a + b; }
-};
-
-template <typename Operation> __device__ inline u64 warp_reduce(u64 value, Operation operation) {
-#pragma unroll
-    for (u32 distance = WARP_SIZE / 2; distance > 0; distance /= 2) {
-        value = operation(value, __shfl_xor_sync(ALL_LANES, value, distance));
-    }
-    return value;
-}
-
-/// The sum over the lanes up to this one.
-__device__ inline u64 warp_prefix(u64 value) {
-#pragma unroll
-    for (u32 distance = 1; distance < WARP_SIZE; distance *= 2) {
-        const u64 below = __shfl_up_sync(ALL_LANES, value, distance);
-        value += lane_id() >= distance ? below : 0;
-    }
-    return value;
-}
-
-/// The result over the block, in every thread.
-template <typename Operation> __device__ inline u64 block_reduce(u64 value, Operation operation) {
-    __shared__ u64 parts[WARPS];
-    value = warp_reduce(value, operation);
-    if (lane_id() == 0) {
-        parts[warp_id()] = value;
-    }
-    __syncthreads();
-    value = warp_reduce(parts[lane_id()], operation);
-    __syncthreads();
-    return value;
-}
-
-/// The highest logit and its lowest token.
-struct Likeliest {
-    u64 rank;  // key, then the id upside down
-
-    __device__ u32 token() const { return ~u32(rank); }
-    __device__ bool is_nan() const { return rank >> 32 == NAN_KEY; }
-
-    __device__ static u64 rank_of(float logit, u32 token) {
-        return u64(key_of(logit)) << 32 | u32(~token);
-    }
-};
-
-/// The likeliest token of a rank below `bound`.
-__device__ inline Likeliest likeliest(const float* logits, u32 vocab, u64 bound) {
-    u64 best = 0;
-    each_logit(logits, threadIdx.x, vocab, THREADS, [&](u32 token, float logit) {
-        const u64 rank = Likeliest::rank_of(logit, token);
-        best = rank < bound && rank > best ? rank : best;
-    });
-    return {block_reduce(best, Maximum())};
-}
-
-/// Turns logits into weights; the likeliest token has 1.
-struct Weights {
-    const float* logits;
-    u32 vocab;
-    float highest;
-    float temperature;
-
-    __device__ u32 key(float logit) const {
-        // A division, since the inverse of a tiny temperature is infinite.
-        return key_of(expf((logit - highest) / temperature));
-    }
-
-    /// Calls `body` with the tokens `first..end`, `stride` apart, and the keys of their weights.
-    template <typename Body>
-    __device__ void each(u32 first, u32 end, u32 stride, Body body) const {
-        each_logit(logits, first, end, stride, [&](u32 token, float logit) {
-            body(token, key(logit));
-        });
-    }
-};
-
-/// What a filter keeps: tokens above the key, and the first `ties` that have the key itself.
-struct Cut {
-    u32 key;
-    u32 ties;
-
-    __device__ Cut tighter(Cut other) const {
-        if (key != other.key) {
-            return key > other.key ? *this : other;
-        }
-        return {key, min(ties, other.ties)};
-    }
-};
-
-constexpr u32 BINS = 2048;
-
-/// The bin, counted from the highest, in which a running sum of `amounts` reaches `target`, and the
-/// sum above it.
-struct Bin {
-    u32 index;
-    u64 above;
-};
-
-__device__ inline Bin find_bin(const u64 (&amounts)[BINS], u64 above, u64 target) {
-    __shared__ u64 warp_amounts[WARPS];
-    __shared__ Bin found;
-    const u32 bin = BINS - 2 - 2 * threadIdx.x;  // and the one above it
-    const u64 high = amounts[bin + 1], low = amounts[bin];
-    const u64 end = warp_prefix(high + low);
-    if (lane_id() == WARP_SIZE - 1) {
-        warp_amounts[warp_id()] = end;
-    }
-    if (threadIdx.x == 0) {
-        found = {0, above};
-    }
-    __syncthreads();
-    for (u32 warp = 0; warp < warp_id(); ++warp) {
-        above += warp_amounts[warp];
-    }
-    const u64 start = above + end - high - low;
-    if (start < target && target <= start + high) {
-        found = {bin + 1, start};
-    } else if (start + high < target && target <= start + high + low) {
-        found = {bin, start + high};
-    }
-    __syncthreads();
-    return found;
-}
-
-/// The tightest cut that keeps `target` tokens (BY_COUNT) or at least so much mass, of those that
-/// `within` keeps.
-template <bool BY_COUNT> __device__ inline Cut select(const Weights& weights, u64 target, Cut within) {
-    static_assert(BINS == 2 * THREADS, "a thread does two bins");
-    __shared__ u64 amounts[BINS];
-    u32 prefix = 0;
-    u64 above = 0;
-    u32 known = 0;  // the bits of the prefix that are settled
-    for (u32 level = 0; level < 3; ++level) {
-        // 11, 11 and 10 bits, from the highest on.
-        const u32 shift = level == 0 ? 21 : level == 1 ? 10 : 0;
-        const u32 bins = level == 2 ? BINS / 2 : BINS;
-        for (u32 bin = threadIdx.x; bin < BINS; bin += THREADS) {
-            amounts[bin] = 0;
-        }
-        __syncthreads();
-        weights.each(threadIdx.x, weights.vocab, THREADS, [&](u32, u32 key) {
-            if ((key & known) == prefix && key >= within.key) {
-                const u64 amount = BY_COUNT ? 1 : mass_of(weight_of(key));
-                atomicAdd(&amounts[key >> shift & (bins - 1)], amount);
-            }
-        });
-        __syncthreads();
-        const Bin bin = find_bin(amounts, above, target);
-        __syncthreads();
-        above = bin.above;
-        prefix |= bin.index << shift;
-        known |= (bins - 1) << shift;
-    }
-    const u64 amount = BY_COUNT ? 1 : mass_of(weight_of(prefix));
-    const u64 ties = amount == 0 ? NO_LIMIT : (target - above + amount - 1) / amount;
-    return within.tighter({prefix, u32(ties)});
-}
-
-/// The kept mass, warp by warp: each has a stretch of the vocabulary.
-struct Kept {
-    u64 before;      // mass of the warps before
-    u64 own;         // of this warp
-    u64 total;
-    u32 ties_left;   // ties that this warp may keep
-
-    __device__ static u32 stretch(u32 vocab) {
-        return ceil_div(vocab, WARPS * WARP_SIZE) * WARP_SIZE;
-    }
-
-    __device__ Kept(const Weights& weights, Cut cut) : before(0), own(0), total(0), ties_left(0) {
-        __shared__ u64 masses[WARPS];
-        __shared__ u32 tie_counts[WARPS];
-        const u32 begin = warp_id() * stretch(weights.vocab);
-        const u32 end = min(begin + stretch(weights.vocab), weights.vocab);
-        u64 mass = 0;
-        u64 ties = 0;
-        weights.each(begin + lane_id(), end, WARP_SIZE, [&](u32, u32 key) {
-            mass += key > cut.key ? mass_of(weight_of(key)) : 0;
-            ties += key == cut.key;
-        });
-        mass = warp_reduce(mass, Sum());
-        ties = warp_reduce(ties, Sum());
-        if (lane_id() == 0) {
-            masses[warp_id()] = mass;
-            tie_counts[warp_id()] = u32(ties);
-        }
-        __syncthreads();
-        u32 left = cut.ties;
-        for (u32 warp = 0; warp < WARPS; ++warp) {
-            const u32 kept_ties = min(left, tie_counts[warp]);
-            const u64 kept = masses[warp] + kept_ties * mass_of(weight_of(cut.key));
-            if (warp == warp_id()) {
-                before = total;
-                own = kept;
-                ties_left = left;
-            }
-            total += kept;
-            left -= kept_ties;
-        }
-        __syncthreads();
-    }
-
-    /// Tells the token at which the mass passes `target`, if it is in this warp's stretch.
-    __device__ void find(const Weights& weights, Cut cut, u64 target, u32* token_out) const {
-        if (target < before || target >= before + own) {
-            return;
-        }
-        u64 passed = before;
-        u32 left = ties_left;
-        for (u32 first = warp_id() * stretch(weights.vocab);; first += BATCH * WARP_SIZE) {
-            float batch[BATCH];
-#pragma unroll
-            for (u32 i = 0; i < BATCH; ++i) {
-                const u32 token = first + i * WARP_SIZE + lane_id();
-                batch[i] = token < weights.vocab ? weights.logits[token] : 0.0f;
-            }
-#pragma unroll
-            for (u32 i = 0; i < BATCH; ++i) {
-                const u32 token = first + i * WARP_SIZE + lane_id();
-                // No weight has the key 0.
-                const u32 key = token < weights.vocab ? weights.key(batch[i]) : 0;
-                const u32 tie_lanes = __ballot_sync(ALL_LANES, key == cut.key);
-                const u32 ties_below = __popc(tie_lanes & ((1u << lane_id()) - 1));
-                const bool is_kept = key > cut.key || (key == cut.key && ties_below < left);
-                const u64 end = passed + warp_prefix(is_kept ? mass_of(weight_of(key)) : 0);
-                const u32 beyond = __ballot_sync(ALL_LANES, end > target);
-                if (beyond != 0) {
-                    if (lane_id() == u32(__ffs(beyond) - 1)) {
-                        *token_out = token;
-                    }
-                    return;
-                }
-                passed = __shfl_sync(ALL_LANES, end, WARP_SIZE - 1);
-                left -= min(left, u32(__popc(tie_lanes)));
-            }
-        }
-    }
-};
-
 /// Philox4x32-10 of the position under the seed, as a number in [0, 1) of 53 random bits.
 __device__ inline double uniform(u64 seed, u64 position) {
     u32 counter[4] = {u32(position), u32(position >> 32), 0, 0};
@@ -351,28 +63,6 @@ __device__ inline double uniform(u64 seed, u64 position) {
         key[1] += 0xbb67ae85u;
     }
     return double((u64(counter[0]) << 32 | counter[1]) >> 11) * 0x1p-53;
-}
-
-/// A token of the filtered distribution.
-__device__ inline u32 draw(const Weights& weights, const Params& params) {
-    Cut cut = {0, NO_LIMIT};
-    if (params.min_p > 0.0f) {
-        cut = {key_of(fminf(params.min_p, 1.0f)), NO_LIMIT};
-    }
-    if (params.top_k > 0 && params.top_k < weights.vocab) {
-        cut = cut.tighter(select<true>(weights, params.top_k, {0, NO_LIMIT}));
-    }
-    if (params.top_p < 1.0f) {
-        const u64 total = Kept(weights, cut).total;
-        const u64 enough = u64(ceil(double(params.top_p) * double(total)));
-        cut = select<false>(weights, min(max(enough, u64(1)), total), cut);
-    }
-    const Kept kept(weights, cut);
-    const u64 target = u64(uniform(params.seed, params.position) * double(kept.total));
-    __shared__ u32 token;
-    kept.find(weights, cut, min(target, kept.total - 1), &token);
-    __syncthreads();
-    return token;
 }
 
 /// The lists that a row's params point into.
@@ -511,7 +201,9 @@ KERNEL(
     const u32 problem = status_of(top, highest);
     u32 token = problem == 0 ? top.token() : 0;
     if (problem == 0 && own.temperature > 0.0f) {
-        token = draw({row_logits, vocab, highest, own.temperature}, own);
+        const Weights weights = {row_logits, vocab, highest, own.temperature};
+        const Filters filters = {own.min_p, own.top_k, own.top_p};
+        token = draw(weights, filters, uniform(own.seed, own.position));
     }
     if (threadIdx.x == 0) {
         tokens[row] = token;

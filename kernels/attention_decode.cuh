@@ -1,0 +1,267 @@
+// Attention for sequences with few queries: a decode step.
+//
+// A block does one split of one sequence and kv head. Its four warps take turns at 16 tokens, each
+// with its own stages of cp.async and its own running softmax, so that no warp waits for another
+// before they are merged at the end. A sequence is cut by its length, which is read here, into at
+// most `splits` pieces of whole 64-token tiles; the block that finishes last combines them.
+#pragma once
+#include "attention_rows.cuh"
+
+namespace attention {
+
+constexpr u32 DECODE_WARPS = 4;
+constexpr u32 DECODE_THREADS = DECODE_WARPS * WARP_SIZE;
+/// Tokens of a warp's tile: one page, or half of one.
+constexpr u32 DECODE_TOKENS = 16;
+/// Splits are cut at multiples of what a block reads at once.
+constexpr u32 SPLIT_TOKENS = DECODE_WARPS * DECODE_TOKENS;
+
+/// The tiles of 16 tokens that one warp of a decode block reads.
+template <typename T, u32 D> struct DecodeTiles {
+    static constexpr u32 TILE = DECODE_TOKENS * D;
+
+    const Batch<T>& batch;
+    const Sequence& sequence;
+    Span seen;   // by any query of the sequence
+    u32 next;    // position of the tile to be read next
+    u32 end;     // of the split
+    u32 page;    // of `next`, asked for before it is needed
+    T* stages;   // [STAGES, 2 (keys, values), TILE]
+
+    __device__ DecodeTiles(
+        const Batch<T>& batch, const Sequence& sequence, Span seen, Span split, T* stages)
+        : batch(batch), sequence(sequence), seen(seen),
+          next(split.from + warp_id() * DECODE_TOKENS), end(split.to), page(0), stages(stages) {
+        find_page();
+    }
+
+    __device__ T* stage(u32 index) const { return stages + index % STAGES * 2 * TILE; }
+
+    /// Starts to read the next tile into a stage, if there is one, and closes the group.
+    __device__ void read(u32 index) {
+        if (next < end) {
+            const T* keys = cached_keys<T, D>(batch, page, sequence.kv_head, next % batch.block_size);
+            const T* values = keys + values_offset<T, D>(batch);
+            T* to = stage(index);
+#pragma unroll
+            for (u32 i = 0; i < D / 16; ++i) {
+                const u32 vector = i * WARP_SIZE + lane_id();
+                const u32 token = vector / (D / VECTOR), chunk = vector % (D / VECTOR);
+                const u32 at = next + token;
+                const bool is_seen = at >= seen.from && at < seen.to;
+                const u32 index = tile_index<D>(token, chunk);
+                cp_async_16(to + index, keys + vector * VECTOR, is_seen);
+                cp_async_16(to + TILE + index, values + vector * VECTOR, is_seen);
+            }
+            next += SPLIT_TOKENS;
+            find_page();
+        }
+        cp_async_commit();
+    }
+
+  private:
+    __device__ void find_page() {
+        if (next < end) {
+            const u32 entry = next / batch.block_size;
+            page = batch.block_tables[u64(sequence.row) * batch.table_width + entry];
+        }
+    }
+};
+
+/// Where the splits of a sequence and kv head leave their parts.
+struct Partials {
+    float* out;    // [rows, kv_heads, splits, 16, D]
+    float* stats;  // [rows, kv_heads, splits, 16, 2]
+    u32* arrived;  // [rows, kv_heads]
+};
+
+/// The rows of all warps of a decode block, after the last of their tiles.
+template <u32 D> struct Merge {
+    /// Floats a row: not a multiple of the banks, so that rows lie in different ones.
+    static constexpr u32 ROW = D + 8;
+
+    float* sums;                                  // [warps, 16, ROW]
+    float (&stats)[DECODE_WARPS][MMA_ROWS][2];
+
+    template <typename T> __device__ void put(const Rows<T, D>& rows) {
+#pragma unroll
+        for (u32 i = 0; i < 2; ++i) {
+            const u32 row = lane_id() / 4 + i * 8;
+            if (lane_id() % 4 == 0) {
+                stats[warp_id()][row][0] = rows.highest[i];
+                stats[warp_id()][row][1] = rows.totals[i];
+            }
+            float* to = sums + (warp_id() * MMA_ROWS + row) * ROW + lane_id() % 4 * 2;
+#pragma unroll
+            for (u32 n = 0; n < D / 8; ++n) {
+                *reinterpret_cast<float2*>(to + n * 8) =
+                    make_float2(rows.sums[n][2 * i], rows.sums[n][2 * i + 1]);
+            }
+        }
+    }
+
+    /// The merged sums of 8 dimensions of a row, and its highest score and total weight.
+    __device__ float2 get(u32 row, u32 dim, float (&merged)[VECTOR]) const {
+        float top = NEVER;
+#pragma unroll
+        for (u32 warp = 0; warp < DECODE_WARPS; ++warp) {
+            top = fmaxf(top, stats[warp][row][0]);
+        }
+        float total = 0.0f;
+#pragma unroll
+        for (u32 j = 0; j < VECTOR; ++j) {
+            merged[j] = 0.0f;
+        }
+#pragma unroll
+        for (u32 warp = 0; warp < DECODE_WARPS; ++warp) {
+            const float highest = stats[warp][row][0];
+            const float factor = highest == NEVER ? 0.0f : fast_exp2(highest - top);
+            total += stats[warp][row][1] * factor;
+            float part[VECTOR];
+            load(sums + (warp * MMA_ROWS + row) * ROW + dim, part);
+#pragma unroll
+            for (u32 j = 0; j < VECTOR; ++j) {
+                merged[j] += part[j] * factor;
+            }
+        }
+        return make_float2(top, total);
+    }
+};
+
+/// Divides by the total weight, and writes 8 dimensions of a packed row.
+template <typename T, u32 D>
+__device__ inline void write_out(
+    T* out, const Batch<T>& batch, const Sequence& sequence, u32 row, u32 dim,
+    float (&sums)[VECTOR], float total) {
+    const float factor = 1.0f / total;
+#pragma unroll
+    for (u32 j = 0; j < VECTOR; ++j) {
+        sums[j] *= factor;
+    }
+    const u64 query = sequence.first_query + row / batch.group;
+    const u32 head = sequence.kv_head * batch.group + row % batch.group;
+    store(out + (query * batch.kv_heads * batch.group + head) * D + dim, sums);
+}
+
+/// Combines the splits of a sequence and kv head; the last block to arrive does it.
+template <typename T, u32 D>
+__device__ inline void combine(
+    T* out, const Partials& partials, const Batch<T>& batch, const Sequence& sequence, u64 pair,
+    u32 splits) {
+    const float* sums = partials.out + pair * gridDim.z * MMA_ROWS * D;
+    const float* stats = partials.stats + pair * gridDim.z * MMA_ROWS * 2;
+    const u32 vectors = sequence.queries * batch.group * (D / VECTOR);
+    for (u32 i = threadIdx.x; i < vectors; i += DECODE_THREADS) {
+        const u32 row = i / (D / VECTOR), dim = i % (D / VECTOR) * VECTOR;
+        float top = NEVER;
+        for (u32 split = 0; split < splits; ++split) {
+            top = fmaxf(top, stats[(split * MMA_ROWS + row) * 2]);
+        }
+        float total = 0.0f;
+        float merged[VECTOR] = {};
+        for (u32 split = 0; split < splits; ++split) {
+            const u32 at = split * MMA_ROWS + row;
+            const float highest = stats[at * 2];
+            const float factor = highest == NEVER ? 0.0f : fast_exp2(highest - top);
+            total += stats[at * 2 + 1] * factor;
+            float part[VECTOR];
+            load(sums + at * D + dim, part);
+#pragma unroll
+            for (u32 j = 0; j < VECTOR; ++j) {
+                merged[j] += part[j] * factor;
+            }
+        }
+        write_out<T, D>(out, batch, sequence, row, dim, merged, total);
+    }
+}
+
+template <typename T, u32 D>
+__device__ inline void
+decode(T* out, const Partials& partials, const Batch<T>& batch, const u32* live) {
+    if (blockIdx.x >= *live) {
+        return;
+    }
+    const Sequence sequence(batch, blockIdx.x, blockIdx.y);
+    if (!is_decode(sequence.queries, batch.group)) {
+        return;
+    }
+    const Span seen = {sequence.first_seen(0, batch.window), sequence.context};
+    // Tiles begin where pages or halves of them do.
+    const u32 begin = seen.from / DECODE_TOKENS * DECODE_TOKENS;
+    const u32 tiles = ceil_div(seen.to - begin, SPLIT_TOKENS);
+    const u32 split_len = ceil_div(tiles, gridDim.z) * SPLIT_TOKENS;
+    const u32 splits = ceil_div(seen.to - begin, split_len);
+    if (blockIdx.z >= splits) {
+        return;
+    }
+    const u32 from = begin + blockIdx.z * split_len;
+    const Span split = {from, min(from + split_len, seen.to)};
+
+    DYNAMIC_SHARED(shared);
+    constexpr u32 TILE = DecodeTiles<T, D>::TILE;
+    T* stages = reinterpret_cast<T*>(shared) + warp_id() * STAGES * 2 * TILE;
+    DecodeTiles<T, D> tiles_ahead(batch, sequence, seen, split, stages);
+    tiles_ahead.read(0);
+    Rows<T, D> rows;
+    rows.load_queries(batch, sequence, 0);
+    const float scale = batch.scale * LOG2_E;
+    u32 index = 0;
+    for (u32 at = split.from + warp_id() * DECODE_TOKENS; at < split.to; at += SPLIT_TOKENS) {
+        tiles_ahead.read(index + 1);
+        cp_async_wait<1>();
+        __syncwarp();
+        const T* keys = tiles_ahead.stage(index);
+        rows.template attend<1>(keys, keys + TILE, at, scale);
+        __syncwarp();
+        ++index;
+    }
+    rows.finish();
+
+    // The stages make room for the sums.
+    cp_async_wait<0>();
+    __syncthreads();
+    __shared__ float stats[DECODE_WARPS][MMA_ROWS][2];
+    Merge<D> merge = {reinterpret_cast<float*>(shared), stats};
+    merge.put(rows);
+    __syncthreads();
+
+    const u64 pair = u64(sequence.row) * batch.kv_heads + sequence.kv_head;
+    const u64 part = pair * gridDim.z + blockIdx.z;
+    const u32 vectors = sequence.queries * batch.group * (D / VECTOR);
+    for (u32 i = threadIdx.x; i < vectors; i += DECODE_THREADS) {
+        const u32 row = i / (D / VECTOR), dim = i % (D / VECTOR) * VECTOR;
+        float merged[VECTOR];
+        const float2 stat = merge.get(row, dim, merged);
+        if (splits == 1) {
+            write_out<T, D>(out, batch, sequence, row, dim, merged, stat.y);
+            continue;
+        }
+        const u64 at = part * MMA_ROWS + row;
+        float4* to = reinterpret_cast<float4*>(partials.out + at * D + dim);
+        to[0] = make_float4(merged[0], merged[1], merged[2], merged[3]);
+        to[1] = make_float4(merged[4], merged[5], merged[6], merged[7]);
+        if (dim == 0) {
+            *reinterpret_cast<float2*>(partials.stats + at * 2) = stat;
+        }
+    }
+    if (splits == 1) {
+        return;
+    }
+
+    __shared__ bool is_last;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        is_last = atomicAdd(partials.arrived + pair, 1u) == splits - 1;
+    }
+    __syncthreads();
+    if (is_last) {
+        __threadfence();
+        combine<T, D>(out, partials, batch, sequence, pair, splits);
+        if (threadIdx.x == 0) {
+            partials.arrived[pair] = 0;
+        }
+    }
+}
+
+}  // namespace attention
