@@ -88,6 +88,8 @@ impl<T: Half> Pool<T> {
         (total > 0).then(|| LoraWeight {
             shrink: weight(&a, total, IN_FEATURES, DType::F32),
             expand,
+            gain: None,
+            bias: None,
         })
     }
 }
