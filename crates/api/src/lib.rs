@@ -15,6 +15,7 @@ mod options;
 mod chat_chunk;
 mod chat_completion;
 mod completion;
+mod costs_now;
 mod error_body;
 mod model_card;
 mod usage;
@@ -30,6 +31,10 @@ pub use chat_completion::{
     AssistantMessage, ChatChoice, ChatCompletion, ChatLogprob, ChatLogprobs, ChatTopLogprob,
 };
 pub use completion::{Completion, CompletionChoice, CompletionLogprobs, TopLogprobs};
+pub use costs_now::{
+    ByToken, CostBuckets, CostResiduals, CostSpan, CostTotals, CostsNow, StepModelCard,
+    ThreeFigures,
+};
 pub use error_body::{ErrorBody, ErrorDetail};
 pub use model_card::{ModelCard, ModelList};
 pub use usage::{Cost, PromptTokensDetails, StreamedUsage, Usage};

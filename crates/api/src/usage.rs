@@ -34,6 +34,9 @@ pub struct Cost {
     /// `device_seconds` at `price_per_hour_usd`.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub usd: Option<Decimal>,
+    /// The same with the time of the last minutes in which nothing was computed shared out.
+    #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
+    pub loaded_usd: Option<Decimal>,
     /// What the machine costs.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub price_per_hour_usd: Option<Decimal>,
@@ -60,7 +63,10 @@ impl StreamedUsage {
 }
 
 /// Writes a decimal as a JSON number with all its digits: a float would round money.
-fn as_number<S: Serializer>(decimal: &Option<Decimal>, to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_number<S: Serializer>(
+    decimal: &Option<Decimal>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
     let digits = decimal.map(|decimal| RawValue::from_string(decimal.normalize().to_string()));
     digits
         .transpose()

@@ -25,8 +25,12 @@ pub enum CostError {
 /// Where the seconds of a cost come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
-    /// The measured time of each step on the device, shared out over the step's sequences.
+    /// The measured time of each step on the device, shared out over the step's sequences by what
+    /// each had to do.
     MeasuredDeviceTime,
+    /// The same, shared out by their new tokens: how long each kind of work takes is not known well
+    /// enough.
+    MeasuredDeviceTimeByTokens,
 }
 
 impl Cost {
@@ -55,6 +59,7 @@ impl Basis {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::MeasuredDeviceTime => "measured_device_time",
+            Self::MeasuredDeviceTimeByTokens => "measured_device_time_by_tokens",
         }
     }
 }

@@ -4,6 +4,8 @@
 
 mod cost;
 mod hourly_price;
+mod unit_cost;
 
 pub use cost::{Basis, Cost, CostError};
 pub use hourly_price::{HourlyPrice, PriceError};
+pub use unit_cost::{MachineTime, TokenWork, UnitCost, UnitCosts};

@@ -94,4 +94,8 @@ fn what_a_decimal_cannot_hold_is_no_cost() {
 #[test]
 fn the_basis_has_a_name() {
     assert_eq!(Basis::MeasuredDeviceTime.as_str(), "measured_device_time");
+    assert_eq!(
+        Basis::MeasuredDeviceTimeByTokens.as_str(),
+        "measured_device_time_by_tokens"
+    );
 }

@@ -2,15 +2,21 @@
 
 use std::time::Instant;
 
-use crate::GenerationUsage;
+use farthing_scheduler::BatchRow;
+
+use crate::{GenerationUsage, TokenCounts, TokenSeconds};
 
 /// Tokens, device seconds and the moments that latencies are measured between.
 pub(crate) struct Account {
     pub prompt_tokens: usize,
+    /// Known once the first step is planned.
     pub cached_tokens: usize,
     pub completion_tokens: usize,
     pub device_seconds: f64,
     pub preemptions: usize,
+    token_seconds: TokenSeconds,
+    /// How much of the prompt was ever computed or found in the cache.
+    prompt_known: usize,
     arrived: Instant,
     first_step: Option<Instant>,
     first_token: Option<Instant>,
@@ -25,6 +31,8 @@ impl Account {
             completion_tokens: 0,
             device_seconds: 0.0,
             preemptions: 0,
+            token_seconds: TokenSeconds::default(),
+            prompt_known: 0,
             arrived: Instant::now(),
             first_step: None,
             first_token: None,
@@ -32,10 +40,44 @@ impl Account {
         }
     }
 
-    /// Adds the share of a step that began at `step_started`.
-    pub(crate) fn charge(&mut self, device_seconds: f64, step_started: Instant) {
-        self.device_seconds += device_seconds;
-        self.first_step.get_or_insert(step_started);
+    /// Notes what is known of a row before it is computed: where a sequence starts, its cache
+    /// ends.
+    pub(crate) fn begin(&mut self, row: &BatchRow, step_started: Instant) {
+        if self.first_step.is_none() {
+            self.first_step = Some(step_started);
+            self.cached_tokens = row.start;
+        }
+    }
+
+    /// Adds the share of a step that failed.
+    pub(crate) fn charge_failure(&mut self, share: TokenSeconds) {
+        self.device_seconds += share.total();
+    }
+
+    /// Adds the share of a step, and tells the tokens that it brought.
+    pub(crate) fn charge(&mut self, row: &BatchRow, share: TokenSeconds) -> TokenCounts {
+        self.device_seconds += share.total();
+        self.token_seconds += share;
+        let cached = match self.prompt_known {
+            0 => self.cached_tokens,
+            _ => 0,
+        };
+        let known = self.prompt_known.max(self.cached_tokens);
+        self.prompt_known = match row.prompt_tokens {
+            0 => known,
+            new => known.max(row.start + new),
+        };
+        TokenCounts {
+            input: (self.prompt_known - known) as u64,
+            cached: cached as u64,
+            output: u64::from(row.sample.is_some()),
+        }
+    }
+
+    /// Forgets what was charged so far.
+    pub(crate) fn forget_seconds(&mut self) {
+        self.device_seconds = 0.0;
+        self.token_seconds = TokenSeconds::default();
     }
 
     pub(crate) fn count_token(&mut self, sampled_at: Instant) {
@@ -54,6 +96,7 @@ impl Account {
             cached_tokens: self.cached_tokens,
             completion_tokens: self.completion_tokens,
             device_seconds: self.device_seconds,
+            token_seconds: self.token_seconds,
             queue_seconds: between(Some(self.arrived), self.first_step),
             prefill_seconds: between(self.first_step, self.first_token),
             decode_seconds: between(self.first_token, self.last_token),

@@ -1,17 +1,21 @@
-//! Learns what a step's duration depends on by timing steps of known content.
+//! Learns how long steps take by timing steps of known content.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use farthing_model::{BLOCK_SIZE, ModelError, ModelRunner};
+use farthing_model::BLOCK_SIZE;
 use farthing_scheduler::{
     AdapterId, Batch, BatchRow, BlockId, SampleRow, SamplingParams, SequenceId,
 };
 
-use crate::{Meter, meter::StepFeatures};
+use crate::{
+    Fit, RowContext, RowWork, StepModel,
+    least_squares::non_negative_least_squares,
+    step_model::{TOKEN_KNOTS, TOKEN_SEGMENTS, token_segments},
+};
 
-/// Limits that the timed steps keep to.
-#[derive(Clone, Copy, Debug)]
-pub struct CalibrationLimits {
+/// What steps are timed, and within which limits.
+#[derive(Clone, Debug, Default)]
+pub struct Calibration {
     /// Blocks of the KV cache; the steps write into them, so nothing may be cached yet.
     pub num_blocks: usize,
     /// Sequences of a batch.
@@ -20,151 +24,162 @@ pub struct CalibrationLimits {
     pub max_num_batched_tokens: usize,
     /// Tokens of a sequence.
     pub max_model_len: usize,
+    /// How far back attention sees, where that is limited.
+    pub sliding_window: Option<usize>,
+    /// Adapters that rows may have, with their bytes.
+    pub adapters: Vec<(AdapterId, usize)>,
 }
 
-/// Rows of the same shape, as many as a timed step has.
-#[derive(Clone, Copy)]
+/// Equal rows; with adapters, these take turns.
+#[derive(Clone, Copy, Debug)]
 struct Shape {
     rows: usize,
     new_tokens: usize,
     start: usize,
-    with_adapter: bool,
+    adapters: usize,
 }
 
-/// Prompts and decodes, short and long contexts: enough to tell the kinds of work apart.
-const SHAPES: [Shape; 8] = [
-    Shape {
-        rows: 1,
-        new_tokens: 16,
-        start: 0,
-        with_adapter: false,
-    },
-    Shape {
-        rows: 1,
-        new_tokens: 64,
-        start: 0,
-        with_adapter: false,
-    },
-    Shape {
-        rows: 2,
-        new_tokens: 48,
-        start: 0,
-        with_adapter: false,
-    },
-    Shape {
-        rows: 1,
-        new_tokens: 64,
-        start: 960,
-        with_adapter: false,
-    },
-    Shape {
-        rows: 1,
-        new_tokens: 1,
-        start: 64,
-        with_adapter: false,
-    },
-    Shape {
-        rows: 8,
-        new_tokens: 1,
-        start: 64,
-        with_adapter: false,
-    },
-    Shape {
-        rows: 16,
-        new_tokens: 1,
-        start: 64,
-        with_adapter: false,
-    },
-    Shape {
-        rows: 8,
-        new_tokens: 1,
-        start: 1000,
-        with_adapter: false,
-    },
-];
+/// Ever larger steps; on a slow device only the first few are timed.
+struct Ladder {
+    at_least: usize,
+    shapes: Vec<Shape>,
+}
 
-/// The same work with an adapter, where there is one.
-const ADAPTER_SHAPES: [Shape; 2] = [
-    Shape {
-        rows: 1,
-        new_tokens: 64,
-        start: 0,
-        with_adapter: true,
-    },
-    Shape {
-        rows: 8,
-        new_tokens: 1,
-        start: 64,
-        with_adapter: true,
-    },
-];
+/// A step and the fastest of its times: the one with the least of the machine's other work in it.
+struct Sample {
+    shape: Shape,
+    seconds: f64,
+}
 
-/// Each shape is timed this often; the fastest run has the least of the machine's noise in it.
-const REPEATS: usize = 2;
+/// Seconds after which no step is timed again.
+const BUDGET_SECONDS: f64 = 2.0;
+/// A ladder ends with the first step that takes longer than this, once it has its least steps.
+const LONG_STEP_SECONDS: f64 = 0.1;
+const MOST_PASSES: usize = 9;
 
-impl Meter {
-    /// Times steps on the idle runner and fits a meter to them.
+impl Calibration {
+    /// Times steps, each by `time` (in seconds), and fits a model to them.
     ///
     /// # Errors
-    /// A step failed.
-    pub fn calibrate(
-        runner: &mut ModelRunner,
-        limits: CalibrationLimits,
-        adapter: Option<AdapterId>,
-    ) -> Result<Self, ModelError> {
-        let adapter_shapes = adapter.iter().flat_map(|_| ADAPTER_SHAPES);
+    /// What `time` returns.
+    pub fn run<E>(&self, mut time: impl FnMut(&Batch) -> Result<f64, E>) -> Result<StepModel, E> {
         let mut samples = Vec::new();
-        for shape in SHAPES.into_iter().chain(adapter_shapes) {
-            let Some(batch) = shape.batch(limits, adapter) else {
-                continue;
-            };
-            let mut features = [0.0; 5];
-            features[0] = 1.0;
-            for row in &batch.rows {
-                let row = StepFeatures::of(row).as_array();
-                features[1..]
-                    .iter_mut()
-                    .zip(row)
-                    .for_each(|(sum, value)| *sum += value);
+        let mut spent_seconds = 0.0;
+        for ladder in self.ladders() {
+            let steps = ladder
+                .shapes
+                .into_iter()
+                .filter_map(|shape| Some((shape, self.batch(shape)?)));
+            for (i, (shape, batch)) in steps.enumerate() {
+                if samples.is_empty() {
+                    time(&batch)?; // The first step finds cold caches.
+                }
+                let seconds = time(&batch)?;
+                samples.push(Sample { shape, seconds });
+                spent_seconds += seconds;
+                if i + 1 >= ladder.at_least && seconds > LONG_STEP_SECONDS {
+                    break;
+                }
             }
-            let mut fastest_seconds = f64::INFINITY;
-            for _ in 0..REPEATS {
-                let started = Instant::now();
-                runner.execute(&batch)?;
-                fastest_seconds = fastest_seconds.min(started.elapsed().as_secs_f64());
-            }
-            samples.push((features, fastest_seconds));
         }
-        let [_fixed, prompt, decode, kv, adapter] = non_negative_least_squares(&samples);
-        Ok(Meter::new(StepFeatures::from_array([
-            prompt, decode, kv, adapter,
-        ])))
+        for _ in 1..MOST_PASSES {
+            if spent_seconds >= BUDGET_SECONDS {
+                break;
+            }
+            for sample in &mut samples {
+                let Some(batch) = self.batch(sample.shape) else {
+                    continue;
+                };
+                let seconds = time(&batch)?;
+                sample.seconds = sample.seconds.min(seconds);
+                spent_seconds += seconds;
+            }
+        }
+        Ok(self.fit(&samples))
     }
-}
 
-impl Shape {
+    /// Whether a model that was fitted earlier still tells how long a short step takes, give or take
+    /// the noise of one.
+    ///
+    /// # Errors
+    /// What `time` returns.
+    pub fn still_holds<E>(
+        &self,
+        model: &StepModel,
+        mut time: impl FnMut(&Batch) -> Result<f64, E>,
+    ) -> Result<bool, E> {
+        let shape = Shape {
+            rows: 1,
+            new_tokens: 1,
+            start: 0,
+            adapters: 0,
+        };
+        let (Some(batch), Some(works)) = (self.batch(shape), self.works(shape)) else {
+            return Ok(false);
+        };
+        let mut fastest_seconds = f64::INFINITY;
+        for _ in 0..3 {
+            fastest_seconds = fastest_seconds.min(time(&batch)?);
+        }
+        let ratio = fastest_seconds / model.expect(&works);
+        Ok((0.7..1.4).contains(&ratio))
+    }
+
+    /// Prompts and decodes, few and many, after short and long contexts, with adapters and
+    /// without: enough to tell the kinds of work apart.
+    fn ladders(&self) -> Vec<Ladder> {
+        let doubling = |from: usize| std::iter::successors(Some(from), |n| Some(n * 2)).take(12);
+        let shape = |rows, new_tokens, start| Shape {
+            rows,
+            new_tokens,
+            start,
+            adapters: 0,
+        };
+        let short = 64.min(self.max_model_len / 2);
+        let long = 1000.min(self.max_model_len * 7 / 8);
+        let ladder = |at_least, shapes| Ladder { at_least, shapes };
+        let mut ladders = vec![
+            ladder(2, doubling(1).map(|rows| shape(rows, 1, short)).collect()),
+            ladder(2, doubling(8).map(|tokens| shape(1, tokens, 0)).collect()),
+            ladder(2, [1, 4, 16].map(|rows| shape(rows, 1, long)).into()),
+            ladder(1, [16, 64].map(|tokens| shape(1, tokens, long)).into()),
+        ];
+        if !self.adapters.is_empty() {
+            let all = self.adapters.len().min(4);
+            let with = |shape, adapters| Shape { adapters, ..shape };
+            let decodes = [
+                with(shape(1, 1, short), 1),
+                with(shape(8, 1, short), 1),
+                with(shape(8, 1, short), all),
+            ];
+            let prompts = [with(shape(1, 16, 0), 1), with(shape(1, 64, 0), 1)];
+            ladders.push(ladder(2, decodes.into()));
+            ladders.push(ladder(1, prompts.into()));
+        }
+        ladders
+    }
+
     /// The step; none where it does not fit the limits.
-    fn batch(self, limits: CalibrationLimits, adapter: Option<AdapterId>) -> Option<Batch> {
-        let len = self.start + self.new_tokens;
+    fn batch(&self, shape: Shape) -> Option<Batch> {
+        let len = shape.start + shape.new_tokens;
         let blocks = len.div_ceil(BLOCK_SIZE);
-        let fits = self.rows <= limits.max_num_seqs
-            && self.rows * self.new_tokens <= limits.max_num_batched_tokens
-            && len <= limits.max_model_len
-            && self.rows * blocks <= limits.num_blocks;
-        let adapter = if self.with_adapter { adapter } else { None };
+        let fits = shape.rows <= self.max_num_seqs
+            && shape.rows * shape.new_tokens <= self.max_num_batched_tokens
+            && len <= self.max_model_len
+            && shape.rows * blocks <= self.num_blocks;
         let params = Arc::new(SamplingParams {
             temperature: 0.0,
             ..SamplingParams::default()
         });
         let row = |index: usize| BatchRow {
             sequence: SequenceId(index as u64),
-            tokens: vec![0; self.new_tokens],
-            start: self.start,
-            prompt_tokens: self.new_tokens,
+            tokens: vec![0; shape.new_tokens],
+            start: shape.start,
+            prompt_tokens: shape.new_tokens,
             block_table: (0..blocks)
                 .map(|b| BlockId((index * blocks + b) as u32))
                 .collect(),
-            adapter,
+            adapter: self.adapter(shape, index).map(|(id, _)| id),
             sample: Some(SampleRow {
                 params: params.clone(),
                 history: Vec::new(),
@@ -175,69 +190,128 @@ impl Shape {
             next_prompt_token: None,
         };
         fits.then(|| Batch {
-            rows: (0..self.rows).map(row).collect(),
+            rows: (0..shape.rows).map(row).collect(),
         })
     }
-}
 
-/// Least squares with coefficients ≥ 0, by cyclic coordinate descent on the normal equations
-/// (Franc, Hlaváč and Navara 2005). Residuals are relative, so that short steps count as much as
-/// long ones.
-fn non_negative_least_squares<const N: usize>(samples: &[([f64; N], f64)]) -> [f64; N] {
-    let mut gram = [[0.0; N]; N];
-    let mut moment = [0.0; N];
-    for (features, seconds) in samples {
-        let features = features.map(|feature| feature / seconds);
-        for i in 0..N {
-            moment[i] += features[i];
-            for j in 0..N {
-                gram[i][j] += features[i] * features[j];
-            }
-        }
+    fn adapter(&self, shape: Shape, row: usize) -> Option<(AdapterId, usize)> {
+        let turn = row.checked_rem(shape.adapters)?;
+        self.adapters.get(turn).copied()
     }
-    let mut x = [0.0; N];
-    for _ in 0..20_000 {
-        for i in 0..N {
-            let residual: f64 = moment[i] - (0..N).map(|j| gram[i][j] * x[j]).sum::<f64>();
-            if gram[i][i] > 0.0 {
-                x[i] = (x[i] + residual / gram[i][i]).max(0.0);
-            }
-        }
+
+    /// The work of the step, row by row.
+    fn works(&self, shape: Shape) -> Option<Vec<RowWork>> {
+        let batch = self.batch(shape)?;
+        let work = |(index, row)| {
+            let context = RowContext {
+                cached_tokens: 0,
+                sliding_window: self.sliding_window,
+                adapter_bytes: self.adapter(shape, index).map_or(0, |(_, bytes)| bytes),
+            };
+            RowWork::of(row, context)
+        };
+        Some(batch.rows.iter().enumerate().map(work).collect())
     }
-    x
-}
 
-#[cfg(test)]
-mod tests {
-    use super::non_negative_least_squares;
-
-    /// Values by `scipy.optimize.nnls` (1.17) on the same rows divided by their seconds.
-    #[test]
-    fn finds_the_coefficients_of_exact_samples() {
-        let truth = [0.004, 0.0005, 0.0008];
-        let rows = [
-            [1.0, 16.0, 0.0],
-            [1.0, 64.0, 0.0],
-            [1.0, 0.0, 1.0],
-            [1.0, 0.0, 16.0],
-        ];
-        let samples: Vec<_> = rows
-            .iter()
-            .map(|row| (*row, row.iter().zip(truth).map(|(a, b)| a * b).sum()))
+    /// Residuals are relative, so that short steps count as much as long ones.
+    fn fit(&self, samples: &[Sample]) -> StepModel {
+        let works: Vec<_> = samples.iter().filter_map(|s| self.works(s.shape)).collect();
+        let tokens = |rows: &Vec<RowWork>| rows.iter().map(|row| row.total().tokens).sum();
+        let most_tokens = works.iter().map(tokens).fold(0.0, f64::max);
+        // A segment needs a step at its far end: what lies beyond goes on as it was before.
+        let knots: Vec<f64> = TOKEN_KNOTS
+            .into_iter()
+            .filter(|knot| 2.0 * knot <= most_tokens)
             .collect();
-        let found = non_negative_least_squares(&samples);
-        for (found, truth) in found.iter().zip(truth) {
-            assert!(
-                (found - truth).abs() < 1e-6 * truth,
-                "{found} is not {truth}"
-            );
+        let rows: Vec<_> = works
+            .iter()
+            .zip(samples)
+            .map(|(rows, sample)| {
+                let features = features(rows, &knots);
+                (features.map(|amount| amount / sample.seconds), 1.0)
+            })
+            .collect();
+        let mut model = StepModel::from(non_negative_least_squares(&rows));
+        let known = model.seconds_per_token[knots.len()];
+        model.seconds_per_token[knots.len()..].fill(known);
+        let seconds: Vec<_> = samples.iter().map(|sample| sample.seconds).collect();
+        let expected: Vec<_> = works.iter().map(|rows| model.expect(rows)).collect();
+        model.fit = Fit::of(&seconds, &expected);
+        model
+    }
+}
+
+const FEATURES: usize = TOKEN_SEGMENTS + 6;
+
+/// What the step model's coefficients are multiplied with, in the order of [`StepModel::from`].
+fn features(rows: &[RowWork], knots: &[f64]) -> [f64; FEATURES] {
+    let mut total = crate::StepWork::default();
+    rows.iter().for_each(|row| total += row.total());
+    let mut adapters: Vec<_> = rows.iter().filter_map(|row| row.adapter).collect();
+    adapters.sort_unstable();
+    adapters.dedup();
+    let mut features = [0.0; FEATURES];
+    features[..6].copy_from_slice(&[
+        1.0,
+        total.logits,
+        total.prompt_keys,
+        total.decode_keys,
+        total.adapter_bytes,
+        adapters.len() as f64,
+    ]);
+    features[6..].copy_from_slice(&token_segments(total.tokens, knots));
+    features
+}
+
+impl From<[f64; FEATURES]> for StepModel {
+    fn from(coefficients: [f64; FEATURES]) -> Self {
+        let [
+            fixed,
+            logits,
+            prompt_key,
+            decode_key,
+            adapter_byte,
+            adapter,
+            per_token @ ..,
+        ] = coefficients;
+        Self {
+            fixed_seconds: fixed,
+            seconds_per_token: per_token,
+            seconds_per_logits: logits,
+            seconds_per_prompt_key: prompt_key,
+            seconds_per_decode_key: decode_key,
+            seconds_per_adapter_byte: adapter_byte,
+            seconds_per_adapter: adapter,
+            fit: Fit::default(),
         }
     }
+}
 
-    #[test]
-    fn never_goes_below_zero() {
-        let samples = [([1.0, 0.0], 2.0), ([1.0, 1.0], 1.0), ([1.0, 2.0], 0.5)];
-        let found = non_negative_least_squares(&samples);
-        assert_eq!(found[1], 0.0);
+impl Fit {
+    fn of(measured: &[f64], expected: &[f64]) -> Self {
+        let mean = measured.iter().sum::<f64>() / measured.len().max(1) as f64;
+        let square = |x: f64| x * x;
+        let variance: f64 = measured.iter().map(|m| square(m - mean)).sum();
+        let unexplained: f64 = measured
+            .iter()
+            .zip(expected)
+            .map(|(m, e)| square(m - e))
+            .sum();
+        let mut residuals: Vec<f64> = measured
+            .iter()
+            .zip(expected)
+            .map(|(m, e)| (m - e).abs() / m)
+            .collect();
+        residuals.sort_unstable_by(f64::total_cmp);
+        let p95 = (residuals.len() as f64 * 0.95).ceil() as usize;
+        Self {
+            steps: measured.len(),
+            r_squared: if variance > 0.0 {
+                1.0 - unexplained / variance
+            } else {
+                0.0
+            },
+            residual_p95: p95.checked_sub(1).map_or(0.0, |i| residuals[i]),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use farthing_scheduler::{FinishReason, SampledToken, SequenceId, SequenceRequest};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::GenerationUsage;
+use crate::{GenerationUsage, Receipt};
 
 /// From a caller to the engine thread.
 pub(crate) enum Command {
@@ -13,6 +13,8 @@ pub(crate) enum Command {
     Stop(SequenceId),
     /// The caller is gone: the seconds go to the aborted.
     Abort(SequenceId),
+    /// All seconds so far were warm-up.
+    EndWarmUp,
 }
 
 /// A sequence and whom to tell.
@@ -21,6 +23,7 @@ pub(crate) struct NewSequence {
     /// Which of the caller's choices it is.
     pub index: usize,
     pub events: UnboundedSender<SequenceEvent>,
+    pub receipts: Option<UnboundedSender<Receipt>>,
 }
 
 /// From the engine thread to a caller.

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedSender, error::TryRecvError};
 use tracing::{debug, error};
 
 use crate::{
-    EngineHandle, EngineLimits, EngineStats, Meter, Tokenizer,
+    Ending, EngineHandle, EngineLimits, EngineStats, Meter, Pause, Receipt, RowWork, Tokenizer,
     account::Account,
     command::{Command, NewSequence, SequenceEvent},
     handle::EngineDoor,
@@ -34,13 +34,14 @@ pub struct EngineCore {
 struct Caller {
     index: usize,
     events: UnboundedSender<SequenceEvent>,
+    receipts: Option<UnboundedSender<Receipt>>,
     account: Account,
 }
 
-/// An event on its way to a caller.
-struct Letter {
-    to: UnboundedSender<SequenceEvent>,
-    event: SequenceEvent,
+/// On its way to a caller.
+enum Letter {
+    Event(UnboundedSender<SequenceEvent>, SequenceEvent),
+    Receipt(UnboundedSender<Receipt>, Receipt),
 }
 
 impl EngineCore {
@@ -71,7 +72,6 @@ impl EngineCore {
     }
 
     fn run(mut self) {
-        self.publish(0);
         while self.admit() {
             self.step();
         }
@@ -82,9 +82,9 @@ impl EngineCore {
         let Some(batch) = self.scheduler.schedule() else {
             return;
         };
-        let started = Instant::now();
+        let works = self.begin(&batch);
         let sampled = self.runner.execute(&batch);
-        self.charge(&batch, started);
+        self.charge(&batch, &works, sampled.is_ok());
         let mut adapters: Vec<_> = batch.rows.iter().filter_map(|row| row.adapter).collect();
         adapters.sort_unstable();
         adapters.dedup();
@@ -104,8 +104,12 @@ impl EngineCore {
     /// all of them are gone.
     fn admit(&mut self) -> bool {
         if self.scheduler.is_idle() {
+            self.rest();
             match self.door.commands.blocking_recv() {
-                Some(command) => self.obey(command),
+                Some(command) => {
+                    self.meter.pause(Pause::Idle);
+                    self.obey(command);
+                }
                 None => return false,
             }
         }
@@ -118,22 +122,42 @@ impl EngineCore {
         }
     }
 
+    /// Nothing to compute: what has passed is the host's, what comes is idle.
+    fn rest(&mut self) {
+        let since = self.meter.pause(Pause::Host);
+        self.totals.idle_since = Some(since);
+        self.publish(0);
+        self.totals.idle_since = None;
+    }
+
     fn obey(&mut self, command: Command) {
         match command {
             Command::Start(new) => self.start(new),
             Command::Stop(sequence) => {
-                if let Some(caller) = self.remove(sequence) {
+                if let Some(caller) = self.remove(sequence, Ending::Finished) {
                     self.publish(0);
                     caller.finished(FinishReason::Stop).send();
+                    caller.send_receipt(Ending::Finished);
                 }
             }
             Command::Abort(sequence) => {
-                if let Some(caller) = self.remove(sequence) {
-                    self.totals.aborted_seconds += caller.account.device_seconds;
+                if let Some(caller) = self.remove(sequence, Ending::Aborted) {
                     self.publish(0);
+                    caller.send_receipt(Ending::Aborted);
                 }
             }
+            Command::EndWarmUp => self.end_warm_up(),
         }
+    }
+
+    /// Counts anew from here on.
+    fn end_warm_up(&mut self) {
+        for caller in self.callers.values_mut() {
+            caller.account.forget_seconds();
+        }
+        self.meter.end_warm_up();
+        self.totals = EngineStats::default();
+        self.publish(0);
     }
 
     fn start(&mut self, new: NewSequence) {
@@ -141,52 +165,75 @@ impl EngineCore {
             sequence,
             index,
             events,
+            receipts,
         } = new;
         let id = sequence.id;
-        let account = Account::open(sequence.prompt.len());
+        let caller = Caller {
+            index,
+            events,
+            receipts,
+            account: Account::open(sequence.prompt.len()),
+        };
         match self.scheduler.add(sequence) {
             Ok(()) => {
-                self.callers.insert(
-                    id,
-                    Caller {
-                        index,
-                        events,
-                        account,
-                    },
-                );
+                self.callers.insert(id, caller);
             }
             Err(refusal) => {
-                let message = refusal.to_string();
-                // A caller that is gone has nothing to hear.
-                let _ = events.send(SequenceEvent::Failed { message });
+                caller.failed(refusal.to_string()).send();
+                caller.send_receipt(Ending::Failed);
             }
         }
     }
 
     /// Takes a sequence out before its end.
-    fn remove(&mut self, sequence: SequenceId) -> Option<Caller> {
-        let caller = self.close(sequence)?;
+    fn remove(&mut self, sequence: SequenceId, ending: Ending) -> Option<Caller> {
+        let caller = self.close(sequence, ending)?;
         self.scheduler.abort(sequence);
         Some(caller)
     }
 
     /// Closes the account of a sequence that has ended: its seconds are the totals' from now on.
-    fn close(&mut self, sequence: SequenceId) -> Option<Caller> {
+    fn close(&mut self, sequence: SequenceId, ending: Ending) -> Option<Caller> {
         let caller = self.callers.remove(&sequence)?;
-        self.totals.attributed_seconds += caller.account.device_seconds;
+        let seconds = caller.account.device_seconds;
+        self.totals.attributed_seconds += seconds;
+        match ending {
+            Ending::Finished => {}
+            Ending::Aborted => self.meter.count_aborted(seconds),
+            Ending::Failed => self.meter.count_failed(seconds),
+        }
         Some(caller)
     }
 
-    /// Splits the time since `started` over the rows, whether or not the step succeeded.
-    fn charge(&mut self, batch: &Batch, started: Instant) {
-        let step_seconds = started.elapsed().as_secs_f64();
+    /// Ends the planning of a step, and says what each row will have to do.
+    fn begin(&mut self, batch: &Batch) -> Vec<RowWork> {
+        let started = self.meter.pause(Pause::Host);
+        let mut works = Vec::with_capacity(batch.rows.len());
+        for row in &batch.rows {
+            let cached_tokens = self.callers.get_mut(&row.sequence).map_or(0, |caller| {
+                caller.account.begin(row, started);
+                caller.account.cached_tokens
+            });
+            works.push(self.meter.work(row, cached_tokens));
+        }
+        works
+    }
+
+    /// Splits a step's seconds over its rows, whether or not it succeeded.
+    fn charge(&mut self, batch: &Batch, works: &[RowWork], succeeded: bool) {
+        let shares = self.meter.charge_step(works, None);
         self.totals.steps += 1;
-        self.totals.step_seconds += step_seconds;
-        let shares = self.meter.split(&batch.rows, step_seconds);
-        for (row, seconds) in batch.rows.iter().zip(shares) {
-            self.totals.prompt_tokens += row.prompt_tokens as u64;
-            if let Some(caller) = self.callers.get_mut(&row.sequence) {
-                caller.account.charge(seconds, started);
+        for (row, share) in batch.rows.iter().zip(shares) {
+            let Some(caller) = self.callers.get_mut(&row.sequence) else {
+                continue;
+            };
+            if succeeded {
+                self.totals.prompt_tokens += row.prompt_tokens as u64;
+                self.totals.tokens += caller.account.charge(row, share);
+                self.totals.token_seconds += share;
+            } else {
+                caller.account.charge_failure(share);
+                self.totals.failed_step_seconds += share.total();
             }
         }
     }
@@ -199,20 +246,26 @@ impl EngineCore {
             let Some(caller) = self.callers.get_mut(&output.sequence) else {
                 continue;
             };
-            caller.account.cached_tokens = output.cached_tokens;
             caller.account.preemptions = output.preemptions;
             if output.sampled.token.is_some() {
                 caller.account.count_token(sampled_at);
                 self.totals.generation_tokens += 1;
             }
-            letters.push(caller.letter(SequenceEvent::Progress {
+            letters.push(caller.event(SequenceEvent::Progress {
                 index: caller.index,
                 sampled: output.sampled,
             }));
-            if let Some(reason) = output.finished
-                && let Some(caller) = self.close(output.sequence)
-            {
+            let Some(reason) = output.finished else {
+                continue;
+            };
+            let ending = match reason {
+                FinishReason::Stop | FinishReason::Length => Ending::Finished,
+                FinishReason::Abort => Ending::Aborted,
+                FinishReason::Error => Ending::Failed,
+            };
+            if let Some(caller) = self.close(output.sequence, ending) {
                 letters.push(caller.finished(reason));
+                letters.extend(caller.receipt(ending));
             }
         }
         letters
@@ -223,11 +276,9 @@ impl EngineCore {
         error!("a step of {} rows failed: {error}", batch.rows.len());
         let mut letters = Vec::new();
         for output in self.scheduler.fail(batch) {
-            if let Some(caller) = self.close(output.sequence) {
-                self.totals.aborted_seconds += caller.account.device_seconds;
-                letters.push(caller.letter(SequenceEvent::Failed {
-                    message: error.to_string(),
-                }));
+            if let Some(caller) = self.close(output.sequence, Ending::Failed) {
+                letters.push(caller.failed(error.to_string()));
+                letters.extend(caller.receipt(Ending::Failed));
             }
         }
         letters
@@ -248,6 +299,9 @@ impl EngineCore {
             prefix_queries: now.prefix_queries,
             prefix_hits: now.prefix_hits,
             preemptions: now.preemptions,
+            seconds: self.meter.seconds(),
+            expected_seconds: self.meter.expected_seconds(),
+            step_model: *self.meter.model(),
             attributed_seconds: self.totals.attributed_seconds + open_seconds,
             adapters_in_batch,
             ..self.totals.clone()
@@ -257,24 +311,44 @@ impl EngineCore {
 
 impl Caller {
     fn finished(&self, reason: FinishReason) -> Letter {
-        self.letter(SequenceEvent::Finished {
+        self.event(SequenceEvent::Finished {
             index: self.index,
             reason,
             usage: self.account.usage(),
         })
     }
 
-    fn letter(&self, event: SequenceEvent) -> Letter {
-        Letter {
-            to: self.events.clone(),
-            event,
-        }
+    fn failed(&self, message: String) -> Letter {
+        self.event(SequenceEvent::Failed { message })
+    }
+
+    fn event(&self, event: SequenceEvent) -> Letter {
+        Letter::Event(self.events.clone(), event)
+    }
+
+    /// The closed account, for whoever wants it.
+    fn receipt(&self, ending: Ending) -> Option<Letter> {
+        let receipt = Receipt {
+            index: self.index,
+            ending,
+            usage: self.account.usage(),
+        };
+        let to = self.receipts.clone()?;
+        Some(Letter::Receipt(to, receipt))
+    }
+
+    fn send_receipt(&self, ending: Ending) {
+        self.receipt(ending).into_iter().for_each(Letter::send);
     }
 }
 
 impl Letter {
     fn send(self) {
-        if self.to.send(self.event).is_err() {
+        let sent = match self {
+            Self::Event(to, event) => to.send(event).is_ok(),
+            Self::Receipt(to, receipt) => to.send(receipt).is_ok(),
+        };
+        if !sent {
             debug!("a caller left before its event");
         }
     }

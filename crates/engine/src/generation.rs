@@ -1,6 +1,9 @@
 //! What a caller asks of the engine, and what it hears back.
 
 use farthing_scheduler::{AdapterId, FinishReason, SamplingParams, TokenLogprobs};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::TokenSeconds;
 
 /// A prompt as token ids and how to go on from it.
 #[derive(Clone, Debug)]
@@ -24,6 +27,31 @@ pub struct GenerationRequest {
     /// Whether the answer goes on from the prompt's text (a completion) rather than beginning a
     /// text of its own (a chat message): a SentencePiece tokenizer drops a space there.
     pub continues_text: bool,
+    /// Where each choice's account is sent when it is closed, also where nobody reads the answer
+    /// any more.
+    pub receipts: Option<UnboundedSender<Receipt>>,
+}
+
+/// The closed account of a choice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receipt {
+    /// Which of the `n` choices.
+    pub index: usize,
+    /// How it ended.
+    pub ending: Ending,
+    /// What it used, tokens after a stop string included.
+    pub usage: GenerationUsage,
+}
+
+/// How a choice ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was complete.
+    Finished,
+    /// Its caller left.
+    Aborted,
+    /// The engine failed it.
+    Failed,
 }
 
 /// A step of the answer. Events of different choices interleave; within a choice they are in
@@ -87,6 +115,8 @@ pub struct GenerationUsage {
     pub completion_tokens: usize,
     /// The choice's share of the measured device time of the steps it was in.
     pub device_seconds: f64,
+    /// The same by kind of token; together less than `device_seconds` where a step failed.
+    pub token_seconds: TokenSeconds,
     /// From arrival at the engine to the first step.
     pub queue_seconds: f64,
     /// From the first step to the first token.

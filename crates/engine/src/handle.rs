@@ -4,6 +4,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
+use std::time::Instant;
 
 use farthing_scheduler::{SequenceId, SequenceRequest};
 use tokio::sync::{
@@ -133,6 +134,7 @@ impl EngineHandle {
                 sequence,
                 index,
                 events: events.clone(),
+                receipts: request.receipts.clone(),
             };
             self.commands
                 .send(Command::Start(new))
@@ -172,9 +174,16 @@ impl EngineHandle {
         }
     }
 
-    /// What the engine published after its last step.
+    /// What the engine published after its last step, with the idle time since.
     pub fn stats(&self) -> EngineStats {
-        self.stats.borrow().clone()
+        self.stats.borrow().as_of(Instant::now())
+    }
+
+    /// Says that the door opens: all time until now was warm-up, and what was computed in it is
+    /// not counted.
+    pub fn end_warm_up(&self) {
+        // An engine that has ended counts nothing any more.
+        let _ = self.commands.send(Command::EndWarmUp);
     }
 
     /// Whether the engine thread is alive.

@@ -6,25 +6,35 @@ mod chat_template;
 mod command;
 mod core;
 mod detokenizer;
+mod device_seconds;
 mod generation;
 mod handle;
+mod least_squares;
 mod meter;
 mod stats;
+mod step_model;
+mod step_work;
 mod stop;
 mod stream;
 mod text_error;
+mod token_seconds;
 mod tokenizer;
 
-pub use calibration::CalibrationLimits;
+pub use calibration::Calibration;
 pub use chat_template::{ChatContent, ChatMessage, ChatTemplate};
 pub use core::EngineCore;
 pub use detokenizer::{Detokenizer, Piece};
+pub use device_seconds::{DeviceSeconds, Pause};
 pub use generation::{
-    GeneratedToken, GenerationEvent, GenerationRequest, GenerationUsage, PromptToken,
+    Ending, GeneratedToken, GenerationEvent, GenerationRequest, GenerationUsage, PromptToken,
+    Receipt,
 };
 pub use handle::{EngineHandle, EngineLimits, SubmitError};
-pub use meter::{Meter, StepFeatures};
+pub use meter::{Meter, SplitBasis};
 pub use stats::EngineStats;
+pub use step_model::{Fit, StepModel};
+pub use step_work::{RowContext, RowWork, StepWork};
 pub use stream::GenerationStream;
 pub use text_error::TextError;
+pub use token_seconds::{TokenCounts, TokenSeconds};
 pub use tokenizer::{Tokenizer, byte_level_alphabet};

@@ -1,92 +1,158 @@
-//! Each row's share of each step's measured device time.
+//! Measures each step, and what each of its rows had of it.
 
-use farthing_scheduler::BatchRow;
+use std::{collections::HashMap, time::Instant};
 
-/// What a step's duration depends on, one value a kind of work. The same struct holds amounts of
-/// work (counts) and their prices (seconds each).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct StepFeatures {
-    /// Tokens computed without a token being sampled after them: prompts, and what a preemption
-    /// threw away.
-    pub prompt_tokens: f64,
-    /// Rows that computed one new token to sample the next.
-    pub decode_tokens: f64,
-    /// Cached tokens that attention read, summed over the new tokens.
-    pub kv_tokens_read: f64,
-    /// New tokens of rows with an adapter.
-    pub adapter_tokens: f64,
-}
+use farthing_scheduler::{AdapterId, BatchRow};
 
-impl StepFeatures {
-    /// The work of one row.
-    pub fn of(row: &BatchRow) -> Self {
-        let new = row.tokens.len() as f64;
-        let start = row.start as f64;
-        let decodes = row.tokens.len() == 1 && row.sample.is_some() && row.start > 0;
-        Self {
-            prompt_tokens: if decodes { 0.0 } else { new },
-            decode_tokens: if decodes { 1.0 } else { 0.0 },
-            // Token i of the row (from 0) sees start + i + 1 tokens, itself included.
-            kv_tokens_read: new * start + new * (new + 1.0) / 2.0,
-            adapter_tokens: if row.adapter.is_some() { new } else { 0.0 },
-        }
-    }
+use crate::{
+    DeviceSeconds, Pause, RowContext, RowWork, StepModel, TokenSeconds, device_seconds::Timeline,
+};
 
-    /// Σ of each kind times the other's.
-    pub fn dot(&self, other: &Self) -> f64 {
-        self.as_array()
-            .iter()
-            .zip(other.as_array())
-            .map(|(a, b)| a * b)
-            .sum()
-    }
-
-    pub(crate) fn as_array(&self) -> [f64; 4] {
-        [
-            self.prompt_tokens,
-            self.decode_tokens,
-            self.kv_tokens_read,
-            self.adapter_tokens,
-        ]
-    }
-
-    pub(crate) fn from_array(values: [f64; 4]) -> Self {
-        let [prompt_tokens, decode_tokens, kv_tokens_read, adapter_tokens] = values;
-        Self {
-            prompt_tokens,
-            decode_tokens,
-            kv_tokens_read,
-            adapter_tokens,
-        }
-    }
-}
-
-/// Splits the time of steps by weights that were calibrated on this device.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Books all time since the start of the process, and splits that of steps over their rows.
+#[derive(Clone, Debug)]
 pub struct Meter {
-    seconds_each: StepFeatures,
+    model: StepModel,
+    sliding_window: Option<usize>,
+    adapter_bytes: HashMap<AdapterId, usize>,
+    timeline: Timeline,
+    expected_seconds: f64,
+}
+
+/// By what a step's seconds are split over its rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SplitBasis {
+    /// By what the step model expects of each.
+    #[default]
+    StepModel,
+    /// By their new tokens, since the model does not fit this device.
+    Tokens,
 }
 
 impl Meter {
-    /// A meter that charges each kind of work these seconds, up to a common factor.
-    pub fn new(seconds_each: StepFeatures) -> Self {
-        Self { seconds_each }
+    /// A meter whose window begins at `process_began`, for a model whose attention sees
+    /// `sliding_window` tokens back.
+    pub fn new(model: StepModel, sliding_window: Option<usize>, process_began: Instant) -> Self {
+        Self {
+            model,
+            sliding_window,
+            adapter_bytes: HashMap::new(),
+            timeline: Timeline::new(process_began),
+            expected_seconds: 0.0,
+        }
     }
 
-    /// The seconds of each row. They add up to `step_seconds`: what a step costs whatever is in
-    /// it (reading the weights, mostly) is shared in proportion to the rows' own work.
-    pub fn split(&self, rows: &[BatchRow], step_seconds: f64) -> Vec<f64> {
-        let weights: Vec<f64> = rows.iter().map(|row| self.weight(row)).collect();
-        let total: f64 = weights.iter().sum();
-        weights
-            .into_iter()
-            .map(|weight| step_seconds * weight / total)
-            .collect()
+    /// Says how large an adapter is, which its rows' work depends on.
+    pub fn add_adapter(&mut self, id: AdapterId, size_bytes: usize) {
+        self.adapter_bytes.insert(id, size_bytes);
     }
 
-    fn weight(&self, row: &BatchRow) -> f64 {
-        let weight = self.seconds_each.dot(&StepFeatures::of(row));
-        // A calibration may find a kind of work too cheap to see; no row is free for that.
-        weight.max(f64::MIN_POSITIVE.sqrt())
+    /// What the rows' seconds go by.
+    pub fn basis(&self) -> SplitBasis {
+        match self.model.fit.is_good() {
+            true => SplitBasis::StepModel,
+            false => SplitBasis::Tokens,
+        }
     }
+
+    /// What a row has to do whose sequence found `cached_tokens` in the prefix cache.
+    pub fn work(&self, row: &BatchRow, cached_tokens: usize) -> RowWork {
+        let adapter_bytes = |adapter| self.adapter_bytes.get(&adapter).copied();
+        let context = RowContext {
+            cached_tokens,
+            sliding_window: self.sliding_window,
+            adapter_bytes: row.adapter.and_then(adapter_bytes).unwrap_or(0),
+        };
+        RowWork::of(row, context)
+    }
+
+    /// The seconds of each row. They add up to `step_seconds`.
+    pub fn split(&self, rows: &[RowWork], step_seconds: f64) -> Vec<TokenSeconds> {
+        self.scaled(self.model.apportion(rows), rows, step_seconds)
+    }
+
+    /// What the model expects of the rows, scaled to what they took together.
+    fn scaled(
+        &self,
+        expected: Vec<TokenSeconds>,
+        rows: &[RowWork],
+        step_seconds: f64,
+    ) -> Vec<TokenSeconds> {
+        let by_model = match self.basis() {
+            SplitBasis::StepModel => scale(&expected, step_seconds),
+            SplitBasis::Tokens => None,
+        };
+        let by_tokens = || {
+            let tokens: Vec<_> = rows.iter().map(tokens_of).collect();
+            scale(&tokens, step_seconds)
+        };
+        // A calibration may find a kind of work too cheap to see; no step is free for that.
+        by_model.or_else(by_tokens).unwrap_or_default()
+    }
+
+    /// Books the time until now to a step with these rows, and splits it. `measured_seconds` is
+    /// what the device itself says that it took.
+    pub(crate) fn charge_step(
+        &mut self,
+        rows: &[RowWork],
+        measured_seconds: Option<f64>,
+    ) -> Vec<TokenSeconds> {
+        let step_seconds = self.timeline.step(measured_seconds);
+        let expected = self.model.apportion(rows);
+        self.expected_seconds += expected.iter().map(TokenSeconds::total).sum::<f64>();
+        self.scaled(expected, rows, step_seconds)
+    }
+
+    /// Books the time until now, and tells when that is.
+    pub(crate) fn pause(&mut self, pause: Pause) -> Instant {
+        self.timeline.pause(pause)
+    }
+
+    /// Of the steps' seconds, these were of a sequence whose caller left.
+    pub(crate) fn count_aborted(&mut self, seconds: f64) {
+        self.timeline.seconds_mut().aborted += seconds;
+    }
+
+    /// Of the steps' seconds, these were of a sequence that failed.
+    pub(crate) fn count_failed(&mut self, seconds: f64) {
+        self.timeline.seconds_mut().failed += seconds;
+    }
+
+    /// All time until now was warm-up.
+    pub(crate) fn end_warm_up(&mut self) {
+        self.timeline.end_warm_up();
+        self.expected_seconds = 0.0;
+    }
+
+    pub(crate) fn seconds(&self) -> DeviceSeconds {
+        self.timeline.seconds()
+    }
+
+    /// Σ of what the model expected of the steps.
+    pub(crate) fn expected_seconds(&self) -> f64 {
+        self.expected_seconds
+    }
+
+    /// How long steps take.
+    pub fn model(&self) -> &StepModel {
+        &self.model
+    }
+}
+
+fn tokens_of(row: &RowWork) -> TokenSeconds {
+    TokenSeconds {
+        input: row.input.tokens,
+        cached: 0.0,
+        output: row.output.tokens,
+    }
+}
+
+/// The weights, times what makes them add up to `seconds`; none where they are all zero.
+fn scale(weights: &[TokenSeconds], seconds: f64) -> Option<Vec<TokenSeconds>> {
+    let total: f64 = weights.iter().map(TokenSeconds::total).sum();
+    let scaled = |weight: &TokenSeconds| TokenSeconds {
+        input: seconds * (weight.input / total),
+        cached: seconds * (weight.cached / total),
+        output: seconds * (weight.output / total),
+    };
+    (total > 0.0).then(|| weights.iter().map(scaled).collect())
 }

@@ -1,6 +1,10 @@
 //! What the engine thread publishes after every step.
 
-/// Counters since the start and gauges of this moment. Seconds are device seconds.
+use std::time::Instant;
+
+use crate::{DeviceSeconds, StepModel, TokenCounts, TokenSeconds};
+
+/// Counters since the door opened and gauges of this moment. Seconds are device seconds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EngineStats {
     /// Sequences with a place in the batch.
@@ -19,16 +23,40 @@ pub struct EngineStats {
     pub preemptions: u64,
     /// Steps done.
     pub steps: u64,
-    /// Σ of the measured durations of all steps.
-    pub step_seconds: f64,
-    /// Σ of the shares of all rows, of finished, aborted and failed sequences alike.
+    /// Where all the time went.
+    pub seconds: DeviceSeconds,
+    /// Σ of the shares of all rows, of finished, aborted, failed and open sequences alike.
     pub attributed_seconds: f64,
-    /// The part of `attributed_seconds` that went to sequences whose caller left.
-    pub aborted_seconds: f64,
-    /// Prompt tokens computed.
+    /// Of them, by kind of token; the rest are those of steps that failed.
+    pub token_seconds: TokenSeconds,
+    /// Shares of the rows of steps that failed: they brought no tokens.
+    pub failed_step_seconds: f64,
+    /// The tokens that `token_seconds` brought.
+    pub tokens: TokenCounts,
+    /// Σ of what the step model expected of the steps.
+    pub expected_seconds: f64,
+    /// How long steps take, which their split goes by.
+    pub step_model: StepModel,
+    /// Prompt tokens computed, those computed again after a preemption included.
     pub prompt_tokens: u64,
-    /// Tokens sampled.
+    /// Tokens sampled whose callers were told.
     pub generation_tokens: u64,
     /// Adapters with a row in the last batch.
     pub adapters_in_batch: usize,
+    /// Since when there is nothing to do; none while there is.
+    pub idle_since: Option<Instant>,
+}
+
+impl EngineStats {
+    /// With the idle time up to `now`, which the engine itself books only when it ends.
+    pub(crate) fn as_of(&self, now: Instant) -> Self {
+        let mut stats = self.clone();
+        if let Some(since) = self.idle_since {
+            let idle = now.saturating_duration_since(since).as_secs_f64();
+            stats.seconds.idle += idle;
+            stats.seconds.window += idle;
+            stats.idle_since = Some(now.max(since));
+        }
+        stats
+    }
 }

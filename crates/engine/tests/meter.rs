@@ -1,12 +1,21 @@
-//! The split of a step's seconds over its rows.
+//! The split of a step's seconds over its rows, and the model that it goes by.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc, time::Instant};
 
-use farthing_engine::{Meter, StepFeatures};
-use farthing_scheduler::{AdapterId, BatchRow, BlockId, SampleRow, SamplingParams, SequenceId};
+use farthing_engine::{
+    Calibration, Fit, Meter, RowContext, RowWork, SplitBasis, StepModel, StepWork, TokenSeconds,
+};
+use farthing_scheduler::{
+    AdapterId, Batch, BatchRow, BlockId, SampleRow, SamplingParams, SequenceId,
+};
 
-fn row(start: usize, new_tokens: usize, adapter: Option<AdapterId>) -> BatchRow {
+const LEGAL: AdapterId = AdapterId([1; 32]);
+const MEDICAL: AdapterId = AdapterId([2; 32]);
+const ADAPTER_BYTES: usize = 1 << 20;
+
+/// A row of a prompt, from which a token is sampled.
+fn prompt(start: usize, new_tokens: usize, adapter: Option<AdapterId>) -> BatchRow {
     BatchRow {
         sequence: SequenceId(0),
         tokens: vec![0; new_tokens],
@@ -25,54 +34,300 @@ fn row(start: usize, new_tokens: usize, adapter: Option<AdapterId>) -> BatchRow 
     }
 }
 
-const SECONDS_EACH: StepFeatures = StepFeatures {
-    prompt_tokens: 1e-3,
-    decode_tokens: 2e-3,
-    kv_tokens_read: 1e-6,
-    adapter_tokens: 1e-4,
+fn decode(start: usize, adapter: Option<AdapterId>) -> BatchRow {
+    BatchRow {
+        prompt_tokens: 0,
+        ..prompt(start, 1, adapter)
+    }
+}
+
+fn cached(cached_tokens: usize) -> RowContext {
+    RowContext {
+        cached_tokens,
+        ..RowContext::default()
+    }
+}
+
+/// A device whose steps take exactly this long.
+const DEVICE: StepModel = StepModel {
+    fixed_seconds: 5e-3,
+    seconds_per_token: [1e-4, 5e-4, 5e-4],
+    seconds_per_logits: 3e-4,
+    seconds_per_prompt_key: 1e-6,
+    seconds_per_decode_key: 2e-6,
+    seconds_per_adapter_byte: 1e-11,
+    seconds_per_adapter: 1e-3,
+    fit: Fit {
+        steps: 0,
+        r_squared: 1.0,
+        residual_p95: 0.0,
+    },
 };
 
-#[test]
-fn a_row_counts_its_prompt_its_context_and_its_adapter() {
-    let adapter = Some(AdapterId([1; 32]));
-    let prefill = StepFeatures::of(&row(10, 4, adapter));
-    // Four new tokens see 11, 12, 13 and 14 tokens.
-    let expected = StepFeatures {
-        prompt_tokens: 4.0,
-        decode_tokens: 0.0,
-        kv_tokens_read: 50.0,
-        adapter_tokens: 4.0,
-    };
-    assert_eq!(prefill, expected);
-    let decode = StepFeatures::of(&row(99, 1, None));
-    let expected = StepFeatures {
-        decode_tokens: 1.0,
-        kv_tokens_read: 100.0,
-        ..Default::default()
-    };
-    assert_eq!(decode, expected);
+fn meter(model: StepModel) -> Meter {
+    let mut meter = Meter::new(model, None, Instant::now());
+    meter.add_adapter(LEGAL, ADAPTER_BYTES);
+    meter.add_adapter(MEDICAL, ADAPTER_BYTES);
+    meter
 }
 
-#[test]
-fn shares_follow_the_work_and_add_up() {
-    let rows = [
-        row(0, 100, None),
-        row(999, 1, None),
-        row(0, 100, Some(AdapterId([1; 32]))),
-    ];
-    let shares = Meter::new(SECONDS_EACH).split(&rows, 0.5);
-    // By hand: 0.1 + 5050e-6, 2e-3 + 1000e-6, 0.1 + 5050e-6 + 0.01.
-    let weights = [0.105_05, 0.003, 0.115_05];
-    let total: f64 = weights.iter().sum();
-    for (share, weight) in shares.iter().zip(weights) {
-        assert!((share - 0.5 * weight / total).abs() < 1e-12);
+fn works(meter: &Meter, rows: &[BatchRow]) -> Vec<RowWork> {
+    rows.iter().map(|row| meter.work(row, 0)).collect()
+}
+
+fn calibration() -> Calibration {
+    Calibration {
+        num_blocks: 4096,
+        max_num_seqs: 64,
+        max_num_batched_tokens: 1024,
+        max_model_len: 2048,
+        sliding_window: None,
+        adapters: vec![(LEGAL, ADAPTER_BYTES), (MEDICAL, ADAPTER_BYTES)],
     }
-    assert!((shares.iter().sum::<f64>() - 0.5).abs() <= 0.5e-9);
+}
+
+fn near(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-9 * a.abs().max(b.abs())
 }
 
 #[test]
-fn nothing_is_lost_where_the_calibration_saw_nothing() {
-    let rows = [row(0, 3, None), row(5, 1, None)];
-    let shares = Meter::new(StepFeatures::default()).split(&rows, 1.0);
-    assert_eq!(shares, [0.5, 0.5]);
+fn a_prompt_reads_itself_as_input_and_its_cached_part_as_cached() {
+    let work = RowWork::of(&prompt(10, 4, None), cached(10));
+    // Four new tokens see 11, 12, 13 and 14 tokens: ten of each from the cache.
+    assert_eq!(
+        work.input,
+        StepWork {
+            tokens: 4.0,
+            prompt_keys: 1.0 + 2.0 + 3.0 + 4.0,
+            ..StepWork::default()
+        }
+    );
+    assert_eq!(
+        work.cached,
+        StepWork {
+            prompt_keys: 40.0,
+            ..StepWork::default()
+        }
+    );
+    assert_eq!(
+        work.output,
+        StepWork {
+            logits: 1.0,
+            ..StepWork::default()
+        }
+    );
+}
+
+#[test]
+fn a_decode_is_all_output() {
+    let work = RowWork::of(&decode(99, None), cached(64));
+    assert_eq!(work.input, StepWork::default());
+    assert_eq!(work.cached, StepWork::default());
+    assert_eq!(
+        work.output,
+        StepWork {
+            tokens: 1.0,
+            logits: 1.0,
+            decode_keys: 100.0,
+            ..StepWork::default()
+        }
+    );
+}
+
+/// After a preemption, generated tokens are computed again together with the prompt.
+#[test]
+fn what_is_computed_again_stays_what_it_was() {
+    let row = BatchRow {
+        prompt_tokens: 3,
+        ..prompt(0, 5, None)
+    };
+    let work = RowWork::of(&row, cached(0));
+    assert_eq!((work.input.tokens, work.output.tokens), (3.0, 2.0));
+    assert_eq!(
+        (work.input.prompt_keys, work.output.prompt_keys),
+        (6.0, 9.0)
+    );
+}
+
+#[test]
+fn a_sliding_window_is_all_that_is_read() {
+    let windowed = |cached_tokens| RowContext {
+        cached_tokens,
+        sliding_window: Some(8),
+        adapter_bytes: 0,
+    };
+    // Positions 6 to 9 see 7, 8, 8 and 8 tokens.
+    let work = RowWork::of(&prompt(6, 4, None), windowed(0));
+    assert_eq!(work.input.prompt_keys, 31.0);
+    // The last of them sees 2 to 9: of the six cached ones, four are left.
+    let work = RowWork::of(&prompt(6, 4, None), windowed(6));
+    assert_eq!(
+        (work.input.prompt_keys, work.cached.prompt_keys),
+        (10.0, 21.0)
+    );
+    assert_eq!(
+        RowWork::of(&decode(99, None), windowed(0))
+            .output
+            .decode_keys,
+        8.0
+    );
+}
+
+#[test]
+fn each_scored_token_of_a_prompt_needs_its_logits() {
+    let scored = BatchRow {
+        prompt_logprobs: Some(0),
+        ..prompt(0, 4, None)
+    };
+    let work = RowWork::of(&scored, cached(0));
+    assert_eq!((work.input.logits, work.output.logits), (3.0, 1.0));
+    let chunk = BatchRow {
+        next_prompt_token: Some(7),
+        sample: None,
+        ..scored
+    };
+    let work = RowWork::of(&chunk, cached(0));
+    assert_eq!((work.input.logits, work.output.logits), (4.0, 0.0));
+}
+
+#[test]
+fn shares_are_what_the_model_expects_scaled_to_what_was_measured() {
+    let meter = meter(DEVICE);
+    let rows = works(&meter, &[prompt(0, 19, None), decode(999, None)]);
+    // By hand: 20 tokens take 5e-3 + 16 * 1e-4 + 4 * 5e-4 = 8.6e-3.
+    let per_token = 8.6e-3 / 20.0;
+    let expected = [
+        TokenSeconds {
+            input: 19.0 * per_token + 190.0 * 1e-6,
+            cached: 0.0,
+            output: 3e-4,
+        },
+        TokenSeconds {
+            input: 0.0,
+            cached: 0.0,
+            output: per_token + 3e-4 + 1000.0 * 2e-6,
+        },
+    ];
+    let total: f64 = expected.iter().map(TokenSeconds::total).sum();
+    assert!(near(DEVICE.expect(&rows), total));
+    let shares = meter.split(&rows, 0.5);
+    for (share, expected) in shares.iter().zip(expected) {
+        assert!(near(share.input, 0.5 * expected.input / total));
+        assert!(near(share.output, 0.5 * expected.output / total));
+    }
+    assert!(near(shares.iter().map(TokenSeconds::total).sum(), 0.5));
+}
+
+/// Three rows that differ in their adapter only, on a device whose times are known: an adapter pays
+/// what its tokens and it itself take longer, nobody else does.
+#[test]
+fn an_adapter_pays_its_own_extra_time() {
+    let meter = meter(DEVICE);
+    let rows = [
+        decode(64, None),
+        decode(64, Some(LEGAL)),
+        decode(64, Some(LEGAL)),
+        decode(64, Some(MEDICAL)),
+    ];
+    let rows = works(&meter, &rows);
+    let seconds = DEVICE.expect(&rows);
+    let [base, legal, also_legal, medical] = meter.split(&rows, seconds)[..] else {
+        panic!("one share a row");
+    };
+    let own = 1e-11 * ADAPTER_BYTES as f64;
+    assert!(near(legal.total() - base.total(), own + 1e-3 / 2.0));
+    assert!(near(also_legal.total(), legal.total()));
+    assert!(near(medical.total() - base.total(), own + 1e-3));
+    let without = works(&meter, &[0; 4].map(|_| decode(64, None)));
+    assert!(near(base.total(), DEVICE.expect(&without) / 4.0));
+}
+
+#[test]
+fn nothing_is_lost_where_the_model_knows_nothing() {
+    let blind = StepModel {
+        fit: DEVICE.fit,
+        ..StepModel::default()
+    };
+    let meter = meter(blind);
+    let rows = works(&meter, &[prompt(0, 3, None), decode(5, None)]);
+    let shares = meter.split(&rows, 1.0);
+    assert_eq!(shares[0].total(), 0.75);
+    assert_eq!(shares[1].total(), 0.25);
+}
+
+/// The fit finds the device's own coefficients, and so tells the time of steps that it never saw.
+#[test]
+fn calibration_finds_how_long_steps_take() {
+    let meter = meter(DEVICE);
+    let time = |batch: &Batch| Ok::<_, Infallible>(DEVICE.expect(&works(&meter, &batch.rows)));
+    let Ok(found) = calibration().run(time);
+    assert!(found.fit.r_squared > 1.0 - 1e-9, "{found:?}");
+    assert!(found.fit.residual_p95 < 1e-6, "{found:?}");
+    let unseen = [
+        vec![prompt(0, 300, None), prompt(700, 77, Some(LEGAL))],
+        (0..48).map(|i| decode(30 * i + 1, None)).collect(),
+        vec![decode(1900, Some(MEDICAL)), prompt(1000, 500, None)],
+    ];
+    for rows in unseen {
+        let rows = works(&meter, &rows);
+        let (found, truth) = (found.expect(&rows), DEVICE.expect(&rows));
+        assert!(
+            (found - truth).abs() < 1e-3 * truth,
+            "{found} is not {truth}"
+        );
+    }
+}
+
+/// What the larger steps take goes on as far as they were timed.
+#[test]
+fn a_slow_device_is_timed_with_small_steps_only() {
+    let slow = StepModel {
+        fixed_seconds: 1.0,
+        seconds_per_token: [0.1; 3],
+        ..DEVICE
+    };
+    let meter = meter(slow);
+    let mut largest = 0;
+    let time = |batch: &Batch| {
+        let tokens = batch.rows.iter().map(|row| row.tokens.len()).sum();
+        largest = largest.max(tokens);
+        Ok::<_, Infallible>(slow.expect(&works(&meter, &batch.rows)))
+    };
+    let Ok(found) = calibration().run(time);
+    assert!(largest <= 16, "{largest} tokens");
+    let rows = works(&meter, &[prompt(0, 1000, None)]);
+    let (found, truth) = (found.expect(&rows), slow.expect(&rows));
+    assert!(
+        (found - truth).abs() < 1e-2 * truth,
+        "{found} is not {truth}"
+    );
+}
+
+/// A device whose times have nothing to do with the work: the split is refused, and goes by tokens.
+#[test]
+fn what_cannot_be_explained_is_split_by_tokens() {
+    let mut state = 1u64;
+    let time = |_: &Batch| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
+        Ok::<_, Infallible>(1e-3 + (state >> 40) as f64 * 1e-9)
+    };
+    let Ok(found) = calibration().run(time);
+    assert!(found.fit.r_squared < 0.9, "{found:?}");
+    let meter = meter(found);
+    assert_eq!(meter.basis(), SplitBasis::Tokens);
+    let rows = works(&meter, &[prompt(0, 9, None), decode(2000, Some(LEGAL))]);
+    let shares = meter.split(&rows, 1.0);
+    assert!(near(shares[0].input, 0.9) && near(shares[1].output, 0.1));
+}
+
+#[test]
+fn a_model_is_kept_only_while_it_holds() {
+    let meter = meter(DEVICE);
+    let time = |factor: f64| {
+        let meter = &meter;
+        move |batch: &Batch| Ok::<_, Infallible>(factor * DEVICE.expect(&works(meter, &batch.rows)))
+    };
+    for (factor, holds) in [(1.0, true), (1.2, true), (2.0, false), (0.5, false)] {
+        assert_eq!(calibration().still_holds(&DEVICE, time(factor)), Ok(holds));
+    }
 }

@@ -220,14 +220,15 @@ async fn seconds_add_up_and_blocks_come_back() {
         engine.idle().await;
         let stats = engine.handle.stats();
         assert!(
-            near(stats.attributed_seconds, stats.step_seconds),
+            near(stats.attributed_seconds, stats.seconds.steps),
             "{stats:?}"
         );
         assert_eq!(stats.free_blocks, stats.total_blocks);
         engine.stop();
         // An answer that was complete when its caller left is neither told nor aborted.
-        let all_told = near(finished_seconds + stats.aborted_seconds, stats.step_seconds);
-        if all_told && stats.aborted_seconds > 0.0 && stats.preemptions > 0 {
+        let aborted_seconds = stats.seconds.aborted;
+        let all_told = near(finished_seconds + aborted_seconds, stats.seconds.steps);
+        if all_told && aborted_seconds > 0.0 && stats.preemptions > 0 {
             return;
         }
     }
@@ -273,7 +274,7 @@ async fn a_dropped_stream_frees_its_sequence() {
         assert_eq!(stats.free_blocks, stats.total_blocks);
         engine.stop();
         if running.free_blocks < running.total_blocks && stats.generation_tokens < 200 {
-            assert!(stats.aborted_seconds > 0.0);
+            assert!(stats.seconds.aborted > 0.0);
             return;
         }
     }

@@ -6,6 +6,7 @@ use farthing_engine::GenerationRequest;
 use farthing_scheduler::SamplingParams;
 use futures_util::StreamExt;
 
+use crate::costs::Costs;
 use crate::lifecycle::Lifecycle;
 use crate::local::{Escort, Local};
 use crate::metrics::Metrics;
@@ -20,7 +21,12 @@ pub struct App {
 impl App {
     /// Serves what `local` answers.
     pub fn new(local: Local) -> Self {
-        let metrics = Metrics::new(local.models.metrics_name().to_owned(), local.price);
+        let costs = Costs::new(
+            local.backend.clone(),
+            local.price,
+            local.slo_tokens_per_second,
+        );
+        let metrics = Metrics::new(local.models.metrics_name().to_owned(), costs);
         let escort = Escort {
             metrics: Arc::new(metrics),
             lifecycle: Lifecycle::default(),
@@ -47,6 +53,7 @@ impl App {
             ignore_eos: true,
             prompt_logprobs: None,
             continues_text: true,
+            receipts: None,
         };
         let mut events = self.local.backend.submit(request)?;
         while let Some(event) = events.next().await {
@@ -54,7 +61,13 @@ impl App {
                 anyhow::bail!("the model could not generate a token: {message}");
             }
         }
+        self.local.backend.end_warm_up();
         Ok(())
+    }
+
+    /// Keeps the engine's figures, for costs over the last minutes.
+    pub(crate) fn sample_costs(&self) {
+        self.escort.metrics.costs().sample();
     }
 
     pub(crate) fn lifecycle(&self) -> &Lifecycle {

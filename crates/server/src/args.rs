@@ -98,6 +98,13 @@ pub struct ServeArgs {
     /// What this machine costs in US dollars an hour; answers then tell their cost in dollars
     #[arg(long, value_name = "USD")]
     pub price_per_hour: Option<HourlyPrice>,
+    /// Tokens a second (prompt, cached and generated) that this machine carries within its service
+    /// level, as a benchmark finds it; costs are then also told at that capacity
+    #[arg(long, value_name = "TOKENS", value_parser = parse_rate)]
+    pub slo_tokens_per_second: Option<f64>,
+    /// Measure how long steps take even where an earlier start has
+    #[arg(long)]
+    pub recalibrate: bool,
 }
 
 /// The model that is served when none is named.
@@ -169,6 +176,13 @@ impl FromStr for AdapterArg {
 pub struct Gib {
     /// In bytes.
     pub bytes: usize,
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
+        _ => Err("write tokens a second above 0, for example 2500".to_owned()),
+    }
 }
 
 fn parse_gib(text: &str) -> Result<Gib, String> {

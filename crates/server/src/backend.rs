@@ -16,6 +16,9 @@ pub trait Backend: Send + Sync {
     /// It can never fit, the queue is full, or the engine has ended.
     fn submit(&self, request: GenerationRequest) -> Result<Events, SubmitError>;
 
+    /// Says that the door opens: the seconds until now were warm-up.
+    fn end_warm_up(&self);
+
     /// What the engine published after its last step.
     fn stats(&self) -> EngineStats;
 
@@ -30,6 +33,10 @@ impl Backend for EngineHandle {
             generation,
             |mut generation| async { Some((generation.next().await?, generation)) },
         )))
+    }
+
+    fn end_warm_up(&self) {
+        EngineHandle::end_warm_up(self);
     }
 
     fn stats(&self) -> EngineStats {

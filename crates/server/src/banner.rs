@@ -7,6 +7,7 @@ use farthing_model::DeviceKind;
 
 use crate::config::Price;
 use crate::start::Started;
+use crate::step_model::Origin;
 
 /// A few lines for the person who started the server.
 pub(crate) struct Banner<'a> {
@@ -24,6 +25,8 @@ impl fmt::Display for Banner<'_> {
             compute_type,
             max_model_len,
             memory,
+            step_model,
+            step_model_origin,
             ..
         } = self.started;
         let cards = local.models.list().data;
@@ -53,6 +56,22 @@ impl fmt::Display for Banner<'_> {
                 "  price    unknown, so answers tell seconds but no dollars: --price-per-hour"
             )?,
         }
+        let fit = step_model.fit;
+        let whence = match step_model_origin {
+            Origin::Measured(seconds) => format!("measured in {seconds:.1} s"),
+            Origin::Kept => "measured at an earlier start".to_owned(),
+        };
+        let split = match fit.is_good() {
+            true => "costs are split by work",
+            false => "which is too little: costs are split by tokens",
+        };
+        writeln!(
+            f,
+            "  meter    R² {:.3}, 95 % of {} steps within {:.0} %, {whence}; {split}",
+            fit.r_squared,
+            fit.steps,
+            100.0 * fit.residual_p95,
+        )?;
         writeln!(f, "  address  http://{}/v1\n", self.address)?;
         writeln!(f, "Try it:")?;
         let question = serde_json::json!({

@@ -25,6 +25,8 @@ pub(crate) struct Config {
     pub limits: Limits,
     pub http: HttpConfig,
     pub price: Price,
+    pub slo_tokens_per_second: Option<f64>,
+    pub recalibrate: bool,
 }
 
 /// Which model, and in which shape. `None` leaves the choice to the model.
@@ -137,6 +139,8 @@ impl TryFrom<ServeArgs> for Config {
                 shutdown_timeout: Duration::from_secs(args.shutdown_timeout),
             },
             price,
+            slo_tokens_per_second: args.slo_tokens_per_second,
+            recalibrate: args.recalibrate,
         })
     }
 }

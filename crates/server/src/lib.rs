@@ -9,6 +9,7 @@ pub mod inspect;
 mod models;
 mod run;
 mod start;
+mod step_model;
 mod text;
 
 mod app;
@@ -20,6 +21,7 @@ mod sse;
 
 mod answer;
 mod backend;
+mod costs;
 mod local;
 mod record;
 mod served_models;

@@ -35,6 +35,9 @@ pub struct Local {
     pub vocab_size: usize,
     /// What the machine costs, where it is known.
     pub price: Option<HourlyPrice>,
+    /// Tokens a second, prompt, cached and generated ones together, that the machine carries
+    /// within its service level, where that is known.
+    pub slo_tokens_per_second: Option<f64>,
 }
 
 /// What the engine is asked, over all prompts of a request.
@@ -188,6 +191,7 @@ impl Local {
                 ignore_eos: ask.sampling.ignore_eos,
                 prompt_logprobs: ask.prompt_logprobs,
                 continues_text: ask.continues_text,
+                receipts: None,
             };
             let events = self.backend.submit(request).map_err(|refusal| {
                 if matches!(refusal, SubmitError::QueueFull { .. }) {
@@ -202,7 +206,6 @@ impl Local {
             ask.model,
             n,
             prompt_tokens,
-            self.price,
             ask.arrived,
             escort.metrics.clone(),
         );

@@ -1,6 +1,7 @@
 //! What `GET /metrics` tells: vLLM's names and buckets where the meaning is the same, so that
 //! boards made for vLLM work, and `farthing_` names for what vLLM does not know.
 
+mod cost_figures;
 mod engine_figures;
 mod totals;
 
@@ -10,18 +11,19 @@ mod histogram;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use farthing_economics::HourlyPrice;
-use farthing_engine::{EngineStats, GenerationUsage};
+use farthing_api::{ByToken, CostTotals};
+use farthing_engine::GenerationUsage;
 
 use exposition::Exposition;
 use totals::Totals;
 
+use crate::costs::Costs;
+
 /// Counters and histograms of the requests since the start.
-#[derive(Debug)]
 pub(crate) struct Metrics {
     /// The base model's name: vLLM's label `model_name`.
     model_name: String,
-    price: Option<HourlyPrice>,
+    costs: Costs,
     totals: Mutex<Totals>,
 }
 
@@ -57,12 +59,20 @@ impl Outcome {
 }
 
 impl Metrics {
-    pub(crate) fn new(model_name: String, price: Option<HourlyPrice>) -> Self {
+    pub(crate) fn new(model_name: String, costs: Costs) -> Self {
         Self {
             model_name,
-            price,
+            costs,
             totals: Mutex::new(Totals::default()),
         }
+    }
+
+    pub(crate) fn model_name(&self) -> &str {
+        &self.model_name
+    }
+
+    pub(crate) fn costs(&self) -> &Costs {
+        &self.costs
     }
 
     /// A request was taken.
@@ -125,11 +135,38 @@ impl Metrics {
     }
 
     /// Everything in Prometheus' text format.
-    pub(crate) fn render(&self, engine: &EngineStats) -> String {
+    pub(crate) fn render(&self) -> String {
+        let engine = self.costs.stats();
         let mut page = Exposition::new(&[("model_name", &self.model_name), ("engine", "0")]);
-        engine_figures::render(&mut page, engine);
-        self.totals().render(&mut page, self.price);
+        engine_figures::render(&mut page, &engine);
+        cost_figures::render(&mut page, &self.costs, &engine);
+        self.totals().render(&mut page, self.costs.price());
         page.into_text()
+    }
+
+    /// What the answers of each model and adapter took, with their cost now and with all of the
+    /// time since the start shared out.
+    pub(crate) fn cost_totals(&self) -> Vec<CostTotals> {
+        let load_factor = self
+            .costs
+            .since_start(&self.costs.stats())
+            .machine
+            .load_factor();
+        let usd = |seconds: Option<f64>| self.costs.usd(seconds?);
+        let totals = self.totals();
+        let totals_of = |(model, totals): (&String, &totals::ModelTotals)| CostTotals {
+            model: model.clone(),
+            choices: totals.choices,
+            tokens: ByToken {
+                input: totals.prompt_tokens - totals.cached_tokens,
+                cached: totals.cached_tokens,
+                output: totals.generation_tokens,
+            },
+            device_seconds: totals.device_seconds,
+            usd: usd(Some(totals.device_seconds)),
+            loaded_usd: usd(load_factor.map(|factor| totals.device_seconds * factor)),
+        };
+        totals.models.iter().map(totals_of).collect()
     }
 
     fn totals(&self) -> MutexGuard<'_, Totals> {

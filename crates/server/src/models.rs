@@ -21,6 +21,11 @@ use hub::{Hub, HubSource, Wanted};
 pub(crate) use manifest::Manifest;
 use manifest::Source;
 
+/// A folder for something that Farthing keeps for itself; made where it is missing.
+pub(crate) fn cache_directory(name: &str) -> Result<PathBuf, ModelSourceError> {
+    Ok(Cache::from_env()?.entry(name)?.directory().to_owned())
+}
+
 /// The model to serve, as the command line names it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ModelRequest<'a> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use farthing_api::{Cost, FinishReason, PromptTokensDetails, Usage};
-use farthing_economics::{Basis, HourlyPrice};
+use farthing_economics::HourlyPrice;
 use farthing_engine::GenerationUsage;
 
 use crate::ApiError;
@@ -17,7 +17,6 @@ pub(crate) struct RequestRecord {
     n: usize,
     prompt_tokens: Vec<usize>,
     choices: Vec<Choice>,
-    price: Option<HourlyPrice>,
     arrived: Instant,
     failure: Option<ApiError>,
     metrics: Arc<Metrics>,
@@ -35,7 +34,6 @@ impl RequestRecord {
         model: String,
         n: usize,
         prompt_tokens: Vec<usize>,
-        price: Option<HourlyPrice>,
         arrived: Instant,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -45,7 +43,6 @@ impl RequestRecord {
             n,
             prompt_tokens,
             choices,
-            price,
             arrived,
             failure: None,
             metrics,
@@ -116,6 +113,7 @@ impl RequestRecord {
                 .min()
                 .unwrap_or(0)
         };
+        let costs = self.metrics.costs();
         Usage {
             prompt_tokens,
             completion_tokens,
@@ -125,12 +123,12 @@ impl RequestRecord {
             },
             cost: Cost {
                 device_seconds,
-                usd: self
-                    .price
-                    .and_then(|price| price.cost_of(device_seconds).ok())
-                    .map(|cost| cost.usd().round_dp(farthing_economics::Cost::SHOWN_DIGITS)),
-                price_per_hour_usd: self.price.map(HourlyPrice::usd),
-                basis: Basis::MeasuredDeviceTime.as_str(),
+                usd: costs.usd(device_seconds),
+                loaded_usd: costs
+                    .load_factor()
+                    .and_then(|factor| costs.usd(device_seconds * factor)),
+                price_per_hour_usd: costs.price().map(HourlyPrice::usd),
+                basis: costs.basis().as_str(),
             },
         }
     }

@@ -2,6 +2,7 @@
 
 mod chat_completions;
 mod completions;
+mod costs_now;
 mod health;
 mod metrics;
 mod models;
@@ -21,6 +22,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/completions", post(completions::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
+        .route("/v1/costs/now", get(costs_now::show))
         .route("/health", get(health::check))
         .route("/ready", get(ready::check))
         .route("/metrics", get(metrics::render))

@@ -1,6 +1,7 @@
 //! The life of the process.
 
 use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use farthing_engine::EngineHandle;
@@ -17,12 +18,15 @@ use crate::{App, serve};
 /// Whatever keeps the server from starting, with what to do about it; or the engine's end.
 #[tokio::main]
 pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let process_began = Instant::now();
     let config = Config::try_from(args)?;
     // The port is taken first: a long load must not end in "address in use".
     let listener = bind(config.http.address)?;
     let Config { price, http, .. } = config;
     let device = config.model.device;
-    let started = tokio::task::spawn_blocking(move || start(&config, &|line| println!("{line}")));
+    let started = tokio::task::spawn_blocking(move || {
+        start(&config, process_began, &|line| println!("{line}"))
+    });
     let started = started.await.context("loading the model")??;
     let app = App::new(started.local.clone());
     app.warm_up().await?;
@@ -40,6 +44,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let Started { engine, local, .. } = started;
     drop(local);
     let stop = stop_signal(engine.clone());
+    let sampling = tokio::spawn(sample_costs(app.clone()));
     serve(
         tokio::net::TcpListener::from_std(listener)?,
         app,
@@ -47,10 +52,20 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         http.shutdown_timeout,
     )
     .await?;
+    sampling.abort();
     if !engine.is_alive() {
         bail!("the engine thread has ended: its last words are above");
     }
     Ok(())
+}
+
+/// Keeps the figures of the last minutes, also while nobody asks for them.
+async fn sample_costs(app: App) {
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        every_second.tick().await;
+        app.sample_costs();
+    }
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -1,9 +1,10 @@
 //! From a config to a running engine: resolve, plan, load, calibrate, spawn.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
-use farthing_engine::{CalibrationLimits, EngineCore, EngineHandle, EngineLimits, Meter};
+use farthing_engine::{Calibration, EngineCore, EngineHandle, EngineLimits, Meter, StepModel};
 use farthing_model::{
     BLOCK_SIZE, Checkpoint, ComputeType, Llama, LoraAdapter, LoraBase, MemoryPlan, MemoryRequest,
     ModelConfig, ModelRunner, RunnerConfig,
@@ -12,6 +13,7 @@ use farthing_scheduler::{Scheduler, SchedulerConfig};
 
 use crate::config::{Config, Limits};
 use crate::models::{self, ModelRequest, ResolvedModel};
+use crate::step_model::{self, Circumstances, Origin};
 use crate::text::Text;
 use crate::{Local, ServedAdapter, ServedModels, free_memory};
 
@@ -23,6 +25,8 @@ pub(crate) struct Started {
     pub compute_type: ComputeType,
     pub max_model_len: usize,
     pub memory: MemoryPlan,
+    pub step_model: StepModel,
+    pub step_model_origin: Origin,
 }
 
 /// The weights of a dummy model; any number would do, the same each time is what matters.
@@ -30,7 +34,11 @@ const DUMMY_SEED: u64 = 0;
 
 /// Loads the model and starts the engine thread. `say` is given a line for each thing worth
 /// knowing on the way.
-pub(crate) fn start(config: &Config, say: &dyn Fn(&str)) -> anyhow::Result<Started> {
+pub(crate) fn start(
+    config: &Config,
+    process_began: Instant,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<Started> {
     let choice = &config.model;
     let request = ModelRequest {
         model: &choice.model,
@@ -91,19 +99,33 @@ pub(crate) fn start(config: &Config, say: &dyn Fn(&str)) -> anyhow::Result<Start
         },
     )?;
     let served: Vec<_> = adapters.iter().map(|(served, _)| served.clone()).collect();
+    let sliding_window = checkpoint.config().sliding_window;
+    let calibration = Calibration {
+        num_blocks: memory.num_blocks,
+        max_num_seqs,
+        max_num_batched_tokens,
+        max_model_len,
+        sliding_window,
+        adapters: adapters
+            .iter()
+            .map(|(_, adapter)| (adapter.id(), adapter.size_bytes()))
+            .collect(),
+    };
     for (_, adapter) in adapters {
         runner.add_adapter(adapter);
     }
-    let meter = Meter::calibrate(
-        &mut runner,
-        CalibrationLimits {
-            num_blocks: memory.num_blocks,
-            max_num_seqs,
-            max_num_batched_tokens,
-            max_model_len,
-        },
-        served.first().map(|adapter| adapter.id),
-    )?;
+    let circumstances = Circumstances::new(
+        choice.device,
+        compute_type,
+        checkpoint.config(),
+        &calibration,
+    );
+    let (step_model, step_model_origin) =
+        step_model::find_or_measure(&mut runner, &calibration, circumstances, config.recalibrate)?;
+    let mut meter = Meter::new(step_model, sliding_window, process_began);
+    for &(id, size_bytes) in &calibration.adapters {
+        meter.add_adapter(id, size_bytes);
+    }
     let scheduler = Scheduler::new(SchedulerConfig {
         block_size: BLOCK_SIZE,
         num_blocks: memory.num_blocks,
@@ -132,6 +154,7 @@ pub(crate) fn start(config: &Config, say: &dyn Fn(&str)) -> anyhow::Result<Start
         chat_template: text.chat_template,
         models: Arc::new(served_models),
         price: config.price.per_hour(),
+        slo_tokens_per_second: config.slo_tokens_per_second,
     };
     let model = checkpoint.config().clone();
     Ok(Started {
@@ -141,6 +164,8 @@ pub(crate) fn start(config: &Config, say: &dyn Fn(&str)) -> anyhow::Result<Start
         compute_type,
         max_model_len,
         memory,
+        step_model,
+        step_model_origin,
     })
 }
 

@@ -1,16 +1,21 @@
 //! A tiny random model behind a real engine thread.
 
-use std::{fs, sync::Arc, thread::JoinHandle};
+#![allow(dead_code, reason = "each test file takes the half it needs")]
+
+use std::{fs, path::Path, sync::Arc, thread::JoinHandle, time::Instant};
 
 use farthing_engine::{
-    CalibrationLimits, EngineCore, EngineHandle, EngineLimits, GenerationEvent, GenerationRequest,
+    Calibration, EngineCore, EngineHandle, EngineLimits, GenerationEvent, GenerationRequest,
     GenerationStream, GenerationUsage, Meter, Tokenizer, byte_level_alphabet,
 };
 use farthing_model::{
-    BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, GgufTokenizer, Llama, LoadFormat, ModelRunner,
-    RunnerConfig,
+    BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, GgufTokenizer, Llama, LoadFormat, LoraAdapter,
+    LoraBase, ModelError, ModelRunner, RunnerConfig,
 };
-use farthing_scheduler::{FinishReason, SamplingParams, Scheduler, SchedulerConfig};
+use farthing_scheduler::{
+    AdapterId, Batch, FinishReason, SamplingParams, Scheduler, SchedulerConfig,
+};
+use safetensors::tensor::{Dtype, TensorView};
 
 /// How much room the engine has; small rooms force chunks and preemptions.
 #[derive(Clone, Copy)]
@@ -38,6 +43,7 @@ const EOS: u32 = 257;
 
 pub(crate) struct Engine {
     pub(crate) handle: EngineHandle,
+    pub(crate) adapter: AdapterId,
     thread: JoinHandle<()>,
 }
 
@@ -79,13 +85,24 @@ impl Engine {
             device,
         };
         let mut runner = ModelRunner::new(model, runner).unwrap();
-        let limits = CalibrationLimits {
+        let adapter = adapter(&checkpoint);
+        let (adapter_id, adapter_bytes) = (adapter.id(), adapter.size_bytes());
+        runner.add_adapter(adapter);
+        let calibration = Calibration {
             num_blocks,
             max_num_seqs,
             max_num_batched_tokens,
             max_model_len: MAX_MODEL_LEN,
+            sliding_window: None,
+            adapters: vec![(adapter_id, adapter_bytes)],
         };
-        let meter = Meter::calibrate(&mut runner, limits, None).unwrap();
+        let step_model = calibration.run(|batch: &Batch| {
+            let started = Instant::now();
+            runner.execute(batch)?;
+            Ok::<_, ModelError>(started.elapsed().as_secs_f64())
+        });
+        let mut meter = Meter::new(step_model.unwrap(), None, Instant::now());
+        meter.add_adapter(adapter_id, adapter_bytes);
         let scheduler = Scheduler::new(SchedulerConfig {
             block_size: BLOCK_SIZE,
             num_blocks,
@@ -102,7 +119,11 @@ impl Engine {
         };
         let (handle, thread) =
             EngineCore::spawn(scheduler, runner, meter, limits, tokenizer()).unwrap();
-        Self { handle, thread }
+        Self {
+            handle,
+            adapter: adapter_id,
+            thread,
+        }
     }
 
     /// Waits until nothing runs or waits any more.
@@ -123,6 +144,36 @@ impl Engine {
         drop(self.handle);
         self.thread.join().unwrap();
     }
+}
+
+/// An adapter that adds a little to the first layer's attention.
+fn adapter(checkpoint: &Checkpoint) -> LoraAdapter {
+    const RANK: usize = 2;
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str| directory.path().join(name);
+    let config = serde_json::json!({"peft_type": "LORA", "r": RANK, "lora_alpha": 4});
+    fs::write(write("adapter_config.json"), config.to_string()).unwrap();
+    let values = |len: usize| -> Vec<u8> {
+        (0..len)
+            .flat_map(|i| ((i % 7) as f32 * 0.01).to_le_bytes())
+            .collect()
+    };
+    let prefix = "base_model.model.model.layers.0.self_attn.o_proj";
+    let (a, b) = (values(RANK * 32), values(32 * RANK));
+    let tensors = [
+        (format!("{prefix}.lora_A.weight"), vec![RANK, 32], &a),
+        (format!("{prefix}.lora_B.weight"), vec![32, RANK], &b),
+    ];
+    let views = tensors
+        .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape, bytes).unwrap()));
+    let weights: &Path = &write("adapter_model.safetensors");
+    safetensors::serialize_to_file(views, None, weights).unwrap();
+    let base = LoraBase {
+        checkpoint,
+        compute_type: ComputeType::F32,
+        device: DeviceKind::Cpu,
+    };
+    LoraAdapter::load(directory.path(), base).unwrap()
 }
 
 /// One token a byte, two special ones, and one merge, since a byte-level BPE has at least one.
@@ -155,6 +206,7 @@ pub(crate) fn greedy(prompt: Vec<u32>, max_tokens: usize) -> GenerationRequest {
         ignore_eos: true,
         prompt_logprobs: None,
         continues_text: true,
+        receipts: None,
     }
 }
 

@@ -90,7 +90,7 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats) {
     page.counter(
         "farthing_step_seconds_total",
         "Measured device time of all steps.",
-        engine.step_seconds,
+        engine.seconds.steps,
     );
     page.counter(
         "farthing_attributed_seconds_total",
@@ -100,6 +100,6 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats) {
     page.counter(
         "farthing_aborted_seconds_total",
         "The part of it that went to sequences whose caller left.",
-        engine.aborted_seconds,
+        engine.seconds.aborted,
     );
 }

@@ -47,6 +47,25 @@ impl Exposition {
         }
     }
 
+    /// One gauge a set of labels.
+    pub(super) fn gauges<V: Display, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label_names: [&str; N],
+        values: impl IntoIterator<Item = ([&'static str; N], V)>,
+    ) {
+        self.family(name, help, "gauge");
+        for (label_values, value) in values {
+            let labels: Vec<_> = label_names
+                .iter()
+                .zip(label_values)
+                .map(|(name, value)| label(name, value))
+                .collect();
+            self.sample(name, &labels.join(","), value);
+        }
+    }
+
     pub(super) fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
         self.family(name, help, "histogram");
         let bucket = format!("{name}_bucket");

@@ -66,6 +66,10 @@ pub(crate) struct CacheEntry {
 const PARTIAL: &str = ".partial-";
 
 impl CacheEntry {
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// A file that was stored here before. Its size and the note that its hash was right are
     /// looked at, its content is not hashed again.
     pub(crate) fn find(&self, identity: FileIdentity) -> Option<PathBuf> {

@@ -7,6 +7,7 @@ mod wire;
 
 mod chat;
 mod completions;
+mod costs;
 mod departures;
 mod metrics;
 mod probes;

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use farthing_engine::EngineStats;
+use farthing_engine::{DeviceSeconds, EngineStats, TokenCounts, TokenSeconds};
 use farthing_scheduler::FinishReason;
 use serde_json::json;
 
-use crate::scripted_engine::usage;
+use crate::scripted_engine::{usage, well_fitted};
 use crate::wire::Server;
 
 /// Sample names with their labels, and their values.
@@ -32,12 +32,33 @@ async fn the_engines_figures_have_vllms_names() {
         prefix_hits: 16,
         preemptions: 1,
         steps: 9,
-        step_seconds: 1.5,
+        seconds: DeviceSeconds {
+            window: 6.0,
+            warm_up: 2.0,
+            adapter_load: 0.5,
+            idle: 1.75,
+            host: 0.25,
+            steps: 1.5,
+            aborted: 0.25,
+            failed: 0.125,
+        },
         attributed_seconds: 1.5,
-        aborted_seconds: 0.25,
+        token_seconds: TokenSeconds {
+            input: 0.5,
+            cached: 0.25,
+            output: 0.5,
+        },
+        failed_step_seconds: 0.25,
+        tokens: TokenCounts {
+            input: 24,
+            cached: 16,
+            output: 50,
+        },
+        expected_seconds: 1.25,
         prompt_tokens: 24,
         generation_tokens: 50,
         adapters_in_batch: 1,
+        ..well_fitted()
     };
     let response = server.get("/metrics").await;
     assert!(
@@ -62,9 +83,54 @@ async fn the_engines_figures_have_vllms_names() {
         ("farthing_free_blocks", 75.0),
         ("farthing_total_blocks", 100.0),
         ("farthing_price_per_hour_usd", 0.1),
+        ("farthing_window_seconds_total", 6.0),
+        ("farthing_expected_step_seconds_total", 1.25),
+        ("farthing_step_model_r_squared", 0.99),
+        ("farthing_step_model_residual_p95", 0.05),
     ] {
         let name = format!("{name}{{model_name=\"base\",engine=\"0\"}}");
         assert_eq!(samples[name.as_str()], value, "{name}");
+    }
+    for (name, labels, value) in [
+        ("farthing_bucket_seconds_total", "bucket=\"warm_up\"", 2.0),
+        (
+            "farthing_bucket_seconds_total",
+            "bucket=\"adapter_load\"",
+            0.5,
+        ),
+        ("farthing_bucket_seconds_total", "bucket=\"idle\"", 1.75),
+        ("farthing_bucket_seconds_total", "bucket=\"host\"", 0.25),
+        ("farthing_bucket_seconds_total", "bucket=\"answers\"", 1.125),
+        ("farthing_bucket_seconds_total", "bucket=\"aborted\"", 0.25),
+        ("farthing_bucket_seconds_total", "bucket=\"failed\"", 0.125),
+        ("farthing_tokens_total", "kind=\"cached\"", 16.0),
+        ("farthing_token_seconds_total", "kind=\"output\"", 0.5),
+        ("farthing_busy_share", "span=\"start\"", 0.25),
+    ] {
+        let name = format!("{name}{{model_name=\"base\",engine=\"0\",{labels}}}");
+        assert_eq!(samples[name.as_str()], value, "{name}");
+    }
+    for identity in ["rows", "window", "tokens"] {
+        let name = format!(
+            "farthing_identity_residual{{model_name=\"base\",engine=\"0\",identity=\"{identity}\"}}"
+        );
+        assert!(samples[name.as_str()] < 1e-12, "{name}");
+    }
+    // 0.10 dollars an hour: half a second for 50 tokens; four times that with the time between; and
+    // 90 tokens at 1,000 a second take 0.09 s instead of 1.5.
+    for (figure, value) in [
+        ("busy", 0.1 / 3600.0 * 0.5 / 50.0 * 1e6),
+        ("loaded", 0.1 / 3600.0 * 2.0 / 50.0 * 1e6),
+        ("at_capacity", 0.1 / 3600.0 * 0.5 * 0.06 / 50.0 * 1e6),
+    ] {
+        let name = format!(
+            "farthing_usd_per_million_tokens{{model_name=\"base\",engine=\"0\",\
+             kind=\"output\",figure=\"{figure}\",span=\"start\"}}"
+        );
+        assert!(
+            (samples[name.as_str()] - value).abs() < 1e-9 * value,
+            "{name}"
+        );
     }
 }
 

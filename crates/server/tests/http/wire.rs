@@ -59,6 +59,7 @@ impl Server {
             models: Arc::new(models),
             vocab_size: VOCAB_SIZE,
             price: price.map(|price| price.parse().unwrap()),
+            slo_tokens_per_second: Some(1000.0),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

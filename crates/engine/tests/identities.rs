@@ -1,0 +1,224 @@
+//! Every second is someone's: of a sequence, or of a bucket with a name; and of a kind of token.
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
+
+mod tiny;
+
+use farthing_engine::{
+    DeviceSeconds, Ending, EngineStats, GenerationRequest, GenerationStream, Receipt, TokenCounts,
+    TokenSeconds,
+};
+use farthing_scheduler::AdapterId;
+use tiny::{ATTEMPTS, Engine, MAX_MODEL_LEN, Room, WIDE, greedy, prompt};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+const UNKNOWN: AdapterId = AdapterId([9; 32]);
+
+fn near(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-9 * a.abs().max(b.abs())
+}
+
+/// What the receipts say together.
+#[derive(Default)]
+struct Sum {
+    finished: f64,
+    aborted: f64,
+    failed: f64,
+    by_kind: TokenSeconds,
+    cached_tokens: usize,
+}
+
+impl Sum {
+    async fn of(mut receipts: UnboundedReceiver<Receipt>) -> Self {
+        let mut sum = Self::default();
+        while let Some(receipt) = receipts.recv().await {
+            let usage = receipt.usage;
+            *match receipt.ending {
+                Ending::Finished => &mut sum.finished,
+                Ending::Aborted => &mut sum.aborted,
+                Ending::Failed => &mut sum.failed,
+            } += usage.device_seconds;
+            sum.by_kind += usage.token_seconds;
+            // Where the first step failed already, no cached token was of use.
+            if usage.token_seconds.total() > 0.0 {
+                sum.cached_tokens += usage.cached_tokens;
+            }
+        }
+        sum
+    }
+
+    fn check(&self, stats: &EngineStats) {
+        let seconds = &stats.seconds;
+        // 1: the rows' seconds are the steps'.
+        let attributed = self.finished + self.aborted + self.failed;
+        assert!(near(attributed, seconds.steps), "{attributed} {stats:?}");
+        assert!(near(stats.attributed_seconds, seconds.steps), "{stats:?}");
+        // 2: the answers' and the buckets' seconds are the window's.
+        let DeviceSeconds {
+            window,
+            warm_up,
+            adapter_load,
+            idle,
+            host,
+            aborted,
+            failed,
+            ..
+        } = *seconds;
+        let buckets = self.finished + aborted + failed + idle + host + warm_up + adapter_load;
+        assert!(near(buckets, window), "{buckets} {stats:?}");
+        assert!(near(aborted, self.aborted) && near(failed, self.failed));
+        // 3: prices times tokens are what was attributed.
+        let TokenCounts {
+            input,
+            cached,
+            output,
+        } = stats.tokens;
+        let priced = |seconds: f64, tokens: u64| match tokens {
+            0 => 0.0,
+            tokens => seconds / tokens as f64 * tokens as f64,
+        };
+        let by_kind = priced(stats.token_seconds.input, input)
+            + priced(stats.token_seconds.cached, cached)
+            + priced(stats.token_seconds.output, output);
+        assert!(
+            near(by_kind + stats.failed_step_seconds, seconds.steps),
+            "{stats:?}"
+        );
+        assert!(near(self.by_kind.total(), stats.token_seconds.total()));
+        assert_eq!(cached, self.cached_tokens as u64);
+    }
+}
+
+/// Thirty callers: of the base model and of an adapter, with prompts that others had before; some
+/// leave at once, some in the middle, and some ask for an adapter that is not there, which fails
+/// their step.
+async fn mixed_load(engine: &Engine, round: u32) -> Sum {
+    let (sender, receipts) = unbounded_channel();
+    let submit = |i: u32| {
+        let seed = round * 7 + i % 11;
+        let len = 17 + (seed as usize * 31) % 120;
+        let adapter = match i % 15 {
+            3 | 4 | 8 => Some(engine.adapter),
+            14 => Some(UNKNOWN),
+            _ => None,
+        };
+        let long = MAX_MODEL_LEN - len;
+        let request = GenerationRequest {
+            adapter,
+            receipts: Some(sender.clone()),
+            ..greedy(
+                prompt(seed, len),
+                [long, 1 + (i as usize * 17) % 60][(i % 2) as usize],
+            )
+        };
+        engine.handle.submit(request).unwrap()
+    };
+    let mut streams: Vec<GenerationStream> = Vec::new();
+    for i in 0..30 {
+        streams.push(submit(i));
+        if i % 4 == 0 {
+            let mut leaves = streams.swap_remove(i as usize % streams.len());
+            if i % 8 == 0 {
+                leaves.next().await;
+            }
+        }
+    }
+    let readers = streams
+        .into_iter()
+        .map(|mut stream| async move { while stream.next().await.is_some() {} });
+    for reader in readers {
+        reader.await;
+    }
+    drop(sender);
+    Sum::of(receipts).await
+}
+
+/// Of a mix with aborts, failures, adapters, prefix hits and preemptions, each second is booked once
+/// on all three counts.
+#[tokio::test]
+async fn three_sums_agree_over_any_mix() {
+    let mut seen = [false; 4];
+    for round in 0..ATTEMPTS as u32 {
+        let engine = Engine::start(Room {
+            num_blocks: 40,
+            ..WIDE
+        });
+        let sum = mixed_load(&engine, round).await;
+        let stats = engine.handle.stats();
+        sum.check(&stats);
+        assert!(stats.failed_step_seconds > 0.0 && sum.failed > 0.0);
+        let happened = [
+            sum.aborted > 0.0,
+            sum.cached_tokens > 0,
+            stats.preemptions > 0,
+            sum.finished > 0.0,
+        ];
+        for (seen, happened) in seen.iter_mut().zip(happened) {
+            *seen |= happened;
+        }
+        engine.stop();
+        if round >= 3 && seen == [true; 4] {
+            return;
+        }
+    }
+    panic!("aborted, cached, preempted, finished: only {seen:?} ever happened");
+}
+
+/// Idle time counts on while nothing runs, and the sum holds at every moment.
+#[tokio::test]
+async fn the_window_is_whole_at_every_moment() {
+    let engine = Engine::start(WIDE);
+    let whole = |stats: &EngineStats| {
+        let DeviceSeconds {
+            window,
+            warm_up,
+            adapter_load,
+            idle,
+            host,
+            steps,
+            ..
+        } = stats.seconds;
+        assert!(near(warm_up + adapter_load + idle + host + steps, window));
+        stats.seconds
+    };
+    let mut stream = engine.handle.submit(greedy(prompt(1, 40), 100)).unwrap();
+    let mut before = whole(&engine.handle.stats());
+    while stream.next().await.is_some() {
+        let now = whole(&engine.handle.stats());
+        assert!(now.window >= before.window && now.idle >= before.idle);
+        assert!(now.steps >= before.steps && now.host >= before.host);
+        before = now;
+    }
+    drop(stream);
+    engine.idle().await;
+    let before = whole(&engine.handle.stats());
+    let later = loop {
+        let later = whole(&engine.handle.stats());
+        if later.idle > before.idle {
+            break later;
+        }
+    };
+    assert!(later.window > before.window);
+    assert_eq!(later.steps, before.steps);
+    engine.stop();
+}
+
+/// What happened before the door opened is warm-up, tokens and steps included.
+#[tokio::test]
+async fn warm_up_ends_with_clean_books() {
+    let engine = Engine::start(WIDE);
+    let mut stream = engine.handle.submit(greedy(prompt(1, 40), 5)).unwrap();
+    while stream.next().await.is_some() {}
+    drop(stream);
+    let warm = engine.handle.stats();
+    assert!(warm.seconds.steps > 0.0 && warm.tokens.output == 5);
+    engine.handle.end_warm_up();
+    while engine.handle.stats().steps > 0 {
+        tokio::task::yield_now().await;
+    }
+    let stats = engine.handle.stats();
+    assert!(stats.seconds.warm_up >= warm.seconds.window);
+    assert_eq!(stats.seconds.steps, 0.0);
+    assert_eq!(stats.tokens, TokenCounts::default());
+    assert_eq!(stats.attributed_seconds, 0.0);
+    engine.stop();
+}

@@ -1,0 +1,187 @@
+//! What tokens cost now and since the door opened.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use farthing_economics::{Basis, Cost, HourlyPrice, MachineTime, TokenWork, UnitCosts};
+use farthing_engine::{DeviceSeconds, EngineStats};
+use rust_decimal::Decimal;
+
+use crate::Backend;
+
+/// "Now" is this long.
+const WINDOW: Duration = Duration::from_secs(300);
+/// The window's beginning moves in steps of this.
+const SAMPLE_EVERY: Duration = Duration::from_secs(5);
+
+/// The engine's seconds and tokens over time, with prices.
+pub(crate) struct Costs {
+    backend: Arc<dyn Backend>,
+    price: Option<HourlyPrice>,
+    /// Tokens of all kinds that the machine carries within its service level, where that is known.
+    slo_tokens_per_second: Option<f64>,
+    /// Oldest first; the last one before the window, then those in it.
+    samples: Mutex<VecDeque<(Instant, EngineStats)>>,
+}
+
+/// What the engine did in some time, and what that makes of the prices.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub seconds: DeviceSeconds,
+    pub machine: MachineTime,
+    /// Absent where no price is known.
+    pub unit_costs: Option<UnitCosts>,
+}
+
+/// By how much three sums that have to be equal differ, as shares of the sum.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Residuals {
+    /// Σ of the rows' seconds, and the steps'.
+    pub rows: f64,
+    /// Σ of the buckets, and the window.
+    pub window: f64,
+    /// Σ of price times tokens over the kinds of tokens, and what was attributed.
+    pub tokens: f64,
+}
+
+impl Costs {
+    pub(crate) fn new(
+        backend: Arc<dyn Backend>,
+        price: Option<HourlyPrice>,
+        slo_tokens_per_second: Option<f64>,
+    ) -> Self {
+        let costs = Self {
+            backend,
+            price,
+            slo_tokens_per_second,
+            samples: Mutex::default(),
+        };
+        costs.sample();
+        costs
+    }
+
+    pub(crate) fn price(&self) -> Option<HourlyPrice> {
+        self.price
+    }
+
+    /// How device seconds are told.
+    pub(crate) fn basis(&self) -> Basis {
+        match self.stats().step_model.fit.is_good() {
+            true => Basis::MeasuredDeviceTime,
+            false => Basis::MeasuredDeviceTimeByTokens,
+        }
+    }
+
+    /// What device seconds cost, as it is shown; none where no price is known.
+    pub(crate) fn usd(&self, seconds: f64) -> Option<Decimal> {
+        let cost = self.price?.cost_of(seconds).ok()?;
+        Some(cost.usd().round_dp(Cost::SHOWN_DIGITS))
+    }
+
+    pub(crate) fn slo_tokens_per_second(&self) -> Option<f64> {
+        self.slo_tokens_per_second
+    }
+
+    /// What the engine says now.
+    pub(crate) fn stats(&self) -> EngineStats {
+        self.backend.stats()
+    }
+
+    /// Keeps the engine's figures for the window. Called every now and then, however often.
+    pub(crate) fn sample(&self) {
+        self.window_began(&self.backend.stats());
+    }
+
+    /// The last [`WINDOW`], or what there is of it since the door opened, up to `stats`.
+    pub(crate) fn now(&self, stats: &EngineStats) -> Span {
+        self.span(&self.window_began(stats), stats)
+    }
+
+    /// The figures of the window's beginning; those of its end are kept for later ones.
+    fn window_began(&self, stats: &EngineStats) -> EngineStats {
+        let now = Instant::now();
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        // When the door opens the engine counts anew.
+        samples.retain(|(_, sample)| sample.seconds.warm_up == stats.seconds.warm_up);
+        let age = |(at, _): &(Instant, EngineStats)| now.duration_since(*at);
+        if samples.back().is_none_or(|last| age(last) >= SAMPLE_EVERY) {
+            samples.push_back((now, stats.clone()));
+        }
+        while samples.get(1).is_some_and(|second| age(second) >= WINDOW) {
+            samples.pop_front();
+        }
+        samples[0].1.clone()
+    }
+
+    /// All time since the start, warm-up included.
+    pub(crate) fn since_start(&self, stats: &EngineStats) -> Span {
+        self.span(&EngineStats::default(), stats)
+    }
+
+    /// How much dearer a device second of the window is with its idle time shared out.
+    pub(crate) fn load_factor(&self) -> Option<f64> {
+        self.now(&self.backend.stats()).machine.load_factor()
+    }
+
+    fn span(&self, from: &EngineStats, to: &EngineStats) -> Span {
+        let work = |from: (u64, f64), to: (u64, f64)| TokenWork {
+            tokens: to.0.saturating_sub(from.0),
+            seconds: (to.1 - from.1).max(0.0),
+        };
+        let seconds = to.seconds - from.seconds;
+        let machine = MachineTime {
+            window_seconds: seconds.window,
+            busy_seconds: seconds.steps,
+            input: work(
+                (from.tokens.input, from.token_seconds.input),
+                (to.tokens.input, to.token_seconds.input),
+            ),
+            cached: work(
+                (from.tokens.cached, from.token_seconds.cached),
+                (to.tokens.cached, to.token_seconds.cached),
+            ),
+            output: work(
+                (from.tokens.output, from.token_seconds.output),
+                (to.tokens.output, to.token_seconds.output),
+            ),
+        };
+        Span {
+            seconds,
+            machine,
+            unit_costs: self
+                .price
+                .and_then(|price| machine.unit_costs(price, self.slo_tokens_per_second).ok()),
+        }
+    }
+}
+
+impl Residuals {
+    pub(crate) fn of(stats: &EngineStats) -> Self {
+        let (seconds, tokens) = (&stats.seconds, &stats.tokens);
+        let priced = |seconds: f64, tokens: u64| match tokens {
+            0 => 0.0,
+            tokens => seconds / tokens as f64 * tokens as f64,
+        };
+        let by_kind = priced(stats.token_seconds.input, tokens.input)
+            + priced(stats.token_seconds.cached, tokens.cached)
+            + priced(stats.token_seconds.output, tokens.output);
+        let buckets =
+            seconds.warm_up + seconds.adapter_load + seconds.idle + seconds.host + seconds.steps;
+        Self {
+            rows: relative(stats.attributed_seconds, seconds.steps),
+            window: relative(buckets, seconds.window),
+            tokens: relative(
+                by_kind + stats.failed_step_seconds,
+                stats.attributed_seconds,
+            ),
+        }
+    }
+}
+
+fn relative(a: f64, b: f64) -> f64 {
+    match a == b {
+        true => 0.0,
+        false => (a - b).abs() / a.abs().max(b.abs()),
+    }
+}

@@ -1,0 +1,161 @@
+//! Where the machine's time goes, and what tokens cost.
+
+use farthing_economics::UnitCost;
+use farthing_engine::EngineStats;
+
+use super::exposition::Exposition;
+use crate::costs::{Costs, Residuals, Span};
+
+pub(super) fn render(page: &mut Exposition, costs: &Costs, stats: &EngineStats) {
+    render_seconds(page, stats);
+    render_tokens(page, stats);
+    render_model(page, stats);
+    let residuals = Residuals::of(stats);
+    page.gauges(
+        "farthing_identity_residual",
+        "By which share sums that have to be equal differ; rounding leaves some 1e-15.",
+        ["identity"],
+        [
+            (["rows"], residuals.rows),
+            (["window"], residuals.window),
+            (["tokens"], residuals.tokens),
+        ],
+    );
+    let spans = [
+        ("now", costs.now(stats)),
+        ("start", costs.since_start(stats)),
+    ];
+    page.gauges(
+        "farthing_busy_share",
+        "Share of the last minutes, or of the time since the start, in which steps ran.",
+        ["span"],
+        spans
+            .iter()
+            .filter_map(|(name, span)| Some(([*name], span.machine.busy_share()?))),
+    );
+    if let Some(rate) = costs.slo_tokens_per_second() {
+        page.gauge(
+            "farthing_slo_tokens_per_second",
+            "Tokens that the machine carries within its service level.",
+            rate,
+        );
+    }
+    if costs.price().is_some() {
+        render_prices(page, &spans);
+    }
+}
+
+fn render_seconds(page: &mut Exposition, stats: &EngineStats) {
+    let seconds = &stats.seconds;
+    page.counter(
+        "farthing_window_seconds_total",
+        "Time since the process began: all buckets together.",
+        seconds.window,
+    );
+    page.counters(
+        "farthing_bucket_seconds_total",
+        "Where that time went.",
+        "bucket",
+        [
+            ("warm_up", seconds.warm_up),
+            ("adapter_load", seconds.adapter_load),
+            ("idle", seconds.idle),
+            ("host", seconds.host),
+            ("answers", seconds.steps - seconds.aborted - seconds.failed),
+            ("aborted", seconds.aborted),
+            ("failed", seconds.failed),
+        ],
+    );
+}
+
+fn render_tokens(page: &mut Exposition, stats: &EngineStats) {
+    let (tokens, seconds) = (&stats.tokens, &stats.token_seconds);
+    page.counters(
+        "farthing_tokens_total",
+        "Tokens computed (input, output) or found in the prefix cache (cached).",
+        "kind",
+        [
+            ("input", tokens.input),
+            ("cached", tokens.cached),
+            ("output", tokens.output),
+        ],
+    );
+    page.counters(
+        "farthing_token_seconds_total",
+        "Device time that they took.",
+        "kind",
+        [
+            ("input", seconds.input),
+            ("cached", seconds.cached),
+            ("output", seconds.output),
+        ],
+    );
+}
+
+fn render_model(page: &mut Exposition, stats: &EngineStats) {
+    let model = &stats.step_model;
+    page.counter(
+        "farthing_expected_step_seconds_total",
+        "What the step model expected of all steps.",
+        stats.expected_seconds,
+    );
+    page.gauge(
+        "farthing_step_model_r_squared",
+        "Share of the variance of the calibration's steps that the step model explains.",
+        model.fit.r_squared,
+    );
+    page.gauge(
+        "farthing_step_model_residual_p95",
+        "95 % of the calibration's steps are off by at most this share of their time.",
+        model.fit.residual_p95,
+    );
+    let [to_16, to_256, beyond] = model.seconds_per_token;
+    page.gauges(
+        "farthing_step_model_seconds",
+        "Seconds that the step model expects of each unit of work.",
+        ["of"],
+        [
+            (["step"], model.fixed_seconds),
+            (["token_to_16"], to_16),
+            (["token_to_256"], to_256),
+            (["token_beyond"], beyond),
+            (["logits"], model.seconds_per_logits),
+            (["prompt_key"], model.seconds_per_prompt_key),
+            (["decode_key"], model.seconds_per_decode_key),
+            (["adapter_byte"], model.seconds_per_adapter_byte),
+            (["adapter"], model.seconds_per_adapter),
+        ],
+    );
+}
+
+fn render_prices(page: &mut Exposition, spans: &[(&'static str, Span)]) {
+    let figures = |cost: UnitCost| {
+        [
+            ("busy", cost.busy),
+            ("loaded", cost.loaded),
+            ("at_capacity", cost.at_capacity),
+        ]
+    };
+    let mut prices = Vec::new();
+    for (span, costs) in spans {
+        let Some(costs) = costs.unit_costs else {
+            continue;
+        };
+        for (kind, cost) in [
+            ("input", costs.input),
+            ("cached", costs.cached),
+            ("output", costs.output),
+        ] {
+            let known = figures(cost)
+                .into_iter()
+                .filter_map(|(figure, cost)| Some(([kind, figure, *span], cost?)));
+            prices.extend(known);
+        }
+    }
+    page.gauges(
+        "farthing_usd_per_million_tokens",
+        "What a million tokens cost, bearing their own time, all time, or all time at capacity.",
+        ["kind", "figure", "span"],
+        prices,
+    );
+}

@@ -1,0 +1,150 @@
+//! The step model of what is served on this machine: kept from one start to the next, measured where
+//! there is none.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Instant, UNIX_EPOCH};
+
+use anyhow::Context;
+use farthing_engine::{Calibration, StepModel};
+use farthing_model::{ComputeType, DeviceKind, ModelConfig, ModelError, ModelRunner};
+use farthing_scheduler::Batch;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use crate::models;
+
+/// What a step's time depends on besides what is in it. All of it is compared when a kept model is
+/// read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Circumstances {
+    /// Version and build of Farthing.
+    build: String,
+    device: String,
+    compute_type: String,
+    /// Everything that its config says; the weights' values do not matter.
+    model: String,
+    limits: [usize; 4],
+    adapter_bytes: Vec<usize>,
+}
+
+/// Where a step model comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Origin {
+    /// Measured just now, which took so many seconds.
+    Measured(f64),
+    /// Measured at an earlier start.
+    Kept,
+}
+
+/// What is written down.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    circumstances: Circumstances,
+    step_model: StepModel,
+}
+
+impl Circumstances {
+    pub(crate) fn new(
+        device: DeviceKind,
+        compute_type: ComputeType,
+        model: &ModelConfig,
+        calibration: &Calibration,
+    ) -> Self {
+        Self {
+            build: build(),
+            device: device.describe(),
+            compute_type: compute_type.to_string(),
+            model: format!("{model:?}"),
+            limits: [
+                calibration.num_blocks,
+                calibration.max_num_seqs,
+                calibration.max_num_batched_tokens,
+                calibration.max_model_len,
+            ],
+            adapter_bytes: calibration
+                .adapters
+                .iter()
+                .map(|(_, bytes)| *bytes)
+                .collect(),
+        }
+    }
+
+    /// Where its model is kept.
+    fn path(&self) -> anyhow::Result<PathBuf> {
+        let digest = Sha256::digest(serde_json::to_vec(self)?);
+        let name: String = digest[..12]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let directory = models::cache_directory("calibration")?;
+        Ok(directory.join(format!("{name}.json")))
+    }
+}
+
+/// The step model under these circumstances, for an idle runner with an empty cache.
+///
+/// # Errors
+/// A step failed.
+pub(crate) fn find_or_measure(
+    runner: &mut ModelRunner,
+    calibration: &Calibration,
+    circumstances: Circumstances,
+    measure_anew: bool,
+) -> Result<(StepModel, Origin), ModelError> {
+    let started = Instant::now();
+    let mut time = |batch: &Batch| {
+        let started = Instant::now();
+        runner.execute(batch)?;
+        Ok::<_, ModelError>(started.elapsed().as_secs_f64())
+    };
+    if !measure_anew
+        && let Some(kept) = find(&circumstances)
+        && calibration.still_holds(&kept, &mut time)?
+    {
+        return Ok((kept, Origin::Kept));
+    }
+    let step_model = calibration.run(time)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let kept = Kept {
+        circumstances,
+        step_model,
+    };
+    if let Err(error) = keep(&kept) {
+        tracing::warn!("the next start will have to measure steps again: {error:#}");
+    }
+    Ok((step_model, Origin::Measured(seconds)))
+}
+
+fn find(circumstances: &Circumstances) -> Option<StepModel> {
+    let json = fs::read(circumstances.path().ok()?).ok()?;
+    let kept: Kept = serde_json::from_slice(&json).ok()?;
+    (kept.circumstances == *circumstances).then_some(kept.step_model)
+}
+
+fn keep(kept: &Kept) -> anyhow::Result<()> {
+    let path = kept.circumstances.path()?;
+    let directory = path.parent().context("it has no folder")?;
+    let mut file = NamedTempFile::new_in(directory)?;
+    serde_json::to_writer_pretty(&mut file, kept)?;
+    file.flush()?;
+    file.persist(&path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
+}
+
+/// The version, and what tells this build from the next of the same version.
+fn build() -> String {
+    let executable = std::env::current_exe().and_then(fs::metadata);
+    let stamp = executable.ok().and_then(|file| {
+        let modified = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(format!(
+            " of {} bytes, {} ms",
+            file.len(),
+            modified.as_millis()
+        ))
+    });
+    concat!("farthing ", env!("CARGO_PKG_VERSION")).to_owned() + &stamp.unwrap_or_default()
+}
