@@ -1,11 +1,49 @@
-//! Turns seconds and prices into money.
+//! Turns seconds, tokens and prices into money.
 //!
-//! Money is decimal from here to the wire; a float comes in only as measured seconds.
+//! Money is decimal from here to the wire; a float comes in only as measured seconds, and in
+//! [`statistics`].
 
 mod cost;
+mod decimal_text;
 mod hourly_price;
+mod json_object;
+mod owned_hardware;
+mod shown;
 mod unit_cost;
 
+mod rates;
+mod tokenizer_family;
+mod usage;
+
+mod price;
+mod price_book;
+
+mod comparison;
+mod fleet;
+mod hybrid;
+mod measured_cost;
+mod tco;
+mod workload;
+
+pub mod statistics;
+
+pub use comparison::{Comparison, OwnSide, Rival, RivalSide, SameCost, Work};
 pub use cost::{Basis, Cost, CostError};
+pub use decimal_text::parse_decimal;
+pub use fleet::{FleetInputs, GpuCapacity, OwnBill};
 pub use hourly_price::{HourlyPrice, PriceError};
+pub use hybrid::HybridSplit;
+pub use measured_cost::{MeasuredCost, MeasuredCostError};
+pub use owned_hardware::{HOURS_PER_MONTH, OwnedHardware, OwnedHardwareError};
+pub use price::{GpuKind, GpuPrice, GpuUnit, Provenance, RivalClass, TokenPrice, TokenUnit};
+pub use price_book::{PriceBook, PriceBookError};
+pub use rates::{CostLine, RateCard, Rates, RatesError, RatesJsonError, RequestCost, Tier};
+pub use shown::{shown, shown_millions, shown_percent, shown_usd};
+pub use tco::{
+    ApiBill, BlendedPriceNeeded, Claim, Holds, Saving, SavingVolumes, Tco, TcoError, TcoInputs,
+    Thresholds, Volume,
+};
+pub use tokenizer_family::{TextKind, TokenizerFamily};
 pub use unit_cost::{MachineTime, TokenWork, UnitCost, UnitCosts};
+pub use usage::{CacheCounting, TokenClass, Usage, UsageError, UsageJsonError};
+pub use workload::{DAYS_PER_MONTH, Workload};

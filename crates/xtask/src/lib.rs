@@ -1,3 +1,4 @@
-//! Sweeps: tidy checks, fixtures, reports.
+//! Sweeps: tidy checks, price books.
 
+pub mod prices;
 pub mod tidy;

@@ -1,24 +1,39 @@
-//! `cargo xtask tidy`: see [`xtask::tidy`].
+//! `cargo xtask tidy` and `cargo xtask prices`: see [`xtask::tidy`] and [`xtask::prices`].
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-fn main() -> anyhow::Result<ExitCode> {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["tidy"] => tidy(Path::new(".")),
-        ["tidy", root] => tidy(Path::new(root)),
-        _ => {
-            eprintln!("usage: cargo xtask tidy [DIR]");
-            Ok(ExitCode::from(2))
-        }
-    }
+use clap::Parser;
+use xtask::prices::{self, PricesArgs};
+
+/// Sweeps over the tree.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Task {
+    /// Hold the rules of the house against the tree
+    Tidy {
+        /// The top of the workspace
+        #[arg(default_value = ".")]
+        root: PathBuf,
+    },
+    /// Write the price books from two catalogues, where they agree
+    Prices(PricesArgs),
 }
 
-fn tidy(root: &Path) -> anyhow::Result<ExitCode> {
-    let report = xtask::tidy::check(root)?;
-    println!("{report}");
-    Ok(if report.is_tidy() {
+fn main() -> anyhow::Result<ExitCode> {
+    let is_well = match Task::parse() {
+        Task::Tidy { root } => {
+            let report = xtask::tidy::check(&root)?;
+            println!("{report}");
+            report.is_tidy()
+        }
+        Task::Prices(args) => {
+            let import = prices::import(&args)?;
+            print!("{import}");
+            import.is_without_conflicts()
+        }
+    };
+    Ok(if is_well {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

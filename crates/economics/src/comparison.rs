@@ -1,0 +1,371 @@
+//! The same work on one's own GPUs and at vendors, each counted by its own tokenizer.
+
+use jiff::civil::Date;
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use serde::Serialize;
+
+use crate::decimal_text::{exact, exact_or_null};
+use crate::workload::{DAYS_PER_MONTH, MILLION};
+use crate::{
+    FleetInputs, GpuPrice, HOURS_PER_MONTH, HybridSplit, MeasuredCost, OwnBill, Provenance, Rates,
+    RivalClass, Saving, Tco, TcoError, TcoInputs, TextKind, TokenClass, TokenPrice,
+    TokenizerFamily, Volume, Workload,
+};
+
+/// Requests that are all alike, as one's own tokenizer counts them.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Work {
+    /// Tokens a day, prompts and answers together.
+    #[serde(serialize_with = "exact")]
+    pub tokens_per_day: Decimal,
+    /// Prompt tokens of a request, cached ones included.
+    #[serde(serialize_with = "exact")]
+    pub prompt_tokens: Decimal,
+    /// Of these, in the cache: one's own and a vendor's alike.
+    #[serde(serialize_with = "exact")]
+    pub cached_tokens: Decimal,
+    /// Tokens of an answer.
+    #[serde(serialize_with = "exact")]
+    pub output_tokens: Decimal,
+    /// What counted them, if it is one of the measured ones.
+    pub tokenizer: Option<TokenizerFamily>,
+    /// What the text is.
+    pub text: TextKind,
+    /// Which part of one's own answers has to be asked for again at a vendor in a hybrid split.
+    #[serde(serialize_with = "exact")]
+    pub escalated: Decimal,
+}
+
+/// A vendor's offer.
+#[derive(Clone, Copy, Debug)]
+pub enum Rival<'a> {
+    /// Tokens of a model.
+    Tokens(&'a TokenPrice),
+    /// Hours of a GPU that serves one's own model.
+    Endpoint(&'a GpuPrice),
+}
+
+/// Own cost beside each rival's.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// As given.
+    pub work: Work,
+    /// Requests a month, of 30 days.
+    #[serde(serialize_with = "exact")]
+    pub requests_per_month: Decimal,
+    /// One's own side.
+    pub own: OwnSide,
+    /// The others.
+    pub rivals: Vec<RivalSide>,
+}
+
+/// What the work costs on one's own GPUs.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct OwnSide {
+    /// The whole fleet, idle hours and people included, shared by all the work.
+    pub fleet: Option<SameCost>,
+    /// The tokens at their measured price.
+    pub measured: Option<SameCost>,
+    /// GPUs of the fleet.
+    pub gpus: Option<u64>,
+    /// Traffic over what they carry inside their SLO.
+    #[serde(serialize_with = "exact_or_null")]
+    pub utilisation: Option<Decimal>,
+}
+
+/// The same cost, told three ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SameCost {
+    /// US dollars.
+    #[serde(serialize_with = "exact")]
+    pub usd_per_request: Decimal,
+    /// US dollars per million tokens, counted by one's own tokenizer.
+    #[serde(serialize_with = "exact")]
+    pub usd_per_million: Decimal,
+    /// US dollars.
+    #[serde(serialize_with = "exact")]
+    pub usd_per_month: Decimal,
+}
+
+/// What the work costs at a vendor.
+#[derive(Clone, Debug, Serialize)]
+pub struct RivalSide {
+    /// Vendor and model, or vendor and GPU.
+    pub name: String,
+    /// `frontier`, `hosted` or `endpoint`.
+    pub kind: &'static str,
+    /// Where the price comes from.
+    pub provenance: Provenance,
+    /// Whether it was read more than 30 days ago.
+    pub stale: bool,
+    /// What counts the vendor's tokens, where that is public.
+    pub tokenizer: Option<TokenizerFamily>,
+    /// The vendor's tokens for each of one's own; `None` where a tokenizer is not known, and then
+    /// they are taken to be as many.
+    #[serde(serialize_with = "exact_or_null")]
+    pub tokens_per_own_token: Option<Decimal>,
+    /// What it costs there, per million of one's own tokens.
+    #[serde(flatten)]
+    pub cost: SameCost,
+    /// What one's own side saves against it.
+    pub saving: Option<Saving>,
+    /// From which traffic on one's own fleet is cheaper; `None` where it never is, or the rival is
+    /// paid by the hour as well.
+    pub break_even: Option<Volume>,
+    /// The cheapest split between the two.
+    pub hybrid: Option<HybridSplit>,
+    /// What the figures take for granted.
+    pub assumptions: Vec<String>,
+}
+
+impl Comparison {
+    /// Reckons one's own side and every rival's.
+    ///
+    /// # Errors
+    /// A figure is impossible, a rival has no known price for this work, or neither a fleet nor a
+    /// measured cost is given.
+    pub fn new(
+        work: &Work,
+        fleet: &FleetInputs,
+        measured: Option<&MeasuredCost>,
+        rivals: &[Rival<'_>],
+        today: Date,
+    ) -> Result<Self, TcoError> {
+        let requests = work.requests_per_month()?;
+        let mut own = OwnSide {
+            fleet: None,
+            measured: None,
+            gpus: None,
+            utilisation: None,
+        };
+        if let Some(measured) = measured {
+            let usd = work.usd_per_request(&measured.rates(), Decimal::ONE)?;
+            own.measured = Some(work.told(usd)?);
+        }
+        let bill = Tco::new(&work.tco_inputs(fleet, None))?.own;
+        if let Some(bill) = &bill {
+            own.fleet = Some(work.told(bill.usd_per_month / requests)?);
+            own.gpus = Some(bill.gpus);
+            own.utilisation = bill.utilisation;
+        }
+        if own.fleet.is_none() && own.measured.is_none() {
+            return Err(TcoError::MissingGpus);
+        }
+        let rivals = rivals.iter().map(|rival| match rival {
+            Rival::Tokens(price) => token_rival(work, fleet, &own, price, today),
+            Rival::Endpoint(price) => endpoint_rival(work, &own, bill.as_ref(), price, today),
+        });
+        Ok(Self {
+            work: *work,
+            requests_per_month: requests,
+            own,
+            rivals: rivals.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl OwnSide {
+    /// The cost to set against a rival's: the whole fleet's if it is known.
+    pub fn cost(&self) -> Option<SameCost> {
+        self.fleet.or(self.measured)
+    }
+}
+
+impl Work {
+    fn check(&self) -> Result<(), TcoError> {
+        let highest = Decimal::from(1_000_000_000);
+        for (what, value, lowest) in [
+            (
+                "prompt tokens of a request",
+                self.prompt_tokens,
+                Decimal::ZERO,
+            ),
+            (
+                "output tokens of a request",
+                self.output_tokens,
+                Decimal::ZERO,
+            ),
+            (
+                "tokens of a request",
+                self.prompt_tokens + self.output_tokens,
+                Decimal::ONE,
+            ),
+        ] {
+            if !(lowest..=highest).contains(&value) {
+                let range = "between 1 and 1000000000 for prompt and answer together";
+                return Err(TcoError::OutOfRange { what, range, value });
+            }
+        }
+        if !(Decimal::ZERO..=self.prompt_tokens).contains(&self.cached_tokens) {
+            return Err(TcoError::OutOfRange {
+                what: "cached tokens of a request",
+                range: "between 0 and its prompt tokens",
+                value: self.cached_tokens,
+            });
+        }
+        if !(Decimal::ZERO..=Decimal::ONE).contains(&self.escalated) {
+            return Err(TcoError::OutOfRange {
+                what: "the escalated share",
+                range: "between 0 and 1",
+                value: self.escalated,
+            });
+        }
+        if self.tokens_per_day <= Decimal::ZERO {
+            return Err(TcoError::OutOfRange {
+                what: "tokens per day",
+                range: "above 0",
+                value: self.tokens_per_day,
+            });
+        }
+        Ok(())
+    }
+
+    fn tokens_per_request(&self) -> Decimal {
+        self.prompt_tokens + self.output_tokens
+    }
+
+    fn requests_per_month(&self) -> Result<Decimal, TcoError> {
+        self.check()?;
+        let requests = self
+            .tokens_per_day
+            .checked_mul(DAYS_PER_MONTH)
+            .and_then(|tokens| tokens.checked_div(self.tokens_per_request()));
+        requests
+            .filter(|requests| !requests.is_zero())
+            .ok_or(TcoError::Overflow)
+    }
+
+    /// What a request costs at these rates, if each own token is so many tokens there.
+    fn usd_per_request(&self, rates: &Rates, ratio: Decimal) -> Result<Decimal, TcoError> {
+        let classes = [
+            (TokenClass::Input, self.prompt_tokens - self.cached_tokens),
+            (TokenClass::CachedInput, self.cached_tokens),
+            (TokenClass::Output, self.output_tokens),
+        ];
+        let mut usd = Decimal::ZERO;
+        for (class, tokens) in classes.into_iter().filter(|(_, tokens)| !tokens.is_zero()) {
+            let rate = rates.of(class).ok_or(TcoError::MissingRate(class))?;
+            let cost = rate
+                .checked_mul(tokens)
+                .and_then(|cost| cost.checked_mul(ratio));
+            usd += cost.ok_or(TcoError::Overflow)?;
+        }
+        Ok(usd / MILLION)
+    }
+
+    fn told(&self, usd_per_request: Decimal) -> Result<SameCost, TcoError> {
+        let usd_per_month = usd_per_request.checked_mul(self.requests_per_month()?);
+        let per_token = usd_per_request.checked_div(self.tokens_per_request());
+        Ok(SameCost {
+            usd_per_request,
+            usd_per_million: per_token.ok_or(TcoError::Overflow)? * MILLION,
+            usd_per_month: usd_per_month.ok_or(TcoError::Overflow)?,
+        })
+    }
+
+    /// The calculator's inputs, with a price per million own tokens whatever their class.
+    fn tco_inputs(&self, fleet: &FleetInputs, usd_per_million: Option<Decimal>) -> TcoInputs {
+        TcoInputs {
+            workload: Workload {
+                tokens_per_day: Some(self.tokens_per_day),
+                input_share: Decimal::ONE,
+                cached_share: Decimal::ZERO,
+                batch_factor: Decimal::ONE,
+            },
+            rates: Rates {
+                input: usd_per_million,
+                ..Rates::default()
+            },
+            fleet: *fleet,
+            bills_usd: Vec::new(),
+        }
+    }
+}
+
+fn token_rival(
+    work: &Work,
+    fleet: &FleetInputs,
+    own: &OwnSide,
+    price: &TokenPrice,
+    today: Date,
+) -> Result<RivalSide, TcoError> {
+    let mut assumptions = Vec::new();
+    let ratio = match (work.tokenizer, price.tokenizer) {
+        (Some(own), Some(theirs)) => own.ratio_to(theirs, work.text),
+        _ => None,
+    };
+    if ratio.is_none() {
+        assumptions
+            .push("its tokens are taken to be as many as ours: a tokenizer is unknown".to_owned());
+    }
+    let tokens = ratio.unwrap_or(Decimal::ONE);
+    let prompt = work
+        .prompt_tokens
+        .checked_mul(tokens)
+        .and_then(|prompt| prompt.ceil().to_u64());
+    let mut rates = price.standard.for_prompt(prompt.ok_or(TcoError::Overflow)?);
+    if rates.cached_input.is_none() && !work.cached_tokens.is_zero() {
+        assumptions.push("its price of cached tokens is unknown: they count as others".to_owned());
+        rates.cached_input = rates.input;
+    }
+    let cost = work.told(work.usd_per_request(&rates, tokens)?)?;
+    let tco = Tco::new(&work.tco_inputs(fleet, Some(cost.usd_per_million)))?;
+    Ok(RivalSide {
+        name: price.name(),
+        kind: match price.class {
+            RivalClass::Frontier => "frontier",
+            RivalClass::Hosted => "hosted",
+        },
+        provenance: price.provenance.clone(),
+        stale: price.provenance.is_stale(today),
+        tokenizer: price.tokenizer,
+        tokens_per_own_token: ratio,
+        saving: saving(own, &cost)?,
+        break_even: tco
+            .thresholds
+            .and_then(|volumes| volumes.fixed_fleet.break_even),
+        hybrid: HybridSplit::cheapest(
+            fleet,
+            work.tokens_per_day,
+            cost.usd_per_month,
+            work.escalated,
+        ),
+        cost,
+        assumptions,
+    })
+}
+
+fn endpoint_rival(
+    work: &Work,
+    own: &OwnSide,
+    bill: Option<&OwnBill>,
+    price: &GpuPrice,
+    today: Date,
+) -> Result<RivalSide, TcoError> {
+    let gpus = bill.map_or(1, |bill| bill.gpus);
+    let usd_per_month = Decimal::from(gpus) * price.on_demand.usd() * HOURS_PER_MONTH;
+    let cost = work.told(usd_per_month / work.requests_per_month()?)?;
+    Ok(RivalSide {
+        name: format!("{} {}", price.vendor, price.gpu),
+        kind: "endpoint",
+        provenance: price.provenance.clone(),
+        stale: price.provenance.is_stale(today),
+        tokenizer: work.tokenizer,
+        tokens_per_own_token: Some(Decimal::ONE),
+        saving: saving(own, &cost)?,
+        break_even: None,
+        hybrid: None,
+        cost,
+        assumptions: vec![format!(
+            "{gpus} of its GPUs carry what the own fleet carries, always on, and nobody is paid to run it"
+        )],
+    })
+}
+
+fn saving(own: &OwnSide, rival: &SameCost) -> Result<Option<Saving>, TcoError> {
+    let own = own
+        .cost()
+        .map(|own| Saving::new(rival.usd_per_month, own.usd_per_month));
+    own.transpose()
+}

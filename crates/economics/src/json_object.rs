@@ -1,0 +1,75 @@
+//! JSON objects read number by number, so that no float comes between text and decimal.
+
+use std::fmt;
+
+use rust_decimal::Decimal;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::decimal_text::parse_decimal;
+
+/// An object's fields in their order, each still the text it was.
+pub(crate) struct JsonObject(Vec<(String, Box<RawValue>)>);
+
+/// A field's value, as far as rates and usage have need of it.
+pub(crate) enum JsonField {
+    Null,
+    Number(Decimal),
+    Object(JsonObject),
+    Array(Vec<Box<RawValue>>),
+    /// A text, a truth value, or a number that no decimal holds.
+    Other,
+}
+
+impl JsonObject {
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
+        serde_json::from_str(text).map_err(|error| format!("no JSON object: {error}"))
+    }
+
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, JsonField)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), JsonField::read(value.get())))
+    }
+}
+
+impl JsonField {
+    fn read(text: &str) -> Self {
+        let field = match text.as_bytes().first() {
+            Some(b'n') => Some(Self::Null),
+            Some(b'{') => JsonObject::read(text).ok().map(Self::Object),
+            Some(b'[') => serde_json::from_str(text).ok().map(Self::Array),
+            // A decimal in quotes is how exact figures often travel.
+            _ => parse_decimal(text.trim_matches('"')).map(Self::Number),
+        };
+        field.unwrap_or(Self::Other)
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = JsonObject;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonObject, A::Error> {
+        let mut fields: Vec<(String, Box<RawValue>)> = Vec::new();
+        while let Some((name, value)) = map.next_entry::<String, _>()? {
+            if fields.iter().any(|(known, _)| *known == name) {
+                let message = format!("`{name}` is there twice");
+                return Err(serde::de::Error::custom(message));
+            }
+            fields.push((name, value));
+        }
+        Ok(JsonObject(fields))
+    }
+}

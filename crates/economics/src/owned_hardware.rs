@@ -1,0 +1,96 @@
+//! What an hour of a machine costs that is bought, not rented.
+
+use rust_decimal::Decimal;
+
+use crate::{HourlyPrice, PriceError};
+
+/// Hours of a month, as clouds count them: a twelfth of a year.
+pub const HOURS_PER_MONTH: Decimal = Decimal::from_parts(730, 0, 0, false, 0);
+
+/// What a bought GPU costs, with its share of everything around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnedHardware {
+    /// US dollars paid for it.
+    pub capital_usd: Decimal,
+    /// US dollars that it sells for in the end.
+    pub residual_usd: Decimal,
+    /// Months from the one to the other, of 730 hours each.
+    pub life_months: Decimal,
+    /// Kilowatts that it draws.
+    pub power_kw: Decimal,
+    /// Power usage effectiveness: kilowatts at the meter for each at the machine; at least 1.
+    pub pue: Decimal,
+    /// US dollars a kilowatt-hour.
+    pub usd_per_kwh: Decimal,
+    /// US dollars a month for the place where it stands.
+    pub colocation_usd_per_month: Decimal,
+    /// US dollars a month for support and spare parts.
+    pub support_usd_per_month: Decimal,
+}
+
+/// Why hardware has no hourly price.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OwnedHardwareError {
+    /// A figure that cannot be.
+    #[error("{0}")]
+    Impossible(&'static str),
+    /// The price is none.
+    #[error(transparent)]
+    Price(#[from] PriceError),
+    /// More money than a decimal holds.
+    #[error("the price of an hour is out of range")]
+    OutOfRange,
+}
+
+impl OwnedHardware {
+    /// Capital spread over its life, power at the meter, place and support, for an hour.
+    ///
+    /// # Errors
+    /// A figure is negative, the life is zero, the residual exceeds the capital, or PUE is below 1.
+    pub fn per_hour(&self) -> Result<HourlyPrice, OwnedHardwareError> {
+        use OwnedHardwareError::{Impossible, OutOfRange};
+
+        let not_negative = [
+            self.capital_usd,
+            self.residual_usd,
+            self.power_kw,
+            self.usd_per_kwh,
+            self.colocation_usd_per_month,
+            self.support_usd_per_month,
+        ];
+        if not_negative
+            .iter()
+            .any(|figure| figure.is_sign_negative() && !figure.is_zero())
+        {
+            return Err(Impossible("costs of hardware cannot be negative"));
+        }
+        if self.life_months <= Decimal::ZERO {
+            return Err(Impossible(
+                "the life of hardware must be longer than 0 months",
+            ));
+        }
+        if self.residual_usd > self.capital_usd {
+            return Err(Impossible("the residual value cannot exceed the capital"));
+        }
+        if self.pue < Decimal::ONE {
+            return Err(Impossible(
+                "PUE is at least 1: what the meter sees, over what the machine draws",
+            ));
+        }
+        let per_hour = || {
+            let hours = self.life_months.checked_mul(HOURS_PER_MONTH)?;
+            let capital = (self.capital_usd - self.residual_usd).checked_div(hours)?;
+            let power = self
+                .power_kw
+                .checked_mul(self.pue)?
+                .checked_mul(self.usd_per_kwh)?;
+            let monthly = self
+                .colocation_usd_per_month
+                .checked_add(self.support_usd_per_month)?;
+            capital
+                .checked_add(power)?
+                .checked_add(monthly / HOURS_PER_MONTH)
+        };
+        Ok(HourlyPrice::new(per_hour().ok_or(OutOfRange)?)?)
+    }
+}

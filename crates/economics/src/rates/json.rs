@@ -1,0 +1,172 @@
+//! Rates as people write them by hand or copy them from a catalogue, in US dollars per million.
+
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+
+use super::{RateCard, Rates, Tier};
+use crate::TokenClass;
+use crate::json_object::{JsonField, JsonObject};
+
+/// Why a JSON object is no rate card.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rates: {0}")]
+pub struct RatesJsonError(String);
+
+/// A rate's class and the names that it goes by.
+const NAMES: [(TokenClass, &[&str]); 5] = [
+    (
+        TokenClass::Input,
+        &["inp", "input", "in", "prompt", "input_mtok"],
+    ),
+    (
+        TokenClass::CachedInput,
+        &["cache_read", "cached", "cached_input", "cache_read_mtok"],
+    ),
+    (
+        TokenClass::CacheWrite,
+        &[
+            "cache_write",
+            "cache_creation",
+            "cache_write_5m",
+            "cache_write_mtok",
+        ],
+    ),
+    (
+        TokenClass::CacheWriteHour,
+        &["cache_write_1h", "cache_write_hour", "cache_write_1h_mtok"],
+    ),
+    (
+        TokenClass::Output,
+        &["out", "output", "completion", "output_mtok"],
+    ),
+];
+const KNOWN: &str = "inp, out, cache_read, cache_write, cache_write_1h (US dollars per million \
+                     tokens), each also with _above_200k, or tiers: [{\"above\": 200000, …}]; \
+                     batch_factor";
+
+impl RateCard {
+    /// Reads `{"inp": 3, "cache_read": 0.3, "out": 15}` with the factor for batches beside it,
+    /// which is 1 where none is said. Zero is an unknown rate.
+    ///
+    /// # Errors
+    /// It is no such object; says which field is wrong, and what there could be.
+    pub fn from_json(text: &str) -> Result<(Self, Decimal), RatesJsonError> {
+        read(text).map_err(RatesJsonError)
+    }
+}
+
+fn read(text: &str) -> Result<(RateCard, Decimal), String> {
+    let mut card = RateCard::default();
+    let mut factor = None;
+    for (name, field) in JsonObject::read(text)?.fields() {
+        match (name, field) {
+            ("batch_factor", field) => {
+                let batch_factor = number(name, field)?.unwrap_or(Decimal::ONE);
+                if batch_factor.is_sign_negative() || batch_factor > Decimal::TEN {
+                    return Err("`batch_factor` must be between 0 and 10".to_owned());
+                }
+                factor = Some(batch_factor);
+            }
+            ("tiers", JsonField::Array(tiers)) => {
+                for tier in tiers {
+                    read_tier(&JsonObject::read(tier.get())?, &mut card)?;
+                }
+            }
+            (_, field) => {
+                let (rate_name, above) = split_threshold(name);
+                set(card_rates(&mut card, above), rate_name, name, field)?;
+            }
+        }
+    }
+    card.tiers.sort_by_key(|tier| tier.above_prompt_tokens);
+    let all = card.tiers.iter().map(|tier| tier.rates);
+    if all
+        .chain([card.rates])
+        .all(|rates| rates == Rates::default())
+    {
+        return Err(format!("there is none; known are {KNOWN}"));
+    }
+    Ok((card, factor.unwrap_or(Decimal::ONE)))
+}
+
+fn read_tier(tier: &JsonObject, card: &mut RateCard) -> Result<(), String> {
+    const THRESHOLDS: [&str; 3] = ["above", "above_tokens", "above_prompt_tokens"];
+    let mut above = None;
+    for (name, field) in tier.fields().filter(|(name, _)| THRESHOLDS.contains(name)) {
+        above =
+            number(name, field)?.and_then(|tokens| tokens.is_integer().then_some(tokens)?.to_u64());
+    }
+    let Some(above) = above else {
+        return Err("a tier needs `above`: prompt tokens, a whole number".to_owned());
+    };
+    for (name, field) in tier.fields().filter(|(name, _)| !THRESHOLDS.contains(name)) {
+        set(card_rates(card, Some(above)), name, name, field)?;
+    }
+    Ok(())
+}
+
+/// `inp_above_200k` or `inp_above_200k_tokens` is `inp` above 200000.
+fn split_threshold(name: &str) -> (&str, Option<u64>) {
+    let threshold = |text: &str| {
+        let text = text.strip_suffix("_tokens").unwrap_or(text);
+        match text.strip_suffix(['k', 'K']) {
+            Some(thousands) => thousands.parse::<u64>().ok()?.checked_mul(1000),
+            None => text.parse().ok(),
+        }
+    };
+    match name.split_once("_above_") {
+        Some((rate, text)) => match threshold(text) {
+            Some(above) => (rate, Some(above)),
+            None => (name, None),
+        },
+        None => (name, None),
+    }
+}
+
+fn card_rates(card: &mut RateCard, above: Option<u64>) -> &mut Rates {
+    let Some(above_prompt_tokens) = above else {
+        return &mut card.rates;
+    };
+    let tiers = &mut card.tiers;
+    let place = tiers
+        .iter()
+        .position(|tier| tier.above_prompt_tokens == above_prompt_tokens);
+    let place = place.unwrap_or_else(|| {
+        tiers.push(Tier {
+            above_prompt_tokens,
+            rates: Rates::default(),
+        });
+        tiers.len() - 1
+    });
+    &mut tiers[place].rates
+}
+
+fn set(rates: &mut Rates, rate_name: &str, name: &str, field: JsonField) -> Result<(), String> {
+    let named = NAMES.iter().find(|(_, names)| names.contains(&rate_name));
+    let Some((class, _)) = named else {
+        return Err(format!("`{name}` is none; known are {KNOWN}"));
+    };
+    let rate = number(name, field)?;
+    if rate.is_some_and(|rate| !Rates::is_plausible(rate)) {
+        return Err(format!(
+            "`{name}` must be between 0 and 1000000 US dollars per million tokens"
+        ));
+    }
+    let rate = rate.filter(|rate| !rate.is_zero());
+    let place = rates.of_mut(*class);
+    if place.is_some() && rate.is_some() && *place != rate {
+        return Err(format!(
+            "`{name}` says the rate of {class} a second time, and differently"
+        ));
+    }
+    *place = place.or(rate);
+    Ok(())
+}
+
+fn number(name: &str, field: JsonField) -> Result<Option<Decimal>, String> {
+    match field {
+        JsonField::Null => Ok(None),
+        JsonField::Number(number) => Ok(Some(number)),
+        _ => Err(format!("`{name}` must be a number")),
+    }
+}

@@ -1,0 +1,144 @@
+//! The error of a ratio of sums, told from the one run that there is.
+//!
+//! Dollars per token are a ratio of two sums over time. Neighbouring slices of time resemble each
+//! other, so whole blocks of neighbours are drawn, not single slices: the moving-block bootstrap.
+
+use super::Interval;
+
+/// How to draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MovingBlockBootstrap {
+    /// Slices in a block: about as many as resemble each other; 1 where none do.
+    pub block_length: usize,
+    /// How many times the whole series is drawn anew.
+    pub resamples: usize,
+    /// The same seed draws the same.
+    pub seed: u64,
+}
+
+/// Why there is no interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BootstrapError {
+    /// Two series that do not belong together.
+    #[error("{numerators} numerators do not belong to {denominators} denominators")]
+    Unpaired {
+        /// How many there are.
+        numerators: usize,
+        /// How many there are.
+        denominators: usize,
+    },
+    /// Nothing to draw from.
+    #[error(
+        "{slices} slices of time are too few for blocks of {block_length}: take at least two blocks"
+    )]
+    TooFew {
+        /// How many there are.
+        slices: usize,
+        /// How long a block is to be.
+        block_length: usize,
+    },
+    /// A figure that is none, or denominators that add up to nothing.
+    #[error("a ratio of these sums is no finite number")]
+    NotFinite,
+    /// It cannot be drawn so.
+    #[error("the confidence must be between 0 and 1, and there must be a resample")]
+    NoResamples,
+}
+
+impl MovingBlockBootstrap {
+    /// The percentile interval of `Σ numerators / Σ denominators`, where the two series hold one
+    /// figure for each slice of time.
+    ///
+    /// # Errors
+    /// The series are of different or too small length, or a ratio is not finite.
+    pub fn ratio_of_sums(
+        &self,
+        numerators: &[f64],
+        denominators: &[f64],
+        confidence: f64,
+    ) -> Result<Interval, BootstrapError> {
+        let slices = numerators.len();
+        if slices != denominators.len() {
+            return Err(BootstrapError::Unpaired {
+                numerators: slices,
+                denominators: denominators.len(),
+            });
+        }
+        if self.block_length == 0 || slices / 2 < self.block_length {
+            return Err(BootstrapError::TooFew {
+                slices,
+                block_length: self.block_length,
+            });
+        }
+        if self.resamples == 0 || !(confidence > 0.0 && confidence < 1.0) {
+            return Err(BootstrapError::NoResamples);
+        }
+        let mut random = SplitMix64(self.seed);
+        let mut starts = vec![0; slices.div_ceil(self.block_length)];
+        let mut ratios = Vec::with_capacity(self.resamples);
+        for _ in 0..self.resamples {
+            for start in &mut starts {
+                *start = random.below(slices - self.block_length + 1);
+            }
+            let ratio = resampled_ratio(numerators, denominators, self.block_length, &starts);
+            if !ratio.is_finite() {
+                return Err(BootstrapError::NotFinite);
+            }
+            ratios.push(ratio);
+        }
+        ratios.sort_by(f64::total_cmp);
+        let outside = (1.0 - confidence) / 2.0;
+        Ok(Interval {
+            low: quantile(&ratios, outside),
+            high: quantile(&ratios, 1.0 - outside),
+        })
+    }
+}
+
+/// `Σ numerators / Σ denominators` of the series made of the blocks that begin at `starts`, one
+/// after the other, cut to the length of the original.
+pub fn resampled_ratio(
+    numerators: &[f64],
+    denominators: &[f64],
+    block_length: usize,
+    starts: &[usize],
+) -> f64 {
+    let places = starts
+        .iter()
+        .flat_map(|start| *start..*start + block_length)
+        .take(numerators.len());
+    let (above, below) = places.fold((0.0, 0.0), |(above, below), place| {
+        (above + numerators[place], below + denominators[place])
+    });
+    above / below
+}
+
+/// The `q`-quantile of sorted figures, interpolated linearly between neighbours (Hyndman and Fan's
+/// type 7, numpy's default); NaN where there are none.
+pub fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let Some(last) = sorted.len().checked_sub(1) else {
+        return f64::NAN;
+    };
+    let place = q.clamp(0.0, 1.0) * last as f64;
+    let below = sorted[place.floor() as usize];
+    let above = sorted[place.ceil() as usize];
+    below + (above - below) * place.fract()
+}
+
+/// Steele, Lea and Flood's generator: small, and the same for ever.
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Below `bound`, by Lemire's multiplication; its bias is below `bound`/2⁶⁴.
+    fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+    }
+}
