@@ -7,7 +7,10 @@ use std::str::FromStr;
 use clap::{Parser, Subcommand, ValueEnum};
 use farthing_economics::HourlyPrice;
 
+use crate::compare::CompareArgs;
 use crate::inspect::InspectArgs;
+use crate::price::PriceArgs;
+use crate::tco::TcoArgs;
 
 /// Serves Llama and Mistral models with LoRA adapters, and says what each answer cost.
 #[derive(Debug, Parser)]
@@ -27,6 +30,12 @@ pub enum Command {
     /// Look at LoRA adapters
     #[command(subcommand)]
     Adapters(AdaptersCommand),
+    /// Reckon what the same traffic costs at an API and on GPUs of one's own
+    Tco(TcoArgs),
+    /// Tell what a request costs at a vendor, or list the prices that are known
+    Price(PriceArgs),
+    /// Compare one's own cost with dated vendor prices on the same work
+    Compare(CompareArgs),
 }
 
 /// What can be done with adapters.

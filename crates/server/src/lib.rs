@@ -12,6 +12,13 @@ mod start;
 mod step_model;
 mod text;
 
+pub mod compare;
+mod figure;
+mod fleet_args;
+pub mod price;
+mod price_source;
+pub mod tco;
+
 mod app;
 mod error;
 mod json_body;
@@ -36,7 +43,9 @@ pub use args::{
 };
 pub use backend::{Backend, Events};
 pub use error::ApiError;
+pub use fleet_args::FleetArgs;
 pub use local::Local;
+pub use price_source::PriceSourceArgs;
 pub use routes::router;
 pub use run::run;
 pub use serve::serve;

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Parser;
-use farthing_server::{AdaptersCommand, Args, Command, inspect, run};
+use farthing_server::{AdaptersCommand, Args, Command, compare, inspect, price, run, tco};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -18,6 +18,9 @@ fn main() -> ExitCode {
     let done = match args.into_command() {
         Command::Serve(args) => run(args),
         Command::Adapters(AdaptersCommand::Inspect(args)) => inspect::run(&args),
+        Command::Tco(args) => tco::run(&args),
+        Command::Price(args) => price::run(&args),
+        Command::Compare(args) => compare::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

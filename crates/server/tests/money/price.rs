@@ -1,0 +1,100 @@
+//! `farthing price`, as users type it.
+
+use crate::{complaint, json, printed};
+
+#[test]
+fn price_knows_models_days_and_batches() {
+    let usage = r#"{"prompt_tokens": 1000000, "completion_tokens": 100000}"#;
+    let day = ["--on", "2026-11-24"];
+    let usd = |words: &[&str]| printed(&[&["price", "--usage", usage], words, &day].concat());
+    assert_eq!(usd(&["--model", "gpt-4o"]), "3.5\n");
+    assert_eq!(usd(&["--model", "gpt-4o", "--batch"]), "1.75\n");
+    // Above 272,000 prompt tokens: 5 and 22.5.
+    assert_eq!(usd(&["--model", "gpt-5.4"]), "7.25\n");
+    let report = json(&[
+        "price",
+        "--usage",
+        usage,
+        "--model",
+        "gpt-4o",
+        "--on",
+        "2026-11-24",
+    ]);
+    assert_eq!(report["schema"], "subset");
+    assert_eq!(report["lines"][0]["class"], "input");
+    assert_eq!(
+        report["price"]["provenance"]["read_on"]
+            .as_str()
+            .unwrap()
+            .len(),
+        10
+    );
+    let told = complaint(&[
+        "price",
+        "--usage",
+        usage,
+        "--model",
+        "llama-3.1-8b-instant",
+        "--batch",
+    ]);
+    assert!(told.contains("no known price of a batch"), "{told}");
+}
+
+#[test]
+fn price_lists_what_is_known() {
+    let told = printed(&["price", "--list", "gpt-4o"]);
+    assert!(told.contains("openai/gpt-4o-mini"), "{told}");
+    assert!(!told.contains("claude"), "{told}");
+    let list = json(&["price", "--list"]);
+    assert!(list["token_prices"].as_array().unwrap().len() > 50);
+    assert!(list["gpu_prices"].as_array().unwrap().len() > 20);
+}
+
+#[test]
+fn price_says_what_it_lacks() {
+    for (words, why) in [
+        (&[][..], "--usage"),
+        (&["--rates", r#"{"inp": 1}"#], "--usage"),
+        (&["--rates", r#"{"inp": 1}"#, "--usage", "{}"], "--schema"),
+        (
+            &["--rates", "{", "--usage", "{}", "--schema", "subset"],
+            "no JSON object",
+        ),
+        (
+            &[
+                "--rates",
+                r#"{"inp": 1}"#,
+                "--usage",
+                "{}",
+                "--schema",
+                "subset",
+            ],
+            "no token counts",
+        ),
+        (
+            &[
+                "--rates",
+                r#"{"inp": 1}"#,
+                "--usage",
+                "{}",
+                "--schema",
+                "both",
+            ],
+            "write subset",
+        ),
+        (
+            &[
+                "--rates",
+                r#"{"inp": 1}"#,
+                "--usage",
+                r#"{"prompt_tokens": 1, "completion_tokens": 2}"#,
+                "--schema",
+                "subset",
+            ],
+            "2 tokens of output have no known rate",
+        ),
+    ] {
+        let told = complaint(&[&["price"], words].concat());
+        assert!(told.contains(why), "{words:?}: {told}");
+    }
+}
