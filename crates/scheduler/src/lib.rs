@@ -16,6 +16,7 @@ mod sequence;
 
 mod block_manager;
 mod error;
+mod fair_share;
 
 pub use batch::{Batch, BatchRow, BlockId, SampleRow};
 pub use error::{AdmissionError, ConfigError};

@@ -1,8 +1,9 @@
 //! The queues: who runs, who waits, and what each computes in the next step.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use crate::block_manager::{BlockManager, OutOfBlocks};
+use crate::fair_share::FairShare;
 use crate::sequence::{RowState, Sequence};
 use crate::{
     AdapterId, AdmissionError, Batch, BatchRow, ConfigError, FinishReason, SampledToken,
@@ -28,8 +29,9 @@ pub struct SchedulerConfig {
 
 /// Owns every sequence from its admission to its end.
 ///
-/// Running sequences are served first, in the order in which they started, then waiting ones in
-/// the order of their arrival; each takes as much of the step's token budget as it can use.
+/// Running sequences are served first, in the order in which they started, then waiting ones: of
+/// all adapters and the base model the one that had fewest tokens is next, and of its sequences
+/// the first to arrive. Each takes as much of the step's token budget as it can use.
 /// A sequence starts when all the blocks for its present length are there. When a running
 /// sequence cannot grow, the newest one goes back to wait: the oldest always gets on, and so, one
 /// after the other, does everyone.
@@ -45,6 +47,7 @@ pub struct Scheduler {
     running: Vec<Sequence>,
     /// In the order of their arrival, preempted ones before them.
     waiting: VecDeque<Sequence>,
+    shares: FairShare,
     prefix_queries: u64,
     prefix_hits: u64,
     preemptions: u64,
@@ -80,6 +83,7 @@ impl Scheduler {
             config,
             running: Vec::new(),
             waiting: VecDeque::new(),
+            shares: FairShare::default(),
             prefix_queries: 0,
             prefix_hits: 0,
             preemptions: 0,
@@ -95,6 +99,9 @@ impl Scheduler {
         if self.sequences().any(|sequence| sequence.id() == request.id) {
             return Err(AdmissionError::DuplicateId(request.id));
         }
+        let kind = request.adapter;
+        let is_first = self.waiting.iter().all(|other| other.adapter() != kind);
+        self.shares.join(kind, is_first);
         self.waiting.push_back(Sequence::new(request));
         Ok(())
     }
@@ -105,7 +112,9 @@ impl Scheduler {
     /// heard of it.
     pub fn abort(&mut self, id: SequenceId) -> bool {
         if let Some(index) = self.waiting.iter().position(|sequence| sequence.id() == id) {
-            self.waiting.remove(index);
+            if let Some(sequence) = self.waiting.remove(index) {
+                self.shares.leave(sequence.adapter());
+            }
             return true;
         }
         let Some(index) = self.running.iter().position(|sequence| sequence.id() == id) else {
@@ -188,7 +197,7 @@ impl Scheduler {
             let sequence = &mut self.running[index];
             match self.blocks.allocate(sequence, sequence.remaining()) {
                 Ok(()) => {
-                    step.take(sequence);
+                    step.take(sequence, &mut self.shares);
                     index += 1;
                 }
                 Err(OutOfBlocks) => self.preempt_newest(),
@@ -208,13 +217,14 @@ impl Scheduler {
     fn plan_waiting(&mut self, step: &mut Step) {
         let mut adapters: BTreeSet<AdapterId> =
             self.running.iter().filter_map(Sequence::adapter).collect();
+        let mut without_room = HashSet::new(); // kinds
         let mut adapters_may_pass = true;
-        let mut index = 0; // of the first waiting sequence that has not been looked at
-        while index < self.waiting.len()
-            && step.budget > 0
-            && self.running.len() < self.config.max_num_seqs
-        {
-            let has_room = match self.waiting[index].adapter() {
+        while step.budget > 0 && self.running.len() < self.config.max_num_seqs {
+            let Some(index) = self.next_waiting(&without_room) else {
+                break;
+            };
+            let next = &self.waiting[index];
+            let has_room = match next.adapter() {
                 Some(adapter) => {
                     adapters_may_pass
                         && (adapters.contains(&adapter)
@@ -223,11 +233,17 @@ impl Scheduler {
                 None => true,
             };
             if !has_room {
-                adapters_may_pass &= self.waiting[index].overtaken() < self.config.max_num_seqs;
-                index += 1;
-            } else if let Some(sequence) = self.start_waiting(index) {
-                adapters.extend(sequence.adapter());
-                step.take(sequence);
+                adapters_may_pass &= next.overtaken() < self.config.max_num_seqs;
+                without_room.insert(next.adapter());
+            } else if self.start_waiting(index) {
+                let Some(started) = self.running.last_mut() else {
+                    break;
+                };
+                step.take(started, &mut self.shares);
+                if let Some(adapter) = started.adapter() {
+                    adapters.insert(adapter);
+                    self.overtake(&without_room);
+                }
             } else {
                 // Whoever lacks only blocks is next: nobody takes the ones that come free. Those
                 // just preempted stop here too, since somebody has taken a block of theirs.
@@ -236,30 +252,47 @@ impl Scheduler {
         }
     }
 
-    /// Moves a waiting sequence to the running ones, with blocks for all its tokens.
-    fn start_waiting(&mut self, index: usize) -> Option<&mut Sequence> {
+    /// The waiting sequence whose turn it is, but for those of some kinds.
+    fn next_waiting(&self, without_room: &HashSet<Option<AdapterId>>) -> Option<usize> {
+        let mut kinds = without_room.clone();
+        let firsts = self.waiting.iter().enumerate();
+        let firsts = firsts.filter(|(_, sequence)| kinds.insert(sequence.adapter()));
+        let turn = |&(index, sequence): &(usize, &Sequence)| match sequence.preemptions() {
+            0 => (1, self.shares.had(sequence.adapter()), index),
+            _ => (0, 0, index),
+        };
+        firsts.min_by_key(turn).map(|(index, _)| index)
+    }
+
+    /// Notes that the first waiting sequence of each of some kinds was passed.
+    fn overtake(&mut self, kinds: &HashSet<Option<AdapterId>>) {
+        let mut kinds = kinds.clone();
+        let waiting = self.waiting.iter_mut();
+        let passed = waiting.filter(|sequence| kinds.remove(&sequence.adapter()));
+        passed.for_each(Sequence::overtake);
+    }
+
+    /// Moves a waiting sequence to the end of the running ones, with blocks for all its tokens;
+    /// `false` where these are missing.
+    fn start_waiting(&mut self, index: usize) -> bool {
         let sequence = &mut self.waiting[index];
         if sequence.reads_cache() {
             self.blocks.share_prefix(sequence);
         }
         if self.blocks.allocate(sequence, sequence.remaining()) == Err(OutOfBlocks) {
             self.blocks.free(sequence.reset());
-            return None;
+            return false;
         }
-        let mut sequence = self.waiting.remove(index)?;
+        let Some(mut sequence) = self.waiting.remove(index) else {
+            return false;
+        };
         if sequence.preemptions() == 0 && sequence.reads_cache() {
             sequence.set_cached_tokens(sequence.num_computed());
             self.prefix_queries += sequence.prompt_len() as u64;
             self.prefix_hits += sequence.num_computed() as u64;
         }
-        if sequence.adapter().is_some() {
-            self.waiting
-                .iter_mut()
-                .take(index)
-                .for_each(Sequence::overtake);
-        }
         self.running.push(sequence);
-        self.running.last_mut()
+        true
     }
 
     fn land(&mut self, row: &BatchRow, result: Option<SampledToken>) -> Option<SequenceOutput> {
@@ -297,6 +330,7 @@ impl Scheduler {
 
     fn end(&mut self, index: usize) {
         let mut sequence = self.running.remove(index);
+        self.shares.leave(sequence.adapter());
         self.blocks.free(sequence.reset());
     }
 
@@ -323,9 +357,10 @@ impl Step {
     }
 
     /// The one rule: as many tokens as the sequence lacks and the budget allows.
-    fn take(&mut self, sequence: &mut Sequence) {
+    fn take(&mut self, sequence: &mut Sequence, shares: &mut FairShare) {
         let n = sequence.remaining().min(self.budget);
         self.budget -= n;
+        shares.charge(sequence.adapter(), n);
         self.rows.push(sequence.plan_row(n, self.block_size));
     }
 }

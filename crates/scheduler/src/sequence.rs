@@ -1,5 +1,6 @@
 //! A sequence: token ids, how many of them are computed, and the blocks that hold them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::block_manager::BlockTable;
@@ -12,6 +13,14 @@ pub struct SequenceId(pub u64);
 /// SHA-256 of an adapter's config and weights: what it is, not what it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AdapterId(pub [u8; 32]);
+
+/// In hexadecimal, as many digits as a given precision says: `{:.16}` tells adapters apart.
+impl fmt::Display for AdapterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        f.pad(&digits)
+    }
+}
 
 /// Why a sequence ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -160,7 +169,8 @@ impl Sequence {
         self.preemptions
     }
 
-    /// How many sequences with an adapter came later and ran earlier.
+    /// How many sequences with an adapter started before this one, which had no room, though it was
+    /// its turn.
     pub(crate) fn overtaken(&self) -> usize {
         self.overtaken
     }
