@@ -14,13 +14,10 @@ too. Afterwards:
 """
 
 import argparse
-import array
 import asyncio
 import collections
-import json
 import pathlib
 import random
-import struct
 import sys
 import tempfile
 import time
@@ -30,11 +27,9 @@ import openai
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import machine
 from farthing_server import FarthingServer
+from random_adapter import write_adapter
 
 ADAPTERS = {"adapter-a": 4, "adapter-b": 8, "adapter-c": 16}  # name: rank
-ATTENTION = {"q_proj": (576, 576), "k_proj": (576, 192), "v_proj": (576, 192), "o_proj": (576, 576)}
-MLP = {"gate_proj": (576, 1536), "up_proj": (576, 1536), "down_proj": (1536, 576)}
-LAYERS = 30
 FLAGS = ["--max-num-seqs=32", "--max-queue=56", "--max-model-len=1024", "--kv-cache-memory=0.12"]
 WORDS = "the river runs past old stone houses while people talk of rain and bread".split()
 SEED = 7
@@ -225,33 +220,6 @@ def sentence(chooser: random.Random) -> str:
     """A prompt of up to some 300 tokens; half of them begin alike, for the prefix cache."""
     shared = WORDS * 4 if chooser.random() < 0.5 else []
     return " ".join(shared + chooser.choices(WORDS, k=chooser.randint(1, 240)))
-
-
-def write_adapter(directory: pathlib.Path, rank: int) -> pathlib.Path:
-    """A LoRA adapter of small random weights for the demo, in PEFT's format."""
-    directory.mkdir()
-    chooser = random.Random(rank)
-    noise = [chooser.gauss(0.0, 0.01) for _ in range(1 << 16)]
-    tensors, header, offset = [], {}, 0
-    targets = [("self_attn", name, size) for name, size in ATTENTION.items()]
-    targets += [("mlp", name, size) for name, size in MLP.items()]
-    for layer in range(LAYERS):
-        for block, name, (inputs, outputs) in targets:
-            for factor, shape in (("lora_A", [rank, inputs]), ("lora_B", [outputs, rank])):
-                size = shape[0] * shape[1]
-                start = chooser.randrange(len(noise) - size)
-                data = array.array("f", noise[start : start + size]).tobytes()
-                key = f"base_model.model.model.layers.{layer}.{block}.{name}.{factor}.weight"
-                span = [offset, offset + len(data)]
-                header[key] = {"dtype": "F32", "shape": shape, "data_offsets": span}
-                tensors.append(data)
-                offset += len(data)
-    head = json.dumps(header).encode()
-    content = struct.pack("<Q", len(head)) + head + b"".join(tensors)
-    (directory / "adapter_model.safetensors").write_bytes(content)
-    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "bias": "none"}
-    (directory / "adapter_config.json").write_text(json.dumps(config))
-    return directory
 
 
 def table(report: dict, checks: list[tuple[str, str, bool]]) -> str:
