@@ -93,6 +93,7 @@ impl Bench {
             num_blocks: limits.num_blocks,
             max_num_seqs: limits.max_num_seqs,
             max_num_batched_tokens: MAX_NUM_BATCHED_TOKENS,
+            max_adapters: 0,
             compute_type,
             device,
         };

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{ChatLogprobs, FinishReason, StreamedUsage};
+use crate::{ChatLogprobs, FinishReason, StreamedUsage, UsedAdapter};
 
 /// A `chat.completion.chunk` object.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -14,6 +14,8 @@ pub struct ChatChunk {
     pub created: u64,
     /// The name the request used.
     pub model: String,
+    /// The adapter that computed it; null for the base model.
+    pub adapter: Option<UsedAdapter>,
     /// What made it.
     pub system_fingerprint: String,
     /// One, or none in the chunk that tells the usage.

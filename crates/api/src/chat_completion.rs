@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{FinishReason, Usage};
+use crate::{FinishReason, Usage, UsedAdapter};
 
 /// A `chat.completion` object.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -14,6 +14,8 @@ pub struct ChatCompletion {
     pub created: u64,
     /// The name the request used.
     pub model: String,
+    /// The adapter that computed it; null for the base model.
+    pub adapter: Option<UsedAdapter>,
     /// Ordered by index.
     pub choices: Vec<ChatChoice>,
     /// What it took.

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::{FinishReason, StreamedUsage};
+use crate::{FinishReason, StreamedUsage, UsedAdapter};
 
 /// A `text_completion` object.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -14,6 +14,8 @@ pub struct Completion {
     pub created: u64,
     /// The name the request used.
     pub model: String,
+    /// The adapter that computed it; null for the base model.
+    pub adapter: Option<UsedAdapter>,
     /// What made it.
     pub system_fingerprint: String,
     /// Ordered by index in a whole answer; one, or none, in a chunk.

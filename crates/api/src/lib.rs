@@ -4,6 +4,7 @@
 //! nothing, or refused with an error that names it: nothing that would change the answer is ever
 //! ignored. What comes out of `from_json` is checked; nobody behind this door checks again.
 
+mod adapter_request;
 mod chat_request;
 mod completion_request;
 mod fields;
@@ -12,6 +13,7 @@ mod logit_bias;
 mod message;
 mod options;
 
+mod adapter;
 mod chat_chunk;
 mod chat_completion;
 mod completion;
@@ -20,12 +22,14 @@ mod error_body;
 mod model_card;
 mod usage;
 
+pub use adapter_request::{LoadAdapterRequest, UnloadAdapterRequest};
 pub use chat_request::ChatRequest;
 pub use completion_request::{CompletionRequest, Prompt};
 pub use invalid_request::InvalidRequest;
 pub use message::{Content, Message, Role};
 pub use options::{Sampling, StreamOptions};
 
+pub use adapter::{AdapterCard, AdapterList, AdapterTier, UsedAdapter};
 pub use chat_chunk::{ChatChunk, ChatChunkChoice, ChatDelta};
 pub use chat_completion::{
     AssistantMessage, ChatChoice, ChatCompletion, ChatLogprob, ChatLogprobs, ChatTopLogprob,

@@ -1,6 +1,9 @@
 //! What crosses between callers and the engine thread.
 
-use farthing_scheduler::{FinishReason, SampledToken, SequenceId, SequenceRequest};
+use std::sync::Arc;
+
+use farthing_model::LoraAdapter;
+use farthing_scheduler::{AdapterId, FinishReason, SampledToken, SequenceId, SequenceRequest};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{GenerationUsage, Receipt};
@@ -15,11 +18,17 @@ pub(crate) enum Command {
     Abort(SequenceId),
     /// All seconds so far were warm-up.
     EndWarmUp,
+    /// Bring an adapter to the device, where there is room.
+    Prefetch(Arc<LoraAdapter>),
+    /// Let an adapter go, once nobody uses it.
+    Retire(AdapterId),
 }
 
 /// A sequence and whom to tell.
 pub(crate) struct NewSequence {
     pub sequence: SequenceRequest,
+    /// The one that `sequence` names.
+    pub adapter: Option<Arc<LoraAdapter>>,
     /// Which of the caller's choices it is.
     pub index: usize,
     pub events: UnboundedSender<SequenceEvent>,

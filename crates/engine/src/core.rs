@@ -9,7 +9,7 @@ use std::{
 };
 
 use farthing_model::{ModelError, ModelRunner};
-use farthing_scheduler::{Batch, FinishReason, Scheduler, SequenceId, SequenceOutput};
+use farthing_scheduler::{AdapterId, Batch, FinishReason, Scheduler, SequenceId, SequenceOutput};
 use tokio::sync::mpsc::{UnboundedSender, error::TryRecvError};
 use tracing::{debug, error};
 
@@ -33,6 +33,7 @@ pub struct EngineCore {
 /// Who waits for a sequence, and what it has used.
 struct Caller {
     index: usize,
+    adapter: Option<AdapterId>,
     events: UnboundedSender<SequenceEvent>,
     receipts: Option<UnboundedSender<Receipt>>,
     account: Account,
@@ -147,6 +148,14 @@ impl EngineCore {
                 }
             }
             Command::EndWarmUp => self.end_warm_up(),
+            Command::Prefetch(adapter) => {
+                self.runner.prefetch_adapter(adapter);
+                self.publish(0);
+            }
+            Command::Retire(adapter) => {
+                self.runner.retire_adapter(adapter);
+                self.publish(0);
+            }
         }
     }
 
@@ -163,6 +172,7 @@ impl EngineCore {
     fn start(&mut self, new: NewSequence) {
         let NewSequence {
             sequence,
+            adapter,
             index,
             events,
             receipts,
@@ -170,6 +180,7 @@ impl EngineCore {
         let id = sequence.id;
         let caller = Caller {
             index,
+            adapter: adapter.as_ref().map(|adapter| adapter.id()),
             events,
             receipts,
             account: Account::open(sequence.prompt.len()),
@@ -177,6 +188,10 @@ impl EngineCore {
         match self.scheduler.add(sequence) {
             Ok(()) => {
                 self.callers.insert(id, caller);
+                if let Some(adapter) = adapter {
+                    self.meter.add_adapter(adapter.id(), adapter.size_bytes());
+                    self.runner.add_adapter(adapter);
+                }
             }
             Err(refusal) => {
                 caller.failed(refusal.to_string()).send();
@@ -192,9 +207,15 @@ impl EngineCore {
         Some(caller)
     }
 
-    /// Closes the account of a sequence that has ended: its seconds are the totals' from now on.
+    /// Closes the account of a sequence that has ended: its seconds are the totals' from now on,
+    /// and its adapter may go.
     fn close(&mut self, sequence: SequenceId, ending: Ending) -> Option<Caller> {
         let caller = self.callers.remove(&sequence)?;
+        if let Some(adapter) = caller.adapter
+            && self.runner.release_adapter(adapter)
+        {
+            self.meter.remove_adapter(adapter);
+        }
         let seconds = caller.account.device_seconds;
         self.totals.attributed_seconds += seconds;
         match ending {
@@ -304,6 +325,7 @@ impl EngineCore {
             step_model: *self.meter.model(),
             attributed_seconds: self.totals.attributed_seconds + open_seconds,
             adapters_in_batch,
+            adapter_pool: self.runner.adapter_stats(),
             ..self.totals.clone()
         });
     }

@@ -1,6 +1,9 @@
 //! What a caller asks of the engine, and what it hears back.
 
-use farthing_scheduler::{AdapterId, FinishReason, SamplingParams, TokenLogprobs};
+use std::sync::Arc;
+
+use farthing_model::LoraAdapter;
+use farthing_scheduler::{FinishReason, SamplingParams, TokenLogprobs};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::TokenSeconds;
@@ -10,8 +13,9 @@ use crate::TokenSeconds;
 pub struct GenerationRequest {
     /// Token ids; never empty.
     pub prompt: Vec<u32>,
-    /// The adapter, or none for the base model.
-    pub adapter: Option<AdapterId>,
+    /// The adapter, or none for the base model. The request keeps it in memory to its end, whatever
+    /// becomes of the name that it went by.
+    pub adapter: Option<Arc<LoraAdapter>>,
     /// How many independent continuations; choice `i` samples with `sampling.seed + i`.
     pub n: usize,
     /// How to sample.

@@ -6,9 +6,9 @@ use std::sync::{
 };
 use std::time::Instant;
 
-use farthing_scheduler::{SequenceId, SequenceRequest};
+use farthing_model::LoraAdapter;
+use farthing_scheduler::{AdapterId, SequenceId, SequenceRequest};
 use tokio::sync::{
-    Semaphore,
     mpsc::{self, UnboundedReceiver, UnboundedSender},
     watch,
 };
@@ -16,6 +16,7 @@ use tokio::sync::{
 use crate::{
     EngineStats, GenerationRequest, GenerationStream, Tokenizer,
     command::{Command, NewSequence},
+    queue_places::QueuePlaces,
 };
 
 /// What a request is held against before it is queued.
@@ -25,6 +26,8 @@ pub struct EngineLimits {
     pub max_model_len: usize,
     /// Sequences that may wait or run at once; more are refused.
     pub max_queued_sequences: usize,
+    /// Whether some of them may be an adapter's; then no adapter may take all places, nor the base.
+    pub serves_adapters: bool,
     /// The model's end-of-sequence tokens.
     pub eos_token_ids: Arc<[u32]>,
 }
@@ -62,7 +65,7 @@ pub enum SubmitError {
 pub struct EngineHandle {
     commands: UnboundedSender<Command>,
     /// One a sequence, held until its caller is done with it: this bounds the channel.
-    permits: Arc<Semaphore>,
+    places: Arc<QueuePlaces>,
     next_sequence: Arc<AtomicU64>,
     limits: EngineLimits,
     tokenizer: Arc<Tokenizer>,
@@ -79,11 +82,11 @@ impl EngineHandle {
     pub(crate) fn new(limits: EngineLimits, tokenizer: Arc<Tokenizer>) -> (Self, EngineDoor) {
         let (commands, command_receiver) = mpsc::unbounded_channel();
         let (stats_sender, stats) = watch::channel(EngineStats::default());
-        let permits = Arc::new(Semaphore::new(limits.max_queued_sequences));
+        let places = QueuePlaces::new(limits.max_queued_sequences, limits.serves_adapters);
         let next_sequence = Arc::default();
         let handle = Self {
             commands,
-            permits,
+            places: Arc::new(places),
             next_sequence,
             limits,
             tokenizer,
@@ -116,10 +119,9 @@ impl EngineHandle {
             });
         }
         let limit = self.limits.max_queued_sequences;
-        let permit = u32::try_from(request.n)
-            .ok()
-            .and_then(|n| self.permits.clone().try_acquire_many_owned(n).ok())
-            .ok_or(SubmitError::QueueFull { limit })?;
+        let kind = request.adapter.as_ref().map(|adapter| adapter.id());
+        let places = self.places.take(kind, request.n);
+        let places = places.ok_or(SubmitError::QueueFull { limit })?;
 
         let first = self
             .next_sequence
@@ -132,6 +134,7 @@ impl EngineHandle {
             let sequence = self.sequence(&request, id, index, max_tokens);
             let new = NewSequence {
                 sequence,
+                adapter: request.adapter.clone(),
                 index,
                 events: events.clone(),
                 receipts: request.receipts.clone(),
@@ -146,7 +149,7 @@ impl EngineHandle {
             ids,
             event_receiver,
             self.commands.clone(),
-            permit,
+            places,
         ))
     }
 
@@ -162,7 +165,7 @@ impl EngineHandle {
         SequenceRequest {
             id,
             prompt: request.prompt.clone(),
-            adapter: request.adapter,
+            adapter: request.adapter.as_ref().map(|adapter| adapter.id()),
             params: Arc::new(params),
             max_tokens,
             stop_token_ids: match request.ignore_eos {
@@ -172,6 +175,17 @@ impl EngineHandle {
             // The prompt is the same for all choices: one of them tells.
             prompt_logprobs: request.prompt_logprobs.filter(|_| index == 0),
         }
+    }
+
+    /// Brings an adapter to the device ahead of its first request, where there is a slot to spare.
+    pub fn prefetch_adapter(&self, adapter: Arc<LoraAdapter>) {
+        // Where the engine has ended there is no device any more.
+        let _ = self.commands.send(Command::Prefetch(adapter));
+    }
+
+    /// Frees the device of an adapter that no request will ask for again, once nobody uses it.
+    pub fn retire_adapter(&self, id: AdapterId) {
+        let _ = self.commands.send(Command::Retire(id));
     }
 
     /// What the engine published after its last step, with the idle time since.

@@ -11,6 +11,7 @@ mod generation;
 mod handle;
 mod least_squares;
 mod meter;
+mod queue_places;
 mod stats;
 mod step_model;
 mod step_work;

@@ -46,6 +46,11 @@ impl Meter {
         self.adapter_bytes.insert(id, size_bytes);
     }
 
+    /// Forgets an adapter that has no rows any more.
+    pub fn remove_adapter(&mut self, id: AdapterId) {
+        self.adapter_bytes.remove(&id);
+    }
+
     /// What the rows' seconds go by.
     pub fn basis(&self) -> SplitBasis {
         match self.model.fit.is_good() {

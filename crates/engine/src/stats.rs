@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use farthing_model::AdapterPoolStats;
+
 use crate::{DeviceSeconds, StepModel, TokenCounts, TokenSeconds};
 
 /// Counters since the door opened and gauges of this moment. Seconds are device seconds.
@@ -43,6 +45,8 @@ pub struct EngineStats {
     pub generation_tokens: u64,
     /// Adapters with a row in the last batch.
     pub adapters_in_batch: usize,
+    /// The adapters on the device.
+    pub adapter_pool: AdapterPoolStats,
     /// Since when there is nothing to do; none while there is.
     pub idle_since: Option<Instant>,
 }

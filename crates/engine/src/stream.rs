@@ -3,15 +3,13 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use farthing_scheduler::{FinishReason, SampledToken, SequenceId, TokenLogprobs};
-use tokio::sync::{
-    OwnedSemaphorePermit,
-    mpsc::{UnboundedReceiver, UnboundedSender},
-};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::{
     Detokenizer, GeneratedToken, GenerationEvent, GenerationRequest, GenerationUsage, PromptToken,
     Tokenizer,
     command::{Command, SequenceEvent},
+    queue_places::TakenPlaces,
 };
 
 /// The events of one request. Dropping it aborts what is still running.
@@ -26,7 +24,7 @@ pub struct GenerationStream {
     prompt_told: bool,
     events: UnboundedReceiver<SequenceEvent>,
     commands: UnboundedSender<Command>,
-    _permit: OwnedSemaphorePermit,
+    _places: TakenPlaces,
 }
 
 struct Choice {
@@ -45,7 +43,7 @@ impl GenerationStream {
         sequences: Vec<SequenceId>,
         events: UnboundedReceiver<SequenceEvent>,
         commands: UnboundedSender<Command>,
-        permit: OwnedSemaphorePermit,
+        places: TakenPlaces,
     ) -> Self {
         let detokenizer = match request.continues_text {
             true => Detokenizer::continuing(tokenizer, &request.stop),
@@ -67,7 +65,7 @@ impl GenerationStream {
             request,
             events,
             commands,
-            _permit: permit,
+            _places: places,
         }
     }
 

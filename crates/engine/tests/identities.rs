@@ -3,15 +3,15 @@
 
 mod tiny;
 
+use std::sync::Arc;
+
 use farthing_engine::{
     DeviceSeconds, Ending, EngineStats, GenerationRequest, GenerationStream, Receipt, TokenCounts,
     TokenSeconds,
 };
-use farthing_scheduler::AdapterId;
-use tiny::{ATTEMPTS, Engine, MAX_MODEL_LEN, Room, WIDE, greedy, prompt};
+use farthing_model::LoraAdapter;
+use tiny::{ATTEMPTS, Engine, MAX_MODEL_LEN, Room, WIDE, adapter, greedy, prompt};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-
-const UNKNOWN: AdapterId = AdapterId([9; 32]);
 
 fn near(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-9 * a.abs().max(b.abs())
@@ -89,16 +89,17 @@ impl Sum {
 }
 
 /// Thirty callers: of the base model and of an adapter, with prompts that others had before; some
-/// leave at once, some in the middle, and some ask for an adapter that is not there, which fails
-/// their step.
+/// leave at once, some in the middle, and some ask for a second adapter, which fails the step that
+/// it shares with the first: the device has one slot.
 async fn mixed_load(engine: &Engine, round: u32) -> Sum {
     let (sender, receipts) = unbounded_channel();
+    let second: Arc<LoraAdapter> = adapter(9);
     let submit = |i: u32| {
         let seed = round * 7 + i % 11;
         let len = 17 + (seed as usize * 31) % 120;
         let adapter = match i % 15 {
-            3 | 4 | 8 => Some(engine.adapter),
-            14 => Some(UNKNOWN),
+            3 | 4 | 8 => Some(engine.adapter.clone()),
+            14 => Some(second.clone()),
             _ => None,
         };
         let long = MAX_MODEL_LEN - len;
@@ -140,13 +141,14 @@ async fn three_sums_agree_over_any_mix() {
     for round in 0..ATTEMPTS as u32 {
         let engine = Engine::start(Room {
             num_blocks: 40,
+            adapter_slots: 1,
             ..WIDE
         });
         let sum = mixed_load(&engine, round).await;
         let stats = engine.handle.stats();
         sum.check(&stats);
-        assert!(stats.failed_step_seconds > 0.0 && sum.failed > 0.0);
         let happened = [
+            stats.failed_step_seconds > 0.0 && sum.failed > 0.0,
             sum.aborted > 0.0,
             sum.cached_tokens > 0,
             stats.preemptions > 0,

@@ -78,6 +78,12 @@ pub enum ModelError {
     /// A row names an adapter that is not loaded.
     #[error("the adapter of a sequence is not loaded")]
     UnknownAdapter,
+    /// A batch names more adapters than the device has slots for.
+    #[error("a batch of more than {slots} adapters: there are no more slots for them")]
+    TooManyAdapters {
+        /// Adapters that fit.
+        slots: usize,
+    },
     /// The KV cache cannot hold one sequence of the longest length.
     #[error(
         "the KV cache would hold {tokens} tokens, less than one sequence of {max_model_len}: \

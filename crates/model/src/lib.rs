@@ -17,6 +17,7 @@ mod error;
 mod memory_plan;
 mod rope;
 
+pub use adapter_pool::AdapterPoolStats;
 pub use checkpoint::{Checkpoint, GgufTokenizer, LoadFormat};
 pub use config::{Architecture, ModelConfig};
 pub use device::{ComputeType, DeviceKind};

@@ -7,7 +7,7 @@ mod magnitude;
 mod report;
 mod target_modules;
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use candle_core::Tensor;
 use farthing_ops::{LinearWeight, LoraSegment, LoraWeight, embed, lora};
@@ -138,5 +138,11 @@ impl LoraAdapter {
             lora(hidden, &shrunk, &[segment])?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for LoraAdapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LoraAdapter({}, rank {})", self.id, self.rank)
     }
 }

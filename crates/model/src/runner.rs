@@ -1,14 +1,16 @@
 //! Turns a batch into sampled tokens.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use candle_core::Tensor;
 use farthing_ops::{SampleSpec, Sampled, sample, token_logprobs};
-use farthing_scheduler::{Batch, BatchRow, SampleRow, SampledToken, TokenLogprob, TokenLogprobs};
+use farthing_scheduler::{
+    AdapterId, Batch, BatchRow, SampleRow, SampledToken, TokenLogprob, TokenLogprobs,
+};
 
 use crate::{
-    ComputeType, DeviceKind, KvCache, Llama, LoraAdapter, ModelError, adapter_pool::AdapterPool,
-    input::ModelInput, workspace::Workspace,
+    AdapterPoolStats, ComputeType, DeviceKind, KvCache, Llama, LoraAdapter, ModelError,
+    adapter_pool::AdapterPool, input::ModelInput, workspace::Workspace,
 };
 
 /// How large a step may get.
@@ -20,6 +22,8 @@ pub struct RunnerConfig {
     pub max_num_seqs: usize,
     /// New tokens of a batch.
     pub max_num_batched_tokens: usize,
+    /// Adapters on the device, and so of a batch.
+    pub max_adapters: usize,
     /// Type of the KV cache.
     pub compute_type: ComputeType,
     /// Where it all lives.
@@ -64,14 +68,37 @@ impl ModelRunner {
         Ok(Self {
             model,
             cache,
-            adapters: AdapterPool::default(),
+            adapters: AdapterPool::new(config.max_adapters),
             workspace,
         })
     }
 
-    /// Makes an adapter available to the rows that name it.
-    pub fn add_adapter(&mut self, adapter: LoraAdapter) {
-        self.adapters.insert(adapter);
+    /// Makes an adapter available to the rows that name it, until as many
+    /// [`release_adapter`](Self::release_adapter) have come. It goes to the device now where there
+    /// is a slot to spare, and at the latest with its first step.
+    pub fn add_adapter(&mut self, adapter: impl Into<Arc<LoraAdapter>>) {
+        self.adapters.hold(adapter.into());
+    }
+
+    /// Takes one [`add_adapter`](Self::add_adapter) back; `true` with the last. The adapter stays
+    /// on the device while its slot is not needed.
+    pub fn release_adapter(&mut self, id: AdapterId) -> bool {
+        self.adapters.release(id)
+    }
+
+    /// Brings an adapter to the device that rows will soon name, where there is a slot to spare.
+    pub fn prefetch_adapter(&mut self, adapter: Arc<LoraAdapter>) {
+        self.adapters.prefetch(adapter);
+    }
+
+    /// Frees the slot of an adapter that is not coming back, once nobody holds it any more.
+    pub fn retire_adapter(&mut self, id: AdapterId) {
+        self.adapters.retire(id);
+    }
+
+    /// Which adapters are on the device, and how well that went.
+    pub fn adapter_stats(&self) -> AdapterPoolStats {
+        self.adapters.stats()
     }
 
     /// Computes one step: the cache of every row, and one entry a row of the batch.
@@ -79,6 +106,7 @@ impl ModelRunner {
     /// # Errors
     /// The step failed as a whole; the cache blocks of its rows hold nothing of use.
     pub fn execute(&mut self, batch: &Batch) -> Result<Vec<SampledToken>, ModelError> {
+        self.adapters.prepare(batch)?;
         let step = self.forward(batch)?;
         let mut results = vec![SampledToken::default(); batch.rows.len()];
         let tokens = &step.input.row_tokens;
@@ -94,6 +122,7 @@ impl ModelRunner {
     /// Computes one step and returns the logits of every new token, `[tokens, vocab]`, the rows'
     /// tokens in the batch's order: what a reference implementation is compared with.
     pub fn logits(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, ModelError> {
+        self.adapters.prepare(batch)?;
         let step = self.forward(batch)?;
         let tokens: Vec<u32> = (0..step.input.num_tokens() as u32).collect();
         let mut logits = Vec::with_capacity(tokens.len());

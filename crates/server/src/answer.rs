@@ -5,7 +5,7 @@ mod completion;
 
 use std::pin::Pin;
 
-use farthing_api::{FinishReason, Usage};
+use farthing_api::{FinishReason, Usage, UsedAdapter};
 use farthing_engine::{GeneratedToken, GenerationEvent, PromptToken};
 use farthing_scheduler::FinishReason as EngineReason;
 use futures_util::stream::{SelectAll, Stream, StreamExt};
@@ -29,6 +29,8 @@ pub(crate) struct Answer {
     pub created: u64,
     /// As the request named it.
     pub model: String,
+    /// The adapter that computes it.
+    pub adapter: Option<UsedAdapter>,
     /// Choices a prompt.
     n: usize,
     events: SelectAll<PromptEvents>,
@@ -65,6 +67,7 @@ impl Answer {
             id: random::answer_id(prefix),
             created: served_models::unix_seconds(),
             model: record.model().to_owned(),
+            adapter: record.adapter(),
             n,
             events: events.into_iter().collect(),
             record,

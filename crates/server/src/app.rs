@@ -6,6 +6,7 @@ use farthing_engine::GenerationRequest;
 use farthing_scheduler::SamplingParams;
 use futures_util::StreamExt;
 
+use crate::admin_key::AdminKey;
 use crate::costs::Costs;
 use crate::lifecycle::Lifecycle;
 use crate::local::{Escort, Local};
@@ -16,6 +17,7 @@ use crate::metrics::Metrics;
 pub struct App {
     pub(crate) local: Local,
     pub(crate) escort: Escort,
+    pub(crate) admin_key: Option<Arc<AdminKey>>,
 }
 
 impl App {
@@ -31,7 +33,19 @@ impl App {
             metrics: Arc::new(metrics),
             lifecycle: Lifecycle::default(),
         };
-        Self { local, escort }
+        Self {
+            local,
+            escort,
+            admin_key: None,
+        }
+    }
+
+    /// Lets those who have the key change what is served; without one nobody may.
+    pub fn with_admin_key(self, key: AdminKey) -> Self {
+        Self {
+            admin_key: Some(Arc::new(key)),
+            ..self
+        }
     }
 
     /// Generates one token, so that "ready" is proven and the first caller does not pay for cold

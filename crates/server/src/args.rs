@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use farthing_economics::HourlyPrice;
 
 use crate::compare::CompareArgs;
+use crate::AdminKey;
 use crate::inspect::InspectArgs;
 use crate::price::PriceArgs;
 use crate::tco::TcoArgs;
@@ -74,6 +75,37 @@ pub struct ServeArgs {
     /// A LoRA adapter in PEFT's format, served as a model of that name; may be repeated
     #[arg(long = "adapter", value_name = "NAME=DIR")]
     pub adapters: Vec<AdapterArg>,
+    /// A directory whose adapters may be loaded, also by the first request that names one
+    #[arg(long, value_name = "DIR")]
+    pub adapter_dir: Option<PathBuf>,
+    /// Let adapters come from the hub, by requests that name OWNER/NAME too
+    #[arg(long)]
+    pub adapters_from_hub: bool,
+    /// Adapters on the device, and so of a batch
+    #[arg(
+        long,
+        alias = "max-loras",
+        value_name = "ADAPTERS",
+        default_value_t = 8
+    )]
+    pub max_adapters: usize,
+    /// Adapters in host memory, the least recently used given up first; at least --max-adapters
+    #[arg(long, value_name = "ADAPTERS", default_value_t = 128)]
+    pub max_cpu_loras: usize,
+    /// Host memory for adapters [default: a quarter of what is free, at most 4 GiB]
+    #[arg(long, value_name = "GIB", value_parser = parse_gib)]
+    pub adapter_memory: Option<Gib>,
+    /// Largest rank of an adapter
+    #[arg(long, value_name = "RANK", default_value_t = 64)]
+    pub max_lora_rank: usize,
+    /// The key that loading and unloading adapters over HTTP asks for; without one nobody may
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "FARTHING_ADMIN_KEY",
+        hide_env_values = true
+    )]
+    pub admin_key: Option<AdminKey>,
     /// What requests call the model; several names may be given
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub served_model_name: Vec<String>,

@@ -1,8 +1,11 @@
 //! What the server asks of an engine: the seam that tests put a scripted engine behind.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use farthing_engine::{EngineHandle, EngineStats, GenerationEvent, GenerationRequest, SubmitError};
+use farthing_model::LoraAdapter;
+use farthing_scheduler::AdapterId;
 use futures_util::{Stream, stream};
 
 /// The events of one request; dropping it aborts what still runs.
@@ -18,6 +21,11 @@ pub trait Backend: Send + Sync {
 
     /// Says that the door opens: the seconds until now were warm-up.
     fn end_warm_up(&self);
+    /// Brings an adapter to the device ahead of its first request, where there is room.
+    fn prefetch_adapter(&self, adapter: Arc<LoraAdapter>);
+
+    /// Frees the device of an adapter that no request will ask for again, once nobody uses it.
+    fn retire_adapter(&self, id: AdapterId);
 
     /// What the engine published after its last step.
     fn stats(&self) -> EngineStats;
@@ -37,6 +45,14 @@ impl Backend for EngineHandle {
 
     fn end_warm_up(&self) {
         EngineHandle::end_warm_up(self);
+    }
+
+    fn prefetch_adapter(&self, adapter: Arc<LoraAdapter>) {
+        EngineHandle::prefetch_adapter(self, adapter);
+    }
+
+    fn retire_adapter(&self, id: AdapterId) {
+        EngineHandle::retire_adapter(self, id);
     }
 
     fn stats(&self) -> EngineStats {

@@ -5,12 +5,14 @@ mod tests;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::ensure;
 use farthing_economics::HourlyPrice;
 use farthing_model::{ComputeType, DeviceKind, LoadFormat};
 
+use crate::AdminKey;
 use crate::args::{AdapterArg, DEMO_MODEL, DeviceArg, DtypeArg, LoadFormatArg, ServeArgs};
 
 /// What a 2-core machine costs about, in US dollars an hour: what the demo counts with where
@@ -21,7 +23,7 @@ const EXAMPLE_PRICE: &str = "0.10";
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub model: ModelChoice,
-    pub adapters: Vec<AdapterArg>,
+    pub adapters: AdapterChoice,
     pub limits: Limits,
     pub http: HttpConfig,
     pub price: Price,
@@ -40,6 +42,20 @@ pub(crate) struct ModelChoice {
     pub served_names: Vec<String>,
 }
 
+/// Which adapters, and how many.
+#[derive(Clone, Debug)]
+pub(crate) struct AdapterChoice {
+    /// Served from the start.
+    pub named: Vec<AdapterArg>,
+    pub directory: Option<PathBuf>,
+    pub from_hub: bool,
+    pub max_on_device: usize,
+    pub max_in_host_memory: usize,
+    /// `None` leaves the choice to the machine.
+    pub host_bytes: Option<usize>,
+    pub max_rank: usize,
+}
+
 /// How much may run at once. `None` leaves the choice to model and machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -50,10 +66,11 @@ pub(crate) struct Limits {
     pub max_queued_sequences: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HttpConfig {
     pub address: SocketAddr,
     pub shutdown_timeout: Duration,
+    pub admin_key: Option<AdminKey>,
 }
 
 /// What the machine costs, and who says so.
@@ -70,6 +87,18 @@ impl Price {
             Self::Unknown => None,
             Self::Example(price) | Self::Given(price) => Some(price),
         }
+    }
+}
+
+impl Config {
+    /// Whether other adapters than those of the command line may be asked for.
+    pub(crate) fn adapters_may_change(&self) -> bool {
+        let AdapterChoice {
+            directory,
+            from_hub,
+            ..
+        } = &self.adapters;
+        directory.is_some() || *from_hub || self.http.admin_key.is_some()
     }
 }
 
@@ -91,6 +120,21 @@ impl TryFrom<ServeArgs> for Config {
              running sequence could go on in a step",
             args.max_num_batched_tokens,
             args.max_num_seqs
+        );
+        ensure!(
+            args.max_cpu_loras >= args.max_adapters,
+            "--max-cpu-loras ({}) must be at least --max-adapters ({}): what is on the device is in \
+             host memory too",
+            args.max_cpu_loras,
+            args.max_adapters
+        );
+        ensure!(
+            args.max_adapters > 0
+                || (args.adapters.is_empty()
+                    && args.adapter_dir.is_none()
+                    && !args.adapters_from_hub),
+            "--max-adapters 0 serves no adapters: leave out --adapter, --adapter-dir and \
+             --adapters-from-hub"
         );
         let mut names = HashSet::new();
         let adapter_names = args.adapters.iter().map(|adapter| &adapter.name);
@@ -126,7 +170,18 @@ impl TryFrom<ServeArgs> for Config {
                 },
                 served_names: args.served_model_name,
             },
-            adapters: args.adapters,
+            adapters: AdapterChoice {
+                named: args.adapters,
+                directory: args.adapter_dir,
+                from_hub: args.adapters_from_hub,
+                max_on_device: args.max_adapters,
+                max_in_host_memory: match args.max_adapters {
+                    0 => 0,
+                    _ => args.max_cpu_loras,
+                },
+                host_bytes: args.adapter_memory.map(|memory| memory.bytes),
+                max_rank: args.max_lora_rank,
+            },
             limits: Limits {
                 max_model_len: args.max_model_len,
                 kv_cache_bytes: args.kv_cache_memory.map(|memory| memory.bytes),
@@ -137,6 +192,7 @@ impl TryFrom<ServeArgs> for Config {
             http: HttpConfig {
                 address: SocketAddr::new(args.host, args.port),
                 shutdown_timeout: Duration::from_secs(args.shutdown_timeout),
+                admin_key: args.admin_key,
             },
             price,
             slo_tokens_per_second: args.slo_tokens_per_second,

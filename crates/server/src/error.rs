@@ -5,6 +5,8 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use farthing_api::{ErrorBody, ErrorDetail, InvalidRequest};
 
+use crate::AdapterError;
+
 /// Why a request gets no answer, or no end of its answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
@@ -14,6 +16,18 @@ pub enum ApiError {
     /// No model or adapter of this name is served.
     #[error("The model `{0}` does not exist: GET /v1/models lists those that do.")]
     ModelNotFound(String),
+    /// An adapter cannot be loaded, unloaded or used.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// The server has no admin key.
+    #[error(
+        "Loading and unloading adapters is off: start the server with --admin-key (or \
+         FARTHING_ADMIN_KEY) and send the key as 'Authorization: Bearer KEY'"
+    )]
+    AdminOff,
+    /// The request has no admin key, or another one.
+    #[error("Incorrect admin key provided: send it as 'Authorization: Bearer KEY'")]
+    BadAdminKey,
     /// No route of this name.
     #[error("Invalid URL ({method} {path})")]
     UnknownUrl {
@@ -43,7 +57,10 @@ pub enum ApiError {
     #[error("The request body could not be read: {0}")]
     BodyUnreadable(String),
     /// The queue is full.
-    #[error("The server already has {limit} sequences waiting or running. Try again later.")]
+    #[error(
+        "The server already has as many sequences waiting or running as it takes of this model (of \
+         {limit} places for all). Try again later."
+    )]
     QueueFull {
         /// How many may wait or run at once.
         limit: usize,
@@ -68,6 +85,9 @@ impl ApiError {
         match self {
             Self::Invalid(_) | Self::BodyUnreadable(_) => StatusCode::BAD_REQUEST,
             Self::ModelNotFound(_) | Self::UnknownUrl { .. } => StatusCode::NOT_FOUND,
+            Self::Adapter(error) => adapter_status(error),
+            Self::AdminOff => StatusCode::FORBIDDEN,
+            Self::BadAdminKey => StatusCode::UNAUTHORIZED,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -88,6 +108,13 @@ impl ApiError {
         let (param, code) = match self {
             Self::Invalid(refusal) => (refusal.param.clone(), refusal.code),
             Self::ModelNotFound(_) => (Some("model".to_owned()), Some("model_not_found")),
+            Self::Adapter(AdapterError::Unknown(_)) => {
+                (Some("lora_name".to_owned()), Some("model_not_found"))
+            }
+            Self::Adapter(AdapterError::NotLoadable(_) | AdapterError::Unreachable(_)) => {
+                (Some("model".to_owned()), None)
+            }
+            Self::BadAdminKey => (None, Some("invalid_api_key")),
             Self::UnknownUrl { .. } => (None, Some("unknown_url")),
             Self::MethodNotAllowed { .. } => (None, Some("method_not_supported")),
             Self::QueueFull { .. } => (None, Some("rate_limit_exceeded")),
@@ -101,6 +128,21 @@ impl ApiError {
                 code,
             },
         }
+    }
+}
+
+/// vLLM's codes: files that are there but cannot be served are a 500, whatever is wrong with them.
+fn adapter_status(error: &AdapterError) -> StatusCode {
+    match error {
+        AdapterError::NameTaken(_)
+        | AdapterError::NameOfBase(_)
+        | AdapterError::NotLoadable(_)
+        | AdapterError::Off => StatusCode::BAD_REQUEST,
+        AdapterError::Unreachable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        AdapterError::Unknown(_) | AdapterError::NotThere { .. } => StatusCode::NOT_FOUND,
+        AdapterError::RankTooHigh { .. }
+        | AdapterError::Refused { .. }
+        | AdapterError::NoRoom { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -19,6 +19,7 @@ pub mod price;
 mod price_source;
 pub mod tco;
 
+mod admin_key;
 mod app;
 mod error;
 mod json_body;
@@ -26,6 +27,7 @@ mod routes;
 mod serve;
 mod sse;
 
+mod adapters;
 mod answer;
 mod backend;
 mod costs;
@@ -37,6 +39,10 @@ mod lifecycle;
 mod metrics;
 mod random;
 
+pub use adapters::{
+    AdapterError, AdapterLoader, AdapterSources, Adapters, AdaptersConfig, HostCapacity, NewAdapter,
+};
+pub use admin_key::AdminKey;
 pub use app::App;
 pub use args::{
     AdapterArg, AdaptersCommand, Args, Command, DeviceArg, DtypeArg, Gib, LoadFormatArg, ServeArgs,
@@ -49,4 +55,4 @@ pub use price_source::PriceSourceArgs;
 pub use routes::router;
 pub use run::run;
 pub use serve::serve;
-pub use served_models::{ServedAdapter, ServedModels};
+pub use served_models::ServedModels;

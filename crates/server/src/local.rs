@@ -13,6 +13,7 @@ use farthing_engine::{
 use farthing_scheduler::SamplingParams;
 use futures_util::StreamExt;
 
+use crate::adapters::AdapterInUse;
 use crate::answer::{Answer, ChatAnswer, CompletionAnswer, Echo, PromptEvents};
 use crate::backend::Backend;
 use crate::lifecycle::Lifecycle;
@@ -46,6 +47,7 @@ struct Ask<'a> {
     /// The parameter that an error of the prompt's length names.
     prompt_param: &'static str,
     model: String,
+    adapter: Option<AdapterInUse>,
     prompts: Vec<Vec<u32>>,
     sampling: &'a Sampling,
     max_tokens: Option<usize>,
@@ -69,12 +71,16 @@ impl Local {
         escort: &Escort,
     ) -> Result<ChatAnswer, ApiError> {
         let arrived = Instant::now();
-        self.models.adapter_of(&request.model)?;
-        let prompt = self.render(&request.messages).await?;
+        // A cold adapter is read while the text is.
+        let (adapter, prompt) = tokio::try_join!(
+            self.models.find(&request.model),
+            self.render(&request.messages)
+        )?;
         let ask = Ask {
             id_prefix: "chatcmpl",
             prompt_param: "messages",
             model: request.model.clone(),
+            adapter,
             prompts: vec![prompt],
             sampling: &request.sampling,
             max_tokens: request.max_tokens,
@@ -97,8 +103,10 @@ impl Local {
         escort: &Escort,
     ) -> Result<CompletionAnswer, ApiError> {
         let arrived = Instant::now();
-        self.models.adapter_of(&request.model)?;
-        let prompts = self.encode(&request.prompts).await?;
+        let (adapter, prompts) = tokio::try_join!(
+            self.models.find(&request.model),
+            self.encode(&request.prompts)
+        )?;
         let num_choices = prompts.len() * request.sampling.n;
         let echoes = match request.echo {
             true => self.echoes(&request.prompts),
@@ -108,6 +116,7 @@ impl Local {
             id_prefix: "cmpl",
             prompt_param: "prompt",
             model: request.model.clone(),
+            adapter,
             prompts,
             sampling: &request.sampling,
             max_tokens: Some(request.max_tokens),
@@ -173,7 +182,6 @@ impl Local {
 
     /// Queues one generation a prompt. Where one is refused, those before it are aborted.
     fn submit(&self, ask: Ask<'_>, escort: &Escort) -> Result<Answer, ApiError> {
-        let adapter = self.models.adapter_of(&ask.model)?;
         let biased = ask.sampling.logit_bias.iter().map(|(token, _)| token);
         self.check_vocabulary("logit_bias", biased)?;
         let n = ask.sampling.n;
@@ -183,7 +191,7 @@ impl Local {
         for (index, prompt) in ask.prompts.into_iter().enumerate() {
             let request = GenerationRequest {
                 prompt,
-                adapter,
+                adapter: ask.adapter.as_ref().map(|it| it.adapter().clone()),
                 n,
                 sampling: sampling_params(ask.sampling, ask.logprobs),
                 max_tokens: ask.max_tokens,
@@ -204,6 +212,7 @@ impl Local {
         escort.metrics.taken(n, ask.max_tokens);
         let record = RequestRecord::open(
             ask.model,
+            ask.adapter,
             n,
             prompt_tokens,
             ask.arrived,

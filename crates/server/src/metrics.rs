@@ -1,6 +1,7 @@
 //! What `GET /metrics` tells: vLLM's names and buckets where the meaning is the same, so that
 //! boards made for vLLM work, and `farthing_` names for what vLLM does not know.
 
+mod adapter_figures;
 mod cost_figures;
 mod engine_figures;
 mod totals;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use farthing_api::{ByToken, CostTotals};
 use farthing_engine::GenerationUsage;
 
+use crate::adapters::HostFigures;
 use exposition::Exposition;
 use totals::Totals;
 
@@ -60,10 +62,13 @@ impl Outcome {
 
 impl Metrics {
     pub(crate) fn new(model_name: String, costs: Costs) -> Self {
+        let mut totals = Totals::default();
+        // The base model's figures are there from the start, and never among the others.
+        totals.model(&model_name);
         Self {
             model_name,
             costs,
-            totals: Mutex::new(Totals::default()),
+            totals: Mutex::new(totals),
         }
     }
 
@@ -121,7 +126,7 @@ impl Metrics {
                 .time_per_output_token
                 .observe(usage.decode_seconds / later_tokens);
         }
-        let model = totals.models.entry(choice.model.to_owned()).or_default();
+        let model = totals.model(choice.model);
         model.choices += 1;
         model.prompt_tokens += usage.prompt_tokens as u64;
         model.cached_tokens += usage.cached_tokens as u64;
@@ -135,10 +140,11 @@ impl Metrics {
     }
 
     /// Everything in Prometheus' text format.
-    pub(crate) fn render(&self) -> String {
+    pub(crate) fn render(&self, adapters: &HostFigures) -> String {
         let engine = self.costs.stats();
         let mut page = Exposition::new(&[("model_name", &self.model_name), ("engine", "0")]);
         engine_figures::render(&mut page, &engine);
+        adapter_figures::render(&mut page, &engine.adapter_pool, adapters);
         cost_figures::render(&mut page, &self.costs, &engine);
         self.totals().render(&mut page, self.costs.price());
         page.into_text()

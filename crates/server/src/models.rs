@@ -3,6 +3,7 @@
 mod cache;
 mod error;
 mod hub;
+mod hub_adapters;
 mod manifest;
 mod pypi;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use farthing_model::{Checkpoint, ComputeType, LoadFormat, ModelConfig, ModelErro
 use cache::Cache;
 pub(crate) use error::ModelSourceError;
 use hub::{Hub, HubSource, Wanted};
+pub(crate) use hub_adapters::HubAdapters;
 pub(crate) use manifest::Manifest;
 use manifest::Source;
 

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use farthing_api::{Cost, FinishReason, PromptTokensDetails, Usage};
+use farthing_api::{Cost, FinishReason, PromptTokensDetails, Usage, UsedAdapter};
 use farthing_economics::HourlyPrice;
 use farthing_engine::GenerationUsage;
 
 use crate::ApiError;
+use crate::adapters::AdapterInUse;
 use crate::metrics::{FinishedChoice, Metrics, Outcome};
 
 /// Dropping it closes the account: choices that have not ended count as aborted by the caller.
 pub(crate) struct RequestRecord {
     model: String,
+    /// Kept in memory as long as this record.
+    adapter: Option<AdapterInUse>,
     /// Choices a prompt.
     n: usize,
     prompt_tokens: Vec<usize>,
@@ -32,6 +35,7 @@ impl RequestRecord {
     /// A request that arrived at `arrived`, with the tokens of each of its prompts.
     pub(crate) fn open(
         model: String,
+        adapter: Option<AdapterInUse>,
         n: usize,
         prompt_tokens: Vec<usize>,
         arrived: Instant,
@@ -40,6 +44,7 @@ impl RequestRecord {
         let choices = vec![Choice::default(); n * prompt_tokens.len()];
         Self {
             model,
+            adapter,
             n,
             prompt_tokens,
             choices,
@@ -51,6 +56,15 @@ impl RequestRecord {
 
     pub(crate) fn model(&self) -> &str {
         &self.model
+    }
+
+    /// The adapter that computes the answer; none is the base model.
+    pub(crate) fn adapter(&self) -> Option<UsedAdapter> {
+        let adapter = self.adapter.as_ref()?;
+        Some(UsedAdapter {
+            name: adapter.name.clone(),
+            generation: adapter.generation(),
+        })
     }
 
     /// Notes that a choice gained tokens just now.
@@ -149,6 +163,7 @@ impl Drop for RequestRecord {
         let usage = self.usage();
         tracing::info!(
             model = self.model,
+            generation = self.adapter.as_ref().map(AdapterInUse::generation),
             outcome = match (&self.failure, open) {
                 (Some(_), _) => "failed",
                 (None, 0) => "answered",

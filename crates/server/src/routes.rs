@@ -4,6 +4,7 @@ mod chat_completions;
 mod completions;
 mod costs_now;
 mod health;
+mod lora_adapters;
 mod metrics;
 mod models;
 mod ready;
@@ -23,6 +24,9 @@ pub fn router(app: App) -> Router {
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
         .route("/v1/costs/now", get(costs_now::show))
+        .route("/v1/lora_adapters", get(lora_adapters::list))
+        .route("/v1/load_lora_adapter", post(lora_adapters::load))
+        .route("/v1/unload_lora_adapter", post(lora_adapters::unload))
         .route("/health", get(health::check))
         .route("/ready", get(ready::check))
         .route("/metrics", get(metrics::render))

@@ -22,13 +22,16 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = Config::try_from(args)?;
     // The port is taken first: a long load must not end in "address in use".
     let listener = bind(config.http.address)?;
-    let Config { price, http, .. } = config;
+    let (price, http) = (config.price, config.http.clone());
     let device = config.model.device;
     let started = tokio::task::spawn_blocking(move || {
         start(&config, process_began, &|line| println!("{line}"))
     });
     let started = started.await.context("loading the model")??;
-    let app = App::new(started.local.clone());
+    let mut app = App::new(started.local.clone());
+    if let Some(key) = http.admin_key {
+        app = app.with_admin_key(key);
+    }
     app.warm_up().await?;
 
     let address = listener.local_addr()?;

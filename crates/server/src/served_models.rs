@@ -2,32 +2,21 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use farthing_api::{ModelCard, ModelList};
+use farthing_api::{AdapterCard, AdapterList, AdapterTier, ModelCard, ModelList};
 use farthing_scheduler::AdapterId;
 
 use crate::ApiError;
+use crate::adapters::{self, AdapterError, AdapterInUse, Adapters, HostFigures, NewAdapter};
 
 /// The base model and the adapters over it, by name.
-#[derive(Clone, Debug)]
 pub struct ServedModels {
     /// Names of the base model, the first of them the one that metrics use.
     base_names: Vec<String>,
     /// Where the base model comes from.
     root: String,
-    adapters: Vec<ServedAdapter>,
+    adapters: Adapters,
     max_model_len: usize,
     created: u64,
-}
-
-/// An adapter that requests may name.
-#[derive(Clone, Debug)]
-pub struct ServedAdapter {
-    /// What requests call it.
-    pub name: String,
-    /// The directory it was loaded from.
-    pub root: String,
-    /// What the engine calls it.
-    pub id: AdapterId,
 }
 
 impl ServedModels {
@@ -35,7 +24,7 @@ impl ServedModels {
     pub fn new(
         base_names: Vec<String>,
         root: String,
-        adapters: Vec<ServedAdapter>,
+        adapters: Adapters,
         max_model_len: usize,
     ) -> Self {
         Self {
@@ -52,38 +41,78 @@ impl ServedModels {
         &self.base_names[0]
     }
 
-    /// The adapter that `name` asks for, or none for the base model.
-    pub(crate) fn adapter_of(&self, name: &str) -> Result<Option<AdapterId>, ApiError> {
-        if self.base_names.iter().any(|base| base == name) {
-            return Ok(None);
+    /// The adapter that `name` asks for, ready to compute, or none for the base model.
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<AdapterInUse>, ApiError> {
+        match self.is_base(name) {
+            true => Ok(None),
+            false => self.adapters.find(name).await.map(Some),
         }
-        let adapter = self.adapters.iter().find(|adapter| adapter.name == name);
-        adapter
-            .map(|adapter| Some(adapter.id))
-            .ok_or_else(|| ApiError::ModelNotFound(name.into()))
+    }
+
+    /// Serves an adapter under a name; see [`Adapters::load`].
+    ///
+    /// # Errors
+    /// The name is taken, or the adapter cannot be served.
+    pub async fn load(&self, new: NewAdapter<'_>) -> Result<(), AdapterError> {
+        match self.is_base(new.name) {
+            true => Err(AdapterError::NameOfBase(new.name.to_owned())),
+            false => self.adapters.load(new).await,
+        }
+    }
+
+    pub(crate) async fn unload(&self, name: &str) -> Result<(), AdapterError> {
+        self.adapters.unload(name).await
     }
 
     pub(crate) fn list(&self) -> ModelList {
         let base = self
             .base_names
             .iter()
-            .map(|name| self.card(name, &self.root, None));
-        let adapters = self.adapters.iter().map(|adapter| {
-            self.card(
-                &adapter.name,
-                &adapter.root,
-                Some(self.base_names[0].clone()),
-            )
-        });
+            .map(|name| self.card(name, &self.root, None, self.created));
+        let parent = || Some(self.base_names[0].clone());
+        let adapters = self.adapters.list().into_iter();
+        let adapters =
+            adapters.map(|(name, named, _)| self.card(&name, &named.root, parent(), named.created));
         ModelList {
             data: base.chain(adapters).collect(),
         }
     }
 
-    fn card(&self, name: &str, root: &str, parent: Option<String>) -> ModelCard {
+    /// The adapters that have a name; `on_device` are those in slots.
+    pub(crate) fn adapter_list(&self, on_device: &[AdapterId]) -> AdapterList {
+        let cards = self.adapters.list().into_iter();
+        let card = |(id, named, in_memory): (String, adapters::Named, bool)| AdapterCard {
+            id,
+            created: named.created,
+            generation: adapters::generation(named.id),
+            root: named.root,
+            parent: self.base_names[0].clone(),
+            tier: match in_memory {
+                true if on_device.contains(&named.id) => AdapterTier::Device,
+                true => AdapterTier::Host,
+                false => AdapterTier::Disk,
+            },
+            pinned: named.pinned,
+            rank: named.rank,
+            size_bytes: named.size_bytes,
+        };
+        AdapterList {
+            data: cards.map(card).collect(),
+        }
+    }
+
+    pub(crate) fn adapter_figures(&self) -> HostFigures {
+        self.adapters.figures()
+    }
+
+    fn is_base(&self, name: &str) -> bool {
+        self.base_names.iter().any(|base| base == name)
+    }
+
+    fn card(&self, name: &str, root: &str, parent: Option<String>, created: u64) -> ModelCard {
         ModelCard {
             id: name.to_owned(),
-            created: self.created,
+            created,
             owned_by: "farthing",
             root: root.to_owned(),
             parent,

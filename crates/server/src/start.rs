@@ -6,16 +6,20 @@ use std::time::Instant;
 use anyhow::{Context, bail, ensure};
 use farthing_engine::{Calibration, EngineCore, EngineHandle, EngineLimits, Meter, StepModel};
 use farthing_model::{
-    BLOCK_SIZE, Checkpoint, ComputeType, Llama, LoraAdapter, LoraBase, MemoryPlan, MemoryRequest,
-    ModelConfig, ModelRunner, RunnerConfig,
+    BLOCK_SIZE, ComputeType, Llama, LoraAdapter, MemoryPlan, MemoryRequest, ModelConfig,
+    ModelRunner, RunnerConfig,
 };
 use farthing_scheduler::{Scheduler, SchedulerConfig};
 
-use crate::config::{Config, Limits};
-use crate::models::{self, ModelRequest, ResolvedModel};
+use crate::args::AdapterArg;
+use crate::config::{AdapterChoice, Config, Limits};
+use crate::models::{self, HubAdapters, ModelRequest, ResolvedModel};
 use crate::step_model::{self, Circumstances, Origin};
 use crate::text::Text;
-use crate::{Local, ServedAdapter, ServedModels, free_memory};
+use crate::{
+    AdapterLoader, AdapterSources, Adapters, AdaptersConfig, Backend, HostCapacity, Local,
+    ServedModels, free_memory,
+};
 
 /// An engine at work, and what it is made of.
 pub(crate) struct Started {
@@ -52,6 +56,7 @@ pub(crate) fn start(
     };
     if let Some(adapter) = config
         .adapters
+        .named
         .iter()
         .find(|adapter| names.contains(&adapter.name))
     {
@@ -60,7 +65,7 @@ pub(crate) fn start(
             adapter.name
         );
     }
-    let checkpoint = resolved.open(choice.load_format, DUMMY_SEED)?;
+    let checkpoint = Arc::new(resolved.open(choice.load_format, DUMMY_SEED)?);
     let text = Text::load(&resolved, &checkpoint)?;
     let compute_type = choice
         .compute_type
@@ -68,17 +73,24 @@ pub(crate) fn start(
         .unwrap_or(ComputeType::Bf16);
     let max_model_len = max_model_len(&config.limits, &resolved, checkpoint.config())?;
 
-    let adapters = load_adapters(config, &checkpoint, compute_type)?;
-    let adapter_bytes = adapters
-        .iter()
-        .map(|(_, adapter)| adapter.size_bytes())
-        .sum();
+    let loader = AdapterLoader {
+        base: checkpoint.clone(),
+        compute_type,
+        device: choice.device,
+        max_rank: config.adapters.max_rank,
+    };
+    let named = read_adapters(&config.adapters, &loader)?;
+    let capacity = adapter_capacity(config, &named);
+    let max_adapters = match config.adapters_may_change() {
+        true => config.adapters.max_on_device,
+        false => config.adapters.max_on_device.min(named.len()),
+    };
     let memory = plan(
         &config.limits,
         checkpoint.config(),
         compute_type,
         max_model_len,
-        adapter_bytes,
+        capacity.bytes,
     )?;
 
     let model = Llama::load(&checkpoint, max_model_len, compute_type, choice.device)?;
@@ -94,25 +106,27 @@ pub(crate) fn start(
             num_blocks: memory.num_blocks,
             max_num_seqs,
             max_num_batched_tokens,
+            max_adapters,
             compute_type,
             device: choice.device,
         },
     )?;
-    let served: Vec<_> = adapters.iter().map(|(served, _)| served.clone()).collect();
     let sliding_window = checkpoint.config().sliding_window;
+    // As many adapters as a batch may have.
+    let timed = named.iter().map(|(_, adapter)| adapter).take(max_adapters);
     let calibration = Calibration {
         num_blocks: memory.num_blocks,
         max_num_seqs,
         max_num_batched_tokens,
         max_model_len,
         sliding_window,
-        adapters: adapters
-            .iter()
-            .map(|(_, adapter)| (adapter.id(), adapter.size_bytes()))
+        adapters: timed
+            .clone()
+            .map(|adapter| (adapter.id(), adapter.size_bytes()))
             .collect(),
     };
-    for (_, adapter) in adapters {
-        runner.add_adapter(adapter);
+    for adapter in timed {
+        runner.add_adapter(adapter.clone());
     }
     let circumstances = Circumstances::new(
         choice.device,
@@ -122,9 +136,9 @@ pub(crate) fn start(
     );
     let (step_model, step_model_origin) =
         step_model::find_or_measure(&mut runner, &calibration, circumstances, config.recalibrate)?;
-    let mut meter = Meter::new(step_model, sliding_window, process_began);
-    for &(id, size_bytes) in &calibration.adapters {
-        meter.add_adapter(id, size_bytes);
+    let meter = Meter::new(step_model, sliding_window, process_began);
+    for &(id, _) in &calibration.adapters {
+        runner.release_adapter(id);
     }
     let scheduler = Scheduler::new(SchedulerConfig {
         block_size: BLOCK_SIZE,
@@ -132,20 +146,38 @@ pub(crate) fn start(
         max_num_seqs,
         max_num_batched_tokens,
         max_model_len,
-        max_adapters: served.len(),
+        max_adapters,
     })?;
     let limits = EngineLimits {
         max_model_len,
         max_queued_sequences,
+        serves_adapters: max_adapters > 0,
         eos_token_ids: eos_token_ids(checkpoint.config(), &text),
     };
     let (engine, _thread) =
         EngineCore::spawn(scheduler, runner, meter, limits, text.tokenizer.clone())
             .context("cannot start the engine thread")?;
 
-    let served_models = ServedModels::new(names, choice.model.clone(), served, max_model_len);
+    let backend: Arc<dyn Backend> = Arc::new(engine.clone());
+    let paths = config.adapters.named.iter().map(|it| &*it.directory);
+    let mut sources = AdapterSources::new(config.adapters.directory.as_deref(), paths)
+        .context("--adapter-dir")?;
+    if config.adapters.from_hub {
+        sources = sources.with_hub(HubAdapters::from_env()?);
+    }
+    let adapters = Adapters::new(AdaptersConfig {
+        engine: backend.clone(),
+        loader,
+        sources,
+        capacity,
+        max_waiting: max_queued_sequences,
+    });
+    for (arg, adapter) in named {
+        adapters.adopt(&arg.name, &arg.directory, adapter)?;
+    }
+    let served_models = ServedModels::new(names, choice.model.clone(), adapters, max_model_len);
     let local = Local {
-        backend: Arc::new(engine.clone()),
+        backend,
         vocab_size: text
             .tokenizer
             .vocab_size()
@@ -185,30 +217,33 @@ fn max_model_len(
     Ok(asked)
 }
 
-fn load_adapters(
-    config: &Config,
-    checkpoint: &Checkpoint,
-    compute_type: ComputeType,
-) -> anyhow::Result<Vec<(ServedAdapter, LoraAdapter)>> {
-    let load = |arg: &crate::args::AdapterArg| {
-        let base = LoraBase {
-            checkpoint,
-            compute_type,
-            device: config.model.device,
-        };
-        let adapter = LoraAdapter::load(&arg.directory, base)
-            .with_context(|| format!("cannot serve the adapter {:?}", arg.name))?;
-        let root = arg.directory.display().to_string();
-        Ok((
-            ServedAdapter {
-                name: arg.name.clone(),
-                root,
-                id: adapter.id(),
-            },
-            adapter,
-        ))
+/// Reads the adapters of the command line.
+fn read_adapters<'a>(
+    choice: &'a AdapterChoice,
+    loader: &AdapterLoader,
+) -> anyhow::Result<Vec<(&'a AdapterArg, Arc<LoraAdapter>)>> {
+    let read = |arg: &'a AdapterArg| {
+        let adapter = loader.load(&arg.name, &arg.directory)?;
+        Ok((arg, Arc::new(adapter)))
     };
-    config.adapters.iter().map(load).collect()
+    choice.named.iter().map(read).collect()
+}
+
+/// What host memory may hold of adapters. Where none can come later, it is what is there.
+fn adapter_capacity(config: &Config, named: &[(&AdapterArg, Arc<LoraAdapter>)]) -> HostCapacity {
+    let named_bytes = named.iter().map(|(_, adapter)| adapter.size_bytes()).sum();
+    let bytes = match (config.adapters.host_bytes, config.adapters_may_change()) {
+        (Some(bytes), _) => bytes,
+        (None, false) => named_bytes,
+        (None, true) => {
+            let quarter = free_memory::bytes().map_or(usize::MAX, |free| free / 4);
+            quarter.min(4 << 30).max(named_bytes)
+        }
+    };
+    HostCapacity {
+        adapters: config.adapters.max_in_host_memory,
+        bytes,
+    }
 }
 
 /// Divides the memory before any of it is taken.

@@ -2,7 +2,10 @@
 
 #![allow(dead_code, reason = "each test file takes the half it needs")]
 
-use std::{fs, path::Path, sync::Arc, thread::JoinHandle, time::Instant};
+#[path = "../../../model/tests/random_adapter/mod.rs"]
+mod random_adapter;
+
+use std::{fs, sync::Arc, thread::JoinHandle, time::Instant};
 
 use farthing_engine::{
     Calibration, EngineCore, EngineHandle, EngineLimits, GenerationEvent, GenerationRequest,
@@ -12,10 +15,8 @@ use farthing_model::{
     BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, GgufTokenizer, Llama, LoadFormat, LoraAdapter,
     LoraBase, ModelError, ModelRunner, RunnerConfig,
 };
-use farthing_scheduler::{
-    AdapterId, Batch, FinishReason, SamplingParams, Scheduler, SchedulerConfig,
-};
-use safetensors::tensor::{Dtype, TensorView};
+use farthing_scheduler::{Batch, FinishReason, SamplingParams, Scheduler, SchedulerConfig};
+use random_adapter::RandomAdapter;
 
 /// How much room the engine has; small rooms force chunks and preemptions.
 #[derive(Clone, Copy)]
@@ -24,6 +25,9 @@ pub(crate) struct Room {
     pub(crate) max_num_seqs: usize,
     pub(crate) max_num_batched_tokens: usize,
     pub(crate) max_queued_sequences: usize,
+    pub(crate) max_adapters: usize,
+    /// As many as may be in a batch, unless steps are meant to fail.
+    pub(crate) adapter_slots: usize,
 }
 
 pub(crate) const WIDE: Room = Room {
@@ -31,6 +35,8 @@ pub(crate) const WIDE: Room = Room {
     max_num_seqs: 32,
     max_num_batched_tokens: 256,
     max_queued_sequences: 1000,
+    max_adapters: 4,
+    adapter_slots: 4,
 };
 
 /// The engine is on another thread: whether it preempts, or is still busy when a caller leaves, is
@@ -43,85 +49,70 @@ const EOS: u32 = 257;
 
 pub(crate) struct Engine {
     pub(crate) handle: EngineHandle,
-    pub(crate) adapter: AdapterId,
+    pub(crate) adapter: Arc<LoraAdapter>,
     thread: JoinHandle<()>,
 }
 
 impl Engine {
     pub(crate) fn start(room: Room) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let config = serde_json::json!({
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "vocab_size": VOCAB_SIZE,
-            "max_position_embeddings": MAX_MODEL_LEN,
-            "rms_norm_eps": 1e-5,
-            "rope_theta": 10000.0,
-            "tie_word_embeddings": false,
-            "hidden_act": "silu",
-            "bos_token_id": 256,
-            "eos_token_id": EOS,
-        });
-        fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
-        let checkpoint = Checkpoint::open(directory.path(), LoadFormat::Dummy, 7).unwrap();
+        let checkpoint = checkpoint();
         let (compute_type, device) = (ComputeType::F32, DeviceKind::Cpu);
         let model = Llama::load(&checkpoint, MAX_MODEL_LEN, compute_type, device).unwrap();
         let Room {
             num_blocks,
             max_num_seqs,
             max_num_batched_tokens,
+            max_adapters,
+            adapter_slots,
             ..
         } = room;
         let runner = RunnerConfig {
             num_blocks,
             max_num_seqs,
             max_num_batched_tokens,
+            max_adapters: adapter_slots,
             compute_type,
             device,
         };
         let mut runner = ModelRunner::new(model, runner).unwrap();
-        let adapter = adapter(&checkpoint);
-        let (adapter_id, adapter_bytes) = (adapter.id(), adapter.size_bytes());
-        runner.add_adapter(adapter);
+        let adapter = adapter(0);
+        runner.add_adapter(adapter.clone());
         let calibration = Calibration {
             num_blocks,
             max_num_seqs,
             max_num_batched_tokens,
             max_model_len: MAX_MODEL_LEN,
             sliding_window: None,
-            adapters: vec![(adapter_id, adapter_bytes)],
+            adapters: vec![(adapter.id(), adapter.size_bytes())],
         };
         let step_model = calibration.run(|batch: &Batch| {
             let started = Instant::now();
             runner.execute(batch)?;
             Ok::<_, ModelError>(started.elapsed().as_secs_f64())
         });
-        let mut meter = Meter::new(step_model.unwrap(), None, Instant::now());
-        meter.add_adapter(adapter_id, adapter_bytes);
+        let meter = Meter::new(step_model.unwrap(), None, Instant::now());
+        runner.release_adapter(adapter.id());
+        runner.retire_adapter(adapter.id());
         let scheduler = Scheduler::new(SchedulerConfig {
             block_size: BLOCK_SIZE,
             num_blocks,
             max_num_seqs,
             max_num_batched_tokens,
             max_model_len: MAX_MODEL_LEN,
-            max_adapters: 4,
+            max_adapters,
         })
         .unwrap();
         let limits = EngineLimits {
             max_model_len: MAX_MODEL_LEN,
             max_queued_sequences: room.max_queued_sequences,
+            serves_adapters: false,
             eos_token_ids: Arc::new([EOS]),
         };
         let (handle, thread) =
             EngineCore::spawn(scheduler, runner, meter, limits, tokenizer()).unwrap();
         Self {
             handle,
-            adapter: adapter_id,
+            adapter,
             thread,
         }
     }
@@ -146,34 +137,41 @@ impl Engine {
     }
 }
 
-/// An adapter that adds a little to the first layer's attention.
-fn adapter(checkpoint: &Checkpoint) -> LoraAdapter {
-    const RANK: usize = 2;
+/// The same random model each time.
+pub(crate) fn checkpoint() -> Checkpoint {
     let directory = tempfile::tempdir().unwrap();
-    let write = |name: &str| directory.path().join(name);
-    let config = serde_json::json!({"peft_type": "LORA", "r": RANK, "lora_alpha": 4});
-    fs::write(write("adapter_config.json"), config.to_string()).unwrap();
-    let values = |len: usize| -> Vec<u8> {
-        (0..len)
-            .flat_map(|i| ((i % 7) as f32 * 0.01).to_le_bytes())
-            .collect()
-    };
-    let prefix = "base_model.model.model.layers.0.self_attn.o_proj";
-    let (a, b) = (values(RANK * 32), values(32 * RANK));
-    let tensors = [
-        (format!("{prefix}.lora_A.weight"), vec![RANK, 32], &a),
-        (format!("{prefix}.lora_B.weight"), vec![32, RANK], &b),
-    ];
-    let views = tensors
-        .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape, bytes).unwrap()));
-    let weights: &Path = &write("adapter_model.safetensors");
-    safetensors::serialize_to_file(views, None, weights).unwrap();
+    let config = serde_json::json!({
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": VOCAB_SIZE,
+        "max_position_embeddings": MAX_MODEL_LEN,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": false,
+        "hidden_act": "silu",
+        "bos_token_id": 256,
+        "eos_token_id": EOS,
+    });
+    fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
+    Checkpoint::open(directory.path(), LoadFormat::Dummy, 7).unwrap()
+}
+
+/// A random adapter, a different one for each seed.
+pub(crate) fn adapter(seed: u64) -> Arc<LoraAdapter> {
+    let directory = tempfile::tempdir().unwrap();
+    let checkpoint = checkpoint();
+    RandomAdapter::new(seed).write(directory.path(), checkpoint.config());
     let base = LoraBase {
-        checkpoint,
+        checkpoint: &checkpoint,
         compute_type: ComputeType::F32,
         device: DeviceKind::Cpu,
     };
-    LoraAdapter::load(directory.path(), base).unwrap()
+    Arc::new(LoraAdapter::load(directory.path(), base).unwrap())
 }
 
 /// One token a byte, two special ones, and one merge, since a byte-level BPE has at least one.

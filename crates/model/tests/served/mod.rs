@@ -22,6 +22,7 @@ pub(crate) struct Room {
 }
 
 pub(crate) const MAX_NUM_SEQS: usize = 32;
+const MAX_ADAPTERS: usize = 4;
 
 /// The model of a directory or GGUF file in f32.
 pub(crate) fn runner(path: &Path, room: Room) -> ModelRunner {
@@ -38,6 +39,7 @@ pub(crate) fn runner(path: &Path, room: Room) -> ModelRunner {
         num_blocks: room.num_blocks,
         max_num_seqs: MAX_NUM_SEQS,
         max_num_batched_tokens: room.max_num_batched_tokens,
+        max_adapters: MAX_ADAPTERS,
         compute_type: ComputeType::F32,
         device: DeviceKind::Cpu,
     };
@@ -122,7 +124,7 @@ impl Served {
             max_num_seqs: MAX_NUM_SEQS,
             max_num_batched_tokens: room.max_num_batched_tokens,
             max_model_len,
-            max_adapters: 4,
+            max_adapters: MAX_ADAPTERS,
         };
         Self {
             scheduler: Scheduler::new(config).unwrap(),

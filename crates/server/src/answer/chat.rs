@@ -66,6 +66,7 @@ impl ChatAnswer {
             id: self.answer.id,
             created: self.answer.created,
             model: self.answer.model,
+            adapter: self.answer.adapter,
             choices: choices.map(choice).collect(),
             system_fingerprint: FINGERPRINT.to_owned(),
         })
@@ -208,6 +209,7 @@ impl ChatChunks {
             id: answer.id.clone(),
             created: answer.created,
             model: answer.model.clone(),
+            adapter: answer.adapter.clone(),
             system_fingerprint: FINGERPRINT.to_owned(),
             choices: choice.into_iter().collect(),
             usage,

@@ -211,6 +211,7 @@ impl CompletionAnswer {
             id: self.answer.id.clone(),
             created: self.answer.created,
             model: self.answer.model.clone(),
+            adapter: self.answer.adapter.clone(),
             system_fingerprint: FINGERPRINT.to_owned(),
             choices,
             usage,

@@ -60,6 +60,7 @@ fn adapters_and_memory_are_read() {
     let config = config(&flags).unwrap();
     let adapters: Vec<_> = config
         .adapters
+        .named
         .iter()
         .map(|adapter| (adapter.name.as_str(), adapter.directory.to_str().unwrap()))
         .collect();
@@ -90,4 +91,46 @@ fn what_cannot_be_is_refused() {
         let error = config(flags).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn the_adapters_limits_fit_each_other() {
+    let adapters = config(&["--max-loras", "4", "--max-cpu-loras", "9"])
+        .unwrap()
+        .adapters;
+    assert_eq!(
+        (adapters.max_on_device, adapters.max_in_host_memory),
+        (4, 9)
+    );
+    let refused = |flags: &[&str]| config(flags).unwrap_err().to_string();
+    let message = refused(&["--max-adapters", "9", "--max-cpu-loras", "8"]);
+    assert!(message.contains("--max-cpu-loras"), "{message}");
+    let message = refused(&["--max-adapters", "0", "--adapter-dir", "x"]);
+    assert!(message.contains("--max-adapters 0"), "{message}");
+    let none = config(&["--max-adapters", "0"]).unwrap().adapters;
+    assert_eq!(none.max_in_host_memory, 0);
+}
+
+#[test]
+fn adapters_may_change_where_somebody_may_change_them() {
+    for (flags, may_change) in [
+        (&[][..], false),
+        (&["--adapter", "a=b"], false),
+        (&["--adapter-dir", "x"], true),
+        (&["--adapters-from-hub"], true),
+        (&["--admin-key", "k"], true),
+    ] {
+        assert_eq!(
+            config(flags).unwrap().adapters_may_change(),
+            may_change,
+            "{flags:?}"
+        );
+    }
+}
+
+#[test]
+fn the_admin_key_shows_nowhere() {
+    let config = config(&["--admin-key", "open sesame"]).unwrap();
+    assert!(!format!("{config:?}").contains("sesame"));
+    assert!(Args::try_parse_from(["farthing", "--admin-key", " "]).is_err());
 }

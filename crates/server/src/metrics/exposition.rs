@@ -33,7 +33,19 @@ impl Exposition {
         self.sample(name, "", value);
     }
 
-    /// One counter a value of `label`.
+    /// One gauge a value of `label_name`.
+    pub(super) fn gauges<'a, V: Display>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label_name: &str,
+        values: impl IntoIterator<Item = (&'a str, V)>,
+    ) {
+        self.family(name, help, "gauge");
+        self.samples(name, label_name, values);
+    }
+
+    /// One counter a value of `label_name`.
     pub(super) fn counters<'a, V: Display>(
         &mut self,
         name: &str,
@@ -42,9 +54,7 @@ impl Exposition {
         values: impl IntoIterator<Item = (&'a str, V)>,
     ) {
         self.family(name, help, "counter");
-        for (label_value, value) in values {
-            self.sample(name, &label(label_name, label_value), value);
-        }
+        self.samples(name, label_name, values);
     }
 
     /// One gauge a set of labels.
@@ -86,6 +96,17 @@ impl Exposition {
 
     fn family(&mut self, name: &str, help: &str, kind: &str) {
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
+    }
+
+    fn samples<'a, V: Display>(
+        &mut self,
+        name: &str,
+        label_name: &str,
+        values: impl IntoIterator<Item = (&'a str, V)>,
+    ) {
+        for (label_value, value) in values {
+            self.sample(name, &label(label_name, label_value), value);
+        }
     }
 
     fn sample(&mut self, name: &str, extra_label: &str, value: impl Display) {

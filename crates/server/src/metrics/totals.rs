@@ -28,6 +28,10 @@ pub(super) struct Totals {
     pub(super) preemptions: Histogram,
 }
 
+/// Names that have figures of their own; those that come later are counted together.
+const MAX_MODELS: usize = 100;
+const OTHER_MODELS: &str = "other";
+
 /// What the finished choices of one model or adapter took.
 #[derive(Debug, Default)]
 pub(super) struct ModelTotals {
@@ -62,6 +66,13 @@ impl Default for Totals {
 }
 
 impl Totals {
+    /// The figures of a model or adapter. There may be thousands of names, but not of series.
+    pub(super) fn model(&mut self, name: &str) -> &mut ModelTotals {
+        let has_its_own = self.models.len() < MAX_MODELS || self.models.contains_key(name);
+        let name = if has_its_own { name } else { OTHER_MODELS };
+        self.models.entry(name.to_owned()).or_default()
+    }
+
     pub(super) fn render(&self, page: &mut Exposition, price: Option<HourlyPrice>) {
         page.counters(
             "vllm:request_success_total",

@@ -41,6 +41,26 @@ pub(crate) enum Wanted {
     Everything,
     /// All but the weights.
     NoWeights,
+    /// An adapter's configuration and weights.
+    Adapter,
+}
+
+impl Wanted {
+    /// The file that a repository of this kind cannot be without.
+    fn config(self) -> &'static str {
+        match self {
+            Self::Everything | Self::NoWeights => "config.json",
+            Self::Adapter => ADAPTER_CONFIG,
+        }
+    }
+
+    /// What is fetched beside the weights where the repository has it. Never pickles, never code.
+    fn small_files(self) -> &'static [&'static str] {
+        match self {
+            Self::Everything | Self::NoWeights => &SMALL_FILES,
+            Self::Adapter => &[ADAPTER_CONFIG],
+        }
+    }
 }
 
 /// The hub as this process reaches it.
@@ -53,7 +73,6 @@ pub(crate) struct Hub {
     pub(crate) offline: bool,
 }
 
-/// What is fetched beside the weights where a model has it. Never pickles, never code.
 const SMALL_FILES: [&str; 6] = [
     "config.json",
     "generation_config.json",
@@ -62,6 +81,8 @@ const SMALL_FILES: [&str; 6] = [
     "special_tokens_map.json",
     "chat_template.jinja",
 ];
+const ADAPTER_CONFIG: &str = "adapter_config.json";
+const ADAPTER: &str = "adapter_model.safetensors";
 const WHOLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
@@ -145,26 +166,27 @@ impl Hub {
         let named = self
             .cache
             .repo(source.at(&source.revision))
-            .get("config.json");
+            .get(wanted.config());
         // A commit has no name in the cache, only its folder.
         let commit = || {
             let folder = self
                 .cache
                 .repo(source.at("main"))
                 .pointer_path(&source.revision);
-            Some(folder.join("config.json")).filter(|config| config.exists())
+            Some(folder.join(wanted.config())).filter(|config| config.exists())
         };
         let folder = named.or_else(commit)?.parent()?.to_owned();
         let has = |name: &str| folder.join(name).exists();
-        let is_whole = wanted == Wanted::NoWeights
-            || match has(INDEX) {
-                true => shards(&folder.join(INDEX))
-                    .ok()?
-                    .iter()
-                    .all(|name| has(name)),
-                false => has(WHOLE),
-            };
-        (has("tokenizer.json") && is_whole).then_some(folder)
+        let has_weights = || match has(INDEX) {
+            true => shards(&folder.join(INDEX)).is_ok_and(|names| names.iter().all(|it| has(it))),
+            false => has(WHOLE),
+        };
+        let is_whole = match wanted {
+            Wanted::Everything => has("tokenizer.json") && has_weights(),
+            Wanted::NoWeights => has("tokenizer.json"),
+            Wanted::Adapter => has(ADAPTER),
+        };
+        is_whole.then_some(folder)
     }
 
     /// Fetches what is missing of a model into Hugging Face's cache and returns its folder.
@@ -202,18 +224,25 @@ impl Hub {
             .map(|file| file.rfilename)
             .collect();
         let mut config = None;
-        for name in SMALL_FILES
-            .into_iter()
-            .filter(|name| offered.contains(*name))
-        {
+        let small_files = wanted.small_files().iter();
+        for name in small_files.filter(|name| offered.contains(**name)) {
             let path = download.file(name)?;
-            config = config.or(Some(path).filter(|_| name == "config.json"));
+            config = config.or(Some(path).filter(|_| *name == wanted.config()));
         }
         let Some(folder) = config.as_deref().and_then(Path::parent) else {
-            return Err(source.refused("holds no config.json; Farthing needs it"));
+            let reason = format!("holds no {}; Farthing needs it", wanted.config());
+            return Err(source.refused(reason));
         };
-        if wanted == Wanted::Everything {
-            download.weights(&offered)?;
+        match wanted {
+            Wanted::Everything => download.weights(&offered)?,
+            Wanted::NoWeights => {}
+            Wanted::Adapter if offered.contains(ADAPTER) => download.weight_file(ADAPTER)?,
+            Wanted::Adapter => {
+                return Err(source.refused(format!(
+                    "holds no {ADAPTER}; pickled adapters are never read: save it as safetensors, \
+                     as PEFT does by default"
+                )));
+            }
         }
         self.cache
             .repo(source.at(&source.revision))
@@ -305,11 +334,12 @@ impl Download<'_> {
                  with safetensors, or download a GGUF file and pass it to --model"
             )));
         };
-        for name in names {
-            (self.say)(&format!("fetching {name} of {}", self.source.repo));
-            self.verify(&name, &self.file(&name)?)?;
-        }
-        Ok(())
+        names.iter().try_for_each(|name| self.weight_file(name))
+    }
+
+    fn weight_file(&self, name: &str) -> Result<(), ModelSourceError> {
+        (self.say)(&format!("fetching {name} of {}", self.source.repo));
+        self.verify(name, &self.file(name)?)
     }
 
     /// The hub calls a large file by its SHA-256, and so does Hugging Face's cache.

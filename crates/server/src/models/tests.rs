@@ -19,8 +19,8 @@ use tempfile::TempDir;
 use zip::{ZipWriter, write::SimpleFileOptions};
 
 use super::{
-    Cache, Hub, HubSource, Manifest, ModelFiles, ModelRequest, ModelSourceError, Resolver, Source,
-    pypi::PypiSource,
+    Cache, Hub, HubAdapters, HubSource, Manifest, ModelFiles, ModelRequest, ModelSourceError,
+    Resolver, Source, pypi::PypiSource,
 };
 use fake_hub::FakeHub;
 

@@ -9,6 +9,7 @@ use crate::App;
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(super) async fn render(State(app): State<App>) -> impl IntoResponse {
-    let page = app.escort.metrics.render();
+    let adapters = app.local.models.adapter_figures();
+    let page = app.escort.metrics.render(&adapters);
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], page)
 }

@@ -4,7 +4,7 @@ use farthing_scheduler::FinishReason;
 use serde_json::{Value, json};
 
 use crate::scripted_engine::{token, usage};
-use crate::wire::{ADAPTER, BOS, Server};
+use crate::wire::{BOS, Server};
 
 const PATH: &str = "/v1/chat/completions";
 
@@ -39,6 +39,7 @@ async fn a_whole_answer_has_openais_shape() {
         body,
         json!({
             "id": null, "created": null, "object": "chat.completion", "model": "base",
+            "adapter": null,
             "system_fingerprint": fingerprint,
             "choices": [{
                 "index": 0,
@@ -78,10 +79,9 @@ async fn the_request_reaches_the_engine_as_asked() {
     let text: Vec<u8> = request.prompt[1..].iter().map(|&id| id as u8).collect();
     assert_eq!(request.prompt[0], BOS);
     assert_eq!(String::from_utf8(text).unwrap(), "system: A\nuser: B\nC\n");
-    assert_eq!(
-        (request.adapter, request.n, request.max_tokens),
-        (Some(ADAPTER), 2, Some(5))
-    );
+    assert_eq!((request.n, request.max_tokens), (2, Some(5)));
+    let legal = server.shelf.adapter("legal").id();
+    assert_eq!(request.adapter.map(|adapter| adapter.id()), Some(legal));
     assert_eq!(
         (request.stop, request.ignore_eos),
         (vec!["END".to_owned()], true)

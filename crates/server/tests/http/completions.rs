@@ -30,6 +30,7 @@ async fn a_whole_completion_has_openais_shape() {
         body,
         json!({
             "id": null, "object": "text_completion", "created": null, "model": "base",
+            "adapter": null,
             "system_fingerprint": concat!("farthing-", env!("CARGO_PKG_VERSION")),
             "choices": [
                 {"index": 0, "text": "cd", "logprobs": null, "finish_reason": "length"},

@@ -1,9 +1,11 @@
 //! `/metrics` is valid Prometheus text with vLLM's names.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use farthing_engine::{DeviceSeconds, EngineStats, TokenCounts, TokenSeconds};
-use farthing_scheduler::FinishReason;
+use farthing_model::AdapterPoolStats;
+use farthing_scheduler::{AdapterId, FinishReason};
 use serde_json::json;
 
 use crate::scripted_engine::{usage, well_fitted};
@@ -58,6 +60,15 @@ async fn the_engines_figures_have_vllms_names() {
         prompt_tokens: 24,
         generation_tokens: 50,
         adapters_in_batch: 1,
+        adapter_pool: AdapterPoolStats {
+            slots: 8,
+            resident: Arc::new([AdapterId([1; 32]), AdapterId([2; 32])]),
+            resident_bytes: 4096,
+            hits: 7,
+            misses: 5,
+            loads: 4,
+            evictions: 2,
+        },
         ..well_fitted()
     };
     let response = server.get("/metrics").await;

@@ -1,13 +1,14 @@
 //! An engine whose every event is played by the test.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use farthing_engine::{
     EngineStats, Fit, GeneratedToken, GenerationEvent, GenerationRequest, GenerationUsage,
     PromptToken, StepModel, SubmitError,
 };
-use farthing_scheduler::{FinishReason, TokenLogprob, TokenLogprobs};
+use farthing_model::LoraAdapter;
+use farthing_scheduler::{AdapterId, FinishReason, TokenLogprob, TokenLogprobs};
 use farthing_server::{Backend, Events};
 use tokio::sync::mpsc;
 
@@ -17,6 +18,9 @@ pub(crate) struct ScriptedEngine {
     /// What the next request is refused with.
     pub(crate) refusal: Mutex<Option<SubmitError>>,
     pub(crate) stats: Mutex<EngineStats>,
+    /// The adapters that the device was to have, and those that it was to let go.
+    pub(crate) prefetched: Mutex<Vec<AdapterId>>,
+    pub(crate) retired: Mutex<Vec<AdapterId>>,
     pub(crate) is_dead: AtomicBool,
 }
 
@@ -33,6 +37,8 @@ impl ScriptedEngine {
             requests,
             refusal: Mutex::default(),
             stats: Mutex::new(well_fitted()),
+            prefetched: Mutex::default(),
+            retired: Mutex::default(),
             is_dead: AtomicBool::new(false),
         };
         (engine, plays)
@@ -52,6 +58,14 @@ impl Backend for ScriptedEngine {
     }
 
     fn end_warm_up(&self) {}
+
+    fn prefetch_adapter(&self, adapter: Arc<LoraAdapter>) {
+        self.prefetched.lock().unwrap().push(adapter.id());
+    }
+
+    fn retire_adapter(&self, id: AdapterId) {
+        self.retired.lock().unwrap().push(id);
+    }
 
     fn stats(&self) -> EngineStats {
         self.stats.lock().unwrap().clone()

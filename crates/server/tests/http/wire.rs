@@ -7,49 +7,56 @@ use std::time::Duration;
 
 use farthing_engine::{ChatTemplate, Tokenizer, byte_level_alphabet};
 use farthing_model::GgufTokenizer;
-use farthing_scheduler::AdapterId;
-use farthing_server::{App, Local, ServedAdapter, ServedModels, serve};
+use farthing_server::{AdminKey, App, Local, ServedModels, serve};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::scripted_engine::{Play, ScriptedEngine};
+use crate::shelf::Shelf;
 
 pub(crate) const BOS: u32 = 256;
 pub(crate) const VOCAB_SIZE: usize = 259;
-pub(crate) const ADAPTER: AdapterId = AdapterId([7; 32]);
+pub(crate) const ADMIN_KEY: &str = "open sesame";
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Arc<ScriptedEngine>,
+    /// Where its adapters lie.
+    pub(crate) shelf: Shelf,
     plays: mpsc::UnboundedReceiver<Play>,
     stop: Option<oneshot::Sender<()>>,
     pub(crate) serving: JoinHandle<std::io::Result<()>>,
 }
 
 impl Server {
-    /// Serves the models `base` and `legal`, an adapter, at 0.10 USD an hour.
+    /// Serves the models `base` and `legal`, an adapter of the shelf, at 0.10 USD an hour.
     pub(crate) async fn start() -> Self {
         Self::start_with(Some("0.10"), Duration::from_secs(30)).await
     }
 
     pub(crate) async fn start_with(price: Option<&str>, shutdown_timeout: Duration) -> Self {
+        let admin_key = Some(ADMIN_KEY.parse().unwrap());
+        Self::start_as(price, shutdown_timeout, admin_key).await
+    }
+
+    pub(crate) async fn start_as(
+        price: Option<&str>,
+        shutdown_timeout: Duration,
+        admin_key: Option<AdminKey>,
+    ) -> Self {
         let (engine, plays) = ScriptedEngine::new();
         let engine = Arc::new(engine);
         let tokenizer = Arc::new(tokenizer());
         let template = "<bos>{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}\
                         {% if messages[0].role == 'assistant' %}\
                         {{ raise_exception('the user speaks first') }}{% endif %}";
-        let legal = ServedAdapter {
-            name: "legal".to_owned(),
-            root: "a/legal".to_owned(),
-            id: ADAPTER,
-        };
+        let shelf = Shelf::new();
         let models = ServedModels::new(
             vec!["base".to_owned(), "org/base".to_owned()],
             "demo.gguf".to_owned(),
-            vec![legal],
+            shelf.adapters(engine.clone()),
             64,
         );
         let app = App::new(Local {
@@ -61,6 +68,10 @@ impl Server {
             price: price.map(|price| price.parse().unwrap()),
             slo_tokens_per_second: Some(1000.0),
         });
+        let app = match admin_key {
+            Some(key) => app.with_admin_key(key),
+            None => app,
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -72,6 +83,7 @@ impl Server {
         Self {
             address,
             engine,
+            shelf,
             plays,
             stop: Some(stop),
             serving,
@@ -111,6 +123,26 @@ impl Server {
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Response {
         self.open(path, body).await.response().await
+    }
+
+    /// Posts with the admin key.
+    pub(crate) async fn admin(&self, path: &str, body: &Value) -> Response {
+        self.post_with(
+            path,
+            body,
+            &format!("Authorization: Bearer {ADMIN_KEY}\r\n"),
+        )
+        .await
+    }
+
+    /// Posts with further header lines.
+    pub(crate) async fn post_with(&self, path: &str, body: &Value, headers: &str) -> Response {
+        let request = post(path, &body.to_string());
+        let request = request.replace(
+            "Connection: close\r\n",
+            &format!("Connection: close\r\n{headers}"),
+        );
+        self.open_raw(&request).await.response().await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {

@@ -125,3 +125,52 @@ fn what_the_hub_refuses_is_told() {
             .contains("../../x.safetensors")
     );
 }
+
+#[test]
+fn an_adapter_is_fetched_from_the_hub_verified_and_found_again() {
+    let weights = content();
+    let hub = FakeHub::serve(&[
+        ("adapter_config.json", b"{}"),
+        ("adapter_model.safetensors", &weights),
+        ("adapter_model.bin", b"a pickle"),
+        ("README.md", b"words"),
+    ]);
+    let fixture = Fixture::new();
+    let mut adapters = HubAdapters {
+        hub: fixture.resolver.hub.clone(),
+        cache: fixture.resolver.cache.clone(),
+    };
+    adapters.hub.endpoint = hub.endpoint();
+    let folder = adapters.get("owner/name").unwrap().unwrap();
+    let mut names: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["adapter_config.json", "adapter_model.safetensors"]);
+    assert!(folder.canonicalize().unwrap().starts_with(adapters.root()));
+    hub.stop();
+    adapters.hub.offline = true;
+    assert_eq!(adapters.get("owner/name").unwrap().unwrap(), folder);
+    let error = adapters.get("owner/other").unwrap().unwrap_err();
+    assert!(error.to_string().contains("HF_HUB_OFFLINE"), "{error}");
+    for no_id in ["name", "../name", "owner/../name", "/etc/passwd", ""] {
+        assert!(adapters.get(no_id).is_none(), "{no_id}");
+    }
+}
+
+#[test]
+fn a_pickled_adapter_is_refused() {
+    let hub = FakeHub::serve(&[
+        ("adapter_config.json", b"{}"),
+        ("adapter_model.bin", b"a pickle"),
+    ]);
+    let fixture = Fixture::new();
+    let mut adapters = HubAdapters {
+        hub: fixture.resolver.hub.clone(),
+        cache: fixture.resolver.cache.clone(),
+    };
+    adapters.hub.endpoint = hub.endpoint();
+    let error = adapters.get("owner/name").unwrap().unwrap_err();
+    assert!(error.to_string().contains("safetensors"), "{error}");
+}

@@ -1,0 +1,131 @@
+//! Places in the queue, and who has them.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use farthing_scheduler::AdapterId;
+
+/// How many sequences may wait or run at once.
+///
+/// Where adapters are served, no kind of sequence (an adapter's, or the base model's) may take all
+/// places: each may have [`SHARE`] times as many as stay free. With one flood a fifth stays free for
+/// the others, with more floods less, but always something (dynamic thresholds: Choudhury and
+/// Hahne, IEEE/ACM Transactions on Networking, 1998).
+pub(crate) struct QueuePlaces {
+    limit: usize,
+    serves_adapters: bool,
+    taken: Mutex<Taken>,
+}
+
+const SHARE: usize = 4;
+
+#[derive(Default)]
+struct Taken {
+    total: usize,
+    by_kind: HashMap<Option<AdapterId>, usize>,
+}
+
+/// Places of one request, free again when it is dropped.
+pub(crate) struct TakenPlaces {
+    places: Arc<QueuePlaces>,
+    kind: Option<AdapterId>,
+    count: usize,
+}
+
+impl QueuePlaces {
+    pub(crate) fn new(limit: usize, serves_adapters: bool) -> Self {
+        Self {
+            limit,
+            serves_adapters,
+            taken: Mutex::default(),
+        }
+    }
+
+    /// Takes places for sequences of one kind; none where there are not so many for it.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        kind: Option<AdapterId>,
+        count: usize,
+    ) -> Option<TakenPlaces> {
+        let mut taken = self.taken();
+        let total = taken.total.checked_add(count)?;
+        let free = self.limit.checked_sub(total)?;
+        let of_kind = taken.by_kind.get(&kind).copied().unwrap_or(0) + count;
+        if self.serves_adapters && of_kind > SHARE * free {
+            return None;
+        }
+        taken.total = total;
+        taken.by_kind.insert(kind, of_kind);
+        Some(TakenPlaces {
+            places: self.clone(),
+            kind,
+            count,
+        })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        // Nothing in here panics half-way.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for TakenPlaces {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken();
+        taken.total -= self.count;
+        if let Some(of_kind) = taken.by_kind.get_mut(&self.kind) {
+            *of_kind -= self.count;
+            if *of_kind == 0 {
+                taken.by_kind.remove(&self.kind);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use farthing_scheduler::AdapterId;
+
+    use super::QueuePlaces;
+
+    fn adapter(name: u8) -> Option<AdapterId> {
+        Some(AdapterId([name; 32]))
+    }
+
+    #[test]
+    fn without_adapters_the_base_model_may_take_all() {
+        let places = Arc::new(QueuePlaces::new(10, false));
+        let all = places.take(None, 10);
+        assert!(all.is_some() && places.take(None, 1).is_none());
+        drop(all);
+        assert!(places.take(None, 11).is_none());
+        assert!(places.take(None, 10).is_some());
+    }
+
+    #[test]
+    fn floods_leave_room_for_everybody_else() {
+        let places = Arc::new(QueuePlaces::new(1000, true));
+        let mut taken = Vec::new();
+        let mut flood = |kind| {
+            let mut count = 0;
+            while let Some(place) = places.take(kind, 1) {
+                taken.push(place);
+                count += 1;
+            }
+            count
+        };
+        assert_eq!(flood(None), 800);
+        assert_eq!(flood(adapter(1)), 160);
+        // Another, and another: each finds something.
+        assert_eq!([flood(adapter(2)), flood(adapter(3))], [32, 6]);
+        assert_eq!(flood(None), 0);
+        taken.truncate(800);
+        assert!(places.take(adapter(4), 100).is_some());
+        drop(taken);
+        assert!(places.take(adapter(4), 800).is_some());
+    }
+}

@@ -1,0 +1,366 @@
+//! The adapters that requests may name: what a name means, and what of it is in host memory.
+//!
+//! Three tiers: slots of the device (the engine's), host memory, and the disk that everything can
+//! be read from again. What is on the device is in host memory too.
+
+mod error;
+mod host_memory;
+mod loader;
+mod name_locks;
+mod registry;
+mod sources;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use farthing_model::LoraAdapter;
+use farthing_scheduler::AdapterId;
+use tokio::sync::Semaphore;
+
+use crate::models::ModelSourceError;
+use crate::{ApiError, Backend};
+
+pub use error::AdapterError;
+pub use host_memory::HostCapacity;
+use host_memory::{Generation, GenerationInUse, Room};
+pub use loader::AdapterLoader;
+use name_locks::NameLocks;
+use registry::Registry;
+pub(crate) use registry::{HostFigures, Named};
+pub use sources::AdapterSources;
+
+/// Adapters that are read at once: what they take beyond the host's capacity stays small.
+const MAX_READS: usize = 2;
+
+/// Every adapter that has a name, and those that may get one.
+///
+/// A name points to a generation, which is what its config and weights are. Loading in place lets
+/// the name point to another one, between two requests: whoever uses the old one keeps it, and the
+/// last of them takes it away.
+pub struct Adapters {
+    registry: Mutex<Registry>,
+    engine: Arc<dyn Backend>,
+    loader: AdapterLoader,
+    sources: Arc<AdapterSources>,
+    /// One load at a time for each name.
+    name_locks: NameLocks,
+    reads: Arc<Semaphore>,
+    /// Requests that may wait for their adapter.
+    waiting: Semaphore,
+    max_waiting: usize,
+}
+
+/// What adapters are made from and how many there may be.
+pub struct AdaptersConfig {
+    /// Who computes with them.
+    pub engine: Arc<dyn Backend>,
+    /// How they are read.
+    pub loader: AdapterLoader,
+    /// Where they may be.
+    pub sources: AdapterSources,
+    /// What host memory holds of them; no adapters at all means that none are served.
+    pub capacity: HostCapacity,
+    /// Requests that may wait for an adapter to be read; more are refused.
+    pub max_waiting: usize,
+}
+
+/// An adapter that is to be served.
+#[derive(Clone, Copy, Debug)]
+pub struct NewAdapter<'a> {
+    /// What requests are to call it.
+    pub name: &'a str,
+    /// Where it is, as asked for.
+    pub path: &'a str,
+    /// Whether it may take the place of another of that name.
+    pub in_place: bool,
+    /// Whether it stays in host memory.
+    pub pinned: bool,
+}
+
+/// An adapter as one request uses it. To the request's end it is this generation, whatever becomes
+/// of its name.
+pub(crate) struct AdapterInUse {
+    pub name: String,
+    generation: GenerationInUse,
+}
+
+impl AdapterInUse {
+    pub(crate) fn adapter(&self) -> &Arc<LoraAdapter> {
+        self.generation.adapter()
+    }
+
+    /// What answers call the weights.
+    pub(crate) fn generation(&self) -> String {
+        generation(self.adapter().id())
+    }
+}
+
+/// What answers call an adapter's weights: enough digits to tell them apart.
+pub(crate) fn generation(id: AdapterId) -> String {
+    format!("{id:.16}")
+}
+
+impl Adapters {
+    /// No names yet.
+    pub fn new(config: AdaptersConfig) -> Self {
+        Self {
+            registry: Mutex::new(Registry::new(config.capacity)),
+            engine: config.engine,
+            loader: config.loader,
+            sources: Arc::new(config.sources),
+            name_locks: NameLocks::default(),
+            reads: Arc::new(Semaphore::new(MAX_READS)),
+            waiting: Semaphore::new(config.max_waiting),
+            max_waiting: config.max_waiting,
+        }
+    }
+
+    /// Serves an adapter under a name, once all of it is in host memory.
+    ///
+    /// # Errors
+    /// The name is taken, or the adapter cannot be served; nothing has changed then.
+    pub async fn load(&self, new: NewAdapter<'_>) -> Result<(), AdapterError> {
+        let NewAdapter { name, path, .. } = new;
+        if self.capacity().adapters == 0 {
+            return Err(AdapterError::Off);
+        }
+        let _turn = self.name_locks.lock(name).await;
+        if !new.in_place && self.named(name).is_some() {
+            return Err(AdapterError::NameTaken(name.to_owned()));
+        }
+        let not_there = || AdapterError::NotThere {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            hint: self.sources.hint(),
+        };
+        let wanted = path.to_owned();
+        let directory = self.locate(name, move |sources| sources.by_path(&wanted));
+        let directory = directory.await?.ok_or_else(not_there)?;
+        let replaces = self.named(name).is_some();
+        let generation = self.read(name, &directory, replaces).await?;
+        let named = Named::new(path, directory, new.pinned, generation.adapter());
+        self.registry().point(name, named);
+        self.engine.prefetch_adapter(generation.adapter().clone());
+        tracing::info!(
+            name,
+            generation = self::generation(generation.adapter().id()),
+            path,
+            "adapter loaded"
+        );
+        Ok(())
+    }
+
+    /// Serves an adapter that was read already; not while requests come in.
+    ///
+    /// # Errors
+    /// It does not fit.
+    pub fn adopt(
+        &self,
+        name: &str,
+        directory: &Path,
+        adapter: Arc<LoraAdapter>,
+    ) -> Result<(), AdapterError> {
+        let size_bytes = adapter.size_bytes();
+        let mut registry = self.registry();
+        let generation = match registry.host.find(adapter.id()) {
+            Some(twin) => twin,
+            None if registry.host.make_room(size_bytes) == Room::Made => {
+                registry.host.insert(self.new_generation(adapter.clone()))
+            }
+            None => {
+                return Err(AdapterError::NoRoom {
+                    name: name.to_owned(),
+                    size_bytes,
+                });
+            }
+        };
+        let path = directory.display().to_string();
+        let named = Named::new(&path, directory.to_owned(), false, generation.adapter());
+        registry.point(name, named);
+        self.engine.prefetch_adapter(adapter);
+        Ok(())
+    }
+
+    /// Forgets a name. Requests that use its adapter go on.
+    ///
+    /// # Errors
+    /// There is no such name.
+    pub async fn unload(&self, name: &str) -> Result<(), AdapterError> {
+        let _turn = self.name_locks.lock(name).await;
+        match self.registry().forget(name) {
+            true => {
+                tracing::info!(name, "adapter unloaded");
+                Ok(())
+            }
+            false => Err(AdapterError::Unknown(name.to_owned())),
+        }
+    }
+
+    /// The adapter that a request names, in host memory. It is read now where it is not there.
+    pub(crate) async fn find(&self, name: &str) -> Result<AdapterInUse, ApiError> {
+        let in_use = |generation| AdapterInUse {
+            name: name.to_owned(),
+            generation,
+        };
+        if let Some(generation) = self.registry().hit(name) {
+            return Ok(in_use(generation));
+        }
+        if self.named(name).is_none() && !self.sources.may_have_more() {
+            return Err(ApiError::ModelNotFound(name.to_owned()));
+        }
+        let limit = self.max_waiting;
+        let _place = (self.waiting.try_acquire()).map_err(|_| ApiError::QueueFull { limit })?;
+        let _turn = self.name_locks.lock(name).await;
+        // Whoever had the turn before may have brought it.
+        if let Some(generation) = self.registry().hit(name) {
+            return Ok(in_use(generation));
+        }
+        let known = self.named(name);
+        let wanted = (name.to_owned(), known.clone());
+        let not_loadable = |error: AdapterError| {
+            tracing::warn!(name, "{error}");
+            AdapterError::NotLoadable(name.to_owned())
+        };
+        let directory = self.locate(name, move |sources| match wanted {
+            (_, Some(known)) => Ok(sources.checked(&known.directory)),
+            (name, None) => sources.by_name(&name),
+        });
+        let directory = directory.await.map_err(|error| {
+            tracing::warn!(name, "{error}");
+            AdapterError::Unreachable(name.to_owned())
+        })?;
+        let directory = directory.ok_or_else(|| ApiError::ModelNotFound(name.to_owned()))?;
+        let generation = self.read(name, &directory, false).await;
+        let generation = generation.map_err(not_loadable)?;
+        let mut registry = self.registry();
+        registry.counters.misses += 1;
+        let adapter = generation.adapter();
+        let named = match known {
+            None => Named::new(name, directory, false, adapter),
+            Some(known) => {
+                if adapter.id() != known.id {
+                    let (before, after) =
+                        (self::generation(known.id), self::generation(adapter.id()));
+                    tracing::warn!(name, before, after, "the adapter's files have changed");
+                }
+                Named {
+                    created: known.created,
+                    ..Named::new(&known.root, directory, known.pinned, adapter)
+                }
+            }
+        };
+        registry.point(name, named);
+        drop(registry);
+        Ok(in_use(generation))
+    }
+
+    /// All that have a name, by name, and whether each is in host memory.
+    pub(crate) fn list(&self) -> Vec<(String, Named, bool)> {
+        let registry = self.registry();
+        let names = registry.names.iter();
+        names
+            .map(|(name, named)| (name.clone(), named.clone(), registry.host.has(named.id)))
+            .collect()
+    }
+
+    pub(crate) fn figures(&self) -> HostFigures {
+        self.registry().figures()
+    }
+
+    fn new_generation(&self, adapter: Arc<LoraAdapter>) -> Arc<Generation> {
+        let engine = self.engine.clone();
+        Arc::new(Generation { adapter, engine })
+    }
+
+    fn capacity(&self) -> HostCapacity {
+        self.registry().host.capacity()
+    }
+
+    fn named(&self, name: &str) -> Option<Named> {
+        self.registry().names.get(name).cloned()
+    }
+
+    /// Looks for an adapter where adapters may be.
+    async fn locate(
+        &self,
+        name: &str,
+        look: impl FnOnce(&AdapterSources) -> Result<Option<PathBuf>, ModelSourceError> + Send + 'static,
+    ) -> Result<Option<PathBuf>, AdapterError> {
+        let sources = self.sources.clone();
+        let found = tokio::task::spawn_blocking(move || look(&sources)).await;
+        let refused = |reason: String| AdapterError::Refused {
+            name: name.to_owned(),
+            reason,
+        };
+        found
+            .map_err(|error| refused(error.to_string()))?
+            .map_err(|error| refused(error.to_string()))
+    }
+
+    /// Reads an adapter into host memory, once there is room for it. Where it replaces one there may
+    /// be one too many until that has left: those who use it would else be waited for, and they may
+    /// never all be gone at once.
+    async fn read(
+        &self,
+        name: &str,
+        directory: &Path,
+        replaces: bool,
+    ) -> Result<GenerationInUse, AdapterError> {
+        // Held until the adapter has its place, so that not everybody waits with one in hand.
+        let permit = self.reads.clone().acquire_owned().await;
+        let (loader, name_here) = (self.loader.clone(), name.to_owned());
+        let directory = directory.to_owned();
+        let started = Instant::now();
+        let work = tokio::task::spawn_blocking(move || loader.load(&name_here, &directory));
+        let loaded = work.await.unwrap_or_else(|error| {
+            Err(AdapterError::Refused {
+                name: name.to_owned(),
+                reason: format!("reading it failed: {error}"),
+            })
+        });
+        self.registry().count_load(&loaded, started.elapsed());
+        let generation = self.place(name, loaded?, replaces).await;
+        drop(permit);
+        generation
+    }
+
+    /// Gives an adapter a place in host memory; waits for one that requests use just now.
+    async fn place(
+        &self,
+        name: &str,
+        adapter: LoraAdapter,
+        replaces: bool,
+    ) -> Result<GenerationInUse, AdapterError> {
+        let size_bytes = adapter.size_bytes();
+        let adapter = Arc::new(adapter);
+        let freed = self.registry().host.freed();
+        loop {
+            let mut waiting = std::pin::pin!(freed.notified());
+            // Listening begins before looking, so that nothing is missed in between.
+            waiting.as_mut().enable();
+            {
+                let mut registry = self.registry();
+                if let Some(twin) = registry.host.find(adapter.id()) {
+                    return Ok(twin);
+                }
+                let room = registry.host.make_room(size_bytes);
+                if room == Room::Made || replaces {
+                    return Ok(registry.host.insert(self.new_generation(adapter)));
+                }
+                if room == Room::Never {
+                    return Err(AdapterError::NoRoom {
+                        name: name.to_owned(),
+                        size_bytes,
+                    });
+                }
+            }
+            waiting.await;
+        }
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        // Each change is one call that leaves nothing half-done.
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

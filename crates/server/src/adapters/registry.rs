@@ -1,0 +1,144 @@
+//! What names mean, and what of it is in host memory.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use farthing_model::LoraAdapter;
+use farthing_scheduler::AdapterId;
+
+use super::host_memory::{GenerationInUse, HostCapacity, HostMemory};
+use crate::served_models;
+
+/// What names mean.
+pub(super) struct Registry {
+    pub names: BTreeMap<String, Named>,
+    pub host: HostMemory,
+    pub counters: Counters,
+}
+
+/// An adapter that has a name.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub id: AdapterId,
+    /// As asked for.
+    pub root: String,
+    /// Where it is read from.
+    pub directory: PathBuf,
+    pub pinned: bool,
+    pub rank: usize,
+    pub size_bytes: usize,
+    /// Unix seconds.
+    pub created: u64,
+}
+
+/// Counts since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    /// Requests that found their adapter in host memory.
+    pub hits: u64,
+    /// Requests that did not.
+    pub misses: u64,
+    /// Adapters read from disk.
+    pub loads: u64,
+    pub load_seconds: f64,
+    pub load_failures: u64,
+    /// Names that were pointed to another generation.
+    pub swaps: u64,
+}
+
+/// How things stand in host memory.
+#[derive(Clone, Debug)]
+pub(crate) struct HostFigures {
+    pub counters: Counters,
+    pub evictions: u64,
+    /// What each name points to, and whether that is in host memory.
+    pub named: Vec<(AdapterId, bool)>,
+    /// Bytes in host memory, those included that only their last requests keep there.
+    pub bytes: usize,
+    pub capacity: HostCapacity,
+}
+
+impl Named {
+    pub(super) fn new(root: &str, directory: PathBuf, pinned: bool, adapter: &LoraAdapter) -> Self {
+        Self {
+            id: adapter.id(),
+            root: root.to_owned(),
+            directory,
+            pinned,
+            rank: adapter.rank(),
+            size_bytes: adapter.size_bytes(),
+            created: served_models::unix_seconds(),
+        }
+    }
+}
+
+impl Registry {
+    /// No names yet.
+    pub(super) fn new(capacity: HostCapacity) -> Self {
+        Self {
+            names: BTreeMap::new(),
+            host: HostMemory::new(capacity),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(super) fn figures(&self) -> HostFigures {
+        let ids = self.names.values().map(|named| named.id);
+        HostFigures {
+            counters: self.counters,
+            evictions: self.host.evictions(),
+            named: ids.map(|id| (id, self.host.has(id))).collect(),
+            bytes: self.host.used().1,
+            capacity: self.host.capacity(),
+        }
+    }
+
+    /// The adapter of a name, where host memory has it.
+    pub(super) fn hit(&mut self, name: &str) -> Option<GenerationInUse> {
+        let id = self.names.get(name)?.id;
+        let generation = self.host.find(id)?;
+        self.counters.hits += 1;
+        Some(generation)
+    }
+
+    pub(super) fn count_load<T, E>(&mut self, loaded: &Result<T, E>, elapsed: Duration) {
+        self.counters.load_seconds += elapsed.as_secs_f64();
+        match loaded {
+            Ok(_) => self.counters.loads += 1,
+            Err(_) => self.counters.load_failures += 1,
+        }
+    }
+
+    /// Lets a name point to a generation that is in host memory.
+    pub(super) fn point(&mut self, name: &str, new: Named) {
+        let id = new.id;
+        if new.pinned {
+            self.host.pin(id);
+        }
+        if let Some(before) = self.names.insert(name.to_owned(), new) {
+            self.counters.swaps += u64::from(before.id != id);
+            self.leave(&before);
+        }
+    }
+
+    pub(super) fn forget(&mut self, name: &str) -> bool {
+        match self.names.remove(name) {
+            Some(named) => {
+                self.leave(&named);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A name does not point to this any more.
+    fn leave(&mut self, before: &Named) {
+        if before.pinned {
+            self.host.unpin(before.id);
+        }
+        if self.names.values().all(|named| named.id != before.id) {
+            self.host.discard(before.id);
+        }
+    }
+}

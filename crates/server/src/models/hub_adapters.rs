@@ -1,0 +1,48 @@
+//! Adapters on the Hugging Face hub.
+
+use std::path::PathBuf;
+
+use super::ModelSourceError;
+use super::cache::Cache;
+use super::hub::{Hub, HubSource, Wanted};
+
+/// The hub as a source of adapters.
+#[derive(Clone, Debug)]
+pub(crate) struct HubAdapters {
+    pub(super) hub: Hub,
+    pub(super) cache: Cache,
+}
+
+impl HubAdapters {
+    /// By the same environment as models.
+    pub(crate) fn from_env() -> Result<Self, ModelSourceError> {
+        Ok(Self {
+            hub: Hub::from_env(),
+            cache: Cache::from_env()?,
+        })
+    }
+
+    /// The folder that everything from the hub lies below.
+    pub(crate) fn root(&self) -> PathBuf {
+        let root = self.hub.cache.path();
+        root.canonicalize().unwrap_or_else(|_| root.clone())
+    }
+
+    /// The folder of the adapter with this hub id, fetched where it is not here; `None` where `id` is
+    /// no hub id. Blocks.
+    ///
+    /// # Errors
+    /// The hub cannot be reached or has no such adapter.
+    pub(crate) fn get(&self, id: &str) -> Option<Result<PathBuf, ModelSourceError>> {
+        let source = HubSource::parse(id, None)?;
+        let folder = match self.hub.cached(&source, Wanted::Adapter) {
+            Some(folder) => Ok(folder),
+            None => self
+                .hub
+                .fetch(&source, Wanted::Adapter, &self.cache, &|line| {
+                    tracing::info!("{line}");
+                }),
+        };
+        Some(folder)
+    }
+}
