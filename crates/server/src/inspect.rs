@@ -87,7 +87,7 @@ fn to_text(report: &AdapterReport, model: Option<&str>) -> String {
         ("layers", spans(&report.layers)),
         ("whole weights", saved.join(", ")),
         ("size", size),
-        ("identity", identity(report)),
+        ("identity", report.id.to_string()),
         ("trained on", report.base_model.clone().unwrap_or_default()),
         ("served", verdict),
     ];
@@ -101,7 +101,7 @@ fn to_text(report: &AdapterReport, model: Option<&str>) -> String {
 
 fn to_json(report: &AdapterReport, model: Option<&str>) -> Value {
     json!({
-        "identity": identity(report),
+        "identity": report.id.to_string(),
         "kind": report.kind,
         "ranks": report.ranks,
         "scales": report.scales,
@@ -115,15 +115,6 @@ fn to_json(report: &AdapterReport, model: Option<&str>) -> Value {
         "served": report.refusal.is_none(),
         "reason": report.refusal,
     })
-}
-
-fn identity(report: &AdapterReport) -> String {
-    report
-        .id
-        .0
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 /// `0-3, 7` for 0, 1, 2, 3 and 7.
