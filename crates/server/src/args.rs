@@ -27,7 +27,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve a model over OpenAI's API (also what happens without a subcommand)
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Look at LoRA adapters
     #[command(subcommand)]
     Adapters(AdaptersCommand),
@@ -49,7 +49,8 @@ pub enum AdaptersCommand {
 impl Args {
     /// What to do.
     pub fn into_command(self) -> Command {
-        self.command.unwrap_or(Command::Serve(self.serve))
+        self.command
+            .unwrap_or_else(|| Command::Serve(Box::new(self.serve)))
     }
 }
 

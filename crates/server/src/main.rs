@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         .with_ansi(io::stderr().is_terminal())
         .init();
     let done = match args.into_command() {
-        Command::Serve(args) => run(args),
+        Command::Serve(args) => run(*args),
         Command::Adapters(AdaptersCommand::Inspect(args)) => inspect::run(&args),
         Command::Tco(args) => tco::run(&args),
         Command::Price(args) => price::run(&args),

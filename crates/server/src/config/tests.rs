@@ -8,7 +8,7 @@ fn config(flags: &[&str]) -> anyhow::Result<Config> {
     let Command::Serve(serve) = args.into_command() else {
         panic!("{flags:?} does not serve");
     };
-    Config::try_from(serve)
+    Config::try_from(*serve)
 }
 
 #[test]
