@@ -33,6 +33,7 @@ fn main() -> anyhow::Result<()> {
         num_blocks,
         max_num_seqs: ROWS,
         max_num_batched_tokens: ROWS,
+        max_adapters: 0,
         compute_type,
         device,
     };

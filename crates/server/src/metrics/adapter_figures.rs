@@ -19,24 +19,27 @@ pub(super) fn render(page: &mut Exposition, device: &AdapterPoolStats, host: &Ho
     page.gauges(
         "farthing_adapters",
         "Names of adapters, by the fastest memory that has them.",
-        "tier",
+        ["tier"],
         [
-            ("device", on_device),
-            ("host", in_memory.saturating_sub(on_device)),
-            ("disk", host.named.len() - in_memory),
+            (["device"], on_device),
+            (["host"], in_memory.saturating_sub(on_device)),
+            (["disk"], host.named.len() - in_memory),
         ],
     );
     page.gauges(
         "farthing_adapter_bytes",
         "Bytes of adapters. What is on the device is in host memory too.",
-        "tier",
-        [("device", device.resident_bytes), ("host", host.bytes)],
+        ["tier"],
+        [(["device"], device.resident_bytes), (["host"], host.bytes)],
     );
     page.gauges(
         "farthing_adapter_capacity",
         "Adapters that fit.",
-        "tier",
-        [("device", device.slots), ("host", host.capacity.adapters)],
+        ["tier"],
+        [
+            (["device"], device.slots),
+            (["host"], host.capacity.adapters),
+        ],
     );
     page.gauge(
         "farthing_adapter_capacity_bytes",

@@ -33,19 +33,7 @@ impl Exposition {
         self.sample(name, "", value);
     }
 
-    /// One gauge a value of `label_name`.
-    pub(super) fn gauges<'a, V: Display>(
-        &mut self,
-        name: &str,
-        help: &str,
-        label_name: &str,
-        values: impl IntoIterator<Item = (&'a str, V)>,
-    ) {
-        self.family(name, help, "gauge");
-        self.samples(name, label_name, values);
-    }
-
-    /// One counter a value of `label_name`.
+    /// One counter a value of `label`.
     pub(super) fn counters<'a, V: Display>(
         &mut self,
         name: &str,
@@ -54,7 +42,9 @@ impl Exposition {
         values: impl IntoIterator<Item = (&'a str, V)>,
     ) {
         self.family(name, help, "counter");
-        self.samples(name, label_name, values);
+        for (label_value, value) in values {
+            self.sample(name, &label(label_name, label_value), value);
+        }
     }
 
     /// One gauge a set of labels.
@@ -96,17 +86,6 @@ impl Exposition {
 
     fn family(&mut self, name: &str, help: &str, kind: &str) {
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
-    }
-
-    fn samples<'a, V: Display>(
-        &mut self,
-        name: &str,
-        label_name: &str,
-        values: impl IntoIterator<Item = (&'a str, V)>,
-    ) {
-        for (label_value, value) in values {
-            self.sample(name, &label(label_name, label_value), value);
-        }
     }
 
     fn sample(&mut self, name: &str, extra_label: &str, value: impl Display) {
