@@ -62,13 +62,10 @@ impl Outcome {
 
 impl Metrics {
     pub(crate) fn new(model_name: String, costs: Costs) -> Self {
-        let mut totals = Totals::default();
-        // The base model's figures are there from the start, and never among the others.
-        totals.model(&model_name);
         Self {
             model_name,
             costs,
-            totals: Mutex::new(totals),
+            totals: Mutex::new(Totals::default()),
         }
     }
 
@@ -126,7 +123,7 @@ impl Metrics {
                 .time_per_output_token
                 .observe(usage.decode_seconds / later_tokens);
         }
-        let model = totals.model(choice.model);
+        let model = totals.model(choice.model, choice.model == self.model_name);
         model.choices += 1;
         model.prompt_tokens += usage.prompt_tokens as u64;
         model.cached_tokens += usage.cached_tokens as u64;

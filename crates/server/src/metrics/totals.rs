@@ -66,9 +66,11 @@ impl Default for Totals {
 }
 
 impl Totals {
-    /// The figures of a model or adapter. There may be thousands of names, but not of series.
-    pub(super) fn model(&mut self, name: &str) -> &mut ModelTotals {
-        let has_its_own = self.models.len() < MAX_MODELS || self.models.contains_key(name);
+    /// The figures of a model or adapter. There may be thousands of names, but not of series; the
+    /// base model always has its own.
+    pub(super) fn model(&mut self, name: &str, is_base: bool) -> &mut ModelTotals {
+        let has_its_own =
+            is_base || self.models.len() < MAX_MODELS || self.models.contains_key(name);
         let name = if has_its_own { name } else { OTHER_MODELS };
         self.models.entry(name.to_owned()).or_default()
     }
