@@ -7,8 +7,8 @@ use std::str::FromStr;
 use clap::{Parser, Subcommand, ValueEnum};
 use farthing_economics::HourlyPrice;
 
-use crate::compare::CompareArgs;
 use crate::AdminKey;
+use crate::compare::CompareArgs;
 use crate::inspect::InspectArgs;
 use crate::price::PriceArgs;
 use crate::tco::TcoArgs;
