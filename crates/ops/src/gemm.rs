@@ -6,23 +6,25 @@ use std::ops::Range;
 use candle_core::{CpuStorage, Result, bail};
 use half::bf16;
 
-use crate::grid::{Grid, TILE_ROWS, dot_panels, for_each_tile};
+use crate::grid::{Ahead, Grid, dot_panels, for_each_tile};
 use crate::linear_weight::{PANEL, panel_len};
 use crate::pool;
 use crate::simd::{Activation, Dot, Kernel, Lanes, Simd, SimdLevel, dispatch};
 
-/// Rows that share a pass over the weights: their activations fit the second-level cache.
-const BLOCK_ROWS: usize = 16 * TILE_ROWS;
+/// Rows that share a pass over the weights at most: their activations fit the second-level cache.
+const BLOCK_ROWS: usize = 96;
 
 /// Panels that a tile of rows goes through before the next tile: its activations stay in the
 /// first-level cache, the panels in the second.
-const PANEL_GROUP: usize = 4;
+const PANEL_GROUP: usize = 6;
 
-/// Pairs of weights that are asked for ahead of their use: at 64 bytes a pair and the speed of
-/// memory, about its latency. The hardware looks ahead within a page of 4 KiB only.
+/// Pairs of weights that are asked for ahead of their use, of all panels of a tile together: at 64
+/// bytes a pair and the speed of memory, about its latency. The hardware looks ahead within a page
+/// of 4 KiB only.
 const PREFETCH: usize = 64;
 
-/// Multiplications that are worth a task of their own (about 4 µs).
+/// Multiplications that are worth a task of their own (about 4 µs, or 20 where the weights come
+/// from memory).
 const TASK_WORK: usize = 128 * 1024;
 
 /// `out [rows, out_features] (+)= x [rows, in_features] · weightᵀ`, where rows of `x` and `out`
@@ -37,6 +39,16 @@ pub(crate) struct Gemm<'a> {
     pub(crate) out_features: usize,
     /// Add to what `out` holds, or overwrite it.
     pub(crate) add: bool,
+}
+
+/// A task has `block_rows` rows and `panels` panels; the last one of each may have fewer.
+struct Shares {
+    block_rows: usize,
+    panels: usize,
+    /// Tasks over the rows.
+    blocks: usize,
+    /// Tasks over the panels.
+    columns: usize,
 }
 
 /// Where a product goes. Tasks write disjoint parts of it.
@@ -122,33 +134,42 @@ impl<'a> Gemm<'a> {
         self.out_features.div_ceil(PANEL)
     }
 
-    /// Panels of a task: enough work to be worth it, in whole groups, and no fewer tasks than
-    /// threads can share evenly.
-    fn task_panels(&self) -> usize {
-        let work = panel_len(self.in_features) * self.rows.min(BLOCK_ROWS);
-        let worth = TASK_WORK
-            .div_ceil(work.max(1))
-            .next_multiple_of(PANEL_GROUP);
-        let share = self
-            .panels()
-            .div_ceil(pool::num_threads())
-            .next_multiple_of(PANEL_GROUP);
-        worth.min(share)
+    /// How the product is cut into tasks.
+    fn shares(&self) -> Shares {
+        let blocks = self.rows.div_ceil(BLOCK_ROWS);
+        let block_rows = self.rows.div_ceil(blocks.max(1));
+        let groups = self.panels().div_ceil(PANEL_GROUP);
+        let group_work = PANEL_GROUP * panel_len(self.in_features) * block_rows;
+        let threads = pool::num_threads();
+        // As many groups as are worth a task, or fewer where the threads then finish together.
+        let longest_share = |&groups_each: &usize| {
+            let tasks = blocks * groups.div_ceil(groups_each);
+            tasks.div_ceil(threads) * groups_each
+        };
+        let worth = (TASK_WORK / group_work.max(1)).clamp(1, groups.div_ceil(threads).max(1));
+        let groups_each = (1..=worth).rev().min_by_key(longest_share).unwrap_or(1);
+        Shares {
+            block_rows,
+            panels: groups_each * PANEL_GROUP,
+            blocks,
+            columns: groups.div_ceil(groups_each),
+        }
     }
 
     fn tasks(&self) -> usize {
-        self.rows.div_ceil(BLOCK_ROWS) * self.panels().div_ceil(self.task_panels())
+        let shares = self.shares();
+        shares.blocks * shares.columns
     }
 
     fn tile(&'a self, task: usize, packed: &'a [f32]) -> Tile<'a> {
-        let shares = self.panels().div_ceil(self.task_panels());
-        let (block, share) = (task / shares, task % shares);
-        let (row, panel) = (block * BLOCK_ROWS, share * self.task_panels());
+        let shares = self.shares();
+        let (block, column) = (task / shares.columns, task % shares.columns);
+        let (row, panel) = (block * shares.block_rows, column * shares.panels);
         Tile {
             product: self,
             packed,
-            rows: row..(row + BLOCK_ROWS).min(self.rows),
-            panels: panel..(panel + self.task_panels()).min(self.panels()),
+            rows: row..(row + shares.block_rows).min(self.rows),
+            panels: panel..(panel + shares.panels).min(self.panels()),
         }
     }
 
@@ -285,13 +306,18 @@ impl<S: Dot<W>, W> Grid<S, W> for Product<S::X, W> {
     unsafe fn tile<const M: usize, const P: usize>(&self, row: usize, panel: usize) {
         unsafe {
             let mut weights = [self.weight; P];
-            let mut ahead = [self.weight; P];
             for p in 0..P {
                 weights[p] = self.weight.add((panel + p) * self.pairs * 2 * PANEL);
-                ahead[p] = weights[p].wrapping_add(PREFETCH / P * 2 * PANEL);
             }
             let x = self.x.add(row * self.x_stride);
             let zero = [[S::zero(); P]; M];
+            // Ahead of the last pairs of these panels are the first of the next P.
+            let distance = (PREFETCH / P).min(self.pairs);
+            let ahead = Ahead {
+                panels: weights.map(|weights| weights.wrapping_add(distance * 2 * PANEL)),
+                turn: self.pairs - distance,
+                skip: (P - 1) * self.pairs,
+            };
             let sums = dot_panels::<S, W, M, P>(zero, weights, ahead, x, self.x_stride, self.pairs);
             for m in 0..M {
                 for p in 0..P {

@@ -1,12 +1,10 @@
 //! Register tiles: a few rows of activations times a few panels of weights.
 
 use std::ops::Range;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use crate::linear_weight::PANEL;
 use crate::simd::Dot;
-
-/// Rows of a tile at most.
-pub(crate) const TILE_ROWS: usize = 6;
 
 /// A matrix product whose output is computed tile by tile.
 pub(crate) trait Grid<S: Dot<W>, W> {
@@ -28,19 +26,23 @@ pub(crate) unsafe fn for_each_tile<S: Dot<W>, W>(
     rows: Range<usize>,
     panels: Range<usize>,
 ) {
-    let tiles = rows.len().div_ceil(TILE_ROWS);
+    let highest = S::TILE_PANELS.iter().rposition(|panels| *panels > 0);
+    let tiles = rows.len().div_ceil(highest.unwrap_or(1));
     for tile in 0..tiles {
         // Tiles of nearly equal height: a last tile of one row would waste most of its loads.
         let row = rows.start + rows.len() * tile / tiles;
         let end = rows.start + rows.len() * (tile + 1) / tiles;
+        let panels = panels.clone();
         unsafe {
             match end - row {
-                1 => tile_row::<S, W, 1>(grid, row, panels.clone()),
-                2 => tile_row::<S, W, 2>(grid, row, panels.clone()),
-                3 => tile_row::<S, W, 3>(grid, row, panels.clone()),
-                4 => tile_row::<S, W, 4>(grid, row, panels.clone()),
-                5 => tile_row::<S, W, 5>(grid, row, panels.clone()),
-                _ => tile_row::<S, W, 6>(grid, row, panels.clone()),
+                1 => tile_row::<S, W, 1>(grid, row, panels),
+                2 => tile_row::<S, W, 2>(grid, row, panels),
+                3 => tile_row::<S, W, 3>(grid, row, panels),
+                4 => tile_row::<S, W, 4>(grid, row, panels),
+                5 => tile_row::<S, W, 5>(grid, row, panels),
+                6 => tile_row::<S, W, 6>(grid, row, panels),
+                7 => tile_row::<S, W, 7>(grid, row, panels),
+                _ => tile_row::<S, W, 8>(grid, row, panels),
             }
         }
     }
@@ -53,29 +55,61 @@ unsafe fn tile_row<S: Dot<W>, W, const M: usize>(
     panels: Range<usize>,
 ) {
     let mut panel = panels.start;
+    // Constant conditions: tiles that `S` does not have are not compiled.
     unsafe {
-        if S::panels(M) == 4 {
+        if const { S::TILE_PANELS[M] == 6 } {
+            while panel + 6 <= panels.end {
+                grid.tile::<M, 6>(row, panel);
+                panel += 6;
+            }
+        }
+        if const { S::TILE_PANELS[M] == 4 } {
             while panel + 4 <= panels.end {
                 grid.tile::<M, 4>(row, panel);
                 panel += 4;
             }
         }
-        if S::panels(M) >= 2 {
+        if const { S::TILE_PANELS[M] == 3 } {
+            while panel + 3 <= panels.end {
+                grid.tile::<M, 3>(row, panel);
+                panel += 3;
+            }
+        }
+        if const { S::TILE_PANELS[M] >= 2 && S::TILE_PANELS[M] != 3 } {
             while panel + 2 <= panels.end {
                 grid.tile::<M, 2>(row, panel);
                 panel += 2;
             }
         }
-        while panel < panels.end {
-            grid.tile::<M, 1>(row, panel);
-            panel += 1;
+        if const { S::TILE_PANELS[M] >= 1 } {
+            while panel < panels.end {
+                grid.tile::<M, 1>(row, panel);
+                panel += 1;
+            }
         }
     }
 }
 
-/// `sums[m][p] += Σ over pairs of x[m] · weights[p]`: M rows of activations times P panels. For
-/// each pair it asks for the cache lines of the same pair of `ahead`, which is never read and may
-/// point anywhere.
+/// Panels that are needed next: for each pair that is multiplied, the cache lines of the same pair
+/// of these are asked for. They are never read and may lie anywhere.
+pub(crate) struct Ahead<W, const P: usize> {
+    pub(crate) panels: [*const W; P],
+    /// From this pair on, those `skip` pairs further are asked for instead.
+    pub(crate) turn: usize,
+    pub(crate) skip: usize,
+}
+
+impl<W, const P: usize> Ahead<W, P> {
+    pub(crate) fn straight(panels: [*const W; P]) -> Self {
+        Self {
+            panels,
+            turn: usize::MAX,
+            skip: 0,
+        }
+    }
+}
+
+/// `sums[m][p] += Σ over pairs of x[m] · weights[p]`: M rows of activations times P panels.
 ///
 /// # Safety
 /// The CPU has `S`, each of `weights` points to `pairs` pairs of 16, and each of M rows of
@@ -84,28 +118,53 @@ unsafe fn tile_row<S: Dot<W>, W, const M: usize>(
 pub(crate) unsafe fn dot_panels<S: Dot<W>, W, const M: usize, const P: usize>(
     mut sums: [[S::F32; P]; M],
     weights: [*const W; P],
-    ahead: [*const W; P],
+    ahead: Ahead<W, P>,
     x: *const S::X,
     x_stride: usize,
     pairs: usize,
 ) -> [[S::F32; P]; M] {
     for pair in 0..pairs {
         unsafe {
-            for ahead in ahead {
-                S::prefetch(ahead.wrapping_add(pair * 2 * PANEL));
+            let next = if pair < ahead.turn {
+                pair
+            } else {
+                pair + ahead.skip
+            };
+            for panel in ahead.panels {
+                S::prefetch(panel.wrapping_add(next * 2 * PANEL));
             }
             for step in 0..S::STEPS {
-                // Panels come one after the other, so that the weights of one at a time are in
-                // registers.
-                for p in 0..P {
-                    let weights = S::weights(weights[p].add(pair * 2 * PANEL), step);
+                if M > P {
+                    // A row's activation serves all panels before the next one is loaded.
+                    let weights =
+                        weights.map(|weights| S::weights(weights.add(pair * 2 * PANEL), step));
                     for m in 0..M {
+                        in_order();
                         let x = S::broadcast(x.add(m * x_stride + pair * 2), step);
-                        sums[m][p] = S::dot(sums[m][p], weights, x);
+                        for p in 0..P {
+                            sums[m][p] = S::dot(sums[m][p], weights[p], x);
+                        }
+                    }
+                } else {
+                    // The weights of one panel at a time are in registers.
+                    for p in 0..P {
+                        in_order();
+                        let weights = S::weights(weights[p].add(pair * 2 * PANEL), step);
+                        for m in 0..M {
+                            let x = S::broadcast(x.add(m * x_stride + pair * 2), step);
+                            sums[m][p] = S::dot(sums[m][p], weights, x);
+                        }
                     }
                 }
             }
         }
     }
     sums
+}
+
+/// Keeps the loads that follow from moving up: a compiler that loads all of a pair's activations
+/// first has no registers left for the sums.
+#[inline(always)]
+fn in_order() {
+    compiler_fence(Ordering::SeqCst);
 }

@@ -7,7 +7,7 @@ use half::bf16;
 
 use crate::linear_weight::PANEL;
 use crate::pool;
-use crate::simd::{Dot, Kernel, Simd, SimdLevel, dispatch};
+use crate::simd::{Dot, Kernel, LANES, Simd, SimdLevel, dispatch};
 
 /// Limits of this machine, measured with all threads.
 #[derive(Clone, Copy, Debug)]
@@ -20,13 +20,13 @@ pub struct Limits {
 }
 
 /// Bytes that are read at a time: so few that some attempts run undisturbed.
-const PART: usize = 8 << 20;
+const PART: usize = 24 << 20;
 
 /// Parts read in turn: so many that none is in a cache when its turn comes.
-const PARTS: usize = 64;
+const PARTS: usize = 21;
 
 /// Attempts, of which the best counts: others may use the machine.
-const ATTEMPTS: usize = 1000;
+const ATTEMPTS: usize = 500;
 
 impl Limits {
     /// Measures for about a second.
@@ -39,18 +39,14 @@ impl Limits {
 }
 
 fn read_speed() -> f64 {
-    const CHUNK: usize = 1 << 18;
-    let buffer = vec![1_u8; PART * PARTS];
+    const TASK: usize = PART / size_of::<f32>() / 64;
+    let buffer = vec![1.0_f32; PART / size_of::<f32>() * PARTS];
     let level = SimdLevel::current();
     let seconds = best_seconds(|attempt| {
-        let part = &buffer[attempt % PARTS * PART..][..PART];
-        pool::run(PART / CHUNK, |chunk| {
-            black_box(dispatch(
-                level,
-                Sum {
-                    bytes: &part[chunk * CHUNK..][..CHUNK],
-                },
-            ));
+        let part = &buffer[attempt % PARTS * 64 * TASK..][..64 * TASK];
+        pool::run(64, |task| {
+            let values = &part[task * TASK..][..TASK];
+            black_box(dispatch(level, Sum { values }));
         });
     });
     PART as f64 / seconds
@@ -78,24 +74,32 @@ fn best_seconds(f: impl Fn(usize)) -> f64 {
 }
 
 struct Sum<'a> {
-    bytes: &'a [u8],
+    values: &'a [f32],
 }
 
 impl Kernel for Sum<'_> {
-    type Output = u64;
+    type Output = f32;
 
+    /// Reads as a product of one row reads its weights: several streams, each asked for ahead.
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) -> u64 {
-        let mut lanes = [0_u64; 8];
-        let lines = self.bytes.as_chunks::<64>().0;
-        for (line, bytes) in lines.iter().enumerate() {
-            // SAFETY: any address may be asked for.
-            unsafe { <S as Dot<bf16>>::prefetch(lines.as_ptr().wrapping_add(line + 64).cast()) };
-            for (lane, word) in lanes.iter_mut().zip(bytes.as_chunks::<8>().0) {
-                *lane = lane.wrapping_add(u64::from_ne_bytes(*word));
+    unsafe fn run<S: Simd>(self) -> f32 {
+        const STREAMS: usize = 6;
+        const AHEAD: usize = 10 * LANES;
+        let len = self.values.len() / STREAMS / LANES * LANES;
+        let mut total = [0.0; LANES];
+        unsafe {
+            let mut sums = [S::zero(); STREAMS];
+            for at in (0..len).step_by(LANES) {
+                for (stream, sum) in sums.iter_mut().enumerate() {
+                    let line = self.values.as_ptr().add(stream * len + at);
+                    <S as Dot<bf16>>::prefetch(line.wrapping_add(AHEAD).cast());
+                    *sum = S::add(*sum, S::load(line));
+                }
             }
+            let sum = sums.into_iter().fold(S::zero(), |a, b| S::add(a, b));
+            S::store(total.as_mut_ptr(), sum);
         }
-        lanes.iter().fold(0, |sum, lane| sum.wrapping_add(*lane))
+        total.iter().sum()
     }
 }
 
@@ -109,7 +113,7 @@ impl Kernel for Multiply {
     unsafe fn run<S: Simd>(self) -> f64 {
         // As many independent sums as the registers hold and the latency needs.
         unsafe {
-            if <S as Dot<bf16>>::STEPS == 1 {
+            if const { <S as Dot<bf16>>::TILE_PANELS[8] > 0 } {
                 multiply::<S, 16>()
             } else {
                 multiply::<S, 6>()

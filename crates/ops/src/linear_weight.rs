@@ -3,6 +3,8 @@
 use candle_core::{DType, Device, Result, Tensor, bail};
 use half::bf16;
 
+use crate::simd::Activation;
+
 /// Output rows of a panel: one vector of accumulators.
 pub(crate) const PANEL: usize = 16;
 
@@ -114,10 +116,49 @@ impl LinearWeightBuilder {
                 self.rows
             );
         }
-        for row in rows.chunks_exact(self.in_features) {
-            self.push_row(row);
+        let mut rows = rows;
+        while !rows.is_empty() {
+            let count = match self.rows % PANEL {
+                0 if rows.len() >= PANEL * self.in_features => PANEL,
+                _ => 1,
+            };
+            let (next, rest) = rows.split_at(count * self.in_features);
+            match count {
+                PANEL => self.push_panel(next),
+                _ => self.push_row(next),
+            }
+            rows = rest;
         }
         Ok(())
+    }
+
+    /// Packs the rows of a whole panel: written in the order of memory, unlike row by row.
+    fn push_panel(&mut self, rows: &[f32]) {
+        let width = self.in_features;
+        let len = panel_len(width);
+        let start = self.rows / PANEL * len;
+        match &mut self.elements {
+            Elements::Bf16(elements) => {
+                let panel = &mut elements[start..start + len];
+                for (pair, lanes) in panel.chunks_exact_mut(2 * PANEL).enumerate() {
+                    for lane in 0..PANEL {
+                        let row = &rows[lane * width..][..width];
+                        lanes[2 * lane] = <bf16 as Activation>::from_f32(row[2 * pair]);
+                        let odd = row.get(2 * pair + 1).copied().unwrap_or(0.0);
+                        lanes[2 * lane + 1] = <bf16 as Activation>::from_f32(odd);
+                    }
+                }
+            }
+            Elements::F32(elements) => {
+                let panel = &mut elements[start..start + len];
+                for (input, lanes) in panel.chunks_exact_mut(PANEL).enumerate().take(width) {
+                    for lane in 0..PANEL {
+                        lanes[lane] = rows[lane * width + input];
+                    }
+                }
+            }
+        }
+        self.rows += PANEL;
     }
 
     fn push_row(&mut self, row: &[f32]) {

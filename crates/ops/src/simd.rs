@@ -7,6 +7,8 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
 mod avx512_bf16;
 mod portable;
 
@@ -27,6 +29,8 @@ pub enum SimdLevel {
     Portable,
     /// x86-64 AVX2 and FMA: f32 arithmetic on bf16 or f32 weights.
     Avx2,
+    /// x86-64 AVX-512: f32 arithmetic on bf16 or f32 weights.
+    Avx512,
     /// x86-64 AVX-512 with the bf16 dot product; activations are rounded to bf16 where weights
     /// are bf16.
     Avx512Bf16,
@@ -41,8 +45,11 @@ impl SimdLevel {
             use std::arch::is_x86_feature_detected as has;
             if has!("avx2") && has!("fma") {
                 levels.push(SimdLevel::Avx2);
-                if has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512bf16") {
-                    levels.push(SimdLevel::Avx512Bf16);
+                if has!("avx512f") && has!("avx512bw") && has!("avx512vl") {
+                    levels.push(SimdLevel::Avx512);
+                    if has!("avx512bf16") {
+                        levels.push(SimdLevel::Avx512Bf16);
+                    }
                 }
             }
         }
@@ -62,11 +69,12 @@ thread_local! {
     static FORCED: Cell<Option<SimdLevel>> = const { Cell::new(None) };
 }
 
-/// The name of the level in use: `avx512-bf16`, `avx2` or `portable`.
+/// The name of the level in use: `avx512-bf16`, `avx512`, `avx2` or `portable`.
 pub fn simd_level() -> &'static str {
     match SimdLevel::current() {
         SimdLevel::Portable => "portable",
         SimdLevel::Avx2 => "avx2",
+        SimdLevel::Avx512 => "avx512",
         SimdLevel::Avx512Bf16 => "avx512-bf16",
     }
 }
@@ -109,10 +117,10 @@ pub(crate) trait Lanes: Copy {
     unsafe fn add(a: Self::F32, b: Self::F32) -> Self::F32;
     /// Every lane times `factor`.
     unsafe fn scale(a: Self::F32, factor: f32) -> Self::F32;
-    /// How many panels to compute at once with so many rows of activations, so that the
-    /// accumulators hide the latency of the multiplication and still fit the registers.
-    fn panels(rows: usize) -> usize;
 }
+
+/// Rows that a tile has at most.
+const MAX_TILE_ROWS: usize = 8;
 
 /// Multiplies pairs of inputs with 16 output rows of `W`, packed as [`crate::LinearWeight`] is.
 /// A pair is consumed in `STEPS` steps: both inputs at once, or first the even, then the odd.
@@ -123,6 +131,10 @@ pub(crate) trait Dot<W>: Lanes {
     type Operand: Copy;
     /// Steps that consume a pair.
     const STEPS: usize;
+    /// How many panels a tile of so many rows has, none where tiles are never so high: the
+    /// accumulators hide the latency of the multiplication and still fit the registers, and each
+    /// panel is a stream of its own, of which the hardware reads several ahead.
+    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1];
     /// The weights of a step, `pair` being the address of the pair's 32.
     unsafe fn weights(pair: *const W, step: usize) -> Self::Operand;
     /// The activation of a step in every lane, `pair` being the address of the pair's two.
@@ -178,6 +190,8 @@ pub(crate) fn dispatch<K: Kernel>(level: SimdLevel, kernel: K) -> K::Output {
             SimdLevel::Portable => kernel.run::<Portable>(),
             #[cfg(target_arch = "x86_64")]
             SimdLevel::Avx2 => avx2::run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            SimdLevel::Avx512 => avx512::run(kernel),
             #[cfg(target_arch = "x86_64")]
             SimdLevel::Avx512Bf16 => avx512_bf16::run(kernel),
             #[cfg(not(target_arch = "x86_64"))]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use half::bf16;
 
-use crate::grid::{Grid, dot_panels, for_each_tile};
+use crate::grid::{Ahead, Grid, dot_panels, for_each_tile};
 use crate::kv_cache_layer::CacheElement;
 use crate::linear_weight::PANEL;
 use crate::pool::Rows;
@@ -276,7 +276,14 @@ impl<S: Dot<W>, W> Grid<S, W> for Scores<'_, S::X, W> {
             let x = self.scratch.queries.add(row * self.head_dim);
             let zero = [[S::zero(); P]; M];
             let pairs = self.head_dim / 2;
-            let scores = dot_panels::<S, W, M, P>(zero, keys, values, x, self.head_dim, pairs);
+            let scores = dot_panels::<S, W, M, P>(
+                zero,
+                keys,
+                Ahead::straight(values),
+                x,
+                self.head_dim,
+                pairs,
+            );
             let to = self.scratch.scores.add(row * CHUNK + block * BLOCK_SIZE);
             for m in 0..M {
                 for p in 0..P {
@@ -321,7 +328,8 @@ impl<S: Dot<W>, W> Grid<S, W> for Sums<'_, S::X, W> {
                     .scratch
                     .probabilities
                     .add(row * CHUNK + block * BLOCK_SIZE);
-                sums = dot_panels::<S, W, M, P>(sums, values, keys, x, CHUNK, BLOCK_SIZE / 2);
+                let ahead = Ahead::straight(keys);
+                sums = dot_panels::<S, W, M, P>(sums, values, ahead, x, CHUNK, BLOCK_SIZE / 2);
             }
             for m in 0..M {
                 for p in 0..P {

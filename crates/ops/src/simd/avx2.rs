@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use half::bf16;
 
-use super::{Dot, Kernel, Lanes};
+use super::{Dot, Kernel, Lanes, MAX_TILE_ROWS};
 
 /// A CPU with AVX2 and FMA.
 #[derive(Clone, Copy)]
@@ -57,23 +57,15 @@ impl Lanes for Avx2 {
             [_mm256_mul_ps(a[0], factor), _mm256_mul_ps(a[1], factor)]
         }
     }
-
-    /// 12 of the 16 registers accumulate at most. Eight hide the latency: two multiplications begin
-    /// each cycle and take four. Three rows have only six, since two panels of them spill.
-    #[inline(always)]
-    fn panels(rows: usize) -> usize {
-        match rows {
-            1 => 4,
-            2 => 2,
-            _ => 1,
-        }
-    }
 }
 
 impl Dot<f32> for Avx2 {
     type X = f32;
     type Operand = [__m256; 2];
     const STEPS: usize = 2;
+    /// 12 of the 16 registers accumulate at most. Eight hide the latency: two multiplications begin
+    /// each cycle and take four. Three rows have only six, since two panels of them spill.
+    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 4, 2, 1, 1, 1, 1, 0, 0];
 
     #[inline(always)]
     unsafe fn weights(pair: *const f32, step: usize) -> Self::Operand {
@@ -108,6 +100,7 @@ impl Dot<bf16> for Avx2 {
     type X = f32;
     type Operand = [__m256; 2];
     const STEPS: usize = 2;
+    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = <Self as Dot<f32>>::TILE_PANELS;
 
     #[inline(always)]
     unsafe fn weights(pair: *const bf16, step: usize) -> Self::Operand {

@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use super::{Dot, LANES, Lanes};
+use super::{Dot, LANES, Lanes, MAX_TILE_ROWS};
 
 /// Any CPU.
 #[derive(Clone, Copy)]
@@ -46,17 +46,13 @@ impl Lanes for Portable {
         }
         a
     }
-
-    #[inline(always)]
-    fn panels(_rows: usize) -> usize {
-        1
-    }
 }
 
 impl Dot<f32> for Portable {
     type X = f32;
     type Operand = [f32; LANES];
     const STEPS: usize = 2;
+    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 1, 1, 1, 1, 1, 1, 0, 0];
 
     #[inline(always)]
     unsafe fn weights(pair: *const f32, step: usize) -> Self::Operand {
@@ -84,6 +80,7 @@ impl Dot<bf16> for Portable {
     type X = f32;
     type Operand = [f32; LANES];
     const STEPS: usize = 2;
+    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = <Self as Dot<f32>>::TILE_PANELS;
 
     #[inline(always)]
     unsafe fn weights(pair: *const bf16, step: usize) -> Self::Operand {
