@@ -3,6 +3,10 @@
 //! Touvron et al. 2023 (Llama), Jiang et al. 2023 (Mistral). The arithmetic follows HF
 //! transformers' `modeling_llama.py` and `modeling_mistral.py`.
 
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use candle_core::{DType, Device, Tensor};
 use farthing_ops::{
     Accumulate, LinearWeight, LinearWeightBuilder, LoraSegment, RopeTable, add, embed, gather_rows,
@@ -51,16 +55,22 @@ impl Llama {
             checkpoint,
             dtype: compute_type.dtype(),
             device: &device,
+            threads: match device.is_cpu() {
+                true => thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS)),
+                false => 1,
+            },
         };
-        let layers = (0..config.num_hidden_layers)
-            .map(|i| loader.decoder_layer(&format!("model.layers.{i}")))
-            .collect::<Result<_, _>>()?;
-        let lm_head = match config.tie_word_embeddings {
-            true => None,
-            false => Some(loader.linear(&["lm_head.weight"])?),
-        };
+        let (layers, vocabulary) = loader.beside_layers(config.num_hidden_layers, || {
+            let embed_tokens = loader.linear(&["model.embed_tokens.weight"])?;
+            let lm_head = match config.tie_word_embeddings {
+                true => None,
+                false => Some(loader.linear(&["lm_head.weight"])?),
+            };
+            Ok((embed_tokens, lm_head))
+        })?;
+        let (embed_tokens, lm_head) = vocabulary;
         Ok(Self {
-            embed_tokens: loader.linear(&["model.embed_tokens.weight"])?,
+            embed_tokens,
             layers,
             norm: loader.vector("model.norm.weight")?,
             lm_head,
@@ -210,9 +220,51 @@ struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     dtype: DType,
     device: &'a Device,
+    /// That share the work; how fast weights are read is mostly how fast they are converted.
+    threads: usize,
 }
 
+/// Threads that load, at most: more would wait for the disk or for memory.
+const MAX_THREADS: usize = 8;
+
 impl Loader<'_> {
+    /// Loads all decoder layers on all threads; this one comes to help after `other`.
+    fn beside_layers<T>(
+        &self,
+        num_layers: usize,
+        other: impl FnOnce() -> Result<T, ModelError>,
+    ) -> Result<(Vec<DecoderLayer>, T), ModelError> {
+        let next = AtomicUsize::new(0);
+        let load_some = || -> Result<Vec<_>, ModelError> {
+            let mut loaded = Vec::new();
+            loop {
+                let layer = next.fetch_add(1, Ordering::Relaxed);
+                if layer >= num_layers {
+                    return Ok(loaded);
+                }
+                let weights = self.decoder_layer(&format!("model.layers.{layer}"));
+                // What the others have begun they end; nobody begins more.
+                let weights = weights.inspect_err(|_| next.store(num_layers, Ordering::Relaxed))?;
+                loaded.push((layer, weights));
+            }
+        };
+        let (mut layers, other) = thread::scope(|scope| {
+            let helpers: Vec<_> = (1..self.threads).map(|_| scope.spawn(load_some)).collect();
+            let other = other();
+            let mut layers = load_some()?;
+            for helper in helpers {
+                let loaded = helper.join().unwrap_or_else(|panic| resume_unwind(panic));
+                layers.extend(loaded?);
+            }
+            Ok::<_, ModelError>((layers, other?))
+        })?;
+        layers.sort_unstable_by_key(|(layer, _)| *layer);
+        Ok((
+            layers.into_iter().map(|(_, weights)| weights).collect(),
+            other,
+        ))
+    }
+
     fn decoder_layer(&self, prefix: &str) -> Result<DecoderLayer, ModelError> {
         let name = |suffix: &str| format!("{prefix}.{suffix}.weight");
         let linear = |suffixes: &[&str]| {
@@ -231,8 +283,10 @@ impl Loader<'_> {
 
     /// Stacks matrices of one width over each other, so that one multiplication serves them all.
     fn linear(&self, names: &[&str]) -> Result<LinearWeight, ModelError> {
-        /// Enough to keep the reader busy, little beside the weights: 8 MiB of f32.
-        const CHUNK_ELEMENTS: usize = 2 << 20;
+        /// Few enough to stay in the processor's cache between reading and packing: 512 KiB of f32.
+        const CHUNK_ELEMENTS: usize = 128 << 10;
+        /// Rows are packed fastest in whole panels.
+        const CHUNK_ROWS: usize = 16;
 
         let mut out_features = 0;
         let mut in_features = 0;
@@ -243,7 +297,7 @@ impl Loader<'_> {
         }
         let mut weight =
             LinearWeightBuilder::new(out_features, in_features, self.dtype, self.device)?;
-        let chunk_rows = (CHUNK_ELEMENTS / in_features).max(1);
+        let chunk_rows = (CHUNK_ELEMENTS / in_features / CHUNK_ROWS).max(1) * CHUNK_ROWS;
         let mut rows = Vec::new();
         for name in names {
             let height = self.checkpoint.shape(name)?[0];

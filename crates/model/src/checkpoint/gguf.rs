@@ -152,13 +152,20 @@ fn append(dtype: GgmlDType, bytes: &[u8], out: &mut Vec<f32>) -> Result<(), Mode
         GgmlDType::F16 => FloatType::F16.append(bytes, out),
         GgmlDType::BF16 => FloatType::Bf16.append(bytes, out),
         _ => {
-            let elements = bytes.len() / dtype.type_size() * dtype.block_size();
-            let storage = dtype.from_data(Cow::Borrowed(bytes)).dequantize(elements)?;
-            out.extend_from_slice(storage.as_slice::<f32>()?);
+            let blocks = DEQUANTIZED_ELEMENTS / dtype.block_size();
+            for bytes in bytes.chunks(blocks * dtype.type_size()) {
+                let elements = bytes.len() / dtype.type_size() * dtype.block_size();
+                let storage = dtype.from_data(Cow::Borrowed(bytes)).dequantize(elements)?;
+                out.extend_from_slice(storage.as_slice::<f32>()?);
+            }
         }
     }
     Ok(())
 }
+
+/// Elements that are dequantised at a time. candle allocates for each, and below 128 KiB an
+/// allocator has the memory at hand, while larger pieces come from the operating system anew.
+const DEQUANTIZED_ELEMENTS: usize = 16 * 1024;
 
 /// The tensors that the file's header lists.
 struct Directory<'a> {
