@@ -152,7 +152,9 @@ impl Resolver {
         Ok(ResolvedModel {
             name: manifest.name.clone(),
             files,
-            chat_template: manifest.chat_template.clone(),
+            chat_template: manifest
+                .chat_template
+                .map(|template| template.source().to_owned()),
             compute_type: Some(manifest.dtype.into()),
             max_model_len: Some(manifest.max_model_len),
         })
@@ -299,7 +301,13 @@ fn local(path: &Path, request: ModelRequest) -> Result<ResolvedModel, ModelSourc
                  itself",
             ));
         }
-        ModelFiles::Directory(path.to_owned())
+        if request.load_format == LoadFormat::Dummy && !path.join("tokenizer.json").exists() {
+            let checkpoint = Checkpoint::open(path, LoadFormat::Dummy, 0);
+            let config = checkpoint.map_err(|error| refused(&error.to_string()))?;
+            ModelFiles::ConfigOnly(Box::new(config.config().clone()))
+        } else {
+            ModelFiles::Directory(path.to_owned())
+        }
     } else if is_gguf {
         ModelFiles::Gguf(path.to_owned())
     } else {

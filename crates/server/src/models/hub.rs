@@ -88,8 +88,8 @@ const INDEX: &str = "model.safetensors.index.json";
 
 /// An offline start should lose no time here.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(2500);
-/// Connected, a slow hub is waited for longer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Connected, a slow hub is waited for longer, but not for long: the question is a small one.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn main_revision() -> String {
     "main".to_owned()

@@ -28,10 +28,31 @@ pub(crate) struct Manifest {
     pub(crate) max_model_len: usize,
     /// A chat template to use instead of the model's own.
     #[serde(default)]
-    pub(crate) chat_template: Option<String>,
+    pub(crate) chat_template: Option<TemplateName>,
     /// Where the files are, in the order to try.
     pub(crate) sources: Vec<Source>,
     config: EmbeddedConfig,
+}
+
+/// A file of `models/templates`, embedded in the binary.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) enum TemplateName {
+    #[serde(rename = "mistral-v1")]
+    MistralV1,
+    #[serde(rename = "mistral-v2")]
+    MistralV2,
+    #[serde(rename = "mistral-v3")]
+    MistralV3,
+}
+
+impl TemplateName {
+    pub(crate) fn source(self) -> &'static str {
+        match self {
+            Self::MistralV1 => include_str!("../../../../models/templates/mistral-v1.jinja"),
+            Self::MistralV2 => include_str!("../../../../models/templates/mistral-v2.jinja"),
+            Self::MistralV3 => include_str!("../../../../models/templates/mistral-v3.jinja"),
+        }
+    }
 }
 
 /// vLLM's names for the types to compute in.

@@ -198,6 +198,8 @@ fn a_dummy_of_a_manifest_needs_no_file() {
     assert_eq!(model.name, "mistral-7b-instruct-v0.3");
     assert_eq!(model.compute_type, Some(ComputeType::Bf16));
     assert_eq!(model.max_model_len, Some(32768));
+    let template = model.chat_template.as_deref();
+    assert!(template.is_some_and(|template| template.contains("[INST]")));
     let checkpoint = model.open(LoadFormat::Dummy, 0).unwrap();
     assert_eq!(checkpoint.config().num_hidden_layers, 32);
     assert!(fixture.said.borrow().is_empty());
@@ -223,6 +225,12 @@ fn local_models_are_found_by_path() {
         ..request(path)
     };
     assert!(fixture.error(revision).contains("--revision"));
+    let dummy = ModelRequest {
+        load_format: LoadFormat::Dummy,
+        ..request(path)
+    };
+    let files = fixture.resolve(dummy).unwrap().files;
+    assert!(matches!(files, ModelFiles::ConfigOnly(_)), "{files:?}");
     let gguf = ModelRequest {
         load_format: LoadFormat::Gguf,
         ..request(path)
