@@ -244,6 +244,8 @@ impl EngineCore {
     fn charge(&mut self, batch: &Batch, works: &[RowWork], succeeded: bool) {
         let shares = self.meter.charge_step(works, None);
         self.totals.steps += 1;
+        let tokens = batch.rows.iter().map(|row| row.tokens.len()).sum();
+        self.totals.step_sizes.count(tokens);
         for (row, share) in batch.rows.iter().zip(shares) {
             let Some(caller) = self.callers.get_mut(&row.sequence) else {
                 continue;
@@ -315,6 +317,7 @@ impl EngineCore {
         self.door.stats.send_replace(EngineStats {
             running: now.running,
             waiting: now.waiting,
+            deferred: now.deferred,
             total_blocks: now.total_blocks,
             free_blocks: now.free_blocks,
             prefix_queries: now.prefix_queries,

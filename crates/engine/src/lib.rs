@@ -32,7 +32,7 @@ pub use generation::{
 };
 pub use handle::{EngineHandle, EngineLimits, SubmitError};
 pub use meter::{Meter, SplitBasis};
-pub use stats::EngineStats;
+pub use stats::{EngineStats, StepSizes};
 pub use step_model::{Fit, StepModel};
 pub use step_work::{RowContext, RowWork, StepWork};
 pub use stream::GenerationStream;

@@ -13,6 +13,8 @@ pub struct EngineStats {
     pub running: usize,
     /// Sequences waiting for one.
     pub waiting: usize,
+    /// Of them those whose adapter finds no room.
+    pub deferred: usize,
     /// Blocks of the KV cache.
     pub total_blocks: usize,
     /// Blocks that no sequence holds (cached prefixes included: they can be taken back).
@@ -25,6 +27,8 @@ pub struct EngineStats {
     pub preemptions: u64,
     /// Steps done.
     pub steps: u64,
+    /// How many tokens they computed.
+    pub step_sizes: StepSizes,
     /// Where all the time went.
     pub seconds: DeviceSeconds,
     /// Σ of the shares of all rows, of finished, aborted, failed and open sequences alike.
@@ -62,5 +66,28 @@ impl EngineStats {
             stats.idle_since = Some(now.max(since));
         }
         stats
+    }
+}
+
+/// Steps counted by how many tokens they computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StepSizes {
+    /// Steps of at most as many tokens as the bound of the same index, and more than the one
+    /// before; the last counts those above all bounds.
+    pub counts: [u64; StepSizes::BOUNDS.len() + 1],
+    /// Tokens of all steps together.
+    pub tokens: u64,
+}
+
+impl StepSizes {
+    /// vLLM's bounds.
+    pub const BOUNDS: [f64; 13] = [
+        1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 2_048.0, 4_096.0, 8_192.0,
+        16_384.0,
+    ];
+
+    pub(crate) fn count(&mut self, tokens: usize) {
+        self.counts[Self::BOUNDS.partition_point(|&bound| bound < tokens as f64)] += 1;
+        self.tokens += tokens as u64;
     }
 }

@@ -60,6 +60,8 @@ pub struct SchedulerStats {
     pub running: usize,
     /// Sequences waiting for one.
     pub waiting: usize,
+    /// Of them those whose adapter finds no room.
+    pub deferred: usize,
     /// Blocks of the cache.
     pub total_blocks: usize,
     /// Blocks that no sequence holds (cached prefixes included: they can be taken back).
@@ -173,6 +175,7 @@ impl Scheduler {
         SchedulerStats {
             running: self.running.len(),
             waiting: self.waiting.len(),
+            deferred: self.deferred(),
             total_blocks: self.blocks.total(),
             free_blocks: self.blocks.free_blocks(),
             prefix_queries: self.prefix_queries,
@@ -188,6 +191,20 @@ impl Scheduler {
             .flat_map(|sequence| sequence.block_table().blocks())
             .collect::<BTreeSet<_>>()
             .len()
+    }
+
+    /// Waiting sequences whose adapter has to wait for another to leave.
+    fn deferred(&self) -> usize {
+        let running = self.running_adapters();
+        if running.len() < self.config.max_adapters {
+            return 0;
+        }
+        let wanted = self.waiting.iter().filter_map(Sequence::adapter);
+        wanted.filter(|adapter| !running.contains(adapter)).count()
+    }
+
+    fn running_adapters(&self) -> BTreeSet<AdapterId> {
+        self.running.iter().filter_map(Sequence::adapter).collect()
     }
 
     /// Oldest first, so that whoever is preempted has not been planned yet.
@@ -215,8 +232,7 @@ impl Scheduler {
     }
 
     fn plan_waiting(&mut self, step: &mut Step) {
-        let mut adapters: BTreeSet<AdapterId> =
-            self.running.iter().filter_map(Sequence::adapter).collect();
+        let mut adapters = self.running_adapters();
         let mut without_room = HashSet::new(); // kinds
         let mut adapters_may_pass = true;
         while step.budget > 0 && self.running.len() < self.config.max_num_seqs {

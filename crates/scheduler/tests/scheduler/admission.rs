@@ -124,3 +124,26 @@ fn a_limit_of_nothing_is_refused() {
         }
     );
 }
+
+#[test]
+fn who_waits_for_an_adapters_room_is_told_apart() {
+    let config = SchedulerConfig {
+        max_num_seqs: 2,
+        max_adapters: 1,
+        ..CONFIG
+    };
+    let mut scheduler = Scheduler::new(config).unwrap();
+    let of = |id, name| SequenceRequest {
+        adapter: Some(adapter(name)),
+        ..request(id, &[1], 1)
+    };
+    // Two run; of the other three one has no adapter and one the same as those that run.
+    let waiting = [of(2, 8), of(3, 7), request(4, &[1], 1)];
+    for new in [of(0, 7), of(1, 7)].into_iter().chain(waiting) {
+        scheduler.add(new).unwrap();
+    }
+    assert_eq!(scheduler.stats().deferred, 0);
+    let _batch = scheduler.schedule().unwrap();
+    let stats = scheduler.stats();
+    assert_eq!((stats.running, stats.waiting, stats.deferred), (2, 3, 1));
+}

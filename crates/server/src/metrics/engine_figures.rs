@@ -1,13 +1,16 @@
 //! What the engine itself publishes.
 
-use farthing_engine::EngineStats;
+use farthing_engine::{EngineStats, StepSizes};
+use farthing_model::BLOCK_SIZE;
 
 use super::exposition::Exposition;
+use super::histogram::Histogram;
 
 pub(super) fn render(page: &mut Exposition, engine: &EngineStats) {
     let EngineStats {
         running,
         waiting,
+        deferred,
         total_blocks,
         free_blocks,
         ..
@@ -23,10 +26,28 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats) {
         "Sequences that wait for a place.",
         waiting as f64,
     );
+    page.gauges(
+        "vllm:num_requests_waiting_by_reason",
+        "Sequences that wait, by what for: room in the cache and batch, or for their adapter.",
+        "reason",
+        [
+            ("capacity", waiting.saturating_sub(deferred)),
+            ("deferred", deferred),
+        ],
+    );
     page.gauge(
         "vllm:kv_cache_usage_perc",
         "Share of the KV cache in use; 1 is all.",
         used,
+    );
+    page.info(
+        "vllm:cache_config_info",
+        "How the KV cache is laid out.",
+        &[
+            ("block_size", &BLOCK_SIZE.to_string()),
+            ("num_gpu_blocks", &total_blocks.to_string()),
+            ("enable_prefix_caching", "True"),
+        ],
     );
     page.gauge(
         "farthing_total_blocks",
@@ -80,6 +101,13 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats) {
         "vllm:num_preemptions_total",
         "Sequences sent back to wait for want of blocks.",
         engine.preemptions as f64,
+    );
+
+    let sizes = &engine.step_sizes;
+    page.histogram(
+        "vllm:iteration_tokens_total",
+        "Tokens of a step.",
+        &Histogram::counted(&StepSizes::BOUNDS, &sizes.counts, sizes.tokens as f64),
     );
 
     page.counter(

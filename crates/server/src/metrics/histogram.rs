@@ -46,6 +46,15 @@ impl Histogram {
         }
     }
 
+    /// Observations that were counted elsewhere: one count a bound, and one for what is above.
+    pub(super) fn counted(bounds: &'static [f64], counts: &[u64], sum: f64) -> Self {
+        Self {
+            bounds,
+            counts: counts.to_vec(),
+            sum,
+        }
+    }
+
     pub(super) fn observe(&mut self, value: f64) {
         let bucket = self.bounds.partition_point(|&bound| bound < value);
         self.counts[bucket] += 1;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use farthing_engine::{DeviceSeconds, EngineStats, TokenCounts, TokenSeconds};
+use farthing_engine::{DeviceSeconds, EngineStats, StepSizes, TokenCounts, TokenSeconds};
 use farthing_model::AdapterPoolStats;
 use farthing_scheduler::{AdapterId, FinishReason};
 use serde_json::json;
@@ -28,12 +28,17 @@ async fn the_engines_figures_have_vllms_names() {
     *server.engine.stats.lock().unwrap() = EngineStats {
         running: 3,
         waiting: 2,
+        deferred: 1,
         total_blocks: 100,
         free_blocks: 75,
         prefix_queries: 40,
         prefix_hits: 16,
         preemptions: 1,
         steps: 9,
+        step_sizes: StepSizes {
+            counts: [4, 3, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            tokens: 74,
+        },
         seconds: DeviceSeconds {
             window: 6.0,
             warm_up: 2.0,
@@ -117,6 +122,24 @@ async fn the_engines_figures_have_vllms_names() {
         ("farthing_tokens_total", "kind=\"cached\"", 16.0),
         ("farthing_token_seconds_total", "kind=\"output\"", 0.5),
         ("farthing_busy_share", "span=\"start\"", 0.25),
+        (
+            "vllm:num_requests_waiting_by_reason",
+            "reason=\"capacity\"",
+            1.0,
+        ),
+        (
+            "vllm:num_requests_waiting_by_reason",
+            "reason=\"deferred\"",
+            1.0,
+        ),
+        (
+            "vllm:cache_config_info",
+            "block_size=\"16\",num_gpu_blocks=\"100\",enable_prefix_caching=\"True\"",
+            1.0,
+        ),
+        ("vllm:iteration_tokens_total_bucket", "le=\"1.0\"", 4.0),
+        ("vllm:iteration_tokens_total_bucket", "le=\"32.0\"", 9.0),
+        ("vllm:iteration_tokens_total_bucket", "le=\"+Inf\"", 9.0),
     ] {
         let name = format!("{name}{{model_name=\"base\",engine=\"0\",{labels}}}");
         assert_eq!(samples[name.as_str()], value, "{name}");
