@@ -1,10 +1,9 @@
 //! Register tiles: a few rows of activations times a few panels of weights.
 
 use std::ops::Range;
-use std::sync::atomic::{Ordering, compiler_fence};
 
 use crate::linear_weight::PANEL;
-use crate::simd::Dot;
+use crate::simd::{Dot, MAX_TILE_ROWS};
 
 /// A matrix product whose output is computed tile by tile.
 pub(crate) trait Grid<S: Dot<W>, W> {
@@ -26,8 +25,7 @@ pub(crate) unsafe fn for_each_tile<S: Dot<W>, W>(
     rows: Range<usize>,
     panels: Range<usize>,
 ) {
-    let highest = S::TILE_PANELS.iter().rposition(|panels| *panels > 0);
-    let tiles = rows.len().div_ceil(highest.unwrap_or(1));
+    let tiles = rows.len().div_ceil(MAX_TILE_ROWS);
     for tile in 0..tiles {
         // Tiles of nearly equal height: a last tile of one row would waste most of its loads.
         let row = rows.start + rows.len() * tile / tiles;
@@ -40,9 +38,7 @@ pub(crate) unsafe fn for_each_tile<S: Dot<W>, W>(
                 3 => tile_row::<S, W, 3>(grid, row, panels),
                 4 => tile_row::<S, W, 4>(grid, row, panels),
                 5 => tile_row::<S, W, 5>(grid, row, panels),
-                6 => tile_row::<S, W, 6>(grid, row, panels),
-                7 => tile_row::<S, W, 7>(grid, row, panels),
-                _ => tile_row::<S, W, 8>(grid, row, panels),
+                _ => tile_row::<S, W, 6>(grid, row, panels),
             }
         }
     }
@@ -69,23 +65,15 @@ unsafe fn tile_row<S: Dot<W>, W, const M: usize>(
                 panel += 4;
             }
         }
-        if const { S::TILE_PANELS[M] == 3 } {
-            while panel + 3 <= panels.end {
-                grid.tile::<M, 3>(row, panel);
-                panel += 3;
-            }
-        }
-        if const { S::TILE_PANELS[M] >= 2 && S::TILE_PANELS[M] != 3 } {
+        if const { S::TILE_PANELS[M] >= 2 } {
             while panel + 2 <= panels.end {
                 grid.tile::<M, 2>(row, panel);
                 panel += 2;
             }
         }
-        if const { S::TILE_PANELS[M] >= 1 } {
-            while panel < panels.end {
-                grid.tile::<M, 1>(row, panel);
-                panel += 1;
-            }
+        while panel < panels.end {
+            grid.tile::<M, 1>(row, panel);
+            panel += 1;
         }
     }
 }
@@ -139,7 +127,6 @@ pub(crate) unsafe fn dot_panels<S: Dot<W>, W, const M: usize, const P: usize>(
                     let weights =
                         weights.map(|weights| S::weights(weights.add(pair * 2 * PANEL), step));
                     for m in 0..M {
-                        in_order();
                         let x = S::broadcast(x.add(m * x_stride + pair * 2), step);
                         for p in 0..P {
                             sums[m][p] = S::dot(sums[m][p], weights[p], x);
@@ -148,7 +135,6 @@ pub(crate) unsafe fn dot_panels<S: Dot<W>, W, const M: usize, const P: usize>(
                 } else {
                     // The weights of one panel at a time are in registers.
                     for p in 0..P {
-                        in_order();
                         let weights = S::weights(weights[p].add(pair * 2 * PANEL), step);
                         for m in 0..M {
                             let x = S::broadcast(x.add(m * x_stride + pair * 2), step);
@@ -160,11 +146,4 @@ pub(crate) unsafe fn dot_panels<S: Dot<W>, W, const M: usize, const P: usize>(
         }
     }
     sums
-}
-
-/// Keeps the loads that follow from moving up: a compiler that loads all of a pair's activations
-/// first has no registers left for the sums.
-#[inline(always)]
-fn in_order() {
-    compiler_fence(Ordering::SeqCst);
 }

@@ -113,7 +113,7 @@ impl Kernel for Multiply {
     unsafe fn run<S: Simd>(self) -> f64 {
         // As many independent sums as the registers hold and the latency needs.
         unsafe {
-            if const { <S as Dot<bf16>>::TILE_PANELS[8] > 0 } {
+            if const { <S as Dot<bf16>>::TILE_PANELS[1] == 6 } {
                 multiply::<S, 16>()
             } else {
                 multiply::<S, 6>()

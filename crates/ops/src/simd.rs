@@ -120,7 +120,7 @@ pub(crate) trait Lanes: Copy {
 }
 
 /// Rows that a tile has at most.
-const MAX_TILE_ROWS: usize = 8;
+pub(crate) const MAX_TILE_ROWS: usize = 6;
 
 /// Multiplies pairs of inputs with 16 output rows of `W`, packed as [`crate::LinearWeight`] is.
 /// A pair is consumed in `STEPS` steps: both inputs at once, or first the even, then the odd.
@@ -131,9 +131,9 @@ pub(crate) trait Dot<W>: Lanes {
     type Operand: Copy;
     /// Steps that consume a pair.
     const STEPS: usize;
-    /// How many panels a tile of so many rows has, none where tiles are never so high: the
-    /// accumulators hide the latency of the multiplication and still fit the registers, and each
-    /// panel is a stream of its own, of which the hardware reads several ahead.
+    /// How many panels a tile of so many rows has: the accumulators hide the latency of the
+    /// multiplication and still fit the registers, and each panel is a stream of its own, of which
+    /// the hardware reads several ahead.
     const TILE_PANELS: [usize; MAX_TILE_ROWS + 1];
     /// The weights of a step, `pair` being the address of the pair's 32.
     unsafe fn weights(pair: *const W, step: usize) -> Self::Operand;

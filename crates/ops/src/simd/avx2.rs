@@ -65,7 +65,7 @@ impl Dot<f32> for Avx2 {
     const STEPS: usize = 2;
     /// 12 of the 16 registers accumulate at most. Eight hide the latency: two multiplications begin
     /// each cycle and take four. Three rows have only six, since two panels of them spill.
-    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 4, 2, 1, 1, 1, 1, 0, 0];
+    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 4, 2, 1, 1, 1, 1];
 
     #[inline(always)]
     unsafe fn weights(pair: *const f32, step: usize) -> Self::Operand {

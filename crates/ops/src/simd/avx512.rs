@@ -59,7 +59,7 @@ impl<const BF16: bool> Dot<f32> for Avx512<BF16> {
     type Operand = __m512;
     const STEPS: usize = 2;
     /// The precision of tests: a few tiles do.
-    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 2, 2, 2, 2, 2, 2, 0, 0];
+    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 2, 2, 2, 2, 2, 2];
 
     #[inline(always)]
     unsafe fn weights(pair: *const f32, step: usize) -> Self::Operand {
@@ -89,9 +89,9 @@ impl Dot<bf16> for Avx512<false> {
     type X = f32;
     type Operand = __m512;
     const STEPS: usize = 2;
-    /// 24 of the 32 registers accumulate at most. High tiles make the most of a weight that two
-    /// instructions have turned into f32.
-    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 6, 6, 6, 6, 4, 4, 3, 3];
+    /// Accumulators, weights and both activations of a pair of every row fit the 32 registers: the
+    /// compiler loads all activations first, and larger tiles spill.
+    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 6, 6, 6, 4, 2, 2];
 
     #[inline(always)]
     unsafe fn weights(pair: *const bf16, step: usize) -> Self::Operand {

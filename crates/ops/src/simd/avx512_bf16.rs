@@ -20,7 +20,7 @@ impl Dot<bf16> for Avx512<true> {
     type X = bf16;
     type Operand = __m512i;
     const STEPS: usize = 1;
-    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = <Avx512<false> as Dot<bf16>>::TILE_PANELS;
+    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 6, 6, 6, 6, 4, 4];
 
     #[inline(always)]
     unsafe fn weights(pair: *const bf16, _step: usize) -> Self::Operand {

@@ -52,7 +52,7 @@ impl Dot<f32> for Portable {
     type X = f32;
     type Operand = [f32; LANES];
     const STEPS: usize = 2;
-    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 1, 1, 1, 1, 1, 1, 0, 0];
+    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 1, 1, 1, 1, 1, 1];
 
     #[inline(always)]
     unsafe fn weights(pair: *const f32, step: usize) -> Self::Operand {
