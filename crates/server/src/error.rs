@@ -1,5 +1,7 @@
 //! What can go wrong with a request, and the only place that chooses HTTP codes.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -50,6 +52,12 @@ pub enum ApiError {
         /// In bytes.
         limit: usize,
     },
+    /// The body takes too long to arrive.
+    #[error("The request body did not arrive within {timeout:?}")]
+    BodyTooSlow {
+        /// How long it is waited for.
+        timeout: Duration,
+    },
     /// The body is something else than JSON.
     #[error("The request body must be JSON: send the header 'Content-Type: application/json'")]
     NotJson,
@@ -90,6 +98,7 @@ impl ApiError {
             Self::BadAdminKey => StatusCode::UNAUTHORIZED,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,

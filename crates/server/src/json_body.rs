@@ -1,5 +1,7 @@
 //! The bytes of a request body that says it is JSON.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -8,6 +10,10 @@ use crate::ApiError;
 
 /// The largest request body that is read, in bytes: a context of a million tokens fits.
 pub(crate) const MAX_BODY_BYTES: usize = 16 << 20;
+
+/// How long a body may take to arrive, as an extension of its request.
+#[derive(Clone, Copy)]
+pub(crate) struct BodyTimeout(pub Duration);
 
 /// A body of at most [`MAX_BODY_BYTES`], not parsed yet: what a request is made of is for the
 /// `api` crate to say.
@@ -26,7 +32,11 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
                 limit: MAX_BODY_BYTES,
             });
         }
-        match Bytes::from_request(request, state).await {
+        let timeout = request.extensions().get::<BodyTimeout>();
+        let timeout = timeout.map_or(Duration::MAX, |timeout| timeout.0);
+        let reading = Bytes::from_request(request, state);
+        let read = tokio::time::timeout(timeout, reading).await;
+        match read.map_err(|_| ApiError::BodyTooSlow { timeout })? {
             Ok(bytes) => Ok(Self(bytes)),
             Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
                 Err(ApiError::BodyTooLarge {

@@ -54,5 +54,5 @@ pub use local::Local;
 pub use price_source::PriceSourceArgs;
 pub use routes::router;
 pub use run::run;
-pub use serve::serve;
+pub use serve::{Timeouts, serve};
 pub use served_models::ServedModels;

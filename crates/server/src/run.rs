@@ -1,16 +1,24 @@
 //! The life of the process.
 
 use std::net::{SocketAddr, TcpListener};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use farthing_engine::EngineHandle;
+use tokio::sync::oneshot;
 
 use crate::args::ServeArgs;
 use crate::banner::Banner;
 use crate::config::Config;
 use crate::start::{Started, start};
-use crate::{App, serve};
+use crate::{App, Timeouts, serve};
+
+/// How long a request may take to arrive, its head and its body each.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the engine thread is waited for when nobody asks anything of it any more.
+const LAST_STEP: Duration = Duration::from_secs(10);
 
 /// Loads a model, serves it until a signal comes, and ends.
 ///
@@ -44,20 +52,32 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
             address
         }
     );
-    let Started { engine, local, .. } = started;
+    let Started {
+        engine,
+        engine_thread,
+        local,
+        ..
+    } = started;
     drop(local);
-    let stop = stop_signal(engine.clone());
     let sampling = tokio::spawn(sample_costs(app.clone()));
-    serve(
-        tokio::net::TcpListener::from_std(listener)?,
-        app,
-        stop,
-        http.shutdown_timeout,
-    )
-    .await?;
+    let timeouts = Timeouts {
+        read: READ_TIMEOUT,
+        shutdown: http.shutdown_timeout,
+    };
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    serve(listener, app, stop_signal(engine.clone()), timeouts).await;
     sampling.abort();
+    // Cancelled, it drops its handle to the engine.
+    let _ = sampling.await;
     if !engine.is_alive() {
         bail!("the engine thread has ended: its last words are above");
+    }
+    // The last handle: without one the engine thread ends, after the step that it is in.
+    drop(engine);
+    match end_of(engine_thread).await {
+        Some(Ok(())) => {}
+        Some(Err(_)) => bail!("the engine thread has panicked: its last words are above"),
+        None => tracing::warn!("the engine thread is still in a step: leaving it"),
     }
     Ok(())
 }
@@ -69,6 +89,14 @@ async fn sample_costs(app: App) {
         every_second.tick().await;
         app.sample_costs();
     }
+}
+
+/// Joins a thread; `None` where it takes longer than a step may. The waiting is another thread's:
+/// the runtime would wait for its own for ever.
+async fn end_of(engine_thread: JoinHandle<()>) -> Option<thread::Result<()>> {
+    let (sender, receiver) = oneshot::channel();
+    thread::spawn(move || sender.send(engine_thread.join()));
+    tokio::time::timeout(LAST_STEP, receiver).await.ok()?.ok()
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

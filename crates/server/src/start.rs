@@ -1,6 +1,7 @@
 //! From a config to a running engine: resolve, plan, load, calibrate, spawn.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
@@ -25,6 +26,8 @@ use crate::{
 pub(crate) struct Started {
     pub local: Local,
     pub engine: EngineHandle,
+    /// Ends when the last handle is gone.
+    pub engine_thread: JoinHandle<()>,
     pub model: ModelConfig,
     pub compute_type: ComputeType,
     pub max_model_len: usize,
@@ -154,7 +157,7 @@ pub(crate) fn start(
         serves_adapters: max_adapters > 0,
         eos_token_ids: eos_token_ids(checkpoint.config(), &text),
     };
-    let (engine, _thread) =
+    let (engine, engine_thread) =
         EngineCore::spawn(scheduler, runner, meter, limits, text.tokenizer.clone())
             .context("cannot start the engine thread")?;
 
@@ -192,6 +195,7 @@ pub(crate) fn start(
     Ok(Started {
         local,
         engine,
+        engine_thread,
         model,
         compute_type,
         max_model_len,

@@ -29,10 +29,10 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats) {
     page.gauges(
         "vllm:num_requests_waiting_by_reason",
         "Sequences that wait, by what for: room in the cache and batch, or for their adapter.",
-        "reason",
+        ["reason"],
         [
-            ("capacity", waiting.saturating_sub(deferred)),
-            ("deferred", deferred),
+            (["capacity"], waiting.saturating_sub(deferred)),
+            (["deferred"], deferred),
         ],
     );
     page.gauge(

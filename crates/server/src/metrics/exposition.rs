@@ -38,20 +38,6 @@ impl Exposition {
         self.sample(name, &labels.join(","), 1);
     }
 
-    /// One gauge a value of `label`.
-    pub(super) fn gauges<'a, V: Display>(
-        &mut self,
-        name: &str,
-        help: &str,
-        label_name: &str,
-        values: impl IntoIterator<Item = (&'a str, V)>,
-    ) {
-        self.family(name, help, "gauge");
-        for (label_value, value) in values {
-            self.sample(name, &label(label_name, label_value), value);
-        }
-    }
-
     pub(super) fn counter(&mut self, name: &str, help: &str, value: impl Display) {
         self.family(name, help, "counter");
         self.sample(name, "", value);

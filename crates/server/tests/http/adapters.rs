@@ -2,7 +2,6 @@
 //! else is disturbed.
 
 use std::fs;
-use std::time::Duration;
 
 use farthing_scheduler::FinishReason;
 use futures_util::future::select_all;
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use crate::random_adapter::RandomAdapter;
 use crate::scripted_engine::{Play, usage};
 use crate::shelf::{HOST_ADAPTERS, MAX_RANK, MAX_WAITING};
-use crate::wire::{Connection, Response, Server};
+use crate::wire::{Connection, PATIENT, Response, Server};
 
 const LOAD: &str = "/v1/load_lora_adapter";
 const UNLOAD: &str = "/v1/unload_lora_adapter";
@@ -163,7 +162,7 @@ async fn changes_ask_for_the_admin_key() {
     // Looking is free.
     assert_eq!(server.get("/v1/lora_adapters").await.status, 200);
 
-    let server = Server::start_as(None, Duration::from_secs(30), None).await;
+    let server = Server::start_as(None, PATIENT, None).await;
     for (path, body) in [
         (LOAD, json!({"lora_name": "x", "lora_path": "legal"})),
         (UNLOAD, body),

@@ -4,7 +4,7 @@ use farthing_scheduler::FinishReason;
 use serde_json::{Value, json};
 
 use crate::scripted_engine::{token, usage};
-use crate::wire::{BOS, Server};
+use crate::wire::{BOS, PATIENT, Server};
 
 const PATH: &str = "/v1/chat/completions";
 
@@ -284,7 +284,7 @@ async fn a_token_is_sent_when_it_comes() {
 
 #[tokio::test]
 async fn without_a_price_there_are_seconds_and_no_dollars() {
-    let mut server = Server::start_with(None, std::time::Duration::from_secs(30)).await;
+    let mut server = Server::start_with(None, PATIENT).await;
     let connection = server.open(PATH, &hello()).await;
     server
         .play()

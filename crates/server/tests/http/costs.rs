@@ -1,13 +1,11 @@
 //! `/v1/costs/now`, and the cost of an answer with the idle time shared out.
 
-use std::time::Duration;
-
 use farthing_engine::{DeviceSeconds, EngineStats, TokenCounts, TokenSeconds};
 use farthing_scheduler::FinishReason;
 use serde_json::{Value, json};
 
 use crate::scripted_engine::{usage, well_fitted};
-use crate::wire::Server;
+use crate::wire::{PATIENT, Server};
 
 /// 36 s at 0.10 dollars an hour, a quarter of them busy: a thousandth of a dollar.
 fn a_quarter_busy() -> EngineStats {
@@ -99,7 +97,7 @@ async fn an_answer_tells_its_cost_with_the_idle_time_shared_out() {
 /// Where nobody knows what the machine costs or carries, figures are absent, not zero.
 #[tokio::test]
 async fn what_is_unknown_is_absent() {
-    let server = Server::start_with(None, Duration::from_secs(30)).await;
+    let server = Server::start_with(None, PATIENT).await;
     *server.engine.stats.lock().unwrap() = a_quarter_busy();
     let body = server.get("/v1/costs/now").await.body;
     let costs: Value = serde_json::from_str(&body).unwrap();

@@ -1,9 +1,12 @@
 //! Every refusal has OpenAI's shape and the right status.
 
+use std::time::Duration;
+
 use farthing_engine::SubmitError;
+use farthing_server::Timeouts;
 use serde_json::{Value, json};
 
-use crate::wire::{Server, post};
+use crate::wire::{PATIENT, Server, post};
 
 const CHAT: &str = "/v1/chat/completions";
 const COMPLETIONS: &str = "/v1/completions";
@@ -268,4 +271,24 @@ async fn an_answer_that_breaks_off_is_an_error_and_never_an_end() {
     play.say(0, "half an ans");
     drop(play);
     assert_eq!(connection.response().await.status, 500);
+}
+
+/// A sender of a byte now and then does not hold a connection for ever.
+#[tokio::test]
+async fn requests_that_never_arrive_are_not_waited_for() {
+    let impatient = Timeouts {
+        read: Duration::from_millis(50),
+        ..PATIENT
+    };
+    let server = Server::start_with(None, impatient).await;
+    let half_a_head = server
+        .open_raw("POST /v1/chat/completions HTTP/1.1\r\nHo")
+        .await;
+    assert_eq!(half_a_head.until_closed().await, "");
+
+    let whole = post(CHAT, &hello().to_string());
+    let half_a_body = server.open_raw(&whole[..whole.len() - 5]).await;
+    let response = half_a_body.response().await;
+    assert_eq!(response.status, 408);
+    assert_eq!(response.error()[0], INVALID);
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use farthing_scheduler::FinishReason;
+use farthing_server::Timeouts;
 use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::scripted_engine::usage;
-use crate::wire::Server;
+use crate::wire::{PATIENT, Server};
 
 fn streamed() -> serde_json::Value {
     json!({"model": "base", "messages": [{"role": "user", "content": "hi"}], "stream": true})
@@ -32,12 +33,16 @@ async fn running_answers_end_and_nothing_new_begins() {
         last = connection.event().await;
         assert!(!last.contains("error"), "{last}");
     }
-    server.serving.await.unwrap().unwrap();
+    server.serving.await.unwrap();
 }
 
 #[tokio::test]
 async fn answers_that_take_too_long_are_cut_off_with_a_word() {
-    let mut server = Server::start_with(None, Duration::from_millis(50)).await;
+    let timeouts = Timeouts {
+        shutdown: Duration::from_millis(50),
+        ..PATIENT
+    };
+    let mut server = Server::start_with(None, timeouts).await;
     let stream = server.open("/v1/chat/completions", &streamed()).await;
     let streamed_play = server.play().await;
     let whole = json!({"model": "base", "prompt": "hi"});
@@ -50,5 +55,5 @@ async fn answers_that_take_too_long_are_cut_off_with_a_word() {
     assert_eq!(whole.response().await.status, 503);
     streamed_play.dropped().await;
     whole_play.dropped().await;
-    server.serving.await.unwrap().unwrap();
+    server.serving.await.unwrap();
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use farthing_engine::{ChatTemplate, Tokenizer, byte_level_alphabet};
 use farthing_model::GgufTokenizer;
-use farthing_server::{AdminKey, App, Local, ServedModels, serve};
+use farthing_server::{AdminKey, App, Local, ServedModels, Timeouts, serve};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
@@ -20,6 +20,12 @@ pub(crate) const BOS: u32 = 256;
 pub(crate) const VOCAB_SIZE: usize = 259;
 pub(crate) const ADMIN_KEY: &str = "open sesame";
 
+/// Longer than any test takes.
+pub(crate) const PATIENT: Timeouts = Timeouts {
+    read: Duration::from_secs(30),
+    shutdown: Duration::from_secs(30),
+};
+
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Arc<ScriptedEngine>,
@@ -27,23 +33,23 @@ pub(crate) struct Server {
     pub(crate) shelf: Shelf,
     plays: mpsc::UnboundedReceiver<Play>,
     stop: Option<oneshot::Sender<()>>,
-    pub(crate) serving: JoinHandle<std::io::Result<()>>,
+    pub(crate) serving: JoinHandle<()>,
 }
 
 impl Server {
     /// Serves the models `base` and `legal`, an adapter of the shelf, at 0.10 USD an hour.
     pub(crate) async fn start() -> Self {
-        Self::start_with(Some("0.10"), Duration::from_secs(30)).await
+        Self::start_with(Some("0.10"), PATIENT).await
     }
 
-    pub(crate) async fn start_with(price: Option<&str>, shutdown_timeout: Duration) -> Self {
+    pub(crate) async fn start_with(price: Option<&str>, timeouts: Timeouts) -> Self {
         let admin_key = Some(ADMIN_KEY.parse().unwrap());
-        Self::start_as(price, shutdown_timeout, admin_key).await
+        Self::start_as(price, timeouts, admin_key).await
     }
 
     pub(crate) async fn start_as(
         price: Option<&str>,
-        shutdown_timeout: Duration,
+        timeouts: Timeouts,
         admin_key: Option<AdminKey>,
     ) -> Self {
         let (engine, plays) = ScriptedEngine::new();
@@ -79,7 +85,7 @@ impl Server {
             // A test that drops the server stops it too.
             let _ = stopped.await;
         };
-        let serving = tokio::spawn(serve(listener, app, stopped, shutdown_timeout));
+        let serving = tokio::spawn(serve(listener, app, stopped, timeouts));
         Self {
             address,
             engine,
@@ -188,6 +194,12 @@ impl Connection {
         }
     }
 
+    /// Sends nothing and waits for the server to hang up: what it said until then.
+    pub(crate) async fn until_closed(mut self) -> String {
+        while self.receive().await {}
+        String::from_utf8(self.unread).unwrap()
+    }
+
     /// Waits for more bytes; `false` once there are none to come.
     async fn receive(&mut self) -> bool {
         loop {
@@ -204,9 +216,8 @@ impl Connection {
         }
     }
 
-    pub(crate) async fn response(mut self) -> Response {
-        while self.receive().await {}
-        let text = String::from_utf8(self.unread).unwrap();
+    pub(crate) async fn response(self) -> Response {
+        let text = self.until_closed().await;
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let head = head.to_lowercase();
         let body = match head.contains("transfer-encoding: chunked") {
