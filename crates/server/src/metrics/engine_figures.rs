@@ -130,4 +130,9 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats) {
         "The part of it that went to sequences whose caller left.",
         engine.seconds.aborted,
     );
+    page.counter(
+        "farthing_failed_seconds_total",
+        "The part of it that went to sequences that the engine failed.",
+        engine.seconds.failed,
+    );
 }
