@@ -140,12 +140,14 @@ impl Comparison {
             utilisation: None,
         };
         if let Some(measured) = measured {
+            check_measured(measured)?;
             let usd = work.usd_per_request(&measured.rates(), Decimal::ONE)?;
             own.measured = Some(work.told(usd)?);
         }
         let bill = Tco::new(&work.tco_inputs(fleet, None))?.own;
         if let Some(bill) = &bill {
-            own.fleet = Some(work.told(bill.usd_per_month / requests)?);
+            let usd = bill.usd_per_month.checked_div(requests);
+            own.fleet = Some(work.told(usd.ok_or(TcoError::Overflow)?)?);
             own.gpus = Some(bill.gpus);
             own.utilisation = bill.utilisation;
         }
@@ -175,27 +177,21 @@ impl OwnSide {
 impl Work {
     fn check(&self) -> Result<(), TcoError> {
         let highest = Decimal::from(1_000_000_000);
-        for (what, value, lowest) in [
-            (
-                "prompt tokens of a request",
-                self.prompt_tokens,
-                Decimal::ZERO,
-            ),
-            (
-                "output tokens of a request",
-                self.output_tokens,
-                Decimal::ZERO,
-            ),
-            (
-                "tokens of a request",
-                self.prompt_tokens + self.output_tokens,
-                Decimal::ONE,
-            ),
+        for (what, value) in [
+            ("prompt tokens of a request", self.prompt_tokens),
+            ("output tokens of a request", self.output_tokens),
         ] {
-            if !(lowest..=highest).contains(&value) {
-                let range = "between 1 and 1000000000 for prompt and answer together";
+            if !(Decimal::ZERO..=highest).contains(&value) {
+                let range = "between 0 and 1000000000";
                 return Err(TcoError::OutOfRange { what, range, value });
             }
+        }
+        if self.tokens_per_request() < Decimal::ONE {
+            return Err(TcoError::OutOfRange {
+                what: "prompt and answer of a request together",
+                range: "at least 1 token",
+                value: self.tokens_per_request(),
+            });
         }
         if !(Decimal::ZERO..=self.prompt_tokens).contains(&self.cached_tokens) {
             return Err(TcoError::OutOfRange {
@@ -249,17 +245,20 @@ impl Work {
             let cost = rate
                 .checked_mul(tokens)
                 .and_then(|cost| cost.checked_mul(ratio));
-            usd += cost.ok_or(TcoError::Overflow)?;
+            let sum = cost.and_then(|cost| usd.checked_add(cost));
+            usd = sum.ok_or(TcoError::Overflow)?;
         }
         Ok(usd / MILLION)
     }
 
     fn told(&self, usd_per_request: Decimal) -> Result<SameCost, TcoError> {
         let usd_per_month = usd_per_request.checked_mul(self.requests_per_month()?);
-        let per_token = usd_per_request.checked_div(self.tokens_per_request());
+        let usd_per_million = usd_per_request
+            .checked_mul(MILLION)
+            .and_then(|usd| usd.checked_div(self.tokens_per_request()));
         Ok(SameCost {
             usd_per_request,
-            usd_per_million: per_token.ok_or(TcoError::Overflow)? * MILLION,
+            usd_per_million: usd_per_million.ok_or(TcoError::Overflow)?,
             usd_per_month: usd_per_month.ok_or(TcoError::Overflow)?,
         })
     }
@@ -280,6 +279,23 @@ impl Work {
             fleet: *fleet,
             bills_usd: Vec::new(),
         }
+    }
+}
+
+fn check_measured(measured: &MeasuredCost) -> Result<(), TcoError> {
+    let rates = measured.rates();
+    let known = [rates.input, rates.cached_input, rates.output];
+    match known
+        .into_iter()
+        .flatten()
+        .find(|rate| !Rates::is_plausible(*rate))
+    {
+        Some(value) => Err(TcoError::OutOfRange {
+            what: "a measured cost per million tokens",
+            range: "between 0 and 1000000",
+            value,
+        }),
+        None => Ok(()),
     }
 }
 
@@ -345,7 +361,8 @@ fn endpoint_rival(
 ) -> Result<RivalSide, TcoError> {
     let gpus = bill.map_or(1, |bill| bill.gpus);
     let usd_per_month = Decimal::from(gpus) * price.on_demand.usd() * HOURS_PER_MONTH;
-    let cost = work.told(usd_per_month / work.requests_per_month()?)?;
+    let usd_per_request = usd_per_month.checked_div(work.requests_per_month()?);
+    let cost = work.told(usd_per_request.ok_or(TcoError::Overflow)?)?;
     Ok(RivalSide {
         name: format!("{} {}", price.vendor, price.gpu),
         kind: "endpoint",

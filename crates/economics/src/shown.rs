@@ -55,5 +55,5 @@ pub fn shown_millions(tokens: Decimal) -> String {
 
 /// `60.2 %`: a share.
 pub fn shown_percent(share: Decimal) -> String {
-    format!("{} %", shown(share * Decimal::ONE_HUNDRED, 1))
+    format!("{} %", shown(share.saturating_mul(Decimal::ONE_HUNDRED), 1))
 }

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 use farthing_economics::{
-    FleetInputs, Holds, OwnedHardware, Rates, SavingVolumes, Tco, TcoError, TcoInputs, TokenClass,
-    Workload, parse_decimal,
+    FleetInputs, Holds, HourlyPrice, OwnedHardware, Rates, SavingVolumes, Tco, TcoError, TcoInputs,
+    TokenClass, Workload, parse_decimal,
 };
 use rust_decimal::Decimal;
 
@@ -274,25 +274,31 @@ fn figures_that_cannot_be_are_refused() {
 
 #[test]
 fn the_smallest_and_largest_figures_overflow_nothing() {
-    for tokens in ["1e-20", "1e15"] {
-        for price in ["1e-22", "1e6"] {
-            for slo in ["1e-9", "1e15"] {
-                let mut inputs = inputs();
-                inputs.workload.tokens_per_day = Some(d(tokens));
-                inputs.rates.input = Some(d(price));
-                inputs.rates.cached_input = Some(d(price));
-                inputs.rates.output = Some(d(price));
-                inputs.fleet.slo_tokens_per_day = Some(d(slo));
-                for gpus in [None, Some(0), Some(1_000_000)] {
-                    inputs.fleet.gpus = gpus;
-                    // Figures or an error, but no panic.
-                    if let Err(error) = Tco::new(&inputs) {
-                        assert_eq!(error, TcoError::Overflow);
+    let mut figures = 0;
+    for tokens in ["0", "1e-20", "1", "1e15"] {
+        for price in ["1e-28", "1e-13", "1", "1e6"] {
+            for slo in ["1e-28", "1e-3", "1e7", "1e15"] {
+                for usd in ["0", "1e-20", "2.49", "1e6"] {
+                    for gpus in [None, Some(0), Some(1_000_000)] {
+                        let mut inputs = inputs();
+                        inputs.workload.tokens_per_day = Some(d(tokens));
+                        inputs.rates.input = Some(d(price));
+                        inputs.rates.cached_input = Some(d(price));
+                        inputs.rates.output = Some(d(price));
+                        inputs.fleet.slo_tokens_per_day = Some(d(slo));
+                        inputs.fleet.per_gpu_hour = Some(HourlyPrice::new(d(usd)).unwrap());
+                        inputs.fleet.gpus = gpus;
+                        // Figures or an error, but no panic.
+                        match Tco::new(&inputs) {
+                            Ok(_) => figures += 1,
+                            Err(error) => assert_eq!(error, TcoError::Overflow),
+                        }
                     }
                 }
             }
         }
     }
+    assert!(figures > 500, "{figures}");
 }
 
 #[test]

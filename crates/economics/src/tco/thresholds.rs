@@ -117,9 +117,10 @@ impl Volume {
             Some(carried) => Some(carried.checked_mul(on_duty)?),
             None => None,
         };
-        let all = fleet
-            .slo_tokens_per_day
-            .map(|slo| slo * Decimal::from(gpus));
+        let all = match fleet.slo_tokens_per_day {
+            Some(slo) => Some(slo.checked_mul(Decimal::from(gpus))?),
+            None => None,
+        };
         Some(Self {
             tokens_per_day,
             million_tokens_per_day: tokens_per_day / MILLION,

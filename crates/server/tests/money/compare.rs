@@ -171,6 +171,43 @@ fn compare_says_what_it_lacks() {
             &["--tokens-per-day", "1M", "--own-price-in", "1"],
             "--own-price-out",
         ),
+        (
+            &[
+                "--tokens-per-day",
+                "1M",
+                "--gpus",
+                "1",
+                "--gpu-hour",
+                "1",
+                "--prompt-tokens",
+                "7e28",
+                "--output-tokens",
+                "7e28",
+            ],
+            "must be between 0 and 1000000000",
+        ),
+        (
+            &[
+                "--tokens-per-day",
+                "1e-28",
+                "--gpus",
+                "1",
+                "--gpu-hour",
+                "1",
+            ],
+            "too large or too small",
+        ),
+        (
+            &[
+                "--tokens-per-day",
+                "1M",
+                "--own-price-in",
+                "1e20",
+                "--own-price-out",
+                "1",
+            ],
+            "a measured cost per million tokens must be",
+        ),
     ] {
         let told = complaint(&[&["compare"], words].concat());
         assert!(told.contains(why), "{words:?}: {told}");
