@@ -3,6 +3,10 @@
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 
 use crate::operand::{destination, source};
+use crate::pool::{self, Rows};
+
+/// Values that are worth a task of their own.
+const TASK_VALUES: usize = 16 * 1024;
 
 /// `out += x`, both f32 `[m, n]`: a residual connection on its own, where [`crate::linear`] cannot
 /// make it.
@@ -35,9 +39,16 @@ impl InplaceOp2 for Add {
             );
         }
         let x = source::<f32>("add: x", x, x_layout)?;
-        for (out, x) in destination("add: out", out, out_layout)?.iter_mut().zip(x) {
-            *out += x;
-        }
+        let out = destination("add: out", out, out_layout)?;
+        let len = out.len();
+        let out = Rows::new(out, TASK_VALUES);
+        pool::run(len.div_ceil(TASK_VALUES), |task| {
+            let start = task * TASK_VALUES;
+            let x = &x[start..len.min(start + TASK_VALUES)];
+            // SAFETY: every part belongs to one task.
+            let out = unsafe { out.part(task, 0, x.len()) };
+            out.iter_mut().zip(x).for_each(|(out, x)| *out += x);
+        });
         Ok(())
     }
 }

@@ -8,6 +8,10 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Storage, StorageRef, T
 use crate::LinearWeight;
 use crate::gemm::{self, Gemm, Output, Panels};
 use crate::operand::{destination, source};
+use crate::pool::{self, Rows};
+
+/// Values that are worth a task of their own.
+const TASK_VALUES: usize = 16 * 1024;
 
 /// The adapter of one fused linear layer: `out = gain ⊙ out + bias + expand · shrink · x`.
 ///
@@ -185,16 +189,33 @@ impl Lora<'_> {
         Ok(())
     }
 
-    /// Few rows have a gain or a bias, and they are in the cache: not worth a task.
     fn rescale(&self, out: &mut [f32], out_features: usize) -> Result<()> {
+        let rows_per_task = TASK_VALUES.div_ceil(out_features.max(1));
         for LoraSegment { rows, weight } in self.segments {
+            let vectors = [&weight.gain, &weight.bias].map(|it| {
+                let storage = it.as_ref().map(Tensor::storage_and_layout);
+                storage.map(|(storage, layout)| (storage, layout.clone()))
+            });
+            let [gain, bias] = &vectors;
+            let (gain, bias) = (vector(gain)?, vector(bias)?);
+            if gain.is_none() && bias.is_none() {
+                continue;
+            }
             let out = &mut out[rows.start * out_features..rows.end * out_features];
-            if let Some(gain) = &weight.gain {
-                each_row(out, gain, |out, gain| *out *= gain)?;
-            }
-            if let Some(bias) = &weight.bias {
-                each_row(out, bias, |out, bias| *out += bias)?;
-            }
+            let out = Rows::new(out, out_features);
+            pool::run(rows.len().div_ceil(rows_per_task), |task| {
+                let first = task * rows_per_task;
+                for row in first..(first + rows_per_task).min(rows.len()) {
+                    // SAFETY: every row belongs to one task.
+                    let out = unsafe { out.row(row) };
+                    if let Some(gain) = gain {
+                        out.iter_mut().zip(gain).for_each(|(out, it)| *out *= it);
+                    }
+                    if let Some(bias) = bias {
+                        out.iter_mut().zip(bias).for_each(|(out, it)| *out += it);
+                    }
+                }
+            });
         }
         Ok(())
     }
@@ -240,18 +261,15 @@ impl LoraExpand {
     }
 }
 
-fn each_row(out: &mut [f32], vector: &Tensor, apply: impl Fn(&mut f32, f32)) -> Result<()> {
-    let (storage, layout) = vector.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else {
-        bail!("lora: the adapter is on another device than x");
-    };
-    let vector = source::<f32>("lora: gain or bias", storage, layout)?;
-    for row in out.chunks_exact_mut(vector.len()) {
-        for (out, value) in row.iter_mut().zip(vector) {
-            apply(out, *value);
+/// The elements of a gain or a bias.
+fn vector<'a>(guard: &'a Option<(StorageRef<'_>, Layout)>) -> Result<Option<&'a [f32]>> {
+    match guard.as_ref().map(|(storage, layout)| (&**storage, layout)) {
+        None => Ok(None),
+        Some((Storage::Cpu(storage), layout)) => {
+            source("lora: gain or bias", storage, layout).map(Some)
         }
+        Some(_) => bail!("lora: the adapter is on another device than x"),
     }
-    Ok(())
 }
 
 fn guard(weight: &LinearWeight) -> StorageRef<'_> {
