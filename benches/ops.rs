@@ -9,8 +9,8 @@ use std::time::Instant;
 use candle_core::{DType, Device, Result, Tensor};
 use farthing_ops::{
     Accumulate, AttentionBatch, KvCacheLayer, Limits, LinearWeight, LinearWeightBuilder,
-    LoraExpand, LoraSegment, LoraWeight, RopeTable, SampleSpec, embed, gather_rows, linear, lora,
-    num_threads, paged_attention, philox4x32, rms_norm, rope_and_cache, sample, silu_mul,
+    LoraExpand, LoraSegment, LoraWeight, RopeTable, SampleSpec, add, embed, gather_rows, linear,
+    lora, num_threads, paged_attention, philox4x32, rms_norm, rope_and_cache, sample, silu_mul,
     simd_level,
 };
 
@@ -295,6 +295,7 @@ fn bench_elementwise(limits: Limits) -> Result<()> {
             rope_and_cache(&qkv, &rope, &slots, &slots, &cache, HEADS)
         })?;
         bench("embed", 6 * HIDDEN, &|| embed(&out, &ids, &table))?;
+        bench("add", 12 * HIDDEN, &|| add(&out, &x))?;
         bench("gather_rows", 8 * HIDDEN, &|| gather_rows(&out, &x, &slots))?;
     }
     Ok(())

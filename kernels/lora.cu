@@ -1,4 +1,5 @@
-// Low-rank adapters, any mix of them in one batch: out += scale · B (A x), each row by its own.
+// Low-rank adapters, any mix of them in one batch: out = gain ⊙ out + bias + scale · B (A x), each row
+// by its own.
 //
 // One call serves one fused linear layer of `targets` parts (query, key and value; gate and up):
 // target `t` has the columns target_ends[t - 1]..target_ends[t] of out, multiples of 32. An adapter
@@ -6,14 +7,15 @@
 //   a T [slots, targets · max_rank, in_features], target t's A from row t · max_rank on,
 //   b T [slots, out_features, max_rank],
 //   ranks u32 [slots, targets], at most max_rank, 0 where an adapter leaves a target alone,
-//   scales f32 [slots, targets].
+//   scales f32 [slots, targets],
+//   gains and biases f32 [slots, out_features], either null where no adapter has any.
 // What lies past a rank is never used. max_rank is a multiple of 16, in_features one of 32.
 //
 // Shrink: partial[split] = A x over one piece of the inputs, f32 [splits, tokens_cap, targets ·
 // max_rank]. A block does 16 tokens by 16 ranks, its four warps by turns of 32 inputs.
 // Launch: grid (ceil(tokens_cap / 16), targets · max_rank / 16, splits), 128 threads.
 //
-// Expand: out [tokens, out_features] += B (scale · Σ partial). A block does 16 tokens by 128
+// Expand: out [tokens, out_features] gets its gain, its bias and B (scale · Σ partial). A block does 16 tokens by 128
 // columns, 32 a warp. Launch: grid (ceil(tokens_cap / 16), ceil(out_features / 128)), 128 threads,
 // 32 · targets · (max_rank + 16) bytes.
 //
@@ -21,8 +23,9 @@
 // as zeros in the tensor-core tile. So each adapter's weights are read once for 16 tokens, and a
 // batch that is sorted by adapter does hardly any work twice.
 //
-// Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021; Chen et al.,
-// "Punica: Multi-Tenant LoRA Serving", 2023.
+// Sources: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021; Liu et al., "DoRA:
+// Weight-Decomposed Low-Rank Adaptation", 2024; Chen et al., "Punica: Multi-Tenant LoRA Serving",
+// 2023.
 #include "common.cuh"
 
 namespace lora_kernel {
@@ -58,10 +61,8 @@ struct Slots {
         return slot;
     }
 
-    /// Whether a token of the block, 0 to 15, has the adapter.
-    __device__ bool has(u32 token, int slot) const {
-        return __shfl_sync(ALL_LANES, own, token) == slot;
-    }
+    /// The adapter of a token of the block, 0 to 15; -1 for none.
+    __device__ int of(u32 token) const { return __shfl_sync(ALL_LANES, own, token); }
 };
 
 /// The pairs of a vector, as operands of two mma steps: the inputs of a sum may come in any order,
@@ -97,7 +98,7 @@ __device__ inline void shrink(
     float sums[2][4] = {};
     Slots slots(token_slots, first, *live);
     for (int slot = slots.next(); slot >= 0; slot = slots.next()) {
-        const bool has_low = slots.has(row, slot), has_high = slots.has(row + 8, slot);
+        const bool has_low = slots.of(row) == slot, has_high = slots.of(row + 8) == slot;
         const int rank_left = int(ranks[slot * targets + target]) - int(first_rank % max_rank);
         if (rank_left <= 0) {
             continue;
@@ -167,7 +168,8 @@ template <typename T>
 __device__ inline void expand(
     T* __restrict__ out, const float* __restrict__ partial, const T* __restrict__ b,
     const int* __restrict__ token_slots, const u32* __restrict__ ranks,
-    const float* __restrict__ scales, const u32* __restrict__ target_ends,
+    const float* __restrict__ scales, const float* __restrict__ gains,
+    const float* __restrict__ biases, const u32* __restrict__ target_ends,
     const u32* __restrict__ live, u32 tokens_cap, u32 out_features, u32 targets, u32 max_rank,
     u32 splits) {
     const u32 first = blockIdx.x * TOKENS;
@@ -218,11 +220,9 @@ __device__ inline void expand(
     const u32 row = lane_id() / 4;
     const u32 quad = lane_id() % 4;
     float sums[4][4] = {};
-    u32 touched = 0;  // bits 0 and 1: whether the lane's two tokens have a delta
     for (int slot = slots.next(); slot >= 0; slot = slots.next()) {
-        const bool has_low = slots.has(row, slot), has_high = slots.has(row + 8, slot);
+        const bool has_low = slots.of(row) == slot, has_high = slots.of(row + 8) == slot;
         const int rank = ranks[slot * targets + target];
-        touched |= rank > 0 ? u32(has_low) | u32(has_high) << 1 : 0;
         // Column `row` of mma `j` is column (row / 2) · 8 + 2 j + row % 2 of the warp, so that a lane
         // ends up with 8 neighbouring ones.
         const T* from = b + (u64(slot) * out_features + column + row / 2 * 8 + row % 2) * max_rank;
@@ -244,12 +244,30 @@ __device__ inline void expand(
     }
 #pragma unroll
     for (u32 i = 0; i < 2; ++i) {
-        if ((touched >> i & 1) == 0) {
+        const int slot = slots.of(row + i * 8);
+        if (slot < 0) {
             continue;
         }
+        const u64 at = u64(slot) * out_features + column + quad * VECTOR;
         T* to = out + u64(first + row + i * 8) * out_features + column + quad * VECTOR;
         float values[VECTOR];
         load(to, values);
+        if (gains != nullptr) {
+            float gain[VECTOR];
+            load(gains + at, gain);
+#pragma unroll
+            for (u32 j = 0; j < VECTOR; ++j) {
+                values[j] *= gain[j];
+            }
+        }
+        if (biases != nullptr) {
+            float bias[VECTOR];
+            load(biases + at, bias);
+#pragma unroll
+            for (u32 j = 0; j < VECTOR; ++j) {
+                values[j] += bias[j];
+            }
+        }
 #pragma unroll
         for (u32 j = 0; j < 4; ++j) {
             values[2 * j] += sums[j][2 * i];
@@ -269,11 +287,12 @@ __device__ inline void expand(
                             targets, max_rank);                                                    \
     }                                                                                              \
     KERNEL(lora_kernel::THREADS, lora_expand_##suffix, T* out, const float* partial, const T* b,   \
-           const int* token_slots, const u32* ranks, const float* scales, const u32* target_ends,  \
-           const u32* live, u32 tokens_cap, u32 out_features, u32 targets, u32 max_rank,           \
-           u32 splits) {                                                                           \
-        lora_kernel::expand(out, partial, b, token_slots, ranks, scales, target_ends, live,        \
-                            tokens_cap, out_features, targets, max_rank, splits);                  \
+           const int* token_slots, const u32* ranks, const float* scales, const float* gains,      \
+           const float* biases, const u32* target_ends, const u32* live, u32 tokens_cap,           \
+           u32 out_features, u32 targets, u32 max_rank, u32 splits) {                              \
+        lora_kernel::expand(out, partial, b, token_slots, ranks, scales, gains, biases,            \
+                            target_ends, live, tokens_cap, out_features, targets, max_rank,        \
+                            splits);                                                               \
     }
 
 LORA(Bf16, bf16)

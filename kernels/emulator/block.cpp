@@ -98,7 +98,7 @@ void run_block(Dim3 index) {
     r.returned = 0;
     r.runnable.clear();
     for (u32 i = 0; i < r.threads; ++i) {
-        r.thread[i].index = {i, 0, 0};
+        r.thread[i] = {{i, 0, 0}, {}};
         r.fibers[i].start(thread_main);
         r.runnable.push_back(i);
     }
@@ -123,21 +123,21 @@ void Copies::commit() {
 
 void Copies::wait(size_t pending) {
     while (groups_.size() > pending) {
-        for (const Copy& copy : groups_.front()) {
-            std::memcpy(copy.shared, copy.bytes, sizeof copy.bytes);
-        }
+        arrived_.insert(arrived_.end(), groups_.front().begin(), groups_.front().end());
         groups_.pop_front();
     }
+}
+
+void Copies::publish() {
+    for (const Copy& copy : arrived_) {
+        std::memcpy(copy.shared, copy.bytes, sizeof copy.bytes);
+    }
+    arrived_.clear();
 }
 
 bool Copies::done() const {
     const auto is_empty = [](const std::vector<Copy>& group) { return group.empty(); };
     return open_.empty() && std::all_of(groups_.begin(), groups_.end(), is_empty);
-}
-
-void Copies::clear() {
-    open_.clear();
-    groups_.clear();
 }
 
 Thread& thread() { return running().thread[running().current]; }
@@ -146,6 +146,7 @@ const Block& block() { return running().block; }
 
 void sync_block() {
     Running& r = running();
+    thread().copies.publish();
     r.at_barrier += 1;
     r.waiting_at_barrier.push_back(r.current);
     release_barrier_if_all_wait();

@@ -31,13 +31,16 @@ class Copies {
     void commit();
     /// Lets all but the newest groups arrive.
     void wait(size_t pending);
+    /// Lets others see what has arrived, as a barrier does. The thread itself could see it before; no
+    /// kernel here needs that, and so a missing barrier shows.
+    void publish();
     /// Whether nothing is left that could arrive.
     bool done() const;
-    void clear();
 
   private:
     std::vector<Copy> open_;
     std::deque<std::vector<Copy>> groups_;
+    std::vector<Copy> arrived_;
 };
 
 struct Thread {

@@ -3,8 +3,8 @@
 // A kernel's threads run as fibers of one thread of the host, see block.h. Operations of a warp are
 // meetings: the last lane to arrive does them for all. What is checked on the way:
 //   - a warp's lanes meet at one and the same operation, all 32 of them;
-//   - cp.async leaves NaNs until its group is waited for, writes only to shared memory, and is not
-//     abandoned;
+//   - cp.async leaves NaNs until its group is waited for and a barrier is passed, writes only to shared
+//     memory, and is not abandoned;
 //   - the rows of an ldmatrix are in shared memory, aligned, and each matrix's in different banks.
 // Addresses, alignment and integers are checked by the compiler's sanitizers.
 #pragma once
@@ -140,6 +140,7 @@ inline u32 __ballot_sync(u32 mask, bool vote) {
 }
 
 inline void __syncwarp() {
+    emulator::thread().copies.publish();
     emulator::meet("__syncwarp", nullptr, [](void* const (&)[32]) {});
 }
 

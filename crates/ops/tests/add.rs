@@ -1,6 +1,9 @@
 //! A sum in place.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
+mod emulator;
+#[path = "add/kernel.rs"]
+mod kernel;
 mod reference;
 
 use farthing_ops::add;

@@ -7,7 +7,7 @@ use farthing_ops::{LoraExpand, LoraSegment, LoraWeight};
 use half::{bf16, f16};
 
 use crate::emulator::{Half, Launch, assert_untouched, floats, halves};
-use crate::reference::{Random, assert_close, flat, matrix, weight};
+use crate::reference::{Random, assert_close, flat, matrix, vector, weight};
 
 const IN_FEATURES: usize = 160;
 /// Query, key and value.
@@ -21,6 +21,8 @@ struct Case<'a> {
     adapters: &'a [Adapter],
     max_rank: usize,
     splits: usize,
+    /// Whether adapters have a gain and a bias.
+    is_weighted: bool,
     /// The adapter of each token, -1 for none.
     token_slots: Vec<i32>,
 }
@@ -29,6 +31,8 @@ struct Case<'a> {
 struct Pool<T> {
     a: Vec<T>,
     b: Vec<T>,
+    gains: Vec<f32>,
+    biases: Vec<f32>,
 }
 
 impl<T: Half> Pool<T> {
@@ -37,6 +41,8 @@ impl<T: Half> Pool<T> {
         let mut pool = Self {
             a: vec![T::NAN; slots * 3 * case.max_rank * IN_FEATURES],
             b: vec![T::NAN; slots * OUT_FEATURES * case.max_rank],
+            gains: random.values(slots * OUT_FEATURES),
+            biases: random.values(slots * OUT_FEATURES),
         };
         for (slot, (ranks, _)) in case.adapters.iter().enumerate() {
             for (t, rank) in ranks.iter().enumerate() {
@@ -64,8 +70,8 @@ impl<T: Half> Pool<T> {
         &mut self.b[(slot * OUT_FEATURES + column) * case.max_rank..][..case.max_rank]
     }
 
-    /// An adapter as the CPU has it; none where all its ranks are zero.
-    fn on_the_cpu(&mut self, case: &Case<'_>, slot: usize) -> Option<LoraWeight> {
+    /// An adapter as the CPU has it.
+    fn on_the_cpu(&mut self, case: &Case<'_>, slot: usize) -> LoraWeight {
         let (ranks, scale) = case.adapters[slot];
         let (mut a, mut expand) = (Vec::new(), Vec::new());
         for (t, rank) in ranks.into_iter().enumerate().filter(|(_, rank)| *rank > 0) {
@@ -84,13 +90,19 @@ impl<T: Half> Pool<T> {
                 out_offset: TARGETS[t].start,
             });
         }
-        let total = a.len() / IN_FEATURES;
-        (total > 0).then(|| LoraWeight {
-            shrink: weight(&a, total, IN_FEATURES, DType::F32),
+        if a.is_empty() {
+            a.extend([0.0; IN_FEATURES]);
+        }
+        let of_slot = |all: &[f32]| {
+            let own = &all[slot * OUT_FEATURES..][..OUT_FEATURES];
+            case.is_weighted.then(|| vector(own))
+        };
+        LoraWeight {
+            shrink: weight(&a, a.len() / IN_FEATURES, IN_FEATURES, DType::F32),
             expand,
-            gain: None,
-            bias: None,
-        })
+            gain: of_slot(&self.gains),
+            bias: of_slot(&self.biases),
+        }
     }
 }
 
@@ -111,7 +123,7 @@ fn check<T: Half>(case: &Case<'_>) {
         .iter()
         .enumerate()
         .filter_map(|(token, slot)| {
-            let weight = adapters.get(usize::try_from(*slot).ok()?)?.as_ref()?;
+            let weight = adapters.get(usize::try_from(*slot).ok()?)?;
             let rows = token..token + 1;
             Some(LoraSegment { rows, weight })
         })
@@ -160,7 +172,13 @@ fn check<T: Half>(case: &Case<'_>) {
         .memory(&pool.b)
         .memory(&token_slots)
         .memory(&ranks)
-        .memory(&scales)
+        .memory(&scales);
+    let expanded = if case.is_weighted {
+        expanded.memory(&pool.gains).memory(&pool.biases)
+    } else {
+        expanded.null().null()
+    };
+    let expanded = expanded
         .memory(&TARGETS.map(|columns| columns.end as u32))
         .memory(&[live as u32])
         .u32(tokens_cap)
@@ -204,6 +222,7 @@ fn the_kernel_adds_any_mix_of_adapters() {
                 adapters: &adapters,
                 max_rank: 16,
                 splits,
+                is_weighted: splits == 3,
                 token_slots: token_slots.clone(),
             };
             check::<bf16>(&case);
@@ -224,6 +243,7 @@ fn the_kernel_knows_ranks_of_more_than_one_tile() {
             adapters: &adapters,
             max_rank,
             splits: 2,
+            is_weighted: false,
             token_slots: vec![0, 1, 2, 2, 2, -1, 1, 0],
         };
         check::<bf16>(&case);

@@ -223,7 +223,7 @@ fn specs<'a>(history: &'a [u32], logit_bias: &'a [(u32, f32)]) -> Vec<SampleSpec
             ..PLAIN
         },
     ];
-    let seeds = [0, 1, 7, u64::MAX, 0x0123_4567_89ab_cdef];
+    let seeds = [0, u64::MAX, 0x0123_4567_89ab_cdef];
     let mut specs = Vec::new();
     for (i, seed) in seeds.into_iter().enumerate() {
         specs.extend(kinds.iter().map(|kind| SampleSpec {
@@ -256,7 +256,7 @@ fn the_kernel_keeps_the_lower_ids_of_a_tie() {
         logits[token] = 1.0;
     }
     let tied = |top_k: usize, top_p: f32| {
-        let specs = (0..20).map(|position| SampleSpec {
+        let specs = (0..10).map(|position| SampleSpec {
             top_k,
             top_p,
             position,
@@ -269,10 +269,10 @@ fn the_kernel_keeps_the_lower_ids_of_a_tie() {
     assert_eq!(differences(&logits, &specs), 0);
 }
 
-/// Pearson's χ² of 1,000 draws; with 9 degrees of freedom one in 10,000 would exceed 33.7.
+/// Pearson's χ² of 400 draws; with 9 degrees of freedom one in 10,000 would exceed 33.7.
 #[test]
 fn the_kernels_draws_follow_the_distribution() {
-    const DRAWS: usize = 1000;
+    const DRAWS: usize = 400;
     let logits: Vec<f32> = (0..10).map(|i| (i as f32 * 0.37).sin()).collect();
     let specs: Vec<_> = (0..DRAWS as u64)
         .map(|position| SampleSpec { position, ..PLAIN })
