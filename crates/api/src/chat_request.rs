@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::fields::Fields;
-use crate::options::{take_inert, take_max_tokens};
+use crate::options::{take_inert, take_max_tokens, take_user};
 use crate::{InvalidRequest, Message, Sampling, StreamOptions};
 
 /// A chat request, checked.
@@ -21,6 +21,8 @@ pub struct ChatRequest {
     pub logprobs: Option<usize>,
     /// Stream the answer; none sends it whole.
     pub stream: Option<StreamOptions>,
+    /// Who asks, as the caller says.
+    pub user: Option<String>,
 }
 
 impl ChatRequest {
@@ -39,6 +41,7 @@ impl ChatRequest {
             max_tokens: take_either_max_tokens(&mut fields)?,
             logprobs: take_logprobs(&mut fields)?,
             stream: StreamOptions::take(&mut fields)?,
+            user: take_user(&mut fields)?,
         };
         take_inert(&mut fields)?;
         take_unused_tools(&mut fields)?;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::fields::Fields;
-use crate::options::{take_inert, take_max_tokens};
+use crate::options::{take_inert, take_max_tokens, take_user};
 use crate::{InvalidRequest, Sampling, StreamOptions};
 
 /// A completion request, checked.
@@ -23,6 +23,8 @@ pub struct CompletionRequest {
     pub echo: bool,
     /// Stream the answer; none sends it whole.
     pub stream: Option<StreamOptions>,
+    /// Who asks, as the caller says.
+    pub user: Option<String>,
 }
 
 /// One prompt.
@@ -61,6 +63,7 @@ impl CompletionRequest {
                 .map(|logprobs| logprobs as usize),
             echo,
             stream: StreamOptions::take(&mut fields)?,
+            user: take_user(&mut fields)?,
             sampling,
         };
         fields.inert_as("best_of", &[json!(request.sampling.n)])?;

@@ -12,6 +12,7 @@ mod invalid_request;
 mod logit_bias;
 mod message;
 mod options;
+mod organization_query;
 
 mod adapter;
 mod chat_chunk;
@@ -20,6 +21,7 @@ mod completion;
 mod costs_now;
 mod error_body;
 mod model_card;
+mod organization_report;
 mod usage;
 
 pub use adapter_request::{LoadAdapterRequest, UnloadAdapterRequest};
@@ -28,6 +30,7 @@ pub use completion_request::{CompletionRequest, Prompt};
 pub use invalid_request::InvalidRequest;
 pub use message::{Content, Message, Role};
 pub use options::{Sampling, StreamOptions};
+pub use organization_query::{OrganizationQuery, OrganizationReport, UsageGroup};
 
 pub use adapter::{AdapterCard, AdapterList, AdapterTier, UsedAdapter};
 pub use chat_chunk::{ChatChunk, ChatChunkChoice, ChatDelta};
@@ -41,6 +44,7 @@ pub use costs_now::{
 };
 pub use error_body::{ErrorBody, ErrorDetail};
 pub use model_card::{ModelCard, ModelList};
+pub use organization_report::{Amount, CompletionsUsage, Costs, Currency, UsageBucket, UsagePage};
 pub use usage::{Cost, PromptTokensDetails, StreamedUsage, Usage};
 
 use serde::Serialize;

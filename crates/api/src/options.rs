@@ -44,6 +44,7 @@ pub struct StreamOptions {
 }
 
 const MAX_STOP_STRINGS: usize = 16;
+const MAX_USER_CHARS: usize = 512;
 
 impl Sampling {
     pub(crate) fn take(fields: &mut Fields) -> Result<Self, InvalidRequest> {
@@ -112,9 +113,26 @@ pub(crate) fn take_max_tokens(
     Ok(max_tokens.map(|max_tokens| max_tokens as usize))
 }
 
-/// Takes the fields of OpenAI's specification that say who asks, and change nothing in the answer.
+/// Who asks; an empty name is none. It goes into the ledger, so it has a limit.
+pub(crate) fn take_user(fields: &mut Fields) -> Result<Option<String>, InvalidRequest> {
+    let user = fields.string("user")?;
+    let length = user.as_ref().map_or(0, |user| user.chars().count());
+    if length > MAX_USER_CHARS {
+        let message = format!(
+            "Invalid 'user': string too long. Expected a string with maximum length \
+             {MAX_USER_CHARS}, but got a string with length {length} instead."
+        );
+        return Err(InvalidRequest::coded(
+            "string_above_max_length",
+            "user",
+            message,
+        ));
+    }
+    Ok(user.filter(|user| !user.is_empty()))
+}
+
+/// Takes the fields of OpenAI's specification that change nothing in the answer.
 pub(crate) fn take_inert(fields: &mut Fields) -> Result<(), InvalidRequest> {
-    fields.inert("user", "a string", Value::is_string)?;
     fields.inert("safety_identifier", "a string", Value::is_string)?;
     fields.inert("prompt_cache_key", "a string", Value::is_string)?;
     fields.inert("metadata", "an object", Value::is_object)?;

@@ -88,6 +88,7 @@ fn every_honoured_parameter_arrives() {
     );
     assert_eq!(sampling.logit_bias, [(5, -100.0), (6, 1.5)]);
     assert_eq!((request.max_tokens, request.logprobs), (Some(9), Some(2)));
+    assert_eq!(request.user.as_deref(), Some("u"));
     assert_eq!(
         request.stream,
         Some(StreamOptions {

@@ -59,6 +59,12 @@ impl HourlyPrice {
             .ok_or(CostError::OutOfRange(seconds))?;
         Ok(Cost::new(usd / SECONDS_PER_HOUR))
     }
+
+    /// What `seconds` of the machine cost in US dollars; less than no time is a credit. A year of
+    /// seconds at the highest price is far from what a decimal can hold.
+    pub fn usd_for(self, seconds: Decimal) -> Decimal {
+        (seconds * self.0 / SECONDS_PER_HOUR).normalize()
+    }
 }
 
 impl FromStr for HourlyPrice {

@@ -99,3 +99,12 @@ fn the_basis_has_a_name() {
         "measured_device_time_by_tokens"
     );
 }
+
+#[test]
+fn exact_seconds_cost_the_same_and_may_be_a_credit() {
+    let price: HourlyPrice = "0.10".parse().unwrap();
+    let usd = |seconds: &str| price.usd_for(seconds.parse().unwrap()).to_string();
+    assert_eq!(usd("0.36"), "0.00001");
+    assert_eq!(usd("-0.36"), "-0.00001");
+    assert_eq!(usd("0"), "0");
+}

@@ -10,6 +10,7 @@ use farthing_economics::HourlyPrice;
 use crate::AdminKey;
 use crate::compare::CompareArgs;
 use crate::inspect::InspectArgs;
+use crate::ledger_command::LedgerArgs;
 use crate::price::PriceArgs;
 use crate::tco::TcoArgs;
 
@@ -37,6 +38,8 @@ pub enum Command {
     Price(PriceArgs),
     /// Compare one's own cost with dated vendor prices on the same work
     Compare(CompareArgs),
+    /// Read what the ledger tells of requests and their costs
+    Ledger(LedgerArgs),
 }
 
 /// What can be done with adapters.

@@ -6,6 +6,8 @@ mod config;
 mod dummy_tokenizer;
 mod free_memory;
 pub mod inspect;
+mod ledger_arg;
+mod ledger_command;
 mod models;
 mod run;
 mod start;
@@ -50,6 +52,7 @@ pub use args::{
 pub use backend::{Backend, Events};
 pub use error::ApiError;
 pub use fleet_args::FleetArgs;
+pub use ledger_command::{LedgerArgs, run_ledger};
 pub use local::Local;
 pub use price_source::PriceSourceArgs;
 pub use routes::router;

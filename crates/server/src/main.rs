@@ -4,7 +4,9 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Parser;
-use farthing_server::{AdaptersCommand, Args, Command, compare, inspect, price, run, tco};
+use farthing_server::{
+    AdaptersCommand, Args, Command, compare, inspect, price, run, run_ledger, tco,
+};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
         Command::Tco(args) => tco::run(&args),
         Command::Price(args) => price::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Ledger(args) => run_ledger(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

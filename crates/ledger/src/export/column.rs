@@ -1,0 +1,68 @@
+//! What an exported row holds.
+
+/// One column of an export.
+pub(super) struct Column {
+    pub name: &'static str,
+    pub sql: &'static str,
+    pub kind: Kind,
+}
+
+/// How a column is stored, and told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    /// A text that may be absent.
+    OptionalText,
+    Integer,
+    /// Seconds that may be absent.
+    Real,
+    /// Microseconds since 1970, told as a moment in UTC.
+    Moment,
+    /// Picoseconds, told as seconds.
+    Picoseconds,
+    /// A decimal that may be absent, stored as text.
+    Dollars,
+}
+
+/// In this order in every file.
+pub(super) const COLUMNS: [Column; 27] = [
+    column("run", "run", Kind::Integer),
+    column("request_id", "request_id", Kind::Text),
+    column("started_at", "attempts.started_us", Kind::Moment),
+    column("ended_at", "ended_us", Kind::Moment),
+    column("tenant", "COALESCE(api_key, user_id)", Kind::OptionalText),
+    column("api_key", "api_key", Kind::OptionalText),
+    column("user", "user_id", Kind::OptionalText),
+    column("model", "attempts.model", Kind::Text),
+    column("base_model", "runs.model", Kind::Text),
+    column("adapter", "adapter", Kind::OptionalText),
+    column(
+        "adapter_generation",
+        "adapter_generation",
+        Kind::OptionalText,
+    ),
+    column("input_tokens", "input_tokens", Kind::Integer),
+    column("cached_tokens", "cached_tokens", Kind::Integer),
+    column("output_tokens", "output_tokens", Kind::Integer),
+    column("device_seconds", "device_ps", Kind::Picoseconds),
+    column("input_seconds", "input_ps", Kind::Picoseconds),
+    column("cached_seconds", "cached_ps", Kind::Picoseconds),
+    column("output_seconds", "output_ps", Kind::Picoseconds),
+    column("cost_usd", "CAST(cost_usd AS TEXT)", Kind::Dollars),
+    column(
+        "price_per_hour_usd",
+        "CAST(price_per_hour_usd AS TEXT)",
+        Kind::Dollars,
+    ),
+    column("queue_seconds", "queue_seconds", Kind::Real),
+    column("ttft_seconds", "ttft_seconds", Kind::Real),
+    column("itl_p50_seconds", "itl_p50_seconds", Kind::Real),
+    column("itl_p95_seconds", "itl_p95_seconds", Kind::Real),
+    column("outcome", "outcome", Kind::Text),
+    column("status", "status", Kind::Integer),
+    column("prompt", "prompt", Kind::OptionalText),
+];
+
+const fn column(name: &'static str, sql: &'static str, kind: Kind) -> Column {
+    Column { name, sql, kind }
+}

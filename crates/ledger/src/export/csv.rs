@@ -1,0 +1,56 @@
+//! Comma-separated values.
+
+use std::io::Write;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::Export;
+use super::column::{COLUMNS, Kind};
+use crate::store::Row;
+use crate::{LedgerError, Picoseconds};
+
+pub(super) struct CsvExport<W: Write> {
+    writer: csv::Writer<W>,
+}
+
+impl<W: Write> CsvExport<W> {
+    pub(super) fn begin(out: W) -> Result<Self, LedgerError> {
+        let mut writer = csv::Writer::from_writer(out);
+        writer.write_record(COLUMNS.map(|column| column.name))?;
+        Ok(Self { writer })
+    }
+}
+
+impl<W: Write> Export for CsvExport<W> {
+    fn row(&mut self, row: &dyn Row) -> Result<(), LedgerError> {
+        for (index, column) in COLUMNS.iter().enumerate() {
+            self.writer.write_field(told(row, index, column.kind)?)?;
+        }
+        Ok(self.writer.write_record(None::<&[u8]>)?)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), LedgerError> {
+        Ok(self.writer.flush()?)
+    }
+}
+
+/// What is absent is empty.
+fn told(row: &dyn Row, index: usize, kind: Kind) -> Result<String, LedgerError> {
+    Ok(match kind {
+        Kind::Text | Kind::OptionalText | Kind::Dollars => row.text(index)?.unwrap_or_default(),
+        Kind::Integer => row.integer(index)?.to_string(),
+        Kind::Real => row
+            .real(index)?
+            .map_or_else(String::new, |real| real.to_string()),
+        Kind::Moment => {
+            let moment = row.integer(index)?;
+            let moment = DateTime::<Utc>::from_timestamp_micros(moment)
+                .ok_or_else(|| LedgerError::Corrupt(format!("the moment {moment}")))?;
+            moment.to_rfc3339_opts(SecondsFormat::Micros, true)
+        }
+        Kind::Picoseconds => {
+            let time = Picoseconds::new(row.integer(index)?.into());
+            time.seconds().normalize().to_string()
+        }
+    })
+}

@@ -1,0 +1,43 @@
+//! Remembers every attempt: SQLite by default, PostgreSQL for several replicas.
+//!
+//! A row a request, and beside the rows the device's time by what it went on, minute by minute, so
+//! that a window's invoice can be drawn up, and checked, from the ledger alone.
+//!
+//! ```text
+//! Ledger (any thread) ── channel ──► writer (one thread) ──► Store: SQLite │ PostgreSQL
+//!                                                             ▲
+//! LedgerReader: usage, invoice, export ───────────────────────┘
+//! ```
+
+mod entry;
+mod location;
+mod picoseconds;
+mod window;
+
+mod device_minutes;
+mod ledger;
+mod status;
+mod writer;
+
+mod export;
+mod invoice;
+mod reader;
+mod runs;
+mod usage;
+
+mod error;
+mod schema;
+mod store;
+
+pub use device_minutes::DeviceSeconds;
+pub use entry::{LedgerEntry, Outcome};
+pub use error::LedgerError;
+pub use export::ExportFormat;
+pub use invoice::{Invoice, InvoiceLine, Item};
+pub use ledger::{Ledger, LedgerConfig, Place};
+pub use location::Location;
+pub use picoseconds::Picoseconds;
+pub use reader::{Groups, LedgerReader};
+pub use status::LedgerStatus;
+pub use usage::{Charge, Filter, GroupBy, GroupKey, Usage};
+pub use window::Window;

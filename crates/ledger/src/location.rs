@@ -1,0 +1,71 @@
+//! Where a ledger is.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// A SQLite file, or a PostgreSQL database.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A file; it is made, and its directory, where there is none.
+    Sqlite(PathBuf),
+    /// A connection URL, `postgres://…` or `postgresql://…`.
+    Postgres(String),
+}
+
+const POSTGRES_SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
+
+impl FromStr for Location {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("name a file, or a postgres:// URL".to_owned());
+        }
+        if POSTGRES_SCHEMES
+            .iter()
+            .any(|scheme| text.starts_with(scheme))
+        {
+            let parsed = text.parse::<postgres::Config>();
+            return match parsed {
+                Ok(_) => Ok(Self::Postgres(text.to_owned())),
+                Err(error) => Err(format!("not a PostgreSQL URL: {error}")),
+            };
+        }
+        match text.split_once("://") {
+            Some((scheme, _)) => Err(format!(
+                "a ledger cannot be kept in {scheme}:// - name a file, or a postgres:// URL"
+            )),
+            None => Ok(Self::Sqlite(text.into())),
+        }
+    }
+}
+
+/// Without the password: this goes into logs.
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = match self {
+            Self::Sqlite(path) => return write!(f, "{}", path.display()),
+            Self::Postgres(url) => url,
+        };
+        let config = url.parse::<postgres::Config>();
+        let config = config.map_err(|_| fmt::Error)?;
+        let host = config.get_hosts().first().map(|host| match host {
+            postgres::config::Host::Tcp(host) => host.clone(),
+            #[cfg(unix)]
+            postgres::config::Host::Unix(path) => path.display().to_string(),
+        });
+        let host = host.unwrap_or_default();
+        write!(f, "postgres://{host}")?;
+        match config.get_dbname() {
+            Some(name) => write!(f, "/{name}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,99 @@
+//! Device time that adds up.
+
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Sub};
+
+use farthing_economics::HourlyPrice;
+use rust_decimal::Decimal;
+
+use crate::LedgerError;
+use crate::store::Row;
+
+/// Device time in whole picoseconds: sums are exact in any order, so that two databases agree to
+/// the last digit, and finer than any clock that it is measured with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Picoseconds(i128);
+
+const PER_SECOND: f64 = 1e12;
+
+impl Picoseconds {
+    /// Digits after the point of its seconds.
+    pub const SECONDS_SCALE: u32 = 12;
+
+    /// So many whole picoseconds.
+    pub const fn new(picoseconds: i128) -> Self {
+        Self(picoseconds)
+    }
+
+    /// The nearest to a measured time; what is not a number counts as none.
+    pub fn from_seconds(seconds: f64) -> Self {
+        Self((seconds * PER_SECOND).round() as i128)
+    }
+
+    /// Whole picoseconds.
+    pub const fn get(self) -> i128 {
+        self.0
+    }
+
+    /// In seconds, exact; what no decimal can hold (more than a billion years) is cut to it.
+    pub fn seconds(self) -> Decimal {
+        Decimal::try_from_i128_with_scale(self.0, Self::SECONDS_SCALE).unwrap_or(Decimal::MAX)
+    }
+
+    /// In seconds, as near as a float comes.
+    pub fn as_secs_f64(self) -> f64 {
+        self.0 as f64 / PER_SECOND
+    }
+
+    /// What this time costs, in US dollars.
+    pub fn usd(self, price: HourlyPrice) -> Decimal {
+        price.usd_for(self.seconds())
+    }
+
+    /// A sum that [`sum_sql`] asked for.
+    pub(crate) fn read_sum(row: &dyn Row, column: usize) -> Result<Self, LedgerError> {
+        let (high, low) = (row.integer(column)?, row.integer(column + 1)?);
+        Ok(Self(i128::from(high) * HALF + i128::from(low)))
+    }
+
+    /// As the databases keep it; a single figure of more than 106 days is cut to that.
+    pub(crate) fn stored(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
+    }
+}
+
+/// The sum of a column, as two columns: its halves fit 64 bits where the whole would not (a month
+/// of four devices).
+pub(crate) fn sum_sql(column: &str) -> String {
+    format!("CAST(SUM({column} / {HALF}) AS BIGINT), CAST(SUM({column} % {HALF}) AS BIGINT)")
+}
+
+const HALF: i128 = 1_000_000_000;
+
+impl Add for Picoseconds {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+}
+
+impl Sub for Picoseconds {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self(self.0 - other.0)
+    }
+}
+
+impl AddAssign for Picoseconds {
+    fn add_assign(&mut self, other: Self) {
+        self.0 += other.0;
+    }
+}
+
+impl Sum for Picoseconds {
+    fn sum<I: Iterator<Item = Self>>(times: I) -> Self {
+        times.fold(Self::default(), Add::add)
+    }
+}

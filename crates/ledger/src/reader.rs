@@ -1,0 +1,118 @@
+//! What a ledger tells.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use crate::invoice::{self, RunTime};
+use crate::runs::Runs;
+use crate::store::{self, Access, Store};
+use crate::usage::{self, RunUsage};
+use crate::{
+    ExportFormat, Filter, GroupBy, GroupKey, Invoice, LedgerError, Location, Outcome, Usage,
+    Window, export,
+};
+
+/// A ledger as it was at one moment, also while a server writes it. Not to be kept for long: the
+/// database holds on to the past for it.
+pub struct LedgerReader {
+    store: Box<dyn Store>,
+}
+
+/// Sums by group and by how the requests ended.
+pub type Groups = BTreeMap<(GroupKey, Outcome), Usage>;
+
+impl LedgerReader {
+    /// Opens a ledger that is there.
+    ///
+    /// # Errors
+    /// There is none, or it is of another version's schema.
+    pub fn open(location: &Location) -> Result<Self, LedgerError> {
+        let store = store::open(location, Access::Read)?;
+        Ok(Self { store })
+    }
+
+    /// What requests took, by stretches of `stretch_s` seconds from the window's start. Stretches
+    /// without requests are left out; the key is a stretch's first second.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn usage(
+        &mut self,
+        window: Window,
+        stretch_s: i64,
+        group_by: GroupBy,
+        filter: &Filter,
+    ) -> Result<BTreeMap<i64, Groups>, LedgerError> {
+        let store = self.store.as_mut();
+        let runs = Runs::load(store)?;
+        let usages = usage::query(store, window, stretch_s, group_by, filter, &runs)?;
+        let mut stretches: BTreeMap<i64, Groups> = BTreeMap::new();
+        for usage in usages {
+            let start = window.start() + usage.stretch * stretch_s;
+            let groups = stretches.entry(start).or_default();
+            *groups.entry((usage.key, usage.outcome)).or_default() += &usage.usage;
+        }
+        Ok(stretches)
+    }
+
+    /// The invoice of a window. With a filter, it is about those requests alone.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn invoice(
+        &mut self,
+        window: Window,
+        group_by: GroupBy,
+        filter: &Filter,
+    ) -> Result<Invoice, LedgerError> {
+        let whole = window.end() - window.start();
+        let mut invoices = self.invoices(window, whole, group_by, filter)?;
+        let empty = || {
+            let runs = Runs::default();
+            invoice::draw_up(window, Vec::new(), Vec::new(), &runs, filter.is_empty())
+        };
+        Ok(invoices.remove(&window.start()).unwrap_or_else(empty))
+    }
+
+    /// An invoice a stretch, as [`usage`](Self::usage) divides the window.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn invoices(
+        &mut self,
+        window: Window,
+        stretch_s: i64,
+        group_by: GroupBy,
+        filter: &Filter,
+    ) -> Result<BTreeMap<i64, Invoice>, LedgerError> {
+        let store = self.store.as_mut();
+        let runs = Runs::load(store)?;
+        let mut stretches: BTreeMap<i64, (Vec<RunUsage>, Vec<RunTime>)> = BTreeMap::new();
+        for time in invoice::device_time(store, window, stretch_s)? {
+            stretches.entry(time.stretch).or_default().1.push(time);
+        }
+        for usage in usage::query(store, window, stretch_s, group_by, filter, &runs)? {
+            stretches.entry(usage.stretch).or_default().0.push(usage);
+        }
+        let draw_up = |(stretch, (usages, times))| {
+            let start = window.start() + stretch * stretch_s;
+            let stretch = Window::new(start, (start + stretch_s).min(window.end()))?;
+            let invoice = invoice::draw_up(stretch, usages, times, &runs, filter.is_empty());
+            Ok((start, invoice))
+        };
+        stretches.into_iter().map(draw_up).collect()
+    }
+
+    /// Writes the window's rows, oldest first, and tells how many there were.
+    ///
+    /// # Errors
+    /// The database's or the output's.
+    pub fn export(
+        &mut self,
+        window: Window,
+        format: ExportFormat,
+        out: impl Write + Send,
+    ) -> Result<u64, LedgerError> {
+        export::write(self.store.as_mut(), window, format, out)
+    }
+}

@@ -1,0 +1,106 @@
+//! What the two databases have in common.
+
+mod postgres;
+mod sqlite;
+
+use crate::device_minutes::DeviceMinute;
+use crate::{LedgerEntry, LedgerError, Location};
+
+use self::postgres::PostgresStore;
+use self::sqlite::SqliteStore;
+
+/// A database with the ledger's tables. Queries are written in the SQL that both understand, with
+/// `$1`, `$2`, … for the parameters in this order.
+pub(crate) trait Store: Send {
+    /// Adds a run, and tells its id.
+    fn begin(&mut self, run: &Run) -> Result<i64, LedgerError>;
+
+    /// Writes all of it or nothing. Repeated, it changes nothing.
+    fn write(&mut self, flush: &Flush<'_>) -> Result<(), LedgerError>;
+
+    /// Calls `each` for the rows of a query, one after the other.
+    fn query(
+        &mut self,
+        sql: &str,
+        params: &[String],
+        each: &mut dyn FnMut(&dyn Row) -> Result<(), LedgerError>,
+    ) -> Result<(), LedgerError>;
+}
+
+/// A process that serves.
+pub(crate) struct Run {
+    pub started_us: i64,
+    pub model: String,
+    pub version: String,
+    pub price_per_hour_usd: Option<String>,
+}
+
+/// What is written at once.
+pub(crate) struct Flush<'a> {
+    pub run: i64,
+    pub at_us: i64,
+    /// With their numbers within the run.
+    pub entries: &'a [(i64, LedgerEntry)],
+    pub minutes: &'a [DeviceMinute],
+    /// Nothing comes after it.
+    pub is_last: bool,
+}
+
+/// A row of a query's result; columns count from 0.
+pub(crate) trait Row {
+    fn integer(&self, column: usize) -> Result<i64, LedgerError>;
+    fn real(&self, column: usize) -> Result<Option<f64>, LedgerError>;
+    fn text(&self, column: usize) -> Result<Option<String>, LedgerError>;
+}
+
+/// What is to be done with a ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing is changed; the ledger must be there.
+    Read,
+    /// It is made where there is none, and brought to this version's schema.
+    Write,
+}
+
+pub(crate) fn open(location: &Location, access: Access) -> Result<Box<dyn Store>, LedgerError> {
+    Ok(match location {
+        Location::Sqlite(path) => Box::new(SqliteStore::open(location, path, access)?),
+        Location::Postgres(url) => Box::new(PostgresStore::open(location, url, access)?),
+    })
+}
+
+/// Whether a ledger of the schema `found` can be used as it is.
+fn check_version(location: &Location, access: Access, found: i64) -> Result<(), LedgerError> {
+    let known = crate::schema::VERSION;
+    if found > known {
+        return Err(LedgerError::TooNew {
+            location: location.clone(),
+            found,
+            known,
+        });
+    }
+    if found < known && access == Access::Read {
+        let reason = match found {
+            0 => "there is no ledger yet: a server makes it".to_owned(),
+            _ => format!("its schema {found} is older than {known}: start a server on it once"),
+        };
+        return Err(LedgerError::Open {
+            location: location.clone(),
+            reason,
+        });
+    }
+    Ok(())
+}
+
+const INSERT_ATTEMPTS: &str = "INSERT INTO attempts (run, seq, ended_us, started_us, request_id, \
+    api_key, user_id, model, adapter, adapter_generation, input_tokens, cached_tokens, \
+    output_tokens, device_ps, input_ps, cached_ps, output_ps, cost_usd, queue_seconds, \
+    ttft_seconds, itl_p50_seconds, itl_p95_seconds, outcome, status, prompt)";
+
+const UPSERT_MINUTE: &str = "INSERT INTO device_minutes (start_s, run, window_ps, steps_ps, \
+    idle_ps, host_ps, warm_up_ps, adapter_load_ps) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+    ON CONFLICT (start_s, run) DO UPDATE SET window_ps = excluded.window_ps, \
+    steps_ps = excluded.steps_ps, idle_ps = excluded.idle_ps, host_ps = excluded.host_ps, \
+    warm_up_ps = excluded.warm_up_ps, adapter_load_ps = excluded.adapter_load_ps";
+
+const UPDATE_RUN: &str = "UPDATE runs SET heartbeat_us = $1, closed_us = $2 WHERE id = $3";

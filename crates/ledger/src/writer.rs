@@ -1,0 +1,183 @@
+//! The thread that writes.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::device_minutes::DeviceMinutes;
+use crate::status::SharedStatus;
+use crate::store::{Flush, Store};
+use crate::{DeviceSeconds, Ledger, LedgerEntry, LedgerError};
+
+/// From the server's threads to the writer.
+pub(crate) enum Message {
+    Entry(Box<LedgerEntry>),
+    /// Write what is there, until then at most, and end.
+    Close {
+        until: Instant,
+    },
+}
+
+/// Collects rows and writes them, with the device's time, in one transaction.
+pub(crate) struct Writer {
+    store: Box<dyn Store>,
+    run: i64,
+    device: Box<dyn Fn() -> DeviceSeconds + Send>,
+    minutes: DeviceMinutes,
+    status: Arc<SharedStatus>,
+    /// Rows with their numbers.
+    waiting: Vec<(i64, LedgerEntry)>,
+    next_seq: i64,
+    /// When to flush next, whatever waits.
+    due: Instant,
+    /// Flushes that failed since one succeeded.
+    failures: u32,
+}
+
+/// Between one failed flush and the next try.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// While closing, whether places are still taken.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+impl Writer {
+    pub(crate) fn new(
+        store: Box<dyn Store>,
+        run: i64,
+        started_us: i64,
+        device: Box<dyn Fn() -> DeviceSeconds + Send>,
+        status: Arc<SharedStatus>,
+    ) -> Self {
+        Self {
+            store,
+            run,
+            device,
+            minutes: DeviceMinutes::new(started_us),
+            status,
+            waiting: Vec::new(),
+            next_seq: 0,
+            due: Instant::now(),
+            failures: 0,
+        }
+    }
+
+    /// Works until it is told to close, or nobody is left who could tell it anything.
+    pub(crate) fn run(mut self, inbox: &Receiver<Message>) -> Result<(), LedgerError> {
+        loop {
+            let patience = self.due.saturating_duration_since(Instant::now());
+            match inbox.recv_timeout(patience) {
+                Ok(Message::Entry(entry)) => self.take(*entry),
+                Ok(Message::Close { until }) => {
+                    self.take_the_rest(inbox, until);
+                    return self.close(until);
+                }
+                Err(RecvTimeoutError::Timeout) => self.flush(),
+                Err(RecvTimeoutError::Disconnected) => return self.close(Instant::now()),
+            }
+        }
+    }
+
+    /// Waits for the rows of those who have a place.
+    fn take_the_rest(&mut self, inbox: &Receiver<Message>, until: Instant) {
+        let are_open = |writer: &Self| writer.status.get().places_taken > writer.waiting.len();
+        while are_open(self) && Instant::now() < until {
+            // A place that is given up says nothing.
+            if let Ok(Message::Entry(entry)) = inbox.recv_timeout(LOOK_AGAIN) {
+                self.put_down(*entry);
+            }
+        }
+    }
+
+    fn put_down(&mut self, entry: LedgerEntry) {
+        self.waiting.push((self.next_seq, entry));
+        self.next_seq += 1;
+    }
+
+    fn take(&mut self, entry: LedgerEntry) {
+        self.put_down(entry);
+        if self.failures > 0 {
+            return;
+        }
+        match self.waiting.len() {
+            1 => self.due = self.due.min(Instant::now() + Ledger::FLUSH_INTERVAL),
+            rows if rows >= Ledger::BATCH_ROWS => self.flush(),
+            _ => {}
+        }
+    }
+
+    /// Writes what waits. What fails waits on, and is tried again later.
+    fn flush(&mut self) {
+        self.due = match self.write(false) {
+            Ok(()) => {
+                if self.failures > 0 {
+                    tracing::info!("the ledger is being written again");
+                }
+                self.failures = 0;
+                Instant::now() + Ledger::HEARTBEAT
+            }
+            Err(error) => {
+                tracing::error!(waiting = self.waiting.len(), "{error}");
+                self.failures += 1;
+                let retry = FIRST_RETRY * 2_u32.saturating_pow(self.failures - 1);
+                Instant::now() + retry.min(LONGEST_RETRY)
+            }
+        };
+    }
+
+    fn write(&mut self, is_last: bool) -> Result<(), LedgerError> {
+        // After the rows: what they were charged is in the device's time.
+        self.minutes.sample((self.device)());
+        let written = self.store.write(&Flush {
+            run: self.run,
+            at_us: now_us(),
+            entries: &self.waiting,
+            minutes: &self.minutes.unsaved(),
+            is_last,
+        });
+        let mut status = self.status.get();
+        match written {
+            Ok(()) => {
+                status.written += self.waiting.len() as u64;
+                status.places_taken -= self.waiting.len();
+                status.error = None;
+                self.waiting.clear();
+                self.minutes.saved();
+                Ok(())
+            }
+            Err(error) => {
+                status.failed_flushes += 1;
+                status.error = Some(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    fn close(mut self, until: Instant) -> Result<(), LedgerError> {
+        loop {
+            let Err(error) = self.write(true) else {
+                return Ok(());
+            };
+            self.failures += 1;
+            let retry = FIRST_RETRY * self.failures;
+            if Instant::now() + retry < until {
+                std::thread::sleep(retry);
+                continue;
+            }
+            for (_, entry) in &self.waiting {
+                tracing::error!(
+                    ?entry,
+                    "the ledger takes no more: this row is only in the log"
+                );
+            }
+            return Err(LedgerError::Unwritten {
+                rows: self.waiting.len(),
+                reason: error.to_string(),
+            });
+        }
+    }
+}
+
+pub(crate) fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as i64)
+}

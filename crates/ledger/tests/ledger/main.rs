@@ -1,0 +1,13 @@
+//! One suite, both databases.
+
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
+
+mod databases;
+mod samples;
+
+mod export;
+mod invoices;
+mod kill;
+mod rows;
+mod schema;
+mod usage;

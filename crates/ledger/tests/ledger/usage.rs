@@ -1,0 +1,195 @@
+//! Sums of rows, by stretch and by group.
+
+use farthing_ledger::{Filter, GroupBy, GroupKey, LedgerEntry, Outcome, Picoseconds, Window};
+
+use crate::databases::each_database;
+use crate::samples::{Clock, SIX, close, entry, open, open_at, reader, record};
+
+fn of(user: Option<&str>, api_key: Option<&str>, adapter: Option<&str>, after: f64) -> LedgerEntry {
+    LedgerEntry {
+        user: user.map(str::to_owned),
+        api_key: api_key.map(str::to_owned),
+        model: adapter.unwrap_or("base").to_owned(),
+        adapter: adapter.map(str::to_owned),
+        ..entry(after)
+    }
+}
+
+fn hour() -> Window {
+    Window::new(SIX, SIX + 3600).unwrap()
+}
+
+#[test]
+fn rows_are_summed_by_stretch() {
+    each_database(|database| {
+        let ledger = open(database, &Clock::default());
+        for after in [0.0, 59.999_999, 60.0, 3599.0, 3600.0] {
+            record(&ledger, entry(after));
+        }
+        close(&ledger);
+        let usage = reader(database)
+            .usage(hour(), 60, GroupBy::default(), &Filter::default())
+            .unwrap();
+        let counts: Vec<_> = usage
+            .iter()
+            .map(|(start, groups)| {
+                let usage = &groups[&(GroupKey::default(), Outcome::Stop)];
+                (start - SIX, usage.requests)
+            })
+            .collect();
+        assert_eq!(counts, [(0, 2), (60, 1), (3540, 1)]);
+    });
+}
+
+#[test]
+fn sums_are_exact() {
+    each_database(|database| {
+        let ledger = open(database, &Clock::default());
+        for number in 0..1_000 {
+            let mut entry = entry(f64::from(number));
+            // 0.1 s cannot be said in binary: a thousand of them are 100 s all the same.
+            entry.device_time = Picoseconds::from_seconds(0.1);
+            entry.input_time = Picoseconds::new(1);
+            record(&ledger, entry);
+        }
+        close(&ledger);
+        let usage = reader(database)
+            .usage(hour(), 3600, GroupBy::default(), &Filter::default())
+            .unwrap();
+        let usage = &usage[&SIX][&(GroupKey::default(), Outcome::Stop)];
+        assert_eq!(usage.device.time, Picoseconds::from_seconds(100.0));
+        assert_eq!(usage.input.time, Picoseconds::new(1_000));
+        assert_eq!(
+            (
+                usage.requests,
+                usage.input_tokens,
+                usage.cached_tokens,
+                usage.output_tokens
+            ),
+            (1_000, 10_000, 4_000, 3_000)
+        );
+        // 100 s of 3600 at 0.10.
+        assert_eq!(
+            usage.device.usd.unwrap().to_string(),
+            "0.0027777777777777777777777778"
+        );
+    });
+}
+
+/// More picoseconds than 64 bits hold.
+#[test]
+fn a_sum_may_be_years() {
+    each_database(|database| {
+        let ledger = open(database, &Clock::default());
+        for number in 0..20 {
+            let mut entry = entry(f64::from(number));
+            entry.device_time = Picoseconds::from_seconds(9e6);
+            record(&ledger, entry);
+        }
+        close(&ledger);
+        let usage = reader(database)
+            .usage(hour(), 3600, GroupBy::default(), &Filter::default())
+            .unwrap();
+        let usage = &usage[&SIX][&(GroupKey::default(), Outcome::Stop)];
+        assert_eq!(usage.device.time, Picoseconds::from_seconds(1.8e8));
+        assert_eq!(usage.device.usd, Some(5_000.into()));
+    });
+}
+
+#[test]
+fn groups_are_told_apart_by_what_is_asked_for() {
+    each_database(|database| {
+        let ledger = open(database, &Clock::default());
+        for row in [
+            of(Some("ann"), None, None, 1.0),
+            of(Some("ann"), Some("team"), None, 2.0),
+            of(Some("bob"), Some("team"), Some("legal"), 3.0),
+            of(None, None, Some("legal"), 4.0),
+        ] {
+            record(&ledger, row);
+        }
+        close(&ledger);
+        let mut reader = reader(database);
+        let mut groups = |group_by, filter: &Filter| {
+            let usage = reader.usage(hour(), 3600, group_by, filter).unwrap();
+            let groups = usage.values().flat_map(|groups| groups.iter());
+            groups
+                .map(|((key, _), usage)| {
+                    let key = [
+                        &key.model,
+                        &key.adapter,
+                        &key.tenant,
+                        &key.user,
+                        &key.api_key,
+                    ];
+                    let key = key.map(|part| part.as_deref().unwrap_or("-")).join(" ");
+                    format!("{key}: {}", usage.requests)
+                })
+                .collect::<Vec<_>>()
+        };
+        let by_tenant = GroupBy {
+            tenant: true,
+            ..GroupBy::default()
+        };
+        let all = Filter::default();
+        assert_eq!(
+            groups(by_tenant, &all),
+            ["- - - - -: 1", "- - ann - -: 1", "- - team - -: 2"]
+        );
+        let by_model_and_key = GroupBy {
+            model: true,
+            api_key: true,
+            ..GroupBy::default()
+        };
+        assert_eq!(
+            groups(by_model_and_key, &all),
+            [
+                "base - - - -: 1",
+                "base - - - team: 1",
+                "legal - - - -: 1",
+                "legal - - - team: 1"
+            ]
+        );
+        let by_user_and_adapter = GroupBy {
+            user: true,
+            adapter: true,
+            ..GroupBy::default()
+        };
+        let some = Filter {
+            users: vec!["bob".to_owned(), "ann".to_owned()],
+            models: vec!["legal".to_owned()],
+            ..Filter::default()
+        };
+        assert_eq!(groups(by_user_and_adapter, &some), ["- legal - bob -: 1"]);
+        let quoted = Filter {
+            tenants: vec!["' OR 1=1 --".to_owned()],
+            ..Filter::default()
+        };
+        assert!(groups(by_tenant, &quoted).is_empty());
+    });
+}
+
+#[test]
+fn each_run_counts_at_its_own_price() {
+    each_database(|database| {
+        for (price, after) in [(Some("0.10"), 1.0), (Some("10"), 2.0)] {
+            let ledger = open_at(database, &Clock::default(), SIX, price);
+            record(&ledger, entry(after));
+            close(&ledger);
+        }
+        let sum = |database| {
+            let usage = reader(database)
+                .usage(hour(), 3600, GroupBy::default(), &Filter::default())
+                .unwrap();
+            usage[&SIX][&(GroupKey::default(), Outcome::Stop)]
+                .device
+                .usd
+        };
+        assert_eq!(sum(database), Some("0.00101".parse().unwrap()));
+        let ledger = open_at(database, &Clock::default(), SIX, None);
+        record(&ledger, entry(3.0));
+        close(&ledger);
+        // Some of it has no price: then the sum has none either.
+        assert_eq!(sum(database), None);
+    });
+}

@@ -1,0 +1,45 @@
+//! Where the command line wants the ledger.
+
+use std::env;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::Context;
+use farthing_ledger::Location;
+
+/// `--ledger`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LedgerArg {
+    /// No ledger.
+    None,
+    /// There.
+    At(Location),
+}
+
+impl FromStr for LedgerArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::None),
+            _ => text.parse().map(Self::At),
+        }
+    }
+}
+
+/// `$XDG_DATA_HOME/farthing/ledger.sqlite3`, else `~/.local/share/farthing/ledger.sqlite3`.
+pub(crate) fn default_location() -> anyhow::Result<Location> {
+    let variable = |name| {
+        let value = env::var_os(name).filter(|value| !value.is_empty());
+        value.map(PathBuf::from)
+    };
+    let data = variable("XDG_DATA_HOME")
+        .or_else(|| Some(variable("HOME")?.join(".local").join("share")))
+        .context(
+            "neither XDG_DATA_HOME nor HOME says where to keep the ledger: name a file with \
+             --ledger, or say --ledger none",
+        )?;
+    Ok(Location::Sqlite(
+        data.join("farthing").join("ledger.sqlite3"),
+    ))
+}
