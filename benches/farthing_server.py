@@ -14,12 +14,13 @@ BINARY = machine.TARGET / "release" / "farthing"
 
 
 class FarthingServer:
-    """Starts the release binary on a free port of the loopback, and ends it."""
+    """Starts the release binary on a free port of the loopback, and ends it. Without a `--ledger=`
+    among the flags it keeps none: trials do not belong in a user's own."""
 
     def __init__(self, *flags: str, start_timeout: float = 60.0):
         self.started_at = time.perf_counter()
         self.process = subprocess.Popen(
-            [str(BINARY), "--port", "0", *flags],
+            [str(BINARY), "--port", "0", *keeping(flags)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -140,6 +141,11 @@ class FarthingServer:
 
     def _connection(self) -> "_Closing":
         return _Closing(self.address)
+
+
+def keeping(flags: tuple[str, ...]) -> list[str]:
+    is_kept = any(flag.startswith("--ledger") for flag in flags)
+    return [*flags] if is_kept else [*flags, "--ledger=none"]
 
 
 JSON = {"Content-Type": "application/json"}

@@ -143,7 +143,7 @@ fn open(location: &Location) -> anyhow::Result<Ledger> {
 fn entry(number: u32, rows: u32) -> LedgerEntry {
     let second = (MONTH.1 - MONTH.0) as f64 * f64::from(number) / f64::from(rows);
     let ended_us = MONTH.0 * 1_000_000 + (second * 1e6) as i64;
-    let adapter = (number % 9 > 0).then(|| format!("adapter-{}", number % 9));
+    let adapter = (!number.is_multiple_of(9)).then(|| format!("adapter-{}", number % 9));
     let device = |seconds: f64| Picoseconds::from_seconds(seconds * f64::from(1 + number % 7));
     LedgerEntry {
         request_id: format!("chatcmpl-{number:024x}"),

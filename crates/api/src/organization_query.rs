@@ -73,8 +73,9 @@ const LATEST: i64 = 253_402_214_400;
 const PAGE_PREFIX: &str = "page_";
 
 impl OrganizationQuery {
-    /// Reads the pairs of a query string. Lists may be repeated (`group_by=a&group_by=b`, with or
-    /// without `[]`) or divided by commas.
+    /// Reads the pairs of a query string. What may be given several times is repeated
+    /// (`group_by=a&group_by=b`, with or without `[]`); `group_by`, whose names have no commas, may
+    /// also be divided by them.
     ///
     /// # Errors
     /// A parameter is missing, malformed, unknown, or not supported here.
@@ -108,7 +109,8 @@ impl OrganizationQuery {
             .unwrap_or(limit as i64);
         let page = params.one("page")?;
         let group_by = params.list("group_by");
-        let groups = group_by.iter().map(|name| UsageGroup::parse(report, name));
+        let group_by = group_by.iter().flat_map(|names| names.split(','));
+        let groups = group_by.map(|name| UsageGroup::parse(report, name.trim()));
         let groups = groups.collect::<Result<Vec<_>, _>>()?;
         let mut query = Self {
             start_time: start_time - start_time % bucket_seconds,
@@ -201,12 +203,7 @@ impl Params {
         let is_asked =
             |(key, _): &mut (String, String)| key.strip_suffix("[]").unwrap_or(key) == name;
         let values = self.0.extract_if(.., is_asked);
-        let values: Vec<_> = values.map(|(_, value)| value).collect();
-        let items = values.iter().flat_map(|value| value.split(','));
-        items
-            .map(|item| item.trim().to_owned())
-            .filter(|item| !item.is_empty())
-            .collect()
+        values.map(|(_, value)| value).collect()
     }
 
     fn one(&mut self, name: &str) -> Result<Option<String>, InvalidRequest> {

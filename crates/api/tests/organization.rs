@@ -72,7 +72,8 @@ fn lists_are_read_as_clients_write_them() {
             "{list}"
         );
     }
-    let query = usage("start_time=0&models[]=a&adapters=b,c&user_ids=d&api_key_ids=e&tenants=f");
+    let query =
+        usage("start_time=0&models[]=a&adapters=b&adapters=c&user_ids=d,e&api_key_ids=f&tenants=g");
     let query = query.unwrap();
     assert_eq!(
         [
@@ -83,7 +84,7 @@ fn lists_are_read_as_clients_write_them() {
             query.tenants
         ]
         .concat(),
-        ["a", "b", "c", "d", "e", "f"]
+        ["a", "b", "c", "d,e", "f", "g"]
     );
     let query = usage("start_time=0&group_by=project_id,batch,service_tier").unwrap();
     assert_eq!(query.group_by, []);

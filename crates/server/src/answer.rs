@@ -12,7 +12,7 @@ use futures_util::stream::{SelectAll, Stream, StreamExt};
 
 use crate::lifecycle::Lifecycle;
 use crate::record::RequestRecord;
-use crate::{ApiError, random, served_models};
+use crate::{ApiError, served_models};
 
 pub(crate) use chat::ChatAnswer;
 pub(crate) use completion::{CompletionAnswer, Echo};
@@ -57,14 +57,13 @@ pub(crate) enum AnswerEvent {
 
 impl Answer {
     pub(crate) fn new(
-        prefix: &str,
         n: usize,
         events: Vec<PromptEvents>,
         record: RequestRecord,
         lifecycle: Lifecycle,
     ) -> Self {
         Self {
-            id: random::answer_id(prefix),
+            id: record.id().to_owned(),
             created: served_models::unix_seconds(),
             model: record.model().to_owned(),
             adapter: record.adapter(),

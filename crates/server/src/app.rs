@@ -7,6 +7,7 @@ use farthing_scheduler::SamplingParams;
 use futures_util::StreamExt;
 
 use crate::admin_key::AdminKey;
+use crate::bookkeeper::Bookkeeper;
 use crate::costs::Costs;
 use crate::lifecycle::Lifecycle;
 use crate::local::{Escort, Local};
@@ -32,6 +33,7 @@ impl App {
         let escort = Escort {
             metrics: Arc::new(metrics),
             lifecycle: Lifecycle::default(),
+            bookkeeper: None,
         };
         Self {
             local,
@@ -46,6 +48,12 @@ impl App {
             admin_key: Some(Arc::new(key)),
             ..self
         }
+    }
+
+    /// Keeps a row of every request from now on.
+    pub fn with_ledger(mut self, bookkeeper: Bookkeeper) -> Self {
+        self.escort.bookkeeper = Some(bookkeeper);
+        self
     }
 
     /// Generates one token, so that "ready" is proven and the first caller does not pay for cold

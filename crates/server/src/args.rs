@@ -10,6 +10,7 @@ use farthing_economics::HourlyPrice;
 use crate::AdminKey;
 use crate::compare::CompareArgs;
 use crate::inspect::InspectArgs;
+use crate::ledger_arg::LedgerArg;
 use crate::ledger_command::LedgerArgs;
 use crate::price::PriceArgs;
 use crate::tco::TcoArgs;
@@ -143,6 +144,15 @@ pub struct ServeArgs {
     /// What this machine costs in US dollars an hour; answers then tell their cost in dollars
     #[arg(long, value_name = "USD")]
     pub price_per_hour: Option<HourlyPrice>,
+    /// Where every request is noted with what it cost: a file, a postgres:// URL, or none
+    /// [default: ~/.local/share/farthing/ledger.sqlite3]
+    #[arg(
+        long,
+        value_name = "PATH|URL",
+        env = "FARTHING_LEDGER",
+        hide_env_values = true
+    )]
+    pub ledger: Option<LedgerArg>,
     /// Tokens a second (prompt, cached and generated) that this machine carries within its service
     /// level, as a benchmark finds it; costs are then also told at that capacity
     #[arg(long, value_name = "TOKENS", value_parser = parse_rate)]

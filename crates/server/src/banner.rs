@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use farthing_ledger::Location;
 use farthing_model::DeviceKind;
 
 use crate::config::Price;
@@ -14,6 +15,7 @@ pub(crate) struct Banner<'a> {
     pub started: &'a Started,
     pub device: DeviceKind,
     pub price: Price,
+    pub ledger: Option<&'a Location>,
     pub address: SocketAddr,
 }
 
@@ -72,6 +74,10 @@ impl fmt::Display for Banner<'_> {
             fit.steps,
             100.0 * fit.residual_p95,
         )?;
+        match self.ledger {
+            Some(ledger) => writeln!(f, "  ledger   {ledger}")?,
+            None => writeln!(f, "  ledger   none: requests are not noted")?,
+        }
         writeln!(f, "  address  http://{}/v1\n", self.address)?;
         writeln!(f, "Try it:")?;
         let question = serde_json::json!({

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use farthing_economics::HourlyPrice;
+use farthing_ledger::Location;
 use farthing_model::{ComputeType, DeviceKind, LoadFormat};
 
 use crate::AdminKey;
 use crate::args::{AdapterArg, DEMO_MODEL, DeviceArg, DtypeArg, LoadFormatArg, ServeArgs};
+use crate::ledger_arg::{LedgerArg, default_location};
 
 /// What a 2-core machine costs about, in US dollars an hour: what the demo counts with where
 /// nobody says what this machine costs.
@@ -27,6 +29,8 @@ pub(crate) struct Config {
     pub limits: Limits,
     pub http: HttpConfig,
     pub price: Price,
+    /// None keeps no ledger.
+    pub ledger: Option<Location>,
     pub slo_tokens_per_second: Option<f64>,
     pub recalibrate: bool,
 }
@@ -195,6 +199,11 @@ impl TryFrom<ServeArgs> for Config {
                 admin_key: args.admin_key,
             },
             price,
+            ledger: match args.ledger {
+                Some(LedgerArg::At(location)) => Some(location),
+                Some(LedgerArg::None) => None,
+                None => Some(default_location()?),
+            },
             slo_tokens_per_second: args.slo_tokens_per_second,
             recalibrate: args.recalibrate,
         })

@@ -82,6 +82,15 @@ pub enum ApiError {
     /// The server is on its way out.
     #[error("The server is shutting down")]
     ShuttingDown,
+    /// A request that could not be recorded is not begun.
+    #[error("The ledger takes no more rows: its database is slow or gone. Try again later.")]
+    LedgerFull,
+    /// The server was started without one.
+    #[error("This server keeps no ledger: start it with --ledger and a file or a postgres:// URL")]
+    NoLedger,
+    /// What is wrong with it is the operator's to read, in the log.
+    #[error("The ledger cannot be read")]
+    LedgerUnreadable,
 }
 
 /// When to come back after a 429: most answers free a place within seconds.
@@ -102,7 +111,10 @@ impl ApiError {
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::EngineDead | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoLedger => StatusCode::NOT_FOUND,
+            Self::EngineDead | Self::ShuttingDown | Self::LedgerFull | Self::LedgerUnreadable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -125,6 +137,7 @@ impl ApiError {
             }
             Self::BadAdminKey => (None, Some("invalid_api_key")),
             Self::UnknownUrl { .. } => (None, Some("unknown_url")),
+            Self::NoLedger => (None, Some("no_ledger")),
             Self::MethodNotAllowed { .. } => (None, Some("method_not_supported")),
             Self::QueueFull { .. } => (None, Some("rate_limit_exceeded")),
             _ => (None, None),

@@ -9,7 +9,7 @@ use farthing_ledger::Location;
 
 /// `--ledger`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum LedgerArg {
+pub enum LedgerArg {
     /// No ledger.
     None,
     /// There.

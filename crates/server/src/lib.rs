@@ -32,9 +32,13 @@ mod sse;
 mod adapters;
 mod answer;
 mod backend;
+mod bookkeeper;
 mod costs;
 mod local;
+mod organization;
 mod record;
+mod request_usage;
+mod row;
 mod served_models;
 
 mod lifecycle;
@@ -50,8 +54,10 @@ pub use args::{
     AdapterArg, AdaptersCommand, Args, Command, DeviceArg, DtypeArg, Gib, LoadFormatArg, ServeArgs,
 };
 pub use backend::{Backend, Events};
+pub use bookkeeper::Bookkeeper;
 pub use error::ApiError;
 pub use fleet_args::FleetArgs;
+pub use ledger_arg::LedgerArg;
 pub use ledger_command::{LedgerArgs, run_ledger};
 pub use local::Local;
 pub use price_source::PriceSourceArgs;

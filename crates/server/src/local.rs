@@ -1,7 +1,6 @@
 //! From a checked request to our own engine: the place of a provider among others.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use farthing_api::{
     ChatRequest, CompletionRequest, Content, InvalidRequest, Message, Prompt, Sampling,
@@ -16,6 +15,7 @@ use futures_util::StreamExt;
 use crate::adapters::AdapterInUse;
 use crate::answer::{Answer, ChatAnswer, CompletionAnswer, Echo, PromptEvents};
 use crate::backend::Backend;
+use crate::bookkeeper::Bookkeeper;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::record::RequestRecord;
@@ -43,10 +43,8 @@ pub struct Local {
 
 /// What the engine is asked, over all prompts of a request.
 struct Ask<'a> {
-    id_prefix: &'static str,
     /// The parameter that an error of the prompt's length names.
     prompt_param: &'static str,
-    model: String,
     adapter: Option<AdapterInUse>,
     prompts: Vec<Vec<u32>>,
     sampling: &'a Sampling,
@@ -54,14 +52,16 @@ struct Ask<'a> {
     logprobs: Option<usize>,
     prompt_logprobs: Option<usize>,
     continues_text: bool,
-    arrived: Instant,
 }
 
-/// What a request is accompanied by: its counters, and the word that it must end.
+/// What a request is accompanied by: its counters, its place in the ledger, and the word that it
+/// must end.
 #[derive(Clone)]
 pub(crate) struct Escort {
     pub metrics: Arc<Metrics>,
     pub lifecycle: Lifecycle,
+    /// Where there is a ledger.
+    pub bookkeeper: Option<Bookkeeper>,
 }
 
 impl Local {
@@ -70,16 +70,16 @@ impl Local {
         request: &ChatRequest,
         escort: &Escort,
     ) -> Result<ChatAnswer, ApiError> {
-        let arrived = Instant::now();
+        let record =
+            RequestRecord::open("chatcmpl", &request.model, request.user.as_deref(), escort)?;
         // A cold adapter is read while the text is.
-        let (adapter, prompt) = tokio::try_join!(
+        let read = tokio::try_join!(
             self.models.find(&request.model),
             self.render(&request.messages)
-        )?;
+        );
+        let (record, (adapter, prompt)) = record.through(read)?;
         let ask = Ask {
-            id_prefix: "chatcmpl",
             prompt_param: "messages",
-            model: request.model.clone(),
             adapter,
             prompts: vec![prompt],
             sampling: &request.sampling,
@@ -87,9 +87,8 @@ impl Local {
             logprobs: request.logprobs,
             prompt_logprobs: None,
             continues_text: false,
-            arrived,
         };
-        let answer = self.submit(ask, escort)?;
+        let answer = self.submit(ask, record, escort)?;
         Ok(ChatAnswer::new(
             answer,
             self.tokenizer.clone(),
@@ -102,20 +101,19 @@ impl Local {
         request: &CompletionRequest,
         escort: &Escort,
     ) -> Result<CompletionAnswer, ApiError> {
-        let arrived = Instant::now();
-        let (adapter, prompts) = tokio::try_join!(
+        let record = RequestRecord::open("cmpl", &request.model, request.user.as_deref(), escort)?;
+        let read = tokio::try_join!(
             self.models.find(&request.model),
             self.encode(&request.prompts)
-        )?;
+        );
+        let (record, (adapter, prompts)) = record.through(read)?;
         let num_choices = prompts.len() * request.sampling.n;
         let echoes = match request.echo {
             true => self.echoes(&request.prompts),
             false => Vec::new(),
         };
         let ask = Ask {
-            id_prefix: "cmpl",
             prompt_param: "prompt",
-            model: request.model.clone(),
             adapter,
             prompts,
             sampling: &request.sampling,
@@ -123,9 +121,8 @@ impl Local {
             logprobs: request.logprobs,
             prompt_logprobs: request.logprobs.filter(|_| request.echo),
             continues_text: true,
-            arrived,
         };
-        let answer = self.submit(ask, escort)?;
+        let answer = self.submit(ask, record, escort)?;
         let logprobs = request.logprobs.is_some();
         Ok(CompletionAnswer::new(
             answer,
@@ -181,17 +178,36 @@ impl Local {
     }
 
     /// Queues one generation a prompt. Where one is refused, those before it are aborted.
-    fn submit(&self, ask: Ask<'_>, escort: &Escort) -> Result<Answer, ApiError> {
+    fn submit(
+        &self,
+        mut ask: Ask<'_>,
+        mut record: RequestRecord,
+        escort: &Escort,
+    ) -> Result<Answer, ApiError> {
+        let n = ask.sampling.n;
+        let prompt_tokens = ask.prompts.iter().map(Vec::len).collect();
+        record.begin(prompt_tokens, n, ask.adapter.take());
+        let queued = self.queue(ask, &mut record, escort);
+        let (record, streams) = record.through(queued)?;
+        let lifecycle = escort.lifecycle.clone();
+        Ok(Answer::new(n, streams, record, lifecycle))
+    }
+
+    fn queue(
+        &self,
+        ask: Ask<'_>,
+        record: &mut RequestRecord,
+        escort: &Escort,
+    ) -> Result<Vec<PromptEvents>, ApiError> {
         let biased = ask.sampling.logit_bias.iter().map(|(token, _)| token);
         self.check_vocabulary("logit_bias", biased)?;
         let n = ask.sampling.n;
         let num_choices = n * ask.prompts.len();
-        let prompt_tokens = ask.prompts.iter().map(Vec::len).collect();
         let mut streams: Vec<PromptEvents> = Vec::with_capacity(ask.prompts.len());
         for (index, prompt) in ask.prompts.into_iter().enumerate() {
             let request = GenerationRequest {
                 prompt,
-                adapter: ask.adapter.as_ref().map(|it| it.adapter().clone()),
+                adapter: record.lora(),
                 n,
                 sampling: sampling_params(ask.sampling, ask.logprobs),
                 max_tokens: ask.max_tokens,
@@ -199,7 +215,7 @@ impl Local {
                 ignore_eos: ask.sampling.ignore_eos,
                 prompt_logprobs: ask.prompt_logprobs,
                 continues_text: ask.continues_text,
-                receipts: None,
+                receipts: record.receipts(),
             };
             let events = self.backend.submit(request).map_err(|refusal| {
                 if matches!(refusal, SubmitError::QueueFull { .. }) {
@@ -210,21 +226,7 @@ impl Local {
             streams.push(Box::pin(events.map(move |event| (index, event))));
         }
         escort.metrics.taken(n, ask.max_tokens);
-        let record = RequestRecord::open(
-            ask.model,
-            ask.adapter,
-            n,
-            prompt_tokens,
-            ask.arrived,
-            escort.metrics.clone(),
-        );
-        Ok(Answer::new(
-            ask.id_prefix,
-            n,
-            streams,
-            record,
-            escort.lifecycle.clone(),
-        ))
+        Ok(streams)
     }
 
     fn check_vocabulary<'a>(

@@ -4,6 +4,7 @@
 mod adapter_figures;
 mod cost_figures;
 mod engine_figures;
+mod ledger_figures;
 mod totals;
 
 mod exposition;
@@ -19,6 +20,7 @@ use crate::adapters::HostFigures;
 use exposition::Exposition;
 use totals::Totals;
 
+use crate::bookkeeper::Bookkeeper;
 use crate::costs::Costs;
 
 /// Counters and histograms of the requests since the start.
@@ -137,13 +139,16 @@ impl Metrics {
     }
 
     /// Everything in Prometheus' text format.
-    pub(crate) fn render(&self, adapters: &HostFigures) -> String {
+    pub(crate) fn render(&self, adapters: &HostFigures, bookkeeper: Option<&Bookkeeper>) -> String {
         let engine = self.costs.stats();
         let mut page = Exposition::new(&[("model_name", &self.model_name), ("engine", "0")]);
         engine_figures::render(&mut page, &engine);
         adapter_figures::render(&mut page, &engine.adapter_pool, adapters);
         cost_figures::render(&mut page, &self.costs, &engine);
         self.totals().render(&mut page, self.costs.price());
+        if let Some(bookkeeper) = bookkeeper {
+            ledger_figures::render(&mut page, &bookkeeper.status());
+        }
         page.into_text()
     }
 

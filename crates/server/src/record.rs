@@ -1,57 +1,120 @@
 //! What one request took: metered while it runs, logged and counted when it is over.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use farthing_api::{Cost, FinishReason, PromptTokensDetails, Usage, UsedAdapter};
 use farthing_economics::HourlyPrice;
-use farthing_engine::GenerationUsage;
+use farthing_engine::{GenerationUsage, Receipt};
+use farthing_ledger::Outcome as RowOutcome;
+use farthing_model::LoraAdapter;
+use tokio::sync::mpsc::UnboundedSender;
 
-use crate::ApiError;
 use crate::adapters::AdapterInUse;
+use crate::local::Escort;
 use crate::metrics::{FinishedChoice, Metrics, Outcome};
+use crate::request_usage::RequestUsage;
+use crate::row::{ClosedRequest, OpenRow};
+use crate::{ApiError, random};
 
 /// Dropping it closes the account: choices that have not ended count as aborted by the caller.
 pub(crate) struct RequestRecord {
+    id: String,
     model: String,
+    /// Who asks, as the caller says.
+    user: Option<String>,
     /// Kept in memory as long as this record.
     adapter: Option<AdapterInUse>,
-    /// Choices a prompt.
-    n: usize,
-    prompt_tokens: Vec<usize>,
+    usage: RequestUsage,
     choices: Vec<Choice>,
     arrived: Instant,
+    first_token: Option<Duration>,
+    /// Between the tokens of a choice, in seconds; only where there is a row to tell it.
+    inter_token: Vec<f32>,
     failure: Option<ApiError>,
     metrics: Arc<Metrics>,
+    /// Where there is a ledger.
+    row: Option<OpenRow>,
 }
 
 #[derive(Clone, Default)]
 struct Choice {
     last_token: Option<Instant>,
-    usage: Option<GenerationUsage>,
+    reason: Option<FinishReason>,
 }
 
+/// What web servers note where the caller went away before the answer.
+const CALLER_LEFT: u16 = 499;
+
 impl RequestRecord {
-    /// A request that arrived at `arrived`, with the tokens of each of its prompts.
+    /// A request that has just arrived and was understood.
+    ///
+    /// # Errors
+    /// There is a ledger, and no place in it.
     pub(crate) fn open(
-        model: String,
-        adapter: Option<AdapterInUse>,
-        n: usize,
-        prompt_tokens: Vec<usize>,
-        arrived: Instant,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let choices = vec![Choice::default(); n * prompt_tokens.len()];
-        Self {
-            model,
-            adapter,
-            n,
-            prompt_tokens,
-            choices,
-            arrived,
+        id_prefix: &str,
+        model: &str,
+        user: Option<&str>,
+        escort: &Escort,
+    ) -> Result<Self, ApiError> {
+        let place = escort
+            .bookkeeper
+            .as_ref()
+            .map(|it| it.place())
+            .transpose()?;
+        Ok(Self {
+            id: random::answer_id(id_prefix),
+            model: model.to_owned(),
+            user: user.map(str::to_owned),
+            adapter: None,
+            usage: RequestUsage::default(),
+            choices: Vec::new(),
+            arrived: Instant::now(),
+            first_token: None,
+            inter_token: Vec::new(),
             failure: None,
-            metrics,
+            metrics: escort.metrics.clone(),
+            row: place.map(OpenRow::new),
+        })
+    }
+
+    /// Goes on with what came out of a step towards the answer; a failure ends the record.
+    pub(crate) fn through<T>(mut self, result: Result<T, ApiError>) -> Result<(Self, T), ApiError> {
+        match result {
+            Ok(value) => Ok((self, value)),
+            Err(error) => {
+                self.fail(&error);
+                Err(error)
+            }
         }
+    }
+
+    /// Notes what the engine is asked: the tokens of each prompt, `n` choices for each, with an
+    /// adapter or the base model.
+    pub(crate) fn begin(
+        &mut self,
+        prompt_tokens: Vec<usize>,
+        n: usize,
+        adapter: Option<AdapterInUse>,
+    ) {
+        self.adapter = adapter;
+        self.usage = RequestUsage::new(prompt_tokens, n);
+        self.choices = vec![Choice::default(); self.usage.num_choices()];
+    }
+
+    /// The adapter's weights.
+    pub(crate) fn lora(&self) -> Option<Arc<LoraAdapter>> {
+        self.adapter.as_ref().map(|it| it.adapter().clone())
+    }
+
+    /// Where the engine is to send the accounts of the next prompt's choices.
+    pub(crate) fn receipts(&mut self) -> Option<UnboundedSender<Receipt>> {
+        self.row.as_mut().map(OpenRow::receipts)
+    }
+
+    /// The answer's.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
     }
 
     pub(crate) fn model(&self) -> &str {
@@ -75,8 +138,17 @@ impl RequestRecord {
         let now = Instant::now();
         let choice = &mut self.choices[choice];
         match choice.last_token.replace(now) {
-            Some(last) => self.metrics.inter_token(now - last),
-            None => self.metrics.first_token(now - self.arrived),
+            Some(last) => {
+                self.metrics.inter_token(now - last);
+                if self.row.is_some() {
+                    self.inter_token.push((now - last).as_secs_f32());
+                }
+            }
+            None => {
+                let since_arrival = now - self.arrived;
+                self.metrics.first_token(since_arrival);
+                self.first_token.get_or_insert(since_arrival);
+            }
         }
     }
 
@@ -90,7 +162,8 @@ impl RequestRecord {
             FinishReason::Stop => Outcome::Stop,
             FinishReason::Length => Outcome::Length,
         };
-        self.choices[choice].usage = Some(usage);
+        self.choices[choice].reason = Some(reason);
+        self.usage.close(choice, usage);
         self.metrics.finished(&FinishedChoice {
             model: &self.model,
             outcome,
@@ -105,35 +178,21 @@ impl RequestRecord {
 
     /// Whether every choice has ended.
     pub(crate) fn is_over(&self) -> bool {
-        self.choices.iter().all(|choice| choice.usage.is_some())
+        self.usage.is_complete()
     }
 
-    /// What the choices that have ended took. A prompt counts once, however many choices go on
-    /// from it; of its tokens those are cached that the first choice to compute it found.
+    /// What the choices that have ended took.
     pub(crate) fn usage(&self) -> Usage {
-        let ended = || {
-            self.choices
-                .iter()
-                .filter_map(|choice| choice.usage.as_ref())
-        };
-        let prompt_tokens = self.prompt_tokens.iter().sum();
-        let completion_tokens = ended().map(|usage| usage.completion_tokens).sum();
-        // Not `sum`, whose nothing is -0.0.
-        let device_seconds = ended().fold(0.0, |sum, usage| sum + usage.device_seconds);
-        let cached_of = |prompt: &[Choice]| {
-            prompt
-                .iter()
-                .filter_map(|choice| Some(choice.usage?.cached_tokens))
-                .min()
-                .unwrap_or(0)
-        };
+        let prompt_tokens = self.usage.prompt_tokens();
+        let completion_tokens = self.usage.completion_tokens();
+        let device_seconds = self.usage.device_time().as_secs_f64();
         let costs = self.metrics.costs();
         Usage {
             prompt_tokens,
             completion_tokens,
             total_tokens: prompt_tokens + completion_tokens,
             prompt_tokens_details: PromptTokensDetails {
-                cached_tokens: self.choices.chunks(self.n).map(cached_of).sum(),
+                cached_tokens: self.usage.cached_tokens(),
             },
             cost: Cost {
                 device_seconds,
@@ -148,28 +207,33 @@ impl RequestRecord {
     }
 }
 
-impl Drop for RequestRecord {
-    fn drop(&mut self) {
-        let open = self
-            .choices
-            .iter()
-            .filter(|choice| choice.usage.is_none())
-            .count();
-        let outcome = match &self.failure {
-            Some(_) => Outcome::Error,
-            None => Outcome::Abort,
-        };
-        self.metrics.unfinished(outcome, open);
+impl RequestRecord {
+    /// Whether the server turned it away.
+    fn is_refused(&self) -> bool {
+        let failure = self.failure.as_ref();
+        failure.is_some_and(|error| error.status().is_client_error())
+    }
+
+    fn outcome(&self) -> RowOutcome {
+        let reasons = || self.choices.iter().map(|choice| choice.reason);
+        match &self.failure {
+            Some(_) if self.is_refused() => RowOutcome::Refused,
+            Some(_) => RowOutcome::Error,
+            None if self.choices.is_empty() || reasons().any(|it| it.is_none()) => {
+                RowOutcome::Abort
+            }
+            None if reasons().any(|it| it == Some(FinishReason::Length)) => RowOutcome::Length,
+            None => RowOutcome::Stop,
+        }
+    }
+
+    fn log(&self, outcome: RowOutcome) {
         let usage = self.usage();
         tracing::info!(
             model = self.model,
             generation = self.adapter.as_ref().map(AdapterInUse::generation),
-            outcome = match (&self.failure, open) {
-                (Some(_), _) => "failed",
-                (None, 0) => "answered",
-                (None, _) => "abandoned by the caller",
-            },
-            prompts = self.prompt_tokens.len(),
+            outcome = outcome.as_str(),
+            prompts = self.usage.num_prompts(),
             choices = self.choices.len(),
             prompt_tokens = usage.prompt_tokens,
             cached_tokens = usage.prompt_tokens_details.cached_tokens,
@@ -179,5 +243,37 @@ impl Drop for RequestRecord {
             error = self.failure.as_ref().map(tracing::field::display),
             "request"
         );
+    }
+}
+
+impl Drop for RequestRecord {
+    fn drop(&mut self) {
+        let outcome = self.outcome();
+        // What is refused is logged, and counted, where it is.
+        if outcome != RowOutcome::Refused {
+            let unfinished = match &self.failure {
+                Some(_) => Outcome::Error,
+                None => Outcome::Abort,
+            };
+            self.metrics.unfinished(unfinished, self.usage.num_open());
+            self.log(outcome);
+        }
+        let Some(row) = self.row.take() else { return };
+        row.close(ClosedRequest {
+            id: std::mem::take(&mut self.id),
+            user: self.user.take(),
+            model: std::mem::take(&mut self.model),
+            adapter: self.adapter.take(),
+            usage: std::mem::take(&mut self.usage),
+            price: self.metrics.costs().price(),
+            ttft: self.first_token,
+            inter_token: std::mem::take(&mut self.inter_token),
+            outcome,
+            status: match (&self.failure, outcome) {
+                (Some(error), _) => error.status().as_u16(),
+                (None, RowOutcome::Abort) => CALLER_LEFT,
+                (None, _) => 200,
+            },
+        });
     }
 }

@@ -7,6 +7,7 @@ mod health;
 mod lora_adapters;
 mod metrics;
 mod models;
+mod organization;
 mod ready;
 
 use axum::Router;
@@ -27,6 +28,11 @@ pub fn router(app: App) -> Router {
         .route("/v1/lora_adapters", get(lora_adapters::list))
         .route("/v1/load_lora_adapter", post(lora_adapters::load))
         .route("/v1/unload_lora_adapter", post(lora_adapters::unload))
+        .route(
+            "/v1/organization/usage/completions",
+            get(organization::usage),
+        )
+        .route("/v1/organization/costs", get(organization::costs))
         .route("/health", get(health::check))
         .route("/ready", get(ready::check))
         .route("/metrics", get(metrics::render))

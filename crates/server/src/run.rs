@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use farthing_engine::EngineHandle;
+use farthing_ledger::{Ledger, Location};
 use tokio::sync::oneshot;
 
 use crate::args::ServeArgs;
 use crate::banner::Banner;
 use crate::config::Config;
 use crate::start::{Started, start};
-use crate::{App, Timeouts, serve};
+use crate::{App, Bookkeeper, Local, Timeouts, serve};
 
 /// How long a request may take to arrive, its head and its body each.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,8 +32,12 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     // The port is taken first: a long load must not end in "address in use".
     let listener = bind(config.http.address)?;
     let (price, http) = (config.price, config.http.clone());
+    let ledger = config.ledger.clone();
     let device = config.model.device;
+    let location = ledger.clone();
     let started = tokio::task::spawn_blocking(move || {
+        // Nor in a ledger that cannot be opened.
+        location.as_ref().map(Ledger::check).transpose()?;
         start(&config, process_began, &|line| println!("{line}"))
     });
     let started = started.await.context("loading the model")??;
@@ -41,6 +46,14 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         app = app.with_admin_key(key);
     }
     app.warm_up().await?;
+    let bookkeeper = match ledger.clone() {
+        Some(location) => Some(open_ledger(location, &started.local).await?),
+        None => None,
+    };
+    let app = match bookkeeper.clone() {
+        Some(bookkeeper) => app.with_ledger(bookkeeper),
+        None => app,
+    };
 
     let address = listener.local_addr()?;
     print!(
@@ -49,6 +62,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
             started: &started,
             device,
             price,
+            ledger: ledger.as_ref(),
             address
         }
     );
@@ -69,6 +83,9 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     sampling.abort();
     // Cancelled, it drops its handle to the engine.
     let _ = sampling.await;
+    if let Some(bookkeeper) = bookkeeper {
+        tokio::task::spawn_blocking(move || bookkeeper.close(LEDGER_PATIENCE)).await??;
+    }
     if !engine.is_alive() {
         bail!("the engine thread has ended: its last words are above");
     }
@@ -80,6 +97,16 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         None => tracing::warn!("the engine thread is still in a step: leaving it"),
     }
     Ok(())
+}
+
+/// How long rows may take to come in and be written once the server has ended.
+const LEDGER_PATIENCE: Duration = Duration::from_secs(10);
+
+async fn open_ledger(location: Location, local: &Local) -> anyhow::Result<Bookkeeper> {
+    let model = local.models.metrics_name().to_owned();
+    let (price, backend) = (local.price, local.backend.clone());
+    let open = move || Bookkeeper::open(location, model, price, backend);
+    Ok(tokio::task::spawn_blocking(open).await??)
 }
 
 /// Keeps the figures of the last minutes, also while nobody asks for them.

@@ -10,6 +10,7 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(super) async fn render(State(app): State<App>) -> impl IntoResponse {
     let adapters = app.local.models.adapter_figures();
-    let page = app.escort.metrics.render(&adapters);
+    let bookkeeper = app.escort.bookkeeper.as_ref();
+    let page = app.escort.metrics.render(&adapters, bookkeeper);
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], page)
 }

@@ -1,5 +1,6 @@
 //! `GET /ready`: a request sent now would be answered. The port opens after the first token was
-//! generated, so it is enough that the engine lives and nobody has asked us to go.
+//! generated, so it is enough that the engine lives, nobody has asked us to go, and the
+//! ledger has a place.
 
 use axum::extract::State;
 
@@ -9,8 +10,11 @@ pub(super) async fn check(State(app): State<App>) -> Result<(), ApiError> {
     if !app.local.backend.is_alive() {
         return Err(ApiError::EngineDead);
     }
-    match app.lifecycle().is_serving() {
-        true => Ok(()),
-        false => Err(ApiError::ShuttingDown),
+    if !app.lifecycle().is_serving() {
+        return Err(ApiError::ShuttingDown);
+    }
+    match &app.escort.bookkeeper {
+        Some(bookkeeper) if bookkeeper.is_full() => Err(ApiError::LedgerFull),
+        _ => Ok(()),
     }
 }

@@ -13,6 +13,7 @@ mod chat;
 mod completions;
 mod costs;
 mod departures;
+mod ledger;
 mod metrics;
 mod probes;
 mod refusals;

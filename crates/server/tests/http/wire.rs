@@ -2,12 +2,14 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use farthing_engine::{ChatTemplate, Tokenizer, byte_level_alphabet};
+use farthing_ledger::Location;
 use farthing_model::GgufTokenizer;
-use farthing_server::{AdminKey, App, Local, ServedModels, Timeouts, serve};
+use farthing_server::{AdminKey, App, Bookkeeper, Local, ServedModels, Timeouts, serve};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
@@ -52,6 +54,34 @@ impl Server {
         timeouts: Timeouts,
         admin_key: Option<AdminKey>,
     ) -> Self {
+        let with_key = |app: App, _: &_| match admin_key {
+            Some(key) => app.with_admin_key(key),
+            None => app,
+        };
+        Self::start_app(price, timeouts, with_key).await
+    }
+
+    /// Without a key, and with a ledger in a file.
+    pub(crate) async fn start_with_ledger(file: &Path) -> (Self, Bookkeeper) {
+        let location = Location::Sqlite(file.to_owned());
+        let price = "0.10".parse().unwrap();
+        let mut kept = None;
+        let with_ledger = |app: App, engine: &Arc<ScriptedEngine>| {
+            let model = "base".to_owned();
+            let bookkeeper =
+                Bookkeeper::open(location, model, Some(price), engine.clone()).unwrap();
+            kept = Some(bookkeeper.clone());
+            app.with_ledger(bookkeeper)
+        };
+        let server = Self::start_app(Some("0.10"), PATIENT, with_ledger).await;
+        (server, kept.unwrap())
+    }
+
+    async fn start_app(
+        price: Option<&str>,
+        timeouts: Timeouts,
+        finish: impl FnOnce(App, &Arc<ScriptedEngine>) -> App,
+    ) -> Self {
         let (engine, plays) = ScriptedEngine::new();
         let engine = Arc::new(engine);
         let tokenizer = Arc::new(tokenizer());
@@ -74,10 +104,7 @@ impl Server {
             price: price.map(|price| price.parse().unwrap()),
             slo_tokens_per_second: Some(1000.0),
         });
-        let app = match admin_key {
-            Some(key) => app.with_admin_key(key),
-            None => app,
-        };
+        let app = finish(app, &engine);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

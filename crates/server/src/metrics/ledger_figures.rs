@@ -1,0 +1,38 @@
+//! How the ledger is doing.
+
+use farthing_ledger::LedgerStatus;
+
+use super::exposition::Exposition;
+
+pub(super) fn render(page: &mut Exposition, ledger: &LedgerStatus) {
+    page.counter(
+        "farthing_ledger_rows_total",
+        "Rows written.",
+        ledger.written,
+    );
+    page.gauge(
+        "farthing_ledger_places_taken",
+        "Requests that run, and rows that wait to be written.",
+        ledger.places_taken,
+    );
+    page.gauge(
+        "farthing_ledger_places",
+        "How many of both there may be: no request begins without a place.",
+        ledger.places,
+    );
+    page.counter(
+        "farthing_ledger_refusals_total",
+        "Requests refused for want of a place.",
+        ledger.refused,
+    );
+    page.counter(
+        "farthing_ledger_failed_flushes_total",
+        "Batches that the database did not take; each is tried again.",
+        ledger.failed_flushes,
+    );
+    page.gauge(
+        "farthing_ledger_up",
+        "1 where the latest batch was written, 0 where it failed.",
+        u8::from(ledger.error.is_none()),
+    );
+}
