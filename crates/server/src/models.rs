@@ -1,6 +1,7 @@
 //! Finds the files of the model to serve, and fetches them where that is needed.
 
 mod cache;
+mod embedded_adapters;
 mod error;
 mod hub;
 mod hub_adapters;
@@ -16,6 +17,7 @@ use std::{
 
 use farthing_model::{Checkpoint, ComputeType, LoadFormat, ModelConfig, ModelError};
 
+use crate::args::AdapterArg;
 use cache::Cache;
 pub(crate) use error::ModelSourceError;
 use hub::{Hub, HubSource, Wanted};
@@ -52,6 +54,8 @@ pub(crate) struct ResolvedModel {
     pub(crate) compute_type: Option<ComputeType>,
     /// The context to serve unless the command line says otherwise; the model's own limit else.
     pub(crate) max_model_len: Option<usize>,
+    /// Adapters that are served with it.
+    pub(crate) adapters: Vec<AdapterArg>,
 }
 
 /// What there is of a model.
@@ -145,9 +149,16 @@ impl Resolver {
         request: ModelRequest,
         say: &dyn Fn(&str),
     ) -> Result<ResolvedModel, ModelSourceError> {
-        let files = match request.load_format {
-            LoadFormat::Dummy => ModelFiles::ConfigOnly(Box::new(manifest.config()?)),
-            _ => self.sources(manifest, request, say)?,
+        let (files, adapters) = match request.load_format {
+            // Random weights have no use for an adapter.
+            LoadFormat::Dummy => (
+                ModelFiles::ConfigOnly(Box::new(manifest.config()?)),
+                Vec::new(),
+            ),
+            _ => (
+                self.sources(manifest, request, say)?,
+                self.adapters(manifest)?,
+            ),
         };
         Ok(ResolvedModel {
             name: manifest.name.clone(),
@@ -157,7 +168,17 @@ impl Resolver {
                 .map(|template| template.source().to_owned()),
             compute_type: Some(manifest.dtype.into()),
             max_model_len: Some(manifest.max_model_len),
+            adapters,
         })
+    }
+
+    fn adapters(&self, manifest: &Manifest) -> Result<Vec<AdapterArg>, ModelSourceError> {
+        let unpack = |name: &String| {
+            let directory = embedded_adapters::unpack(name, &self.cache)?;
+            let name = name.clone();
+            Ok(AdapterArg { name, directory })
+        };
+        manifest.adapters.iter().map(unpack).collect()
     }
 
     /// The first source that has the model: whatever is cached goes before any network.
@@ -245,6 +266,7 @@ impl Resolver {
             chat_template: None,
             compute_type: None,
             max_model_len: None,
+            adapters: Vec::new(),
         })
     }
 }
@@ -339,5 +361,6 @@ fn local(path: &Path, request: ModelRequest) -> Result<ResolvedModel, ModelSourc
         chat_template: None,
         compute_type: None,
         max_model_len: None,
+        adapters: Vec::new(),
     })
 }

@@ -57,12 +57,8 @@ pub(crate) fn start(
         true => vec![resolved.name.clone()],
         false => choice.served_names.clone(),
     };
-    if let Some(adapter) = config
-        .adapters
-        .named
-        .iter()
-        .find(|adapter| names.contains(&adapter.name))
-    {
+    let wanted = wanted_adapters(&config.adapters, &resolved);
+    if let Some(adapter) = wanted.iter().find(|adapter| names.contains(&adapter.name)) {
         bail!(
             "the adapter {:?} has the name of the model itself: rename it",
             adapter.name
@@ -82,7 +78,7 @@ pub(crate) fn start(
         device: choice.device,
         max_rank: config.adapters.max_rank,
     };
-    let named = read_adapters(&config.adapters, &loader)?;
+    let named = read_adapters(&wanted, &loader)?;
     let capacity = adapter_capacity(config, &named);
     let max_adapters = match config.adapters_may_change() {
         true => config.adapters.max_on_device,
@@ -162,7 +158,7 @@ pub(crate) fn start(
             .context("cannot start the engine thread")?;
 
     let backend: Arc<dyn Backend> = Arc::new(engine.clone());
-    let paths = config.adapters.named.iter().map(|it| &*it.directory);
+    let paths = wanted.iter().map(|it| &*it.directory);
     let mut sources = AdapterSources::new(config.adapters.directory.as_deref(), paths)
         .context("--adapter-dir")?;
     if config.adapters.from_hub {
@@ -221,16 +217,28 @@ fn max_model_len(
     Ok(asked)
 }
 
-/// Reads the adapters of the command line.
+/// The adapters of the command line, and those that come with the model but for names taken.
+fn wanted_adapters(choice: &AdapterChoice, resolved: &ResolvedModel) -> Vec<AdapterArg> {
+    let mut wanted = choice.named.clone();
+    if choice.max_on_device > 0 {
+        let own = resolved
+            .adapters
+            .iter()
+            .filter(|own| choice.named.iter().all(|named| named.name != own.name));
+        wanted.extend(own.cloned());
+    }
+    wanted
+}
+
 fn read_adapters<'a>(
-    choice: &'a AdapterChoice,
+    wanted: &'a [AdapterArg],
     loader: &AdapterLoader,
 ) -> anyhow::Result<Vec<(&'a AdapterArg, Arc<LoraAdapter>)>> {
     let read = |arg: &'a AdapterArg| {
         let adapter = loader.load(&arg.name, &arg.directory)?;
         Ok((arg, Arc::new(adapter)))
     };
-    choice.named.iter().map(read).collect()
+    wanted.iter().map(read).collect()
 }
 
 /// What host memory may hold of adapters. Where none can come later, it is what is there.

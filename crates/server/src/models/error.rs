@@ -19,6 +19,9 @@ pub(crate) enum ModelSourceError {
     /// A local path that cannot be served.
     #[error("{}: {reason}", path.display())]
     Path { path: PathBuf, reason: String },
+    /// A manifest names an adapter that the binary does not carry; the tests rule it out.
+    #[error("this build carries no adapter {0:?}")]
+    UnknownAdapter(String),
     /// The flags contradict each other.
     #[error("{0}")]
     Contradiction(String),

@@ -29,6 +29,9 @@ pub(crate) struct Manifest {
     /// A chat template to use instead of the model's own.
     #[serde(default)]
     pub(crate) chat_template: Option<TemplateName>,
+    /// Adapters that the binary carries and serves with the model.
+    #[serde(default)]
+    pub(crate) adapters: Vec<String>,
     /// Where the files are, in the order to try.
     pub(crate) sources: Vec<Source>,
     config: EmbeddedConfig,

@@ -1,5 +1,6 @@
 //! Everything but the internet: wheels and hubs are made here.
 
+mod embedded_adapters;
 mod fake_hub;
 mod from_hub;
 

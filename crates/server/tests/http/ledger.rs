@@ -11,7 +11,7 @@ use farthing_server::Bookkeeper;
 use serde_json::{Value, json};
 
 use crate::scripted_engine::usage;
-use crate::wire::Server;
+use crate::wire::{PATIENT, Server};
 
 /// A cell of an exported row by its column's name.
 type Row = HashMap<String, String>;
@@ -206,7 +206,7 @@ async fn shutdown_writes_the_last_rows() {
     play.say(0, "a");
     play.finish(0, FinishReason::Length, used(3, 0, 1));
     connection.response().await;
-    server.serving.await.unwrap().unwrap();
+    server.serving.await.unwrap();
     close(bookkeeper).await;
     assert_row(&rows(&file, 1).await[0], &[("outcome", "length")]);
 }
@@ -377,7 +377,7 @@ async fn what_cannot_be_told_is_an_error_in_openais_shape() {
         (response.status, &response.error()[2]),
         (401, &json!("invalid_api_key"))
     );
-    let without = Server::start_as(None, Duration::from_secs(30), None).await;
+    let without = Server::start_as(None, PATIENT, None).await;
     let response = without.get(&format!("{path}?start_time=0")).await;
     assert_eq!(
         (response.status, &response.error()[2]),

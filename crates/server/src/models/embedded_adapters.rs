@@ -1,0 +1,70 @@
+//! The adapters that come with a model of the `models/` folder: the binary carries them.
+
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    ModelSourceError,
+    cache::{Cache, FileIdentity},
+};
+
+/// An adapter in PEFT's format, made by `models/adapters/train.py`.
+struct EmbeddedAdapter {
+    name: &'static str,
+    files: [(&'static str, &'static [u8]); 2],
+}
+
+const ADAPTERS: [EmbeddedAdapter; 2] = [
+    EmbeddedAdapter {
+        name: "payment-json",
+        files: [
+            (
+                "adapter_config.json",
+                include_bytes!("../../../../models/adapters/payment-json/adapter_config.json"),
+            ),
+            (
+                "adapter_model.safetensors",
+                include_bytes!(
+                    "../../../../models/adapters/payment-json/adapter_model.safetensors"
+                ),
+            ),
+        ],
+    },
+    EmbeddedAdapter {
+        name: "address-lines",
+        files: [
+            (
+                "adapter_config.json",
+                include_bytes!("../../../../models/adapters/address-lines/adapter_config.json"),
+            ),
+            (
+                "adapter_model.safetensors",
+                include_bytes!(
+                    "../../../../models/adapters/address-lines/adapter_model.safetensors"
+                ),
+            ),
+        ],
+    },
+];
+
+/// Puts an adapter into the cache, where it isn't there yet, and says in which directory.
+pub(crate) fn unpack(name: &str, cache: &Cache) -> Result<PathBuf, ModelSourceError> {
+    let adapter = ADAPTERS
+        .iter()
+        .find(|adapter| adapter.name == name)
+        .ok_or_else(|| ModelSourceError::UnknownAdapter(name.to_owned()))?;
+    let entry = cache.entry(&format!("adapter-{name}"))?;
+    let _lock = entry.lock(&|_| ())?;
+    for (file, mut content) in adapter.files {
+        let identity = FileIdentity {
+            name: file,
+            size_bytes: content.len() as u64,
+            sha256: &format!("{:x}", Sha256::digest(content)),
+        };
+        if entry.find(identity).is_none() {
+            entry.store(identity, &mut content)?;
+        }
+    }
+    Ok(entry.directory().to_owned())
+}
