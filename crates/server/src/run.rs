@@ -21,6 +21,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the engine thread is waited for when nobody asks anything of it any more.
 const LAST_STEP: Duration = Duration::from_secs(10);
 
+/// How long rows may take to come in and be written once the server has ended.
+const LEDGER_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Loads a model, serves it until a signal comes, and ends.
 ///
 /// # Errors
@@ -98,9 +101,6 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     }
     Ok(())
 }
-
-/// How long rows may take to come in and be written once the server has ended.
-const LEDGER_PATIENCE: Duration = Duration::from_secs(10);
 
 async fn open_ledger(location: Location, local: &Local) -> anyhow::Result<Bookkeeper> {
     let model = local.models.metrics_name().to_owned();

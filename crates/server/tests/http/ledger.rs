@@ -219,7 +219,7 @@ async fn answered(server: &mut Server, model: &str, user: Option<&str>) {
     let connection = server.open("/v1/completions", &body).await;
     let play = server.play().await;
     play.say(0, "a");
-    play.finish(0, FinishReason::Stop, used(10, 4, 3));
+    play.finish(0, FinishReason::Stop, used(3, 1, 3));
     connection.response().await;
 }
 
@@ -272,8 +272,8 @@ async fn usage_is_told_in_openais_shape() {
     assert_eq!(results.len(), 1);
     // What was refused never reached the model.
     assert_eq!(results[0]["num_model_requests"], 3);
-    assert_eq!(results[0]["input_tokens"], 30);
-    assert_eq!(results[0]["input_cached_tokens"], 12);
+    assert_eq!(results[0]["input_tokens"], 9);
+    assert_eq!(results[0]["input_cached_tokens"], 3);
     assert_eq!(results[0]["output_tokens"], 9);
     assert_eq!(results[0]["model"], Value::Null);
 
