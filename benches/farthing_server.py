@@ -111,12 +111,12 @@ class FarthingServer:
             "temperature": 0,
             "ignore_eos": True,
         }
-        return self._post("/v1/completions", body)
+        return self.post("/v1/completions", body)
 
     def chat(self, body: dict) -> dict:
-        return self._post("/v1/chat/completions", body)
+        return self.post("/v1/chat/completions", body)
 
-    def _post(self, path: str, body: dict) -> dict:
+    def post(self, path: str, body: dict) -> dict:
         with self._connection() as connection:
             connection.request("POST", path, json.dumps(body), JSON)
             response = connection.getresponse()

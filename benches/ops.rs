@@ -247,6 +247,7 @@ fn bench_attention(limits: Limits) -> Result<()> {
             context_lens: integers(vec![context as u32; rows])?,
             block_tables: integers((0..(rows * blocks) as u32).collect())?
                 .reshape((rows, blocks))?,
+            max_queries: queries,
         };
         let (qkv, out) = (matrix(m, QKV)?, matrix(m, HEADS * HEAD_DIM)?);
         // Each layer has its own cache, so that keys and values come from memory.

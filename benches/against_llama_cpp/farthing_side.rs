@@ -94,6 +94,7 @@ impl Bench {
             max_num_seqs: limits.max_num_seqs,
             max_num_batched_tokens: MAX_NUM_BATCHED_TOKENS,
             max_adapters: 0,
+            max_lora_rank: 0,
             compute_type,
             device,
         };

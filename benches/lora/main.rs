@@ -216,6 +216,7 @@ impl Bench {
             max_num_seqs: limits.max_num_seqs,
             max_num_batched_tokens: MAX_NUM_BATCHED_TOKENS,
             max_adapters: args.adapters,
+            max_lora_rank: 64,
             compute_type: COMPUTE_TYPE,
             device,
         };

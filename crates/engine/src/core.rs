@@ -3,18 +3,20 @@
 use std::{
     collections::HashMap,
     io,
+    ops::ControlFlow,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Instant,
 };
 
-use farthing_model::{ModelError, ModelRunner};
+use farthing_model::ModelError;
 use farthing_scheduler::{AdapterId, Batch, FinishReason, Scheduler, SequenceId, SequenceOutput};
 use tokio::sync::mpsc::{UnboundedSender, error::TryRecvError};
 use tracing::{debug, error};
 
 use crate::{
-    Ending, EngineHandle, EngineLimits, EngineStats, Meter, Pause, Receipt, RowWork, Tokenizer,
+    Ending, EngineHandle, EngineLimits, EngineStats, Meter, Pause, Receipt, RowWork, Runner,
+    Tokenizer,
     account::Account,
     command::{Command, NewSequence, SequenceEvent},
     handle::EngineDoor,
@@ -23,7 +25,7 @@ use crate::{
 /// Everything that one thread owns: no lock, no other thread touches it.
 pub struct EngineCore {
     scheduler: Scheduler,
-    runner: ModelRunner,
+    runner: Box<dyn Runner>,
     meter: Meter,
     door: EngineDoor,
     callers: HashMap<SequenceId, Caller>,
@@ -46,13 +48,14 @@ enum Letter {
 }
 
 impl EngineCore {
-    /// Starts the engine thread. It ends when the last handle is dropped and nothing runs.
+    /// Starts the engine thread. It ends when the last handle is dropped and nothing runs, or when
+    /// the device is lost.
     ///
     /// # Errors
     /// The operating system refused a thread.
     pub fn spawn(
         scheduler: Scheduler,
-        runner: ModelRunner,
+        runner: impl Runner + 'static,
         meter: Meter,
         limits: EngineLimits,
         tokenizer: Arc<Tokenizer>,
@@ -60,7 +63,7 @@ impl EngineCore {
         let (handle, door) = EngineHandle::new(limits, tokenizer);
         let core = Self {
             scheduler,
-            runner,
+            runner: Box::new(runner),
             meter,
             door,
             callers: HashMap::new(),
@@ -74,14 +77,18 @@ impl EngineCore {
 
     fn run(mut self) {
         while self.admit() {
-            self.step();
+            if self.step().is_break() {
+                // Whoever still waits hears it from the end of the channel.
+                error!("the engine ends: nothing can be computed any more");
+                return;
+            }
         }
     }
 
-    /// One step: plan, compute, commit, deliver.
-    fn step(&mut self) {
+    /// One step: plan, compute, commit, deliver. Breaks where no other can follow.
+    fn step(&mut self) -> ControlFlow<()> {
         let Some(batch) = self.scheduler.schedule() else {
-            return;
+            return ControlFlow::Continue(());
         };
         let works = self.begin(&batch);
         let sampled = self.runner.execute(&batch);
@@ -89,6 +96,10 @@ impl EngineCore {
         let mut adapters: Vec<_> = batch.rows.iter().filter_map(|row| row.adapter).collect();
         adapters.sort_unstable();
         adapters.dedup();
+        let next = match &sampled {
+            Err(ModelError::DeviceLost(_)) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
         let letters = match sampled {
             Ok(sampled) => {
                 let outputs = self.scheduler.commit(batch, sampled);
@@ -99,6 +110,7 @@ impl EngineCore {
         // The figures first: a caller who looks at them finds its own step in them.
         self.publish(adapters.len());
         letters.into_iter().for_each(Letter::send);
+        next
     }
 
     /// Takes what callers sent; waits for them where there is nothing to compute. `false` once
@@ -242,7 +254,7 @@ impl EngineCore {
 
     /// Splits a step's seconds over its rows, whether or not it succeeded.
     fn charge(&mut self, batch: &Batch, works: &[RowWork], succeeded: bool) {
-        let shares = self.meter.charge_step(works, None);
+        let shares = self.meter.charge_step(works, self.runner.device_seconds());
         self.totals.steps += 1;
         let tokens = batch.rows.iter().map(|row| row.tokens.len()).sum();
         self.totals.step_sizes.count(tokens);

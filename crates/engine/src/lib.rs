@@ -12,6 +12,7 @@ mod handle;
 mod least_squares;
 mod meter;
 mod queue_places;
+mod runner;
 mod stats;
 mod step_model;
 mod step_work;
@@ -32,6 +33,7 @@ pub use generation::{
 };
 pub use handle::{EngineHandle, EngineLimits, SubmitError};
 pub use meter::{Meter, SplitBasis};
+pub use runner::Runner;
 pub use stats::{EngineStats, StepSizes};
 pub use step_model::{Fit, StepModel};
 pub use step_work::{RowContext, RowWork, StepWork};

@@ -5,8 +5,13 @@
 
 mod tiny;
 
-use farthing_engine::{GenerationEvent, SubmitError};
-use farthing_scheduler::{FinishReason, SamplingParams};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use farthing_engine::{GenerationEvent, Meter, Runner, StepModel, SubmitError};
+use farthing_model::{AdapterPoolStats, LoraAdapter, ModelError};
+use farthing_scheduler::{AdapterId, Batch, FinishReason, SampledToken, SamplingParams};
 use tiny::{ATTEMPTS, Engine, MAX_MODEL_LEN, Room, WIDE, collect, greedy, prompt};
 
 async fn tokens_alone(prompt: Vec<u32>, max_tokens: usize) -> Vec<u32> {
@@ -313,4 +318,90 @@ async fn what_can_never_fit_is_refused() {
     let stream = engine.handle.submit(greedy(prompt(1, 200), 56)).unwrap();
     assert_eq!(collect(stream, 1).await[0].tokens.len(), 56);
     engine.stop();
+}
+
+/// A device whose steps end as the script says, and well after its end.
+struct Scripted {
+    failures: VecDeque<Option<ModelError>>,
+}
+
+impl Runner for Scripted {
+    fn execute(&mut self, batch: &Batch) -> Result<Vec<SampledToken>, ModelError> {
+        if let Some(Some(failure)) = self.failures.pop_front() {
+            return Err(failure);
+        }
+        let sampled = |token| SampledToken {
+            token,
+            ..SampledToken::default()
+        };
+        let rows = batch.rows.iter();
+        Ok(rows
+            .map(|row| sampled(row.sample.as_ref().map(|_| 65)))
+            .collect())
+    }
+
+    fn device_seconds(&self) -> Option<f64> {
+        None
+    }
+
+    fn add_adapter(&mut self, _: Arc<LoraAdapter>) {}
+
+    fn release_adapter(&mut self, _: AdapterId) {}
+
+    fn prefetch_adapter(&mut self, _: Arc<LoraAdapter>) {}
+
+    fn retire_adapter(&mut self, _: AdapterId) {}
+
+    fn adapter_stats(&self) -> AdapterPoolStats {
+        AdapterPoolStats::default()
+    }
+}
+
+fn scripted(failures: impl IntoIterator<Item = Option<ModelError>>) -> Engine {
+    let runner = Scripted {
+        failures: failures.into_iter().collect(),
+    };
+    let model = StepModel {
+        fixed_seconds: 1.0,
+        ..StepModel::default()
+    };
+    let meter = Meter::new(model, None, Instant::now());
+    Engine::with_runner(runner, meter, WIDE)
+}
+
+#[tokio::test]
+async fn a_failed_step_fails_its_rows_and_the_engine_lives_on() {
+    let engine = scripted([None, Some(ModelError::UnknownAdapter)]);
+    let mut stream = engine.handle.submit(greedy(prompt(1, 10), 5)).unwrap();
+    let mut last = None;
+    while let Some(event) = stream.next().await {
+        last = Some(event);
+    }
+    let Some(GenerationEvent::Failed { message }) = last else {
+        panic!("{last:?}");
+    };
+    assert_eq!(message, ModelError::UnknownAdapter.to_string());
+    assert!(engine.handle.is_alive());
+    let stream = engine.handle.submit(greedy(prompt(2, 10), 5)).unwrap();
+    assert_eq!(collect(stream, 1).await[0].tokens, [65; 5]);
+    engine.stop();
+}
+
+#[tokio::test]
+async fn a_lost_device_ends_the_engine() {
+    let lost = ModelError::DeviceLost("illegal address".to_owned());
+    let engine = scripted([None, Some(lost)]);
+    let mut stream = engine.handle.submit(greedy(prompt(1, 10), 5)).unwrap();
+    let mut last = None;
+    while let Some(event) = stream.next().await {
+        last = Some(event);
+    }
+    let Some(GenerationEvent::Failed { message }) = last else {
+        panic!("{last:?}");
+    };
+    assert!(message.contains("the device is lost"), "{message}");
+    engine.handle.closed().await;
+    assert!(!engine.handle.is_alive());
+    let refused = engine.handle.submit(greedy(prompt(2, 10), 5)).err();
+    assert!(matches!(refused, Some(SubmitError::EngineDead)));
 }

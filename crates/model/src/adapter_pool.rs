@@ -7,7 +7,7 @@ use std::{
 
 use farthing_scheduler::{AdapterId, Batch};
 
-use crate::{LoraAdapter, ModelError};
+use crate::{LoraAdapter, ModelError, lora_stacks::LoraStacks};
 
 /// The device's slots for adapters, the least recently used given up first. All adapters of a
 /// batch are in slots while it is computed.
@@ -18,6 +18,8 @@ use crate::{LoraAdapter, ModelError};
 pub(crate) struct AdapterPool {
     /// A slot's index is its place on the device.
     slots: Vec<Option<Slot>>,
+    /// Where the slots are on a GPU; none on the CPU, which computes with the adapters as they are.
+    stacks: Option<LoraStacks>,
     held: HashMap<AdapterId, Held>,
     /// Steps and arrivals so far: the clock of the least recently used.
     uses: u64,
@@ -27,6 +29,8 @@ pub(crate) struct AdapterPool {
 struct Slot {
     adapter: Arc<LoraAdapter>,
     last_use: u64,
+    /// Whether a GPU has a copy.
+    is_copied: bool,
 }
 
 /// An adapter that living sequences ask for.
@@ -57,9 +61,10 @@ pub struct AdapterPoolStats {
 }
 
 impl AdapterPool {
-    pub(crate) fn new(slots: usize) -> Self {
+    pub(crate) fn new(slots: usize, stacks: Option<LoraStacks>) -> Self {
         Self {
             slots: (0..slots).map(|_| None).collect(),
+            stacks,
             held: HashMap::new(),
             uses: 0,
             stats: AdapterPoolStats {
@@ -143,7 +148,36 @@ impl AdapterPool {
                 })?;
             self.fill(index, adapter);
         }
+        self.copy(&wanted)
+    }
+
+    /// Copies adapters to their slots on a GPU, where they are not there yet.
+    fn copy(&mut self, wanted: &BTreeSet<AdapterId>) -> Result<(), ModelError> {
+        let Some(stacks) = &self.stacks else {
+            return Ok(());
+        };
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            if let Some(slot) = slot
+                && !slot.is_copied
+                && wanted.contains(&slot.adapter.id())
+            {
+                stacks.fill(index, &slot.adapter)?;
+                slot.is_copied = true;
+            }
+        }
         Ok(())
+    }
+
+    /// The slots on a GPU, where there are any.
+    pub(crate) fn stacks(&self) -> Option<&LoraStacks> {
+        self.stacks.as_ref()
+    }
+
+    /// The slot of an adapter.
+    pub(crate) fn slot(&self, id: AdapterId) -> Result<usize, ModelError> {
+        let holds = |slot: &Option<Slot>| slot.as_ref().is_some_and(|it| it.adapter.id() == id);
+        let slot = self.slots.iter().position(holds);
+        slot.ok_or(ModelError::UnknownAdapter)
     }
 
     /// An adapter in its slot.
@@ -172,7 +206,11 @@ impl AdapterPool {
 
     fn fill(&mut self, index: usize, adapter: Arc<LoraAdapter>) {
         let last_use = self.uses;
-        let before = self.slots[index].replace(Slot { adapter, last_use });
+        let before = self.slots[index].replace(Slot {
+            adapter,
+            last_use,
+            is_copied: false,
+        });
         self.stats.loads += 1;
         self.stats.evictions += u64::from(before.is_some());
         self.count_resident();

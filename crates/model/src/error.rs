@@ -2,6 +2,8 @@
 
 use std::{io, ops::Range, path::PathBuf};
 
+use farthing_ops::is_out_of_memory;
+
 /// An error of this crate. Every message says what was found and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -97,7 +99,42 @@ pub enum ModelError {
         /// Bytes that the longest sequence needs.
         needed_bytes: usize,
     },
+    /// The device cannot be computed on.
+    #[error("cannot use {device}: {source}")]
+    Device {
+        /// Its name, such as `cuda:0`.
+        device: String,
+        /// What is missing.
+        source: candle_core::Error,
+    },
+    /// The device has stopped working: nothing can be computed on it any more.
+    #[error("the device is lost: {0}")]
+    DeviceLost(String),
+    /// Memory ran out when something was to be put on the device.
+    #[error(
+        "the device has no room for {what} ({source}): lower --kv-cache-memory, --max-model-len, \
+         --max-num-batched-tokens or --max-num-seqs, or serve fewer adapters or a smaller model"
+    )]
+    OutOfMemory {
+        /// What there was no room for.
+        what: &'static str,
+        /// What the device said.
+        source: candle_core::Error,
+    },
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+/// Says what there was no room for, where that is what went wrong.
+pub(crate) fn room_for<T>(
+    what: &'static str,
+    made: Result<T, ModelError>,
+) -> Result<T, ModelError> {
+    match made {
+        Err(ModelError::Tensor(source)) if is_out_of_memory(&source) => {
+            Err(ModelError::OutOfMemory { what, source })
+        }
+        other => other,
+    }
 }

@@ -2,6 +2,7 @@
 
 mod runner;
 
+mod flat_batch;
 mod input;
 mod llama;
 mod lora;
@@ -9,6 +10,12 @@ mod lora;
 mod adapter_pool;
 mod kv_cache;
 mod workspace;
+
+mod selftest;
+
+mod gpu_steps;
+mod lora_stacks;
+mod step_layout;
 
 mod checkpoint;
 mod config;
@@ -28,3 +35,4 @@ pub use lora::{AdapterReport, LoraAdapter, LoraBase};
 pub use memory_plan::{MemoryPlan, MemoryRequest};
 pub use rope::{RopeConfig, RopeScaling};
 pub use runner::{ModelRunner, RunnerConfig};
+pub use selftest::{Check, DecodeTime, DeviceLimits, OpRate, SelfTest, StepSeconds};

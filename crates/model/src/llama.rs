@@ -3,6 +3,7 @@
 //! Touvron et al. 2023 (Llama), Jiang et al. 2023 (Mistral). The arithmetic follows HF
 //! transformers' `modeling_llama.py` and `modeling_mistral.py`.
 
+use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -15,7 +16,10 @@ use farthing_ops::{
 
 use crate::{
     Checkpoint, ComputeType, DeviceKind, KvCache, LoraAdapter, ModelConfig, ModelError,
-    input::ModelInput, workspace::Workspace,
+    error::room_for,
+    input::{LayerAdapters, ModelInput},
+    lora::Projection,
+    workspace::Workspace,
 };
 
 /// A decoder-only transformer: weights, and no state of any request.
@@ -60,28 +64,17 @@ impl Llama {
                 false => 1,
             },
         };
-        let (layers, vocabulary) = loader.beside_layers(config.num_hidden_layers, || {
-            let embed_tokens = loader.linear(&["model.embed_tokens.weight"])?;
-            let lm_head = match config.tie_word_embeddings {
-                true => None,
-                false => Some(loader.linear(&["lm_head.weight"])?),
-            };
-            Ok((embed_tokens, lm_head))
-        })?;
-        let (embed_tokens, lm_head) = vocabulary;
-        Ok(Self {
-            embed_tokens,
-            layers,
-            norm: loader.vector("model.norm.weight")?,
-            lm_head,
-            rope: RopeTable::new(&config.rope.inv_freq(), max_positions, &device)?,
-            config,
-        })
+        room_for("the weights", loader.llama(config, max_positions))
     }
 
     /// The shapes and constants of the model.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// Tokens of the longest sequence.
+    pub(crate) fn max_positions(&self) -> usize {
+        self.rope.max_positions()
     }
 
     /// Runs all layers over the new tokens, filling the cache, and returns the hidden states
@@ -101,7 +94,7 @@ impl Llama {
         for (i, (layer, cache)) in self.layers.iter().zip(&cache.layers).enumerate() {
             rms_norm(&w.normed, &w.hidden, &layer.input_norm, config.rms_norm_eps)?;
             linear(&w.qkv, &w.normed, &layer.qkv_proj, Accumulate::Overwrite)?;
-            lora(&w.qkv, &w.normed, &input.lora_segments(i, |l| &l.qkv_proj))?;
+            input.adapters(i, Projection::Qkv).add(&w.qkv, &w.normed)?;
             rope_and_cache(
                 &w.qkv,
                 &self.rope,
@@ -119,7 +112,7 @@ impl Llama {
                 scale,
                 config.sliding_window,
             )?;
-            let adapters = input.lora_segments(i, |l| &l.o_proj);
+            let adapters = input.adapters(i, Projection::O);
             add_projected(&w.hidden, &w.attention, &layer.o_proj, &adapters, &w.normed)?;
 
             rms_norm(
@@ -134,13 +127,11 @@ impl Llama {
                 &layer.gate_up_proj,
                 Accumulate::Overwrite,
             )?;
-            lora(
-                &w.gate_up,
-                &w.normed,
-                &input.lora_segments(i, |l| &l.gate_up_proj),
-            )?;
+            input
+                .adapters(i, Projection::GateUp)
+                .add(&w.gate_up, &w.normed)?;
             silu_mul(&w.activated, &w.gate_up)?;
-            let adapters = input.lora_segments(i, |l| &l.down_proj);
+            let adapters = input.adapters(i, Projection::Down);
             add_projected(
                 &w.hidden,
                 &w.activated,
@@ -152,19 +143,18 @@ impl Llama {
         Ok(w.hidden)
     }
 
-    /// Logits of some tokens, given in ascending order: `[tokens.len(), vocab]`, a view of the
-    /// workspace. `hidden` is what [`Llama::forward`] made of the same input.
+    /// Logits of some tokens, `tokens` u32 `[n]`, ascending: f32 `[n, vocab]`, a view of the
+    /// workspace. `adapters` says which of the tokens, counted from the first of them, have an
+    /// adapter that may change the output layer.
     pub(crate) fn logits(
         &self,
         hidden: &Tensor,
-        tokens: &[u32],
-        input: &ModelInput<'_>,
+        tokens: &Tensor,
+        adapters: Vec<(Range<usize>, &LoraAdapter)>,
         workspace: &Workspace,
     ) -> Result<Tensor, ModelError> {
-        let w = workspace.logit_rows(tokens.len())?;
-        let adapters = input.adapters_of(tokens);
-        let tokens = Tensor::new(tokens, hidden.device())?;
-        gather_rows(&w.hidden, hidden, &tokens)?;
+        let w = workspace.logit_rows(tokens.elem_count())?;
+        gather_rows(&w.hidden, hidden, tokens)?;
         rms_norm(&w.normed, &w.hidden, &self.norm, self.config.rms_norm_eps)?;
 
         // One pass of the base's weight over all rows costs less than one for each run of them.
@@ -201,16 +191,16 @@ fn add_projected(
     residual: &Tensor,
     x: &Tensor,
     weight: &LinearWeight,
-    adapters: &[LoraSegment<'_>],
+    adapters: &LayerAdapters<'_>,
     scratch: &Tensor,
 ) -> Result<(), ModelError> {
-    if adapters.iter().any(|segment| segment.weight.gain.is_some()) {
+    if adapters.have_gains() {
         linear(scratch, x, weight, Accumulate::Overwrite)?;
-        lora(scratch, x, adapters)?;
+        adapters.add(scratch, x)?;
         add(residual, scratch)?;
     } else {
         linear(residual, x, weight, Accumulate::Add)?;
-        lora(residual, x, adapters)?;
+        adapters.add(residual, x)?;
     }
     Ok(())
 }
@@ -228,6 +218,26 @@ struct Loader<'a> {
 const MAX_THREADS: usize = 8;
 
 impl Loader<'_> {
+    fn llama(&self, config: ModelConfig, max_positions: usize) -> Result<Llama, ModelError> {
+        let (layers, vocabulary) = self.beside_layers(config.num_hidden_layers, || {
+            let embed_tokens = self.linear(&["model.embed_tokens.weight"])?;
+            let lm_head = match config.tie_word_embeddings {
+                true => None,
+                false => Some(self.linear(&["lm_head.weight"])?),
+            };
+            Ok((embed_tokens, lm_head))
+        })?;
+        let (embed_tokens, lm_head) = vocabulary;
+        Ok(Llama {
+            embed_tokens,
+            layers,
+            norm: self.vector("model.norm.weight")?,
+            lm_head,
+            rope: RopeTable::new(&config.rope.inv_freq(), max_positions, self.device)?,
+            config,
+        })
+    }
+
     /// Loads all decoder layers on all threads; this one comes to help after `other`.
     fn beside_layers<T>(
         &self,

@@ -42,10 +42,10 @@ pub struct LoraBase<'a> {
 /// adapter leaves a weight alone.
 #[derive(Default)]
 pub(crate) struct LoraLayer {
-    pub qkv_proj: Option<LoraWeight>,
-    pub o_proj: Option<LoraWeight>,
-    pub gate_up_proj: Option<LoraWeight>,
-    pub down_proj: Option<LoraWeight>,
+    qkv_proj: Option<LoraWeight>,
+    o_proj: Option<LoraWeight>,
+    gate_up_proj: Option<LoraWeight>,
+    down_proj: Option<LoraWeight>,
 }
 
 /// What an adapter does to the embedding.
@@ -70,6 +70,31 @@ pub(crate) struct LoraHead {
     /// Replaces the base's weight: `[vocab, hidden]`.
     pub weight: Option<LinearWeight>,
     pub delta: Option<LoraWeight>,
+}
+
+/// The fused weights that adapters change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Projection {
+    Qkv,
+    O,
+    GateUp,
+    Down,
+}
+
+impl Projection {
+    pub(crate) const ALL: [Self; 4] = [Self::Qkv, Self::O, Self::GateUp, Self::Down];
+}
+
+impl LoraLayer {
+    /// What the adapter does at a projection; none where it leaves it alone.
+    pub(crate) fn get(&self, projection: Projection) -> Option<&LoraWeight> {
+        match projection {
+            Projection::Qkv => self.qkv_proj.as_ref(),
+            Projection::O => self.o_proj.as_ref(),
+            Projection::GateUp => self.gate_up_proj.as_ref(),
+            Projection::Down => self.down_proj.as_ref(),
+        }
+    }
 }
 
 impl LoraAdapter {
@@ -98,6 +123,20 @@ impl LoraAdapter {
     /// Bytes on the device.
     pub fn size_bytes(&self) -> usize {
         self.size_bytes
+    }
+
+    /// Whether it is A and B on the decoder layers' projections and no more, as a GPU takes it.
+    fn is_plain(&self) -> bool {
+        let of_layer = |layer: &'_ LoraLayer| {
+            Projection::ALL.into_iter().all(|projection| {
+                let weight = layer.get(projection);
+                weight.is_none_or(|weight| weight.gain.is_none() && weight.bias.is_none())
+            })
+        };
+        self.layers.iter().all(of_layer)
+            && !self.changes_embeddings()
+            && self.lm_head.weight.is_none()
+            && self.lm_head.delta.is_none()
     }
 
     pub(crate) fn layer(&self, index: usize) -> &LoraLayer {

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::{
-    ComputeType, KvCache, ModelConfig, ModelError, kv_cache::BLOCK_SIZE, workspace::Workspace,
+    ComputeType, DeviceKind, KvCache, ModelConfig, ModelError, gpu_steps::graph_sizes,
+    kv_cache::BLOCK_SIZE, lora_stacks::LoraStacks, workspace::Workspace,
 };
 
 /// Bytes by purpose. They add up to what the process holds besides its code and text tables.
@@ -19,7 +20,17 @@ pub struct MemoryPlan {
     pub adapter_bytes: usize,
     /// Activations of the largest step.
     pub workspace_bytes: usize,
+    /// What a GPU keeps besides: recorded graphs, kernels, and the scratch of attention and of
+    /// matrix products.
+    pub runtime_bytes: usize,
 }
+
+/// For the context and the kernels of candle and ours, for cublasLt's workspace and attention's
+/// scratch; an estimate until a GPU has been measured.
+const GPU_RUNTIME_BYTES: usize = 512 << 20;
+
+/// For each graph of a decode step; an estimate until a GPU has been measured.
+const GRAPH_BYTES: usize = 8 << 20;
 
 /// What the plan is made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +45,8 @@ pub struct MemoryRequest {
     pub max_num_batched_tokens: usize,
     /// Type of weights and cache.
     pub compute_type: ComputeType,
+    /// Where it all goes.
+    pub device: DeviceKind,
 }
 
 impl MemoryPlan {
@@ -62,7 +75,19 @@ impl MemoryPlan {
             num_blocks,
             kv_cache_bytes: num_blocks * block_bytes,
             adapter_bytes: 0,
-            workspace_bytes: Workspace::bytes(config, max_num_batched_tokens, max_num_seqs),
+            workspace_bytes: Workspace::bytes(
+                config,
+                max_num_batched_tokens,
+                max_num_seqs,
+                (compute_type, request.device),
+            ),
+            runtime_bytes: match request.device {
+                DeviceKind::Cpu => 0,
+                // One with adapters, one without.
+                DeviceKind::Cuda(_) => {
+                    GPU_RUNTIME_BYTES + 2 * graph_sizes(max_num_seqs).count() * GRAPH_BYTES
+                }
+            },
         })
     }
 
@@ -75,6 +100,11 @@ impl MemoryPlan {
         tokens.div_ceil(BLOCK_SIZE) * KvCache::block_bytes(config, compute_type)
     }
 
+    /// Bytes of an adapter's slot on a GPU, whatever the adapter's own rank.
+    pub fn adapter_slot_bytes(config: &ModelConfig, max_lora_rank: usize) -> usize {
+        LoraStacks::slot_bytes(config, max_lora_rank)
+    }
+
     /// Tokens that the KV cache holds.
     pub fn kv_cache_tokens(&self) -> usize {
         self.num_blocks * BLOCK_SIZE
@@ -82,7 +112,11 @@ impl MemoryPlan {
 
     /// All purposes together.
     pub fn total_bytes(&self) -> usize {
-        self.weights_bytes + self.kv_cache_bytes + self.adapter_bytes + self.workspace_bytes
+        self.weights_bytes
+            + self.kv_cache_bytes
+            + self.adapter_bytes
+            + self.workspace_bytes
+            + self.runtime_bytes
     }
 }
 
@@ -99,6 +133,10 @@ impl fmt::Display for MemoryPlan {
             self.kv_cache_tokens(),
             mib(self.adapter_bytes),
             mib(self.workspace_bytes),
-        )
+        )?;
+        match self.runtime_bytes {
+            0 => Ok(()),
+            bytes => write!(f, " + graphs and kernels {:.0}", mib(bytes)),
+        }
     }
 }

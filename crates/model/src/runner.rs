@@ -3,14 +3,20 @@
 use std::{ops::Range, sync::Arc};
 
 use candle_core::Tensor;
-use farthing_ops::{SampleSpec, Sampled, sample, token_logprobs};
+use farthing_ops::{SampleSpec, Sampled, is_lost, sample, token_logprobs};
 use farthing_scheduler::{
     AdapterId, Batch, BatchRow, SampleRow, SampledToken, TokenLogprob, TokenLogprobs,
 };
 
 use crate::{
     AdapterPoolStats, ComputeType, DeviceKind, KvCache, Llama, LoraAdapter, ModelError,
-    adapter_pool::AdapterPool, input::ModelInput, workspace::Workspace,
+    adapter_pool::AdapterPool,
+    error::room_for,
+    flat_batch::FlatBatch,
+    gpu_steps::{GpuSteps, Parts},
+    input::ModelInput,
+    lora_stacks::LoraStacks,
+    workspace::Workspace,
 };
 
 /// How large a step may get.
@@ -24,6 +30,8 @@ pub struct RunnerConfig {
     pub max_num_batched_tokens: usize,
     /// Adapters on the device, and so of a batch.
     pub max_adapters: usize,
+    /// Largest rank of an adapter.
+    pub max_lora_rank: usize,
     /// Type of the KV cache.
     pub compute_type: ComputeType,
     /// Where it all lives.
@@ -36,12 +44,9 @@ pub struct ModelRunner {
     cache: KvCache,
     adapters: AdapterPool,
     workspace: Workspace,
-}
-
-/// A batch and what all layers made of it.
-struct Step<'a> {
-    input: ModelInput<'a>,
-    hidden: Tensor, // [tokens, hidden], a view of the workspace
+    /// How steps go to a GPU; none on the CPU.
+    gpu: Option<GpuSteps>,
+    device_seconds: Option<f64>,
 }
 
 impl ModelRunner {
@@ -53,24 +58,57 @@ impl ModelRunner {
             max_num_batched_tokens,
             ..
         } = config;
-        let cache = KvCache::new(
-            model.config(),
-            num_blocks,
-            config.compute_type,
-            config.device,
+        let cache = room_for(
+            "the KV cache",
+            KvCache::new(
+                model.config(),
+                num_blocks,
+                config.compute_type,
+                config.device,
+            ),
         )?;
-        let workspace = Workspace::new(
-            model.config(),
-            max_num_batched_tokens,
-            max_num_seqs,
-            config.device,
+        let workspace = room_for(
+            "the activations of a step",
+            Workspace::new(
+                model.config(),
+                max_num_batched_tokens,
+                max_num_seqs,
+                (config.compute_type, config.device),
+            ),
         )?;
-        Ok(Self {
+        let (gpu, stacks) = match config.device {
+            DeviceKind::Cpu => (None, None),
+            DeviceKind::Cuda(_) => {
+                let steps = GpuSteps::new(&model, config, cache.device());
+                let steps = room_for("what a step sends and receives", steps)?;
+                let stacks = match config.max_adapters {
+                    0 => None,
+                    _ => {
+                        let stacks = LoraStacks::new(model.config(), config, cache.device());
+                        Some(room_for("the adapters' slots", stacks)?)
+                    }
+                };
+                (Some(steps), stacks)
+            }
+        };
+        let mut runner = Self {
             model,
             cache,
-            adapters: AdapterPool::new(config.max_adapters),
+            adapters: AdapterPool::new(config.max_adapters, stacks),
             workspace,
-        })
+            gpu,
+            device_seconds: None,
+        };
+        if let Some(gpu) = &mut runner.gpu {
+            let parts = Parts {
+                model: &runner.model,
+                cache: &runner.cache,
+                workspace: &runner.workspace,
+                stacks: runner.adapters.stacks(),
+            };
+            room_for("the graphs of decode steps", gpu.record_graphs(parts))?;
+        }
+        Ok(runner)
     }
 
     /// Makes an adapter available to the rows that name it, until as many
@@ -104,83 +142,129 @@ impl ModelRunner {
     /// Computes one step: the cache of every row, and one entry a row of the batch.
     ///
     /// # Errors
-    /// The step failed as a whole; the cache blocks of its rows hold nothing of use.
+    /// The step failed as a whole; the cache blocks of its rows hold nothing of use. After
+    /// [`ModelError::DeviceLost`] no step will succeed.
     pub fn execute(&mut self, batch: &Batch) -> Result<Vec<SampledToken>, ModelError> {
-        self.adapters.prepare(batch)?;
-        let step = self.forward(batch)?;
-        let mut results = vec![SampledToken::default(); batch.rows.len()];
-        let tokens = &step.input.row_tokens;
-        for ((row, tokens), result) in batch.rows.iter().zip(tokens).zip(&mut results) {
-            if let Some(top) = row.prompt_logprobs {
-                result.prompt_logprobs = self.prompt_logprobs(&step, row, tokens, top)?;
-            }
-        }
-        self.sample(&step, batch, &mut results)?;
-        Ok(results)
+        self.device_seconds = None;
+        self.try_execute(batch).map_err(|error| self.explain(error))
+    }
+
+    /// Seconds that the device was at work in the last step, where it has a clock of its own.
+    pub fn device_seconds(&self) -> Option<f64> {
+        self.device_seconds
     }
 
     /// Computes one step and returns the logits of every new token, `[tokens, vocab]`, the rows'
     /// tokens in the batch's order: what a reference implementation is compared with.
     pub fn logits(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, ModelError> {
         self.adapters.prepare(batch)?;
-        let step = self.forward(batch)?;
-        let tokens: Vec<u32> = (0..step.input.num_tokens() as u32).collect();
+        let flat = FlatBatch::new(batch);
+        let (hidden, _) = self.step(&flat, &[], &[])?;
+        let tokens: Vec<u32> = (0..flat.token_ids.len() as u32).collect();
         let mut logits = Vec::with_capacity(tokens.len());
         for tokens in tokens.chunks(self.workspace.max_logit_rows()) {
-            logits.extend(self.step_logits(&step, tokens)?.to_vec2::<f32>()?);
+            logits.extend(self.logits_of(&flat, &hidden, tokens)?.to_vec2::<f32>()?);
         }
-        let in_batch_order = step.input.row_tokens.iter().cloned().flatten();
+        let in_batch_order = flat.row_tokens.iter().cloned().flatten();
         Ok(in_batch_order
             .map(|token| std::mem::take(&mut logits[token]))
             .collect())
     }
 
-    fn forward(&self, batch: &Batch) -> Result<Step<'_>, ModelError> {
-        let input = ModelInput::new(batch, &self.adapters, self.cache.device())?;
-        let hidden = self.model.forward(&input, &self.cache, &self.workspace)?;
-        Ok(Step { input, hidden })
-    }
-
-    /// Logits of some tokens of the step, given in ascending order.
-    fn step_logits(&self, step: &Step<'_>, tokens: &[u32]) -> Result<Tensor, ModelError> {
-        self.model
-            .logits(&step.hidden, tokens, &step.input, &self.workspace)
-    }
-
-    /// Samples the rows that reached the end of their sequence.
-    fn sample(
-        &self,
-        step: &Step<'_>,
-        batch: &Batch,
-        results: &mut [SampledToken],
-    ) -> Result<(), ModelError> {
-        let row_tokens = &step.input.row_tokens;
-        let mut sampled_rows: Vec<usize> = (0..batch.rows.len())
-            .filter(|&i| batch.rows[i].sample.is_some())
-            .collect();
-        sampled_rows.sort_by_key(|&i| row_tokens[i].start);
-        let specs = sampled_rows.iter().filter_map(|&i| {
-            let sample = batch.rows[i].sample.as_ref()?;
-            Some(sample_spec(sample))
-        });
-        let specs: Vec<_> = specs.collect();
-        if specs.is_empty() {
-            return Ok(());
+    fn try_execute(&mut self, batch: &Batch) -> Result<Vec<SampledToken>, ModelError> {
+        self.adapters.prepare(batch)?;
+        let flat = FlatBatch::new(batch);
+        let (sampled_rows, last_tokens) = flat.samples(batch);
+        let samples = sampled_rows
+            .iter()
+            .filter_map(|&i| batch.rows[i].sample.as_ref());
+        let specs: Vec<_> = samples.map(sample_spec).collect();
+        let (hidden, sampled) = self.step(&flat, &last_tokens, &specs)?;
+        let mut results = vec![SampledToken::default(); batch.rows.len()];
+        for ((row, tokens), result) in batch.rows.iter().zip(&flat.row_tokens).zip(&mut results) {
+            if let Some(top) = row.prompt_logprobs {
+                result.prompt_logprobs = self.prompt_logprobs(&flat, &hidden, row, tokens, top)?;
+            }
         }
-        let last_token = |&i: &usize| row_tokens[i].end as u32 - 1;
-        let last_tokens: Vec<u32> = sampled_rows.iter().map(last_token).collect();
-        let logits = self.step_logits(step, &last_tokens)?;
-        for (i, sampled) in sampled_rows.into_iter().zip(sample(&logits, &specs)?) {
+        for (i, sampled) in sampled_rows.into_iter().zip(sampled) {
             results[i].token = Some(sampled.token);
             results[i].logprobs = into_logprobs(sampled);
         }
-        Ok(())
+        Ok(results)
+    }
+
+    /// Runs all layers over the batch and samples after `last_tokens`, given in ascending order,
+    /// by one of `specs` each. The hidden states are `[tokens, hidden]`, a view of the workspace.
+    fn step(
+        &mut self,
+        flat: &FlatBatch<'_>,
+        last_tokens: &[u32],
+        specs: &[SampleSpec<'_>],
+    ) -> Result<(Tensor, Vec<Sampled>), ModelError> {
+        let Some(gpu) = &mut self.gpu else {
+            return self.step_on_cpu(flat, last_tokens, specs);
+        };
+        let parts = Parts {
+            model: &self.model,
+            cache: &self.cache,
+            workspace: &self.workspace,
+            stacks: self.adapters.stacks(),
+        };
+        let slot_of = |id| self.adapters.slot(id);
+        let step = gpu.step(parts, flat, slot_of, last_tokens, specs)?;
+        self.device_seconds = Some(gpu.seconds()?);
+        Ok(step)
+    }
+
+    fn step_on_cpu(
+        &self,
+        flat: &FlatBatch<'_>,
+        last_tokens: &[u32],
+        specs: &[SampleSpec<'_>],
+    ) -> Result<(Tensor, Vec<Sampled>), ModelError> {
+        let input = ModelInput::on_cpu(flat, &self.adapters)?;
+        let hidden = self.model.forward(&input, &self.cache, &self.workspace)?;
+        let sampled = match specs {
+            [] => Vec::new(),
+            _ => sample(&self.logits_of(flat, &hidden, last_tokens)?, specs)?,
+        };
+        Ok((hidden, sampled))
+    }
+
+    /// Logits of some tokens of a step, given in ascending order.
+    fn logits_of(
+        &self,
+        flat: &FlatBatch<'_>,
+        hidden: &Tensor,
+        tokens: &[u32],
+    ) -> Result<Tensor, ModelError> {
+        let adapters = match self.gpu {
+            Some(_) => Vec::new(),
+            None => flat
+                .adapters_of(tokens)
+                .map(|(id, tokens)| Ok((tokens, self.adapters.get(id)?)))
+                .collect::<Result<_, ModelError>>()?,
+        };
+        let tokens = Tensor::new(tokens, hidden.device())?;
+        self.model
+            .logits(hidden, &tokens, adapters, &self.workspace)
+    }
+
+    /// Tells whether an error is the end of the device.
+    fn explain(&self, error: ModelError) -> ModelError {
+        match error {
+            ModelError::Tensor(source) if is_lost(self.cache.device()) => {
+                ModelError::DeviceLost(source.to_string())
+            }
+            other => other,
+        }
     }
 
     /// Log-probabilities of the prompt tokens that follow the tokens of this row.
     fn prompt_logprobs(
         &self,
-        step: &Step<'_>,
+        flat: &FlatBatch<'_>,
+        hidden: &Tensor,
         row: &BatchRow,
         tokens: &Range<usize>,
         top: usize,
@@ -196,7 +280,7 @@ impl ModelRunner {
             .collect::<Vec<_>>();
         for told in told.chunks(self.workspace.max_logit_rows()) {
             let (rows, followers): (Vec<u32>, Vec<u32>) = told.iter().copied().unzip();
-            let logits = self.step_logits(step, &rows)?;
+            let logits = self.logits_of(flat, hidden, &rows)?;
             let sampled = token_logprobs(&logits, &followers, top)?;
             logprobs.extend(sampled.into_iter().filter_map(into_logprobs));
         }

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use crate::{DeviceKind, ModelConfig, ModelError};
+use crate::{ComputeType, DeviceKind, ModelConfig, ModelError};
 
 /// Room for the activations of `max_tokens` tokens and the logits of `max_logit_rows` rows.
 pub(crate) struct Workspace {
@@ -11,7 +11,7 @@ pub(crate) struct Workspace {
     max_logit_rows: usize,
 }
 
-/// One row a token; f32.
+/// One row a token, of the device's type of activations.
 pub(crate) struct TokenRows {
     pub hidden: Tensor,    // [tokens, hidden], the residual stream
     pub normed: Tensor,    // [tokens, hidden]
@@ -21,7 +21,7 @@ pub(crate) struct TokenRows {
     pub activated: Tensor, // [tokens, intermediate]
 }
 
-/// One row a token whose logits are wanted; f32.
+/// One row a token whose logits are wanted; those are f32 on every device.
 pub(crate) struct LogitRows {
     pub hidden: Tensor, // [rows, hidden]
     pub normed: Tensor, // [rows, hidden]
@@ -33,11 +33,11 @@ impl Workspace {
         config: &ModelConfig,
         max_tokens: usize,
         max_logit_rows: usize,
-        device: DeviceKind,
+        (compute_type, kind): (ComputeType, DeviceKind),
     ) -> Result<Self, ModelError> {
-        let device = device.open()?;
-        let zeros =
-            |rows: usize, columns: usize| Tensor::zeros((rows, columns), DType::F32, &device);
+        let device = kind.open()?;
+        let dtype = kind.activation_dtype(compute_type);
+        let zeros = |rows: usize, columns: usize| Tensor::zeros((rows, columns), dtype, &device);
         let (q, kv) = (config.q_size(), config.kv_size());
         Ok(Self {
             tokens: TokenRows {
@@ -51,18 +51,24 @@ impl Workspace {
             logits: LogitRows {
                 hidden: zeros(max_logit_rows, config.hidden_size)?,
                 normed: zeros(max_logit_rows, config.hidden_size)?,
-                logits: zeros(max_logit_rows, config.vocab_size)?,
+                logits: Tensor::zeros((max_logit_rows, config.vocab_size), DType::F32, &device)?,
             },
             max_logit_rows,
         })
     }
 
     /// Bytes that [`Workspace::new`] takes.
-    pub(crate) fn bytes(config: &ModelConfig, max_tokens: usize, max_logit_rows: usize) -> usize {
+    pub(crate) fn bytes(
+        config: &ModelConfig,
+        max_tokens: usize,
+        max_logit_rows: usize,
+        (compute_type, kind): (ComputeType, DeviceKind),
+    ) -> usize {
         let attention = 2 * config.q_size() + 2 * config.kv_size();
         let token = 2 * config.hidden_size + attention + 3 * config.intermediate_size;
-        let logit = 2 * config.hidden_size + config.vocab_size;
-        (max_tokens * token + max_logit_rows * logit) * size_of::<f32>()
+        let activations = max_tokens * token + max_logit_rows * 2 * config.hidden_size;
+        activations * kind.activation_dtype(compute_type).size_in_bytes()
+            + max_logit_rows * config.vocab_size * size_of::<f32>()
     }
 
     /// Views of the first `n` token rows.

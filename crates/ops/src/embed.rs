@@ -1,17 +1,22 @@
 //! Token embeddings.
 
 use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor, bail};
+#[cfg(feature = "cuda")]
+use candle_core::{CudaStorage, DType};
 
 use crate::LinearWeight;
+#[cfg(feature = "cuda")]
+use crate::cuda::{Gpu, Grid, arguments, operand};
 use crate::gemm::Panels;
 use crate::linear_weight::{PANEL, panel_len};
 use crate::operand::{destination, source};
 
-/// `out [m, hidden]` f32 `=` the rows `ids [m]` u32 of `table [vocab, hidden]`, which may be the
-/// weight of the output layer too, so that tied embeddings are stored once.
+/// `out [m, hidden] =` the rows `ids [m]` u32 of `table [vocab, hidden]`, which may be the weight
+/// of the output layer too, so that tied embeddings are stored once.
 ///
 /// # Errors
-/// Where an id is outside the table, or a shape or a type doesn't fit.
+/// Where a shape or a type doesn't fit, or an id is outside the table (which only the CPU checks:
+/// on a GPU the host doesn't see the ids).
 pub fn embed(out: &Tensor, ids: &Tensor, table: &LinearWeight) -> Result<()> {
     let op = Embed {
         vocab: table.out_features(),
@@ -39,15 +44,7 @@ impl InplaceOp3 for Embed {
         table: &CpuStorage,
         _: &Layout,
     ) -> Result<()> {
-        let rows = ids_layout.shape().dims1()?;
-        if out_layout.shape().dims2()? != (rows, self.hidden) {
-            bail!(
-                "embed: {rows} ids of a table of {} columns need out [{rows}, {}], not {:?}",
-                self.hidden,
-                self.hidden,
-                out_layout.shape()
-            );
-        }
+        self.check(out_layout, ids_layout)?;
         let ids = source::<u32>("embed: ids", ids, ids_layout)?;
         if let Some(id) = ids.iter().find(|id| **id as usize >= self.vocab) {
             bail!(
@@ -62,9 +59,50 @@ impl InplaceOp3 for Embed {
         }
         Ok(())
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        out: &mut CudaStorage,
+        out_layout: &Layout,
+        ids: &CudaStorage,
+        ids_layout: &Layout,
+        table: &CudaStorage,
+        table_layout: &Layout,
+    ) -> Result<()> {
+        let rows = self.check(out_layout, ids_layout)?;
+        let gpu = Gpu::of(&out.device)?;
+        let out = operand("embed: out", out, out_layout)?;
+        let element = out.element("embed: out")?;
+        let arguments = arguments::Embed {
+            out: out.address,
+            token_ids: operand("embed: ids", ids, ids_layout)?.of("embed: ids", DType::U32)?,
+            // No id refers to the tokens of an earlier step.
+            sampled: 0,
+            table: operand("embed: table", table, table_layout)?.of("embed: table", element)?,
+            live: gpu.live_rows(rows)?,
+            hidden: self.hidden as u32,
+        };
+        // SAFETY: the shapes were checked, and the ids are the caller's word.
+        unsafe { gpu.launch(Some(element), 0, Grid::new(rows, 1, 1), &arguments) }
+    }
 }
 
 impl Embed {
+    /// The number of ids.
+    fn check(&self, out: &Layout, ids: &Layout) -> Result<usize> {
+        let rows = ids.shape().dims1()?;
+        if out.shape().dims2()? != (rows, self.hidden) {
+            bail!(
+                "embed: {rows} ids of a table of {} columns need out [{rows}, {}], not {:?}",
+                self.hidden,
+                self.hidden,
+                out.shape()
+            );
+        }
+        Ok(rows)
+    }
+
     fn read_row(&self, table: Panels<'_>, id: usize, row: &mut [f32]) {
         let panel = id / PANEL * panel_len(self.hidden);
         let lane = id % PANEL;

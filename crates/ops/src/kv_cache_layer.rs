@@ -9,13 +9,17 @@ use crate::simd::Activation;
 /// Tokens of a block: one panel of keys.
 pub const BLOCK_SIZE: usize = PANEL;
 
+/// Lengths of heads that there are kernels for.
+const GPU_HEAD_DIMS: [usize; 3] = [64, 96, 128];
+
 /// The keys and values of one layer in blocks of [`BLOCK_SIZE`] tokens; token `t` of a sequence
 /// lies in slot `block_table[t / 16] * 16 + t % 16`.
 ///
 /// On the CPU every `(block, kv_head)` holds a panel of keys and panels of values in the layouts
 /// of [`crate::LinearWeight`], so that scores and weighted sums run on the same kernel as the
 /// linear layers: keys are a matrix of 16 tokens by `head_dim`, values are one of `head_dim`
-/// (padded to 16) by 16 tokens.
+/// (padded to 16) by 16 tokens. On a GPU it is `[num_blocks, 2, kv_heads, 16, head_dim]`, keys
+/// before values.
 #[derive(Debug)]
 pub struct KvCacheLayer {
     blocks: Tensor,
@@ -27,8 +31,8 @@ impl KvCacheLayer {
     /// An empty cache of `num_blocks` blocks.
     ///
     /// # Errors
-    /// Where `block_size` isn't 16, `head_dim` is odd, a size is zero, or `dtype` is neither
-    /// `BF16` nor `F32`.
+    /// Where `block_size` isn't 16, `head_dim` is odd or there are no kernels for it, a size is
+    /// zero, or `dtype` is neither `BF16` nor, on the CPU, `F32`.
     pub fn zeros(
         num_blocks: usize,
         block_size: usize,
@@ -45,11 +49,28 @@ impl KvCacheLayer {
                 "a cache needs blocks, heads and an even head_dim, not {num_blocks} blocks of {num_kv_heads} heads of {head_dim}"
             );
         }
-        if !matches!(dtype, DType::BF16 | DType::F32) {
-            bail!("keys and values are kept as BF16 or F32, not as {dtype:?}");
-        }
-        let head_len = Self::keys_len(head_dim) + Self::values_len(head_dim);
-        let blocks = Tensor::zeros((num_blocks, num_kv_heads, head_len), dtype, device)?;
+        let blocks = match device {
+            Device::Cpu => {
+                if !matches!(dtype, DType::BF16 | DType::F32) {
+                    bail!("keys and values are kept as BF16 or F32, not as {dtype:?}");
+                }
+                let head_len = Self::keys_len(head_dim) + Self::values_len(head_dim);
+                Tensor::zeros((num_blocks, num_kv_heads, head_len), dtype, device)?
+            }
+            _ => {
+                if !matches!(dtype, DType::BF16 | DType::F16) {
+                    bail!("keys and values are kept as BF16 or F16 on a GPU, not as {dtype:?}");
+                }
+                if !GPU_HEAD_DIMS.contains(&head_dim) {
+                    bail!(
+                        "attention on a GPU has heads of {GPU_HEAD_DIMS:?}, not of {head_dim}: \
+                         serve this model with --device cpu"
+                    );
+                }
+                let shape = (num_blocks, 2, num_kv_heads, BLOCK_SIZE, head_dim);
+                Tensor::zeros(shape, dtype, device)?
+            }
+        };
         Ok(Self {
             blocks,
             num_kv_heads,
@@ -82,7 +103,7 @@ impl KvCacheLayer {
         self.blocks.elem_count() * self.dtype().size_in_bytes()
     }
 
-    /// `[num_blocks, num_kv_heads, keys_len + values_len]`.
+    /// `[num_blocks, …]`, as the device wants it.
     pub(crate) fn blocks(&self) -> &Tensor {
         &self.blocks
     }

@@ -15,6 +15,8 @@
 #![allow(clippy::excessive_precision)]
 
 mod add;
+#[cfg_attr(not(feature = "cuda"), path = "cuda/absent.rs")]
+mod cuda;
 mod embed;
 mod gather_rows;
 mod gemm;
@@ -36,19 +38,25 @@ mod silu_mul;
 mod simd;
 
 pub use add::add;
+pub use cuda::{
+    DeviceSampler, Download, GpuInfo, Graph, Stopwatch, Upload, is_lost, is_out_of_memory,
+    open_cuda,
+};
 pub use embed::embed;
 pub use gather_rows::gather_rows;
 pub use kv_cache_layer::{BLOCK_SIZE, KvCacheLayer};
 pub use limits::Limits;
 pub use linear::{Accumulate, linear};
 pub use linear_weight::{LinearWeight, LinearWeightBuilder};
-pub use lora::{LoraExpand, LoraSegment, LoraWeight, lora};
+pub use lora::{
+    LoraExpand, LoraRows, LoraSegment, LoraStack, LoraStackShape, LoraWeight, lora, lora_slots,
+};
 pub use paged_attention::{AttentionBatch, paged_attention};
 pub use philox::philox4x32;
 pub use pool::num_threads;
 pub use rms_norm::rms_norm;
 pub use rope_and_cache::rope_and_cache;
 pub use rope_table::RopeTable;
-pub use sample::{SampleSpec, Sampled, sample, token_logprobs};
+pub use sample::{ListCapacity, SampleSpec, Sampled, sample, token_logprobs};
 pub use silu_mul::silu_mul;
 pub use simd::{SimdLevel, simd_level, with_simd_level};

@@ -1,8 +1,12 @@
 //! A linear layer.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor, bail};
 
 use crate::LinearWeight;
+#[cfg(feature = "cuda")]
+use crate::cuda::{Gpu, Matrices, Product, operand};
 use crate::gemm::{self, Gemm, Output, Panels};
 use crate::operand::{destination, source};
 
@@ -15,7 +19,8 @@ pub enum Accumulate {
     Add,
 }
 
-/// `out [m, out_features] (+)= x [m, in_features] · weightᵀ`, both f32.
+/// `out [m, out_features] (+)= x [m, in_features] · weightᵀ`. On a GPU, `out` may be f32 while all
+/// else is 16 bits wide.
 ///
 /// # Errors
 /// Where a shape or a type doesn't fit, or `out` and `x` share storage.
@@ -53,29 +58,67 @@ impl InplaceOp3 for Linear {
         weight: &CpuStorage,
         _: &Layout,
     ) -> Result<()> {
-        let (rows, out_features) = out_layout.shape().dims2()?;
-        if x_layout.shape().dims2()? != (rows, self.in_features)
-            || out_features != self.out_features
-        {
-            bail!(
-                "linear: a weight of [{}, {}] cannot turn x {:?} into out {:?}",
-                self.out_features,
-                self.in_features,
-                x_layout.shape(),
-                out_layout.shape()
-            );
-        }
+        let rows = self.check(out_layout, x_layout)?;
         let out = destination("linear: out", out, out_layout)?;
         gemm::run(&[Gemm {
             x: source("linear: x", x, x_layout)?,
             x_stride: self.in_features,
-            out: Output::new(out, out_features, 0),
+            out: Output::new(out, self.out_features, 0),
             rows,
             weight: Panels::new(weight)?,
             in_features: self.in_features,
-            out_features,
+            out_features: self.out_features,
             add: self.accumulate == Accumulate::Add,
         }]);
         Ok(())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        out: &mut CudaStorage,
+        out_layout: &Layout,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        weight: &CudaStorage,
+        weight_layout: &Layout,
+    ) -> Result<()> {
+        let rows = self.check(out_layout, x_layout)?;
+        let gpu = Gpu::of(&out.device)?;
+        let out = operand("linear: out", out, out_layout)?;
+        let weight = operand("linear: weight", weight, weight_layout)?;
+        let element = weight.element("linear: weight")?;
+        let product = Product {
+            m: rows,
+            n: self.out_features,
+            k: self.in_features,
+            element,
+            out: out.dtype,
+            add: self.accumulate == Accumulate::Add,
+        };
+        let matrices = Matrices {
+            x: operand("linear: x", x, x_layout)?.of("linear: x", element)?,
+            weight: weight.address,
+            out: out.address,
+        };
+        // SAFETY: the shapes were checked, and candle lets no operand be the destination too.
+        unsafe { gpu.blas().multiply(product, matrices) }
+    }
+}
+
+impl Linear {
+    /// The number of rows.
+    fn check(&self, out: &Layout, x: &Layout) -> Result<usize> {
+        let (rows, out_features) = out.shape().dims2()?;
+        if x.shape().dims2()? != (rows, self.in_features) || out_features != self.out_features {
+            bail!(
+                "linear: a weight of [{}, {}] cannot turn x {:?} into out {:?}",
+                self.out_features,
+                self.in_features,
+                x.shape(),
+                out.shape()
+            );
+        }
+        Ok(rows)
     }
 }

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 use half::bf16;
+use half::slice::HalfFloatSliceExt;
 
 use crate::simd::Activation;
 
@@ -15,9 +16,11 @@ pub(crate) const PANEL: usize = 16;
 /// and no horizontal sum is ever needed. Inputs go in pairs: bf16 as
 /// `[ceil(out/16)][ceil(in/2)][16][2]`, the operand of AVX-512's bf16 dot product and two cheap
 /// conversions elsewhere; f32 as `[ceil(out/16)][ceil(in/2)][2][16]`, which needs no conversion.
+/// On a GPU it is the matrix as it is, row by row.
 #[derive(Clone, Debug)]
 pub struct LinearWeight {
     panels: Tensor,
+    layout: WeightLayout,
     out_features: usize,
     in_features: usize,
 }
@@ -43,10 +46,30 @@ impl LinearWeight {
         self.panels.elem_count() * self.dtype().size_in_bytes()
     }
 
-    /// The packed elements, one-dimensional.
+    /// The rows of a weight that is [staged](LinearWeightBuilder::staged) for a GPU.
+    ///
+    /// # Errors
+    /// It isn't.
+    pub(crate) fn staged_rows(&self) -> Result<Vec<bf16>> {
+        if self.layout != WeightLayout::Rows || !self.panels.device().is_cpu() {
+            bail!("this weight was not staged for a GPU");
+        }
+        self.panels.to_vec1()
+    }
+
+    /// The elements as the device wants them, one-dimensional.
     pub(crate) fn panels(&self) -> &Tensor {
         &self.panels
     }
+}
+
+/// How the elements of a weight follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WeightLayout {
+    /// What the CPU computes with.
+    Panels,
+    /// What a GPU computes with.
+    Rows,
 }
 
 /// Packs a [`LinearWeight`] from rows that arrive in order, a few at a time, so that a loader
@@ -54,6 +77,7 @@ impl LinearWeight {
 #[derive(Debug)]
 pub struct LinearWeightBuilder {
     elements: Elements,
+    layout: WeightLayout,
     device: Device,
     out_features: usize,
     in_features: usize,
@@ -70,24 +94,57 @@ impl LinearWeightBuilder {
     /// Makes room for `[out_features, in_features]`.
     ///
     /// # Errors
-    /// Where a dimension is zero or `dtype` is neither `BF16` nor `F32`.
+    /// Where a dimension is zero or `dtype` is neither `BF16` nor, on the CPU, `F32`.
     pub fn new(
         out_features: usize,
         in_features: usize,
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
+        let layout = match device {
+            Device::Cpu => WeightLayout::Panels,
+            _ => WeightLayout::Rows,
+        };
+        Self::with_layout(out_features, in_features, dtype, layout, device)
+    }
+
+    /// Makes room in the host's memory for a weight that will be copied to a GPU; the CPU cannot
+    /// compute with it.
+    ///
+    /// # Errors
+    /// Where a dimension is zero or `dtype` is not `BF16`.
+    pub fn staged(out_features: usize, in_features: usize, dtype: DType) -> Result<Self> {
+        let layout = WeightLayout::Rows;
+        Self::with_layout(out_features, in_features, dtype, layout, &Device::Cpu)
+    }
+
+    fn with_layout(
+        out_features: usize,
+        in_features: usize,
+        dtype: DType,
+        layout: WeightLayout,
+        device: &Device,
+    ) -> Result<Self> {
         if out_features == 0 || in_features == 0 {
             bail!("a weight must not be empty, it is [{out_features}, {in_features}]");
         }
-        let len = out_features.div_ceil(PANEL) * panel_len(in_features);
-        let elements = match dtype {
-            DType::BF16 => Elements::Bf16(vec![bf16::ZERO; len]),
-            DType::F32 => Elements::F32(vec![0.0; len]),
-            other => bail!("weights are computed as BF16 or F32, not as {other:?}"),
+        let len = match layout {
+            WeightLayout::Panels => out_features.div_ceil(PANEL) * panel_len(in_features),
+            WeightLayout::Rows => out_features * in_features,
+        };
+        let elements = match (dtype, layout) {
+            (DType::BF16, _) => Elements::Bf16(vec![bf16::ZERO; len]),
+            (DType::F32, WeightLayout::Panels) => Elements::F32(vec![0.0; len]),
+            (other, WeightLayout::Panels) => {
+                bail!("weights are computed as BF16 or F32, not as {other:?}")
+            }
+            (other, WeightLayout::Rows) => {
+                bail!("weights are computed as BF16 on a GPU, not as {other:?}")
+            }
         };
         Ok(Self {
             elements,
+            layout,
             device: device.clone(),
             out_features,
             in_features,
@@ -116,7 +173,18 @@ impl LinearWeightBuilder {
                 self.rows
             );
         }
-        let mut rows = rows;
+        match (self.layout, &mut self.elements) {
+            (WeightLayout::Rows, Elements::Bf16(elements)) => {
+                let elements = &mut elements[self.rows * self.in_features..];
+                elements[..rows.len()].convert_from_f32_slice(rows);
+                self.rows += count;
+            }
+            _ => self.pack_rows(rows),
+        }
+        Ok(())
+    }
+
+    fn pack_rows(&mut self, mut rows: &[f32]) {
         while !rows.is_empty() {
             let count = match self.rows % PANEL {
                 0 if rows.len() >= PANEL * self.in_features => PANEL,
@@ -129,7 +197,6 @@ impl LinearWeightBuilder {
             }
             rows = rest;
         }
-        Ok(())
     }
 
     /// Packs the rows of a whole panel: written in the order of memory, unlike row by row.
@@ -208,6 +275,7 @@ impl LinearWeightBuilder {
         };
         Ok(LinearWeight {
             panels,
+            layout: self.layout,
             out_features: self.out_features,
             in_features: self.in_features,
         })

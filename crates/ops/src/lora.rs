@@ -1,10 +1,15 @@
 //! Low-rank adapters, several in one call.
 
+mod slots;
+
 use std::cell::RefCell;
 use std::ops::Range;
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Storage, StorageRef, Tensor, bail};
 
+pub use self::slots::{LoraRows, LoraStack, LoraStackShape, lora_slots};
 use crate::LinearWeight;
 use crate::gemm::{self, Gemm, Output, Panels};
 use crate::operand::{destination, source};
@@ -101,6 +106,11 @@ impl InplaceOp2 for Lora<'_> {
             self.rescale(out, out_features)?;
             self.expand(shrunk, out, out_features)
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, _: &mut CudaStorage, _: &Layout, _: &CudaStorage, _: &Layout) -> Result<()> {
+        bail!("lora: a GPU has its adapters in slots: use `lora_slots`")
     }
 }
 

@@ -1,12 +1,24 @@
 //! Causal attention over a paged cache.
 
+#[cfg(any(feature = "cuda", test))]
+#[cfg_attr(
+    not(feature = "cuda"),
+    allow(dead_code, reason = "the tests look at the rest")
+)]
+pub(crate) mod geometry;
 mod tile;
 
 use std::cell::RefCell;
 
 use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Storage, Tensor, bail};
+#[cfg(feature = "cuda")]
+use candle_core::{CudaStorage, DType};
 
+#[cfg(feature = "cuda")]
+use self::geometry::Geometry;
 use self::tile::{Cache, Tile};
+#[cfg(feature = "cuda")]
+use crate::cuda::{Gpu, Grid, arguments, operand, tensor};
 use crate::operand::{destination, source};
 use crate::pool;
 use crate::simd::{SimdLevel, dispatch};
@@ -27,9 +39,12 @@ pub struct AttentionBatch {
     pub context_lens: Tensor,
     /// `[rows, max_blocks]`; entries past the context are not read.
     pub block_tables: Tensor,
+    /// No row has more queries than this: a GPU's host doesn't see the queries, but it must know
+    /// which kernels to start.
+    pub max_queries: usize,
 }
 
-/// `out` f32 `[m, num_heads · head_dim] = softmax(scale · Q Kᵀ) V`, with queries from `qkv` f32
+/// `out` `[m, num_heads · head_dim] = softmax(scale · Q Kᵀ) V`, with queries from `qkv`
 /// `[m, (num_heads + 2 · kv_heads) · head_dim]` and keys and values from `cache`. A query at `i`
 /// sees the keys at `j <= i`, with a sliding window only those with `i - j < window`. Slots that
 /// hold no token of the row may contain anything.
@@ -39,7 +54,8 @@ pub struct AttentionBatch {
 /// Management for Large Language Model Serving with PagedAttention", 2023).
 ///
 /// # Errors
-/// Where the batch contradicts itself or the cache, or a shape or a type doesn't fit.
+/// Where a shape or a type doesn't fit, or the batch contradicts itself or the cache (which only
+/// the CPU checks: on a GPU the host doesn't see it).
 pub fn paged_attention(
     out: &Tensor,
     qkv: &Tensor,
@@ -109,16 +125,7 @@ impl InplaceOp3 for PagedAttention<'_> {
             head_dim,
             ..
         } = *self;
-        let (rows, qkv_len) = qkv_layout.shape().dims2()?;
-        if qkv_len != (heads + 2 * kv_heads) * head_dim
-            || out_layout.shape().dims2()? != (rows, heads * head_dim)
-        {
-            bail!(
-                "paged_attention: {heads} heads and 2 × {kv_heads} kv heads of {head_dim} don't fit qkv {:?} and out {:?}",
-                qkv_layout.shape(),
-                out_layout.shape()
-            );
-        }
+        let rows = self.check(out_layout, qkv_layout)?;
         let out = destination("paged_attention: out", out, out_layout)?;
         let out = pool::Rows::new(out, heads * head_dim);
         let qkv = source::<f32>("paged_attention: qkv", qkv, qkv_layout)?;
@@ -186,9 +193,118 @@ impl InplaceOp3 for PagedAttention<'_> {
             Ok(())
         })
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        out: &mut CudaStorage,
+        out_layout: &Layout,
+        qkv: &CudaStorage,
+        qkv_layout: &Layout,
+        cache: &CudaStorage,
+        cache_layout: &Layout,
+    ) -> Result<()> {
+        let tokens = self.check(out_layout, qkv_layout)?;
+        let batch = self.batch;
+        let rows = batch.context_lens.dims1()?;
+        let (tables, table_width) = batch.block_tables.dims2()?;
+        if batch.query_starts.dims1()? != rows + 1 || tables != rows {
+            bail!("paged_attention: query_starts, context_lens and block_tables disagree");
+        }
+        let gpu = Gpu::of(&out.device)?;
+        let out = operand("paged_attention: out", out, out_layout)?;
+        let element = out.element("paged_attention: out")?;
+        let qkv = operand("paged_attention: qkv", qkv, qkv_layout)?
+            .of("paged_attention: qkv", element)?;
+        let cache = operand("paged_attention: cache", cache, cache_layout)?
+            .of("paged_attention: cache", element)?;
+        let integers = |name, tensor_| tensor(name, tensor_)?.of(name, DType::U32);
+        let query_starts = integers("query_starts", &batch.query_starts)?;
+        let context_lens = integers("context_lens", &batch.context_lens)?;
+        let block_tables = integers("block_tables", &batch.block_tables)?;
+        let geometry = Geometry {
+            tokens,
+            rows,
+            max_queries: batch.max_queries,
+            kv_heads: self.kv_heads,
+            group: self.heads / self.kv_heads,
+            head_dim: self.head_dim,
+            multiprocessors: gpu.multiprocessors(),
+        };
+        let scratch = gpu.attention();
+        let (kv_heads, group) = (geometry.kv_heads as u32, geometry.group as u32);
+        // 0 stands for none.
+        let window = u32::try_from(self.window).unwrap_or(0);
+        let grid = |[x, y, z]: [usize; 3]| Grid::new(x, y, z).shared(geometry.shared_bytes());
+        let decode = arguments::PagedAttentionDecode {
+            out: out.address,
+            partial_out: scratch.outputs(),
+            partial_stats: scratch.stats(),
+            arrived: scratch.arrived(),
+            qkv,
+            cache,
+            query_starts,
+            context_lens,
+            block_tables,
+            live: gpu.live_rows(rows)?,
+            kv_heads,
+            group,
+            block_size: BLOCK_SIZE as u32,
+            table_width: table_width as u32,
+            window,
+            scale: self.scale,
+        };
+        // SAFETY: the shapes were checked, the scratch holds the parts of every launch that
+        // splits, and the batch is the caller's word.
+        unsafe {
+            let blocks = grid(geometry.decode_blocks());
+            gpu.launch(Some(element), self.head_dim, blocks, &decode)?;
+        }
+        let Some(blocks) = geometry.prefill_blocks() else {
+            return Ok(());
+        };
+        let prefill = arguments::PagedAttentionPrefill {
+            out: out.address,
+            qkv,
+            cache,
+            query_starts,
+            context_lens,
+            block_tables,
+            live: gpu.live_rows(rows)?,
+            kv_heads,
+            group,
+            block_size: BLOCK_SIZE as u32,
+            table_width: table_width as u32,
+            window,
+            scale: self.scale,
+        };
+        // SAFETY: as above.
+        unsafe { gpu.launch(Some(element), self.head_dim, grid(blocks), &prefill) }
+    }
 }
 
 impl PagedAttention<'_> {
+    /// The number of queries.
+    fn check(&self, out: &Layout, qkv: &Layout) -> Result<usize> {
+        let Self {
+            heads,
+            kv_heads,
+            head_dim,
+            ..
+        } = *self;
+        let (rows, qkv_len) = qkv.shape().dims2()?;
+        if qkv_len != (heads + 2 * kv_heads) * head_dim
+            || out.shape().dims2()? != (rows, heads * head_dim)
+        {
+            bail!(
+                "paged_attention: {heads} heads and 2 × {kv_heads} kv heads of {head_dim} don't fit qkv {:?} and out {:?}",
+                qkv.shape(),
+                out.shape()
+            );
+        }
+        Ok(rows)
+    }
+
     /// Splits every row's queries into tiles.
     fn plan(
         &self,
@@ -208,6 +324,13 @@ impl PagedAttention<'_> {
             if end < first || end > rows || context < end - first {
                 bail!(
                     "paged_attention: row {row} has queries {first}..{end} of {rows} in a context of {context}"
+                );
+            }
+            if end - first > self.batch.max_queries {
+                bail!(
+                    "paged_attention: row {row} has {} queries, more than max_queries, {}",
+                    end - first,
+                    self.batch.max_queries
                 );
             }
             for tile in (first..end).step_by(tile_queries) {

@@ -1,7 +1,11 @@
 //! Root-mean-square normalisation.
 
 use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor, bail};
+#[cfg(feature = "cuda")]
+use candle_core::{CudaStorage, DType};
 
+#[cfg(feature = "cuda")]
+use crate::cuda::{Gpu, Grid, arguments, operand};
 use crate::operand::{destination, source};
 use crate::pool::{self, Rows};
 use crate::simd::{Kernel, LANES, Simd, SimdLevel, dispatch};
@@ -9,8 +13,8 @@ use crate::simd::{Kernel, LANES, Simd, SimdLevel, dispatch};
 /// Values that are worth a task of their own.
 const TASK_VALUES: usize = 16 * 1024;
 
-/// `out = x / sqrt(mean(x²) + eps) · weight`, row by row: `out` and `x` f32 `[m, hidden]`,
-/// `weight` f32 `[hidden]`.
+/// `out = x / sqrt(mean(x²) + eps) · weight`, row by row: `out` and `x` `[m, hidden]`, `weight` f32
+/// `[hidden]`.
 ///
 /// Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
 ///
@@ -38,15 +42,7 @@ impl InplaceOp3 for RmsNorm {
         weight: &CpuStorage,
         weight_layout: &Layout,
     ) -> Result<()> {
-        let (rows, hidden) = out_layout.shape().dims2()?;
-        if x_layout.shape().dims2()? != (rows, hidden) || weight_layout.shape().dims1()? != hidden {
-            bail!(
-                "rms_norm: out {:?}, x {:?} and weight {:?} don't fit together",
-                out_layout.shape(),
-                x_layout.shape(),
-                weight_layout.shape()
-            );
-        }
+        let (rows, hidden) = check(out_layout, x_layout, weight_layout)?;
         if hidden == 0 {
             return Ok(());
         }
@@ -75,6 +71,47 @@ impl InplaceOp3 for RmsNorm {
         });
         Ok(())
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        out: &mut CudaStorage,
+        out_layout: &Layout,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        weight: &CudaStorage,
+        weight_layout: &Layout,
+    ) -> Result<()> {
+        let (rows, hidden) = check(out_layout, x_layout, weight_layout)?;
+        let gpu = Gpu::of(&out.device)?;
+        let out = operand("rms_norm: out", out, out_layout)?;
+        let element = out.element("rms_norm: out")?;
+        let arguments = arguments::RmsNorm {
+            out: out.address,
+            x: operand("rms_norm: x", x, x_layout)?.of("rms_norm: x", element)?,
+            weight: operand("rms_norm: weight", weight, weight_layout)?
+                .of("rms_norm: weight", DType::F32)?,
+            live: gpu.live_rows(rows)?,
+            hidden: hidden as u32,
+            eps: self.eps,
+        };
+        // SAFETY: the shapes were checked.
+        unsafe { gpu.launch(Some(element), 0, Grid::new(rows, 1, 1), &arguments) }
+    }
+}
+
+/// The number of rows, and their length.
+fn check(out: &Layout, x: &Layout, weight: &Layout) -> Result<(usize, usize)> {
+    let (rows, hidden) = out.shape().dims2()?;
+    if x.shape().dims2()? != (rows, hidden) || weight.shape().dims1()? != hidden {
+        bail!(
+            "rms_norm: out {:?}, x {:?} and weight {:?} don't fit together",
+            out.shape(),
+            x.shape(),
+            weight.shape()
+        );
+    }
+    Ok((rows, hidden))
 }
 
 struct Row<'a> {

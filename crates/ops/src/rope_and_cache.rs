@@ -1,8 +1,12 @@
 //! Rotary position embedding, and new keys and values into the paged cache.
 
 use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor, bail};
+#[cfg(feature = "cuda")]
+use candle_core::{CudaStorage, DType};
 use half::bf16;
 
+#[cfg(feature = "cuda")]
+use crate::cuda::{Gpu, Grid, arguments, operand, tensor};
 use crate::kv_cache_layer::CacheElement;
 use crate::linear_weight::PANEL;
 use crate::operand::{destination, source};
@@ -13,14 +17,14 @@ use crate::{BLOCK_SIZE, KvCacheLayer, RopeTable};
 /// Values that are worth a task of their own.
 const TASK_VALUES: usize = 16 * 1024;
 
-/// Rotates queries and keys of `qkv` f32 `[m, (num_heads + 2 · kv_heads) · head_dim]` in place by
-/// their `positions` u32 `[m]`, and writes keys and values to their `slots` u32 `[m]` of `cache`
+/// Rotates the queries of `qkv` `[m, (num_heads + 2 · kv_heads) · head_dim]` in place by their
+/// `positions` u32 `[m]`, and writes rotated keys and values to their `slots` u32 `[m]` of `cache`
 /// (slot = block · 16 + offset). The halves of a head are rotated against each other
-/// (`rotate_half` of HF transformers).
+/// (`rotate_half` of HF transformers). What `qkv` holds where the keys were is unspecified.
 ///
 /// # Errors
-/// Where a position is outside the table, a slot outside the cache, or a shape or a type doesn't
-/// fit.
+/// Where a shape or a type doesn't fit, or a position is outside the table or a slot outside the
+/// cache (which only the CPU checks: on a GPU the host doesn't see them).
 pub fn rope_and_cache(
     qkv: &Tensor,
     rope: &RopeTable,
@@ -41,7 +45,12 @@ pub fn rope_and_cache(
             shape.head_dim
         );
     }
-    qkv.inplace_op3(positions, rope.table(), &Rotate { shape })?;
+    let rotate = Rotate {
+        shape,
+        slots,
+        cache,
+    };
+    qkv.inplace_op3(positions, rope.table(), &rotate)?;
     cache
         .blocks()
         .inplace_op3(qkv, slots, &WriteCache { shape })
@@ -75,11 +84,16 @@ impl HeadShape {
     }
 }
 
-struct Rotate {
+struct Rotate<'a> {
     shape: HeadShape,
+    /// Where a GPU writes keys and values as it rotates.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code))]
+    slots: &'a Tensor,
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code))]
+    cache: &'a KvCacheLayer,
 }
 
-impl InplaceOp3 for Rotate {
+impl InplaceOp3 for Rotate<'_> {
     fn name(&self) -> &'static str {
         "rope"
     }
@@ -131,6 +145,49 @@ impl InplaceOp3 for Rotate {
             }
         });
         Ok(())
+    }
+
+    /// Writes the cache as well, in the same launch.
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        qkv: &mut CudaStorage,
+        qkv_layout: &Layout,
+        positions: &CudaStorage,
+        positions_layout: &Layout,
+        table: &CudaStorage,
+        table_layout: &Layout,
+    ) -> Result<()> {
+        let rows = self.shape.rows(qkv_layout)?;
+        for (name, count) in [
+            ("positions", positions_layout.shape().dims1()?),
+            ("slots", self.slots.dims1()?),
+        ] {
+            if count != rows {
+                bail!("rope_and_cache: {count} {name} for {rows} rows");
+            }
+        }
+        let gpu = Gpu::of(&qkv.device)?;
+        let qkv = operand("rope_and_cache: qkv", qkv, qkv_layout)?;
+        let element = qkv.element("rope_and_cache: qkv")?;
+        let arguments = arguments::RopeAndCache {
+            qkv: qkv.address,
+            cache: tensor("rope_and_cache: cache", self.cache.blocks())?
+                .of("rope_and_cache: cache", element)?,
+            table: operand("rope_and_cache: table", table, table_layout)?
+                .of("rope_and_cache: table", DType::F32)?,
+            positions: operand("rope_and_cache: positions", positions, positions_layout)?
+                .of("rope_and_cache: positions", DType::U32)?,
+            slots: tensor("rope_and_cache: slots", self.slots)?
+                .of("rope_and_cache: slots", DType::U32)?,
+            live: gpu.live_rows(rows)?,
+            heads: self.shape.heads as u32,
+            kv_heads: self.shape.kv_heads as u32,
+            head_dim: self.shape.head_dim as u32,
+            block_size: BLOCK_SIZE as u32,
+        };
+        // SAFETY: the shapes were checked; positions and slots are the caller's word.
+        unsafe { gpu.launch(Some(element), 0, Grid::new(rows, 1, 1), &arguments) }
     }
 }
 
@@ -187,6 +244,20 @@ impl InplaceOp3 for WriteCache {
             CpuStorage::F32(cache) => self.write::<f32>(cache, qkv, slots),
             _ => bail!("write_cache: keys and values are kept as BF16 or F32"),
         }
+    }
+
+    /// The rotation has written it already.
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        _: &mut CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -1,12 +1,18 @@
 //! Choosing the next token of each sequence.
 
 mod draw;
+#[cfg(feature = "cuda")]
+mod on_device;
+#[cfg(any(feature = "cuda", test))]
+mod parameters;
 mod row;
 
 use std::sync::OnceLock;
 
 use candle_core::{Context, Result, Storage, Tensor, bail};
 
+#[cfg(feature = "cuda")]
+pub use self::on_device::DeviceSampler;
 use crate::operand::source;
 use crate::pool;
 use crate::simd::SimdLevel;
@@ -42,6 +48,15 @@ pub struct SampleSpec<'a> {
     pub logprobs: Option<usize>,
 }
 
+/// Room for the lists of all rows of a step together, on a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListCapacity {
+    /// Tokens of rows with penalties.
+    pub history: usize,
+    /// Entries of logit biases.
+    pub bias: usize,
+}
+
 /// A token and, where asked for, natural-log probabilities under the unmodified logits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampled {
@@ -53,7 +68,10 @@ pub struct Sampled {
     pub top: Vec<(u32, f32)>,
 }
 
-/// Samples a token for each row of `logits` f32 `[r, vocab]`.
+/// Samples a token for each row of `logits` f32 `[r, vocab]`, on the CPU; [`DeviceSampler`] does it
+/// on a GPU.
+///
+/// [`DeviceSampler`]: crate::DeviceSampler
 ///
 /// The order is vLLM's: logit bias, penalties, temperature, min-p, top-k, top-p. What is left is
 /// drawn from by inverting its distribution function at a random number that depends on nothing
@@ -76,6 +94,10 @@ pub fn sample(logits: &Tensor, specs: &[SampleSpec<'_>]) -> Result<Vec<Sampled>>
 /// Where a row has a NaN or no finite maximum, a token is outside the vocabulary, or there is not
 /// one token for each row.
 pub fn token_logprobs(logits: &Tensor, tokens: &[u32], top: usize) -> Result<Vec<Sampled>> {
+    #[cfg(feature = "cuda")]
+    if logits.device().is_cuda() {
+        return on_device::token_logprobs(logits, tokens, top);
+    }
     let level = SimdLevel::current();
     each_row(logits, tokens.len(), |i, logits| {
         row::logprobs(level, logits, tokens[i], top)

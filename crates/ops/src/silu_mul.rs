@@ -1,7 +1,11 @@
 //! The gated activation of the feed-forward layer.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 
+#[cfg(feature = "cuda")]
+use crate::cuda::{Gpu, Grid, arguments, operand};
 use crate::operand::{destination, source};
 use crate::pool::{self, Rows};
 use crate::simd::{Kernel, Simd, SimdLevel, dispatch, exp};
@@ -9,8 +13,8 @@ use crate::simd::{Kernel, Simd, SimdLevel, dispatch, exp};
 /// Values that are worth a task of their own.
 const TASK_VALUES: usize = 8 * 1024;
 
-/// `out [m, i] = silu(gate) · up`, `gate_up [m, 2i]` holding a row's gates before its ups; both
-/// f32. `silu(x) = x / (1 + e^-x)`.
+/// `out [m, i] = silu(gate) · up`, `gate_up [m, 2i]` holding a row's gates before its ups.
+/// `silu(x) = x / (1 + e^-x)`.
 ///
 /// Source: Shazeer, "GLU Variants Improve Transformer", 2020.
 ///
@@ -34,15 +38,7 @@ impl InplaceOp2 for SiluMul {
         gate_up: &CpuStorage,
         gate_up_layout: &Layout,
     ) -> Result<()> {
-        let (rows, width) = out_layout.shape().dims2()?;
-        if gate_up_layout.shape().dims2()? != (rows, 2 * width) {
-            bail!(
-                "silu_mul: out {:?} needs gate_up [{rows}, {}], not {:?}",
-                out_layout.shape(),
-                2 * width,
-                gate_up_layout.shape()
-            );
-        }
+        let (rows, width) = check(out_layout, gate_up_layout)?;
         if width == 0 {
             return Ok(());
         }
@@ -62,6 +58,46 @@ impl InplaceOp2 for SiluMul {
         });
         Ok(())
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        out: &mut CudaStorage,
+        out_layout: &Layout,
+        gate_up: &CudaStorage,
+        gate_up_layout: &Layout,
+    ) -> Result<()> {
+        /// Columns of a block.
+        const BLOCK_COLUMNS: usize = 2048;
+        let (rows, width) = check(out_layout, gate_up_layout)?;
+        let gpu = Gpu::of(&out.device)?;
+        let out = operand("silu_mul: out", out, out_layout)?;
+        let element = out.element("silu_mul: out")?;
+        let arguments = arguments::SiluMul {
+            out: out.address,
+            gate_up: operand("silu_mul: gate_up", gate_up, gate_up_layout)?
+                .of("silu_mul: gate_up", element)?,
+            live: gpu.live_rows(rows)?,
+            intermediate: width as u32,
+        };
+        let grid = Grid::new(rows, width.div_ceil(BLOCK_COLUMNS), 1);
+        // SAFETY: the shapes were checked.
+        unsafe { gpu.launch(Some(element), 0, grid, &arguments) }
+    }
+}
+
+/// The number of rows, and of columns of `out`.
+fn check(out: &Layout, gate_up: &Layout) -> Result<(usize, usize)> {
+    let (rows, width) = out.shape().dims2()?;
+    if gate_up.shape().dims2()? != (rows, 2 * width) {
+        bail!(
+            "silu_mul: out {:?} needs gate_up [{rows}, {}], not {:?}",
+            out.shape(),
+            2 * width,
+            gate_up.shape()
+        );
+    }
+    Ok((rows, width))
 }
 
 struct Row<'a> {

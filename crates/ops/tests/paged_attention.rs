@@ -96,6 +96,7 @@ fn check(case: &Case, seed: u64) {
                 .collect::<Vec<_>>(),
         ),
         block_tables: Tensor::from_vec(tables, (rows.len(), max_blocks), &Device::Cpu).unwrap(),
+        max_queries: rows.iter().map(|(_, queries)| *queries).max().unwrap_or(0),
     };
 
     on_every_level(|level| {
@@ -239,6 +240,7 @@ fn a_contradicting_batch_is_refused() {
             context_lens: integers(contexts),
             block_tables: Tensor::from_slice(table, (contexts.len(), blocks), &Device::Cpu)
                 .unwrap(),
+            max_queries: 3,
         };
         message(paged_attention(&out, &qkv, &cache, &batch, 1, 1.0, None))
     };
@@ -252,6 +254,7 @@ fn a_contradicting_batch_is_refused() {
         query_starts: integers(&[0, 3]),
         context_lens: integers(&[3]),
         block_tables: Tensor::zeros((1, 1), DType::U32, &Device::Cpu).unwrap(),
+        max_queries: 3,
     };
     assert!(
         message(paged_attention(&out, &qkv, &cache, &batch, 2, 1.0, None)).contains("don't fit")

@@ -107,6 +107,7 @@ fn values_come_back_from_their_slots() {
                 query_starts: integers(&[0, 1]),
                 context_lens: integers(&[1]),
                 block_tables: Tensor::from_slice(&[slot / 16], (1, 1), &Device::Cpu).unwrap(),
+                max_queries: 1,
             };
             let out = Tensor::zeros((1, heads * head_dim), DType::F32, &Device::Cpu).unwrap();
             let queries = tensor.narrow(0, row, 1).unwrap();

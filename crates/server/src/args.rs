@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use farthing_economics::HourlyPrice;
+use farthing_model::DeviceKind;
 
 use crate::AdminKey;
 use crate::compare::CompareArgs;
@@ -13,6 +14,7 @@ use crate::inspect::InspectArgs;
 use crate::ledger_arg::LedgerArg;
 use crate::ledger_command::LedgerArgs;
 use crate::price::PriceArgs;
+use crate::selftest::SelfTestArgs;
 use crate::tco::TcoArgs;
 
 /// Serves Llama and Mistral models with LoRA adapters, and says what each answer cost.
@@ -30,6 +32,8 @@ pub struct Args {
 pub enum Command {
     /// Serve a model over OpenAI's API (also what happens without a subcommand)
     Serve(Box<ServeArgs>),
+    /// Compare every operation with its CPU twin, and measure how fast this machine is
+    Selftest(SelfTestArgs),
     /// Look at LoRA adapters
     #[command(subcommand)]
     Adapters(AdaptersCommand),
@@ -73,8 +77,8 @@ pub struct ServeArgs {
     /// Type of the weights and the KV cache; auto is the model's own
     #[arg(long, value_enum, default_value_t)]
     pub dtype: DtypeArg,
-    /// Where to compute
-    #[arg(long, value_enum, default_value_t)]
+    /// Where to compute: auto (a GPU if there is one), cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
     pub device: DeviceArg,
 
     /// A LoRA adapter in PEFT's format, served as a model of that name; may be repeated
@@ -194,13 +198,39 @@ pub enum DtypeArg {
 }
 
 /// Where to compute.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceArg {
     /// The best there is.
-    #[default]
     Auto,
-    /// The machine's processors.
-    Cpu,
+    /// This one.
+    Device(DeviceKind),
+}
+
+impl DeviceArg {
+    /// The device that is meant. `say` is told why `auto` is the CPU in a build for GPUs.
+    pub(crate) fn choose(self, say: &dyn Fn(&str)) -> DeviceKind {
+        match self {
+            Self::Device(device) => device,
+            Self::Auto => {
+                let (device, no_gpu) = DeviceKind::best();
+                if let Some(why) = no_gpu {
+                    say(&format!("computing on the CPU: {why}"));
+                }
+                device
+            }
+        }
+    }
+}
+
+impl FromStr for DeviceArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            _ => text.parse().map(Self::Device),
+        }
+    }
 }
 
 /// An adapter and the name requests use for it.

@@ -14,7 +14,7 @@ use farthing_ledger::Location;
 use farthing_model::{ComputeType, DeviceKind, LoadFormat};
 
 use crate::AdminKey;
-use crate::args::{AdapterArg, DEMO_MODEL, DeviceArg, DtypeArg, LoadFormatArg, ServeArgs};
+use crate::args::{AdapterArg, DEMO_MODEL, DtypeArg, LoadFormatArg, ServeArgs};
 use crate::ledger_arg::{LedgerArg, default_location};
 
 /// What a 2-core machine costs about, in US dollars an hour: what the demo counts with where
@@ -168,10 +168,7 @@ impl TryFrom<ServeArgs> for Config {
                     DtypeArg::Bf16 => Some(ComputeType::Bf16),
                     DtypeArg::F32 => Some(ComputeType::F32),
                 },
-                device: match args.device {
-                    DeviceArg::Auto => DeviceKind::best(),
-                    DeviceArg::Cpu => DeviceKind::Cpu,
-                },
+                device: args.device.choose(&|line| println!("{line}")),
                 served_names: args.served_model_name,
             },
             adapters: AdapterChoice {

@@ -10,6 +10,7 @@ mod ledger_arg;
 mod ledger_command;
 mod models;
 mod run;
+pub mod selftest;
 mod start;
 mod step_model;
 mod text;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use farthing_server::{
-    AdaptersCommand, Args, Command, compare, inspect, price, run, run_ledger, tco,
+    AdaptersCommand, Args, Command, compare, inspect, price, run, run_ledger, selftest, tco,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Price(args) => price::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Ledger(args) => run_ledger(args),
+        Command::Selftest(args) => selftest::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

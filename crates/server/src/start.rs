@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::{Context, bail, ensure};
 use farthing_engine::{Calibration, EngineCore, EngineHandle, EngineLimits, Meter, StepModel};
 use farthing_model::{
-    BLOCK_SIZE, ComputeType, Llama, LoraAdapter, MemoryPlan, MemoryRequest, ModelConfig,
-    ModelRunner, RunnerConfig,
+    BLOCK_SIZE, ComputeType, DeviceKind, Llama, LoraAdapter, MemoryPlan, MemoryRequest,
+    ModelConfig, ModelRunner, RunnerConfig,
 };
 use farthing_scheduler::{Scheduler, SchedulerConfig};
 
@@ -84,12 +84,22 @@ pub(crate) fn start(
         true => config.adapters.max_on_device,
         false => config.adapters.max_on_device.min(named.len()),
     };
+    let adapter_bytes = match choice.device {
+        DeviceKind::Cpu => capacity.bytes,
+        // The host's memory is another's; the GPU has slots of one size.
+        DeviceKind::Cuda(_) => {
+            let slot_bytes =
+                MemoryPlan::adapter_slot_bytes(checkpoint.config(), config.adapters.max_rank);
+            max_adapters * slot_bytes
+        }
+    };
     let memory = plan(
+        choice.device,
         &config.limits,
         checkpoint.config(),
         compute_type,
         max_model_len,
-        capacity.bytes,
+        adapter_bytes,
     )?;
 
     let model = Llama::load(&checkpoint, max_model_len, compute_type, choice.device)?;
@@ -106,6 +116,7 @@ pub(crate) fn start(
             max_num_seqs,
             max_num_batched_tokens,
             max_adapters,
+            max_lora_rank: config.adapters.max_rank,
             compute_type,
             device: choice.device,
         },
@@ -260,13 +271,15 @@ fn adapter_capacity(config: &Config, named: &[(&AdapterArg, Arc<LoraAdapter>)]) 
 
 /// Divides the memory before any of it is taken.
 fn plan(
+    device: DeviceKind,
     limits: &Limits,
     model: &ModelConfig,
     compute_type: ComputeType,
     max_model_len: usize,
     adapter_bytes: usize,
 ) -> anyhow::Result<MemoryPlan> {
-    let free = free_memory::bytes();
+    let gpu = device.free_gpu_bytes()?;
+    let free = gpu.or_else(free_memory::bytes);
     let plan_with = |kv_cache_bytes| {
         let request = MemoryRequest {
             kv_cache_bytes,
@@ -274,6 +287,7 @@ fn plan(
             max_num_seqs: limits.max_num_seqs,
             max_num_batched_tokens: limits.max_num_batched_tokens,
             compute_type,
+            device,
         };
         MemoryPlan::new(model, request).map(|plan| MemoryPlan {
             adapter_bytes,
@@ -288,7 +302,11 @@ fn plan(
             let smallest = plan_with(full_contexts(1))?;
             let rest = smallest.total_bytes() - smallest.kv_cache_bytes;
             let half_of_free = free.map_or(usize::MAX, |free| free.saturating_sub(rest) / 2);
-            let wanted = full_contexts(8).min(4 << 30).min(half_of_free);
+            let wanted = match gpu {
+                // A GPU has nothing else to do; a tenth is for what nobody counts.
+                Some(free) => (free / 10 * 9).saturating_sub(rest),
+                None => full_contexts(8).min(4 << 30).min(half_of_free),
+            };
             plan_with(wanted.max(full_contexts(1)))?
         }
     };

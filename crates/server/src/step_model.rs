@@ -98,7 +98,8 @@ pub(crate) fn find_or_measure(
     let mut time = |batch: &Batch| {
         let started = Instant::now();
         runner.execute(batch)?;
-        Ok::<_, ModelError>(started.elapsed().as_secs_f64())
+        let on_host = started.elapsed().as_secs_f64();
+        Ok::<_, ModelError>(runner.device_seconds().unwrap_or(on_host))
     };
     if !measure_anew
         && let Some(kept) = find(&circumstances)

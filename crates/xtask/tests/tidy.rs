@@ -24,7 +24,7 @@ fn tidy_tree() -> TempDir {
     plant(
         root.path(),
         "crates/ops/src/silu_mul.rs",
-        "impl InplaceOp2 for SiluMul {\n    fn cpu_fwd() { unsafe {} }\n}\n",
+        "impl InplaceOp2 for SiluMul {\n    fn cpu_fwd() { unsafe {} }\n    fn cuda_fwd() {}\n}\n",
     );
     plant(
         root.path(),
@@ -187,13 +187,20 @@ fn an_op_without_its_test() {
 }
 
 #[test]
-fn an_op_without_its_cpu_side() {
+fn an_op_without_one_of_its_sides() {
     let path = "crates/ops/src/silu_mul.rs";
+    let without = |sides: &str| format!("impl InplaceOp2 for SiluMul {{ {sides} }}\n");
     assert_found(
         path,
-        "impl InplaceOp2 for SiluMul {}\n",
+        &without("fn cuda_fwd() {}"),
         path,
         "1 operations but 0 CPU sides",
+    );
+    assert_found(
+        path,
+        &without("fn cpu_fwd() {}"),
+        path,
+        "1 operations but 0 CUDA sides",
     );
 }
 

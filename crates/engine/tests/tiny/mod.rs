@@ -9,7 +9,7 @@ use std::{fs, sync::Arc, thread::JoinHandle, time::Instant};
 
 use farthing_engine::{
     Calibration, EngineCore, EngineHandle, EngineLimits, GenerationEvent, GenerationRequest,
-    GenerationStream, GenerationUsage, Meter, Tokenizer, byte_level_alphabet,
+    GenerationStream, GenerationUsage, Meter, Runner, Tokenizer, byte_level_alphabet,
 };
 use farthing_model::{
     BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, GgufTokenizer, Llama, LoadFormat, LoraAdapter,
@@ -71,6 +71,7 @@ impl Engine {
             max_num_seqs,
             max_num_batched_tokens,
             max_adapters: adapter_slots,
+            max_lora_rank: 64,
             compute_type,
             device,
         };
@@ -93,6 +94,18 @@ impl Engine {
         let meter = Meter::new(step_model.unwrap(), None, Instant::now());
         runner.release_adapter(adapter.id());
         runner.retire_adapter(adapter.id());
+        Self::with_runner(runner, meter, room)
+    }
+
+    /// An engine whose steps are computed by something else.
+    pub(crate) fn with_runner(runner: impl Runner + 'static, meter: Meter, room: Room) -> Self {
+        let Room {
+            num_blocks,
+            max_num_seqs,
+            max_num_batched_tokens,
+            max_adapters,
+            ..
+        } = room;
         let scheduler = Scheduler::new(SchedulerConfig {
             block_size: BLOCK_SIZE,
             num_blocks,

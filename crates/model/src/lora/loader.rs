@@ -13,14 +13,13 @@ use super::{
     files::AdapterFiles,
     magnitude::Delta,
 };
-use crate::ModelError;
+use crate::{DeviceKind, ModelError};
 
 /// Takes tensor after tensor from the files, so that what is left at the end has no place.
 pub(super) struct Loader<'a> {
     files: AdapterFiles,
     config: LoraConfig,
     base: LoraBase<'a>,
-    device: Device,
     /// The largest rank so far.
     rank: usize,
     size_bytes: usize,
@@ -52,7 +51,6 @@ impl<'a> Loader<'a> {
         base: LoraBase<'a>,
     ) -> Result<Self, ModelError> {
         Ok(Self {
-            device: base.device.open()?,
             files,
             config,
             base,
@@ -67,14 +65,22 @@ impl<'a> Loader<'a> {
             .collect::<Result<_, _>>()?;
         let (embed_tokens, lm_head) = self.vocabulary()?;
         self.files.expect_all_taken()?;
-        Ok(LoraAdapter {
+        let adapter = LoraAdapter {
             id: self.files.id(),
             rank: self.rank,
             layers,
             embed_tokens,
             lm_head,
             size_bytes: self.size_bytes,
-        })
+        };
+        if self.base.device != DeviceKind::Cpu && !adapter.is_plain() {
+            return Err(self.files.refused(
+                "DoRA, biases, and changes of the embedding or the output layer are served with \
+                 --device cpu only"
+                    .to_owned(),
+            ));
+        }
+        Ok(adapter)
     }
 
     fn layer(&mut self, index: usize) -> Result<LoraLayer, ModelError> {
@@ -276,7 +282,13 @@ impl<'a> Loader<'a> {
     fn weight(&mut self, rows: &[f32], out_features: usize) -> Result<LinearWeight, ModelError> {
         let in_features = rows.len() / out_features;
         let dtype = self.base.compute_type.dtype();
-        let mut weight = LinearWeightBuilder::new(out_features, in_features, dtype, &self.device)?;
+        let mut weight = match self.base.device {
+            DeviceKind::Cpu => {
+                LinearWeightBuilder::new(out_features, in_features, dtype, &Device::Cpu)?
+            }
+            // The host's memory keeps it until a slot of the GPU is its.
+            DeviceKind::Cuda(_) => LinearWeightBuilder::staged(out_features, in_features, dtype)?,
+        };
         weight.push_rows(rows)?;
         let weight = weight.finish()?;
         self.size_bytes += weight.size_bytes();
@@ -288,7 +300,7 @@ impl<'a> Loader<'a> {
             return Ok(None);
         };
         self.size_bytes += size_of_val(values.as_slice());
-        Ok(Some(Tensor::new(values, &self.device)?))
+        Ok(Some(Tensor::new(values, &Device::Cpu)?))
     }
 }
 

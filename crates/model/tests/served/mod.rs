@@ -40,6 +40,7 @@ pub(crate) fn runner(path: &Path, room: Room) -> ModelRunner {
         max_num_seqs: MAX_NUM_SEQS,
         max_num_batched_tokens: room.max_num_batched_tokens,
         max_adapters: MAX_ADAPTERS,
+        max_lora_rank: 64,
         compute_type: ComputeType::F32,
         device: DeviceKind::Cpu,
     };

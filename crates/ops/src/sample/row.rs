@@ -104,13 +104,13 @@ fn likeliest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
 }
 
 impl SampleSpec<'_> {
-    fn has_penalties(&self) -> bool {
+    pub(super) fn has_penalties(&self) -> bool {
         self.repetition_penalty != 1.0
             || self.presence_penalty != 0.0
             || self.frequency_penalty != 0.0
     }
 
-    fn changes_logits(&self) -> bool {
+    pub(super) fn changes_logits(&self) -> bool {
         self.has_penalties() || !self.logit_bias.is_empty()
     }
 

@@ -134,3 +134,18 @@ fn the_admin_key_shows_nowhere() {
     assert!(!format!("{config:?}").contains("sesame"));
     assert!(Args::try_parse_from(["farthing", "--admin-key", " "]).is_err());
 }
+
+#[test]
+fn a_device_is_named_or_chosen() {
+    for (flag, device) in [
+        ("cpu", DeviceKind::Cpu),
+        ("cuda", DeviceKind::Cuda(0)),
+        ("cuda:1", DeviceKind::Cuda(1)),
+    ] {
+        assert_eq!(config(&["--device", flag]).unwrap().model.device, device);
+    }
+    for wrong in ["gpu", "cuda:", "cuda:x", "CPU"] {
+        let error = config(&["--device", wrong]).unwrap_err().to_string();
+        assert!(error.contains("write cpu, cuda, or cuda:1"), "{error}");
+    }
+}

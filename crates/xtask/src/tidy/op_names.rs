@@ -5,7 +5,8 @@ use super::source::{SourceFile, Tree};
 
 const OPS: &str = "crates/ops/src/";
 /// Files directly in `ops/src` that are no operation: what the operations stand on.
-const GROUND: [&str; 11] = [
+const GROUND: [&str; 12] = [
+    "cuda",
     "gemm",
     "grid",
     "kv_cache_layer",
@@ -49,7 +50,7 @@ pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
             }
         }
         if file.path.starts_with(OPS) {
-            check_cpu_side(file, findings);
+            check_sides(file, findings);
         }
     }
 }
@@ -60,20 +61,23 @@ fn name_in<'a>(file: &'a SourceFile, folder: &str, ending: &str) -> Option<&'a s
     (!name.contains('/')).then_some(name)
 }
 
-/// Some of candle's op traits have a CPU side that only fails, so the compiler misses none.
-fn check_cpu_side(file: &SourceFile, findings: &mut Vec<Finding>) {
+/// candle's op traits have a CUDA side that only fails, and some a CPU side, so the compiler
+/// misses none.
+fn check_sides(file: &SourceFile, findings: &mut Vec<Finding>) {
     let is_op = |code: &str| {
         code.trim_start().starts_with("impl")
             && (code.contains("InplaceOp") || code.contains("CustomOp"))
             && code.contains(" for ")
     };
     let ops = file.code_lines().filter(|(_, code)| is_op(code)).count();
-    let cpu_sides = file
-        .code_lines()
-        .filter(|(_, code)| code.contains("fn cpu_fwd"))
-        .count();
-    if ops != cpu_sides {
-        let message = format!("{ops} operations but {cpu_sides} CPU sides");
-        findings.push(Finding::error(&file.path, 0, message));
+    for (side, function) in [("CPU", "fn cpu_fwd"), ("CUDA", "fn cuda_fwd")] {
+        let written = file
+            .code_lines()
+            .filter(|(_, code)| code.contains(function))
+            .count();
+        if ops != written {
+            let message = format!("{ops} operations but {written} {side} sides");
+            findings.push(Finding::error(&file.path, 0, message));
+        }
     }
 }

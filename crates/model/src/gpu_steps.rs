@@ -1,0 +1,226 @@
+//! Steps on a GPU: what the host sends, what the device starts, what comes back.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
+use farthing_ops::{
+    DeviceSampler, Graph, ListCapacity, LoraRows, SampleSpec, Sampled, Stopwatch, Upload,
+};
+use farthing_scheduler::AdapterId;
+
+use crate::{
+    KvCache, Llama, ModelError, RunnerConfig,
+    flat_batch::FlatBatch,
+    input::ModelInput,
+    lora_stacks::LoraStacks,
+    step_layout::{NO_SLOT, StepLayout},
+    workspace::Workspace,
+};
+
+/// Logit biases that OpenAI accepts in a request.
+const MAX_LOGIT_BIASES: usize = 300;
+
+/// Room for the histories of rows with penalties, in tokens of all rows together, at most.
+const MAX_HISTORY_TOKENS: usize = 4 << 20;
+
+/// What a step needs besides its batch, all of it made once: so that a step allocates nothing, and
+/// a decode step is one launch of a graph.
+pub(crate) struct GpuSteps {
+    device: Device,
+    upload: Upload,
+    sampler: DeviceSampler,
+    stopwatch: Stopwatch,
+    /// Room for what adapters do to activations; f32.
+    shrunk: Tensor,
+    /// Decode steps of so many rows, with adapters or without.
+    graphs: BTreeMap<(usize, bool), Graph>,
+    table_width: usize,
+    max_rows: usize,
+}
+
+/// What a step computes with.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    pub model: &'a Llama,
+    pub cache: &'a KvCache,
+    pub workspace: &'a Workspace,
+    /// The adapters' slots, where there are any.
+    pub stacks: Option<&'a LoraStacks>,
+}
+
+impl GpuSteps {
+    pub(crate) fn new(
+        model: &Llama,
+        config: RunnerConfig,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let RunnerConfig {
+            max_num_seqs: max_rows,
+            max_num_batched_tokens: max_tokens,
+            ..
+        } = config;
+        let table_width = model.max_positions().div_ceil(crate::BLOCK_SIZE);
+        let largest = StepLayout {
+            tokens: max_tokens,
+            rows: max_rows,
+            samples: max_rows,
+            table_width,
+        };
+        let capacity = ListCapacity {
+            history: (max_rows * model.max_positions()).min(MAX_HISTORY_TOKENS),
+            bias: max_rows * MAX_LOGIT_BIASES,
+        };
+        let vocab = model.config().vocab_size;
+        let shrunk = match config.max_adapters {
+            0 => 1,
+            _ => LoraStacks::shrunk_len(model.config(), config.max_lora_rank, max_tokens),
+        };
+        Ok(Self {
+            upload: Upload::new(largest.words(), device)?,
+            sampler: DeviceSampler::new(max_rows, vocab, capacity, device)?,
+            stopwatch: Stopwatch::new(device)?,
+            shrunk: Tensor::zeros(shrunk, DType::F32, device)?,
+            graphs: BTreeMap::new(),
+            device: device.clone(),
+            table_width,
+            max_rows,
+        })
+    }
+
+    /// Records a graph for every size of a decode step, after running it once: what a first run
+    /// sets up cannot be recorded.
+    pub(crate) fn record_graphs(&mut self, parts: Parts<'_>) -> Result<(), ModelError> {
+        for rows in graph_sizes(self.max_rows) {
+            let layout = self.layout(rows, rows, rows);
+            // No row is real, so that what the words hold doesn't matter.
+            self.upload.words()?[..layout.words()].fill(0);
+            self.upload.send(layout.words())?;
+            for with_adapters in [false, true] {
+                if with_adapters && parts.stacks.is_none() {
+                    continue;
+                }
+                let live = layout.tensors(self.upload.tensor(), 1)?.live;
+                let decode = || -> candle_core::Result<()> {
+                    self.compute(parts, layout, 1, with_adapters)
+                        .map(drop)
+                        .map_err(|error| match error {
+                            ModelError::Tensor(source) => source,
+                            other => candle_core::Error::wrap(other),
+                        })
+                };
+                Graph::rehearse(&live, decode)?;
+                self.device.synchronize()?;
+                let graph = Graph::capture(&self.device, &live, decode)?;
+                self.graphs.insert((rows, with_adapters), graph);
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes a step and samples. `slot_of` says where an adapter is.
+    pub(crate) fn step(
+        &mut self,
+        parts: Parts<'_>,
+        flat: &FlatBatch<'_>,
+        slot_of: impl Fn(AdapterId) -> Result<usize, ModelError>,
+        last_tokens: &[u32],
+        specs: &[SampleSpec<'_>],
+    ) -> Result<(Tensor, Vec<Sampled>), ModelError> {
+        let (tokens, rows) = (flat.token_ids.len(), flat.row_tokens.len());
+        let mut adapter_slots = vec![NO_SLOT; tokens];
+        for (id, range) in &flat.adapters {
+            adapter_slots[range.clone()].fill(slot_of(*id)? as u32);
+        }
+        let with_adapters = !flat.adapters.is_empty();
+        let is_decode = tokens == rows && last_tokens.len() == rows;
+        let size = graph_sizes(self.max_rows).find(|size| *size >= rows);
+        let size =
+            size.filter(|size| is_decode && self.graphs.contains_key(&(*size, with_adapters)));
+        let layout = match size {
+            Some(size) => self.layout(size, size, size),
+            None => self.layout(tokens, rows, last_tokens.len()),
+        };
+
+        let words = self.upload.words()?;
+        layout.write(words, flat, &adapter_slots, last_tokens);
+        self.sampler.stage(specs, &mut words[layout.parameters()])?;
+        self.upload.send(layout.words())?;
+        self.stopwatch.start()?;
+        let graph = size.and_then(|size| self.graphs.get(&(size, with_adapters)));
+        let hidden = match graph {
+            Some(graph) => {
+                graph.launch()?;
+                parts.workspace.rows(tokens)?.hidden
+            }
+            None => self.compute(parts, layout, flat.max_queries, with_adapters)?,
+        };
+        self.stopwatch.stop()?;
+        let sampled = match specs {
+            [] => Vec::new(),
+            _ => self.sampler.collect(specs)?,
+        };
+        Ok((hidden, sampled))
+    }
+
+    /// Seconds that the device was at work in the last step. Waits for it.
+    pub(crate) fn seconds(&self) -> Result<f64, ModelError> {
+        Ok(self.stopwatch.seconds()?)
+    }
+
+    /// Starts all of a step's work on the device.
+    fn compute(
+        &self,
+        parts: Parts<'_>,
+        layout: StepLayout,
+        max_queries: usize,
+        with_adapters: bool,
+    ) -> Result<Tensor, ModelError> {
+        let Parts {
+            model,
+            cache,
+            workspace,
+            stacks,
+        } = parts;
+        let words = layout.tensors(self.upload.tensor(), max_queries)?;
+        let (last_tokens, parameters) = (words.last_tokens.clone(), words.parameters.clone());
+        let rows = LoraRows {
+            token_slots: words.adapter_slots.clone(),
+            shrunk: self.shrunk.clone(),
+        };
+        let adapters = stacks
+            .filter(|_| with_adapters)
+            .map(|stacks| (stacks, rows));
+        let input = ModelInput::on_gpu(words, adapters);
+        let hidden = model.forward(&input, cache, workspace)?;
+        if layout.samples > 0 {
+            let logits = model.logits(&hidden, &last_tokens, Vec::new(), workspace)?;
+            self.sampler.launch(&logits, &parameters)?;
+        }
+        Ok(hidden)
+    }
+
+    fn layout(&self, tokens: usize, rows: usize, samples: usize) -> StepLayout {
+        StepLayout {
+            tokens,
+            rows,
+            samples,
+            table_width: self.table_width,
+        }
+    }
+}
+
+/// Rows of the decode steps that have a graph, ascending: 1, 2, 4, then every multiple of 8 up to
+/// 64, of 16 up to 256, of 32 beyond, and the most rows that a step may have.
+pub(crate) fn graph_sizes(max_rows: usize) -> impl Iterator<Item = usize> {
+    let steps = [1, 2, 4]
+        .into_iter()
+        .chain((8..64).step_by(8))
+        .chain((64..256).step_by(16))
+        .chain((256..).step_by(32));
+    steps
+        .take_while(move |rows| *rows < max_rows)
+        .chain([max_rows])
+}

@@ -1,0 +1,84 @@
+//! The adapters' slots on a GPU, for every layer.
+
+use candle_core::Device;
+use farthing_ops::{LoraStack, LoraStackShape};
+
+use crate::{LoraAdapter, ModelConfig, ModelError, RunnerConfig, lora::Projection};
+
+/// So many slots in every layer and projection.
+pub(crate) struct LoraStacks {
+    layers: Vec<Vec<LoraStack>>, // [layers][projections]
+}
+
+impl LoraStacks {
+    /// Empty slots for as many adapters as a batch may have.
+    pub(crate) fn new(
+        config: &ModelConfig,
+        limits: RunnerConfig,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let (slots, max_rank) = (limits.max_adapters, limits.max_lora_rank);
+        let layer = || {
+            shapes(config, slots, max_rank)
+                .into_iter()
+                .map(|shape| LoraStack::new(shape, limits.compute_type.dtype(), device))
+                .collect::<Result<_, _>>()
+        };
+        let layers = (0..config.num_hidden_layers)
+            .map(|_| layer())
+            .collect::<Result<_, _>>()?;
+        Ok(Self { layers })
+    }
+
+    /// Puts an adapter into a slot.
+    pub(crate) fn fill(&self, slot: usize, adapter: &LoraAdapter) -> Result<(), ModelError> {
+        for (i, stacks) in self.layers.iter().enumerate() {
+            for (projection, stack) in Projection::ALL.into_iter().zip(stacks) {
+                stack.fill(slot, adapter.layer(i).get(projection))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The slots of one projection of layer `layer`.
+    pub(crate) fn get(&self, layer: usize, projection: Projection) -> &LoraStack {
+        &self.layers[layer][projection as usize]
+    }
+
+    /// Bytes of one slot in all layers.
+    pub(crate) fn slot_bytes(config: &ModelConfig, max_rank: usize) -> usize {
+        let bytes = |shape: LoraStackShape| shape.slot_bytes();
+        config.num_hidden_layers * shapes(config, 1, max_rank).map(bytes).iter().sum::<usize>()
+    }
+
+    /// Elements of the shrunk activations of a step of so many tokens.
+    pub(crate) fn shrunk_len(config: &ModelConfig, max_rank: usize, max_tokens: usize) -> usize {
+        // Fewer tokens are summed in more parts.
+        let longest = |shape: &LoraStackShape| {
+            [255, 511, max_tokens]
+                .map(|tokens| shape.shrunk_len(tokens.min(max_tokens)))
+                .into_iter()
+                .max()
+        };
+        let all = shapes(config, 1, max_rank);
+        all.iter().filter_map(longest).max().unwrap_or(0)
+    }
+}
+
+/// In the order of [`Projection::ALL`].
+fn shapes(config: &ModelConfig, slots: usize, max_rank: usize) -> [LoraStackShape; 4] {
+    let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+    let (q, kv) = (config.q_size(), config.kv_size());
+    let shape = |in_features, targets: &[usize]| LoraStackShape {
+        slots,
+        in_features,
+        targets: targets.to_vec(),
+        max_rank,
+    };
+    [
+        shape(hidden, &[q, kv, kv]),
+        shape(q, &[hidden]),
+        shape(hidden, &[intermediate, intermediate]),
+        shape(intermediate, &[hidden]),
+    ]
+}

@@ -1,0 +1,625 @@
+//! Every operation against its CPU twin.
+
+use std::fmt;
+
+use candle_core::Tensor;
+use farthing_ops::{
+    Accumulate, AttentionBatch, DeviceSampler, ListCapacity, LoraExpand, LoraRows, LoraSegment,
+    LoraStack, LoraStackShape, LoraWeight, RopeTable, SampleSpec, Sampled, embed, gather_rows,
+    linear, lora, lora_slots, paged_attention, rms_norm, rope_and_cache, sample, silu_mul,
+    token_logprobs,
+};
+use serde::Serialize;
+
+use super::side::{Random, Side, values};
+use crate::{BLOCK_SIZE, DeviceKind, ModelError, step_layout::NO_SLOT};
+
+/// What became of an operation's cases.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// The operation.
+    pub op: &'static str,
+    /// How many shapes were tried.
+    pub cases: usize,
+    /// The largest mean squared difference of a case, over the twin's mean square.
+    pub worst_error: f64,
+    /// What it may be: 0 where both sides must be equal.
+    pub bound: f64,
+    /// The first case that went beyond the bound, in words.
+    pub failure: Option<String>,
+}
+
+/// 16-bit results are off by up to 2⁻⁹ of themselves on either side, which makes 1e-6; sums of
+/// products in another order, or of factors that one side rounds to 16 bits, some more.
+const ROUNDED: f64 = 3e-5;
+
+type Run = fn(DeviceKind) -> Result<Check, ModelError>;
+
+pub(super) const ALL: [Run; 9] = [
+    check_embed,
+    check_gather_rows,
+    check_rms_norm,
+    check_silu_mul,
+    check_linear,
+    check_rope_and_cache,
+    check_paged_attention,
+    check_lora,
+    check_sample,
+];
+
+impl Check {
+    pub(super) const HEADING: &str = "operation          cases   worst error       bound   result";
+
+    /// Whether both sides agree.
+    pub fn passed(&self) -> bool {
+        self.failure.is_none()
+    }
+
+    fn new(op: &'static str, bound: f64) -> Self {
+        Self {
+            op,
+            cases: 0,
+            worst_error: 0.0,
+            bound,
+            failure: None,
+        }
+    }
+
+    /// One case more, computed by both sides.
+    fn compare(&mut self, case: impl fmt::Display, found: &[f32], expected: &[f32]) {
+        self.cases += 1;
+        let error = relative_error(found, expected);
+        self.worst_error = self.worst_error.max(error);
+        // NaN is beyond every bound.
+        let is_within = error <= self.bound;
+        if !is_within && self.failure.is_none() {
+            self.failure = Some(format!("{case}: error {error:.1e}"));
+        }
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:<18} {:>5} {:>13.1e} {:>11.1e}   {}",
+            self.op,
+            self.cases,
+            self.worst_error,
+            self.bound,
+            self.failure.as_deref().unwrap_or("ok")
+        )
+    }
+}
+
+/// Σ (found - expected)² / Σ expected².
+fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
+    if found.len() != expected.len() {
+        return f64::INFINITY;
+    }
+    let (mut differences, mut squares) = (0.0, 0.0);
+    for (found, expected) in found.iter().zip(expected) {
+        let (found, expected) = (f64::from(*found), f64::from(*expected));
+        differences += (found - expected).powi(2);
+        squares += expected.powi(2);
+    }
+    match squares {
+        0.0 => differences,
+        _ => differences / squares,
+    }
+}
+
+/// Computes the same on both sides.
+fn both<T>(
+    device: DeviceKind,
+    run: impl Fn(&Side) -> Result<T, ModelError>,
+) -> Result<(T, T), ModelError> {
+    let (tested, twin) = (Side::tested(device)?, Side::twin());
+    let found = tested.compute(|| run(&tested))?;
+    let expected = twin.compute(|| run(&twin))?;
+    Ok((found, expected))
+}
+
+fn check_embed(device: DeviceKind) -> Result<Check, ModelError> {
+    let mut check = Check::new("embed", 0.0);
+    let mut random = Random::new(1);
+    for (vocab, hidden, rows) in [(97, 64, 1), (1000, 576, 33), (333, 4096, 7)] {
+        let table = random.values(vocab * hidden);
+        let ids: Vec<u32> = (0..rows).map(|_| random.below(vocab) as u32).collect();
+        let (found, expected) = both(device, |side| {
+            let out = side.room(rows, hidden)?;
+            embed(&out, &side.integers(&ids)?, &side.weight(&table, hidden)?)?;
+            values(&out)
+        })?;
+        let case = format!("{rows} of a vocabulary of {vocab} by {hidden}");
+        check.compare(case, &found, &expected);
+    }
+    Ok(check)
+}
+
+fn check_gather_rows(device: DeviceKind) -> Result<Check, ModelError> {
+    let mut check = Check::new("gather_rows", 0.0);
+    let mut random = Random::new(2);
+    for (of, rows, width) in [(1, 1, 8), (70, 13, 576), (256, 256, 4096)] {
+        let x = random.values(of * width);
+        let picked: Vec<u32> = (0..rows).map(|_| random.below(of) as u32).collect();
+        let (found, expected) = both(device, |side| {
+            let out = side.room(rows, width)?;
+            gather_rows(
+                &out,
+                &side.activations(&x, width)?,
+                &side.integers(&picked)?,
+            )?;
+            values(&out)
+        })?;
+        check.compare(format!("{rows} of {of} rows of {width}"), &found, &expected);
+    }
+    Ok(check)
+}
+
+fn check_rms_norm(device: DeviceKind) -> Result<Check, ModelError> {
+    let mut check = Check::new("rms_norm", ROUNDED);
+    let mut random = Random::new(3);
+    for (rows, hidden) in [
+        (1, 8),
+        (3, 576),
+        (17, 2048),
+        (5, 4096),
+        (2, 4104),
+        (2, 16384),
+    ] {
+        let x: Vec<f32> = random.values(rows * hidden);
+        let weight = random.values(hidden);
+        let (found, expected) = both(device, |side| {
+            let out = side.room(rows, hidden)?;
+            rms_norm(
+                &out,
+                &side.activations(&x, hidden)?,
+                &side.vector(&weight)?,
+                1e-5,
+            )?;
+            values(&out)
+        })?;
+        check.compare(format!("{rows} rows of {hidden}"), &found, &expected);
+    }
+    Ok(check)
+}
+
+fn check_silu_mul(device: DeviceKind) -> Result<Check, ModelError> {
+    let mut check = Check::new("silu_mul", ROUNDED);
+    let mut random = Random::new(4);
+    for (rows, width) in [(1, 8), (3, 1536), (9, 2056), (4, 14336)] {
+        // Beyond ±88 e^x leaves f32's range.
+        let gate_up: Vec<f32> = random
+            .values(rows * 2 * width)
+            .iter()
+            .map(|x| x * 100.0)
+            .collect();
+        let (found, expected) = both(device, |side| {
+            let out = side.room(rows, width)?;
+            silu_mul(&out, &side.activations(&gate_up, 2 * width)?)?;
+            values(&out)
+        })?;
+        check.compare(format!("{rows} rows of {width}"), &found, &expected);
+    }
+    Ok(check)
+}
+
+fn check_linear(device: DeviceKind) -> Result<Check, ModelError> {
+    let mut check = Check::new("linear", ROUNDED);
+    let mut random = Random::new(5);
+    for rows in [1, 2, 3, 8, 17, 64, 129, 300] {
+        for (out_features, in_features) in [(64, 64), (960, 576), (136, 1536), (1000, 2048)] {
+            for accumulate in [Accumulate::Overwrite, Accumulate::Add] {
+                let x = random.values(rows * in_features);
+                let weight = random.values(out_features * in_features);
+                let before = random.values(rows * out_features);
+                let (found, expected) = both(device, |side| {
+                    let out = side.activations(&before, out_features)?;
+                    linear(
+                        &out,
+                        &side.activations(&x, in_features)?,
+                        &side.weight(&weight, in_features)?,
+                        accumulate,
+                    )?;
+                    values(&out)
+                })?;
+                let case = format!("{accumulate:?} {rows} × {in_features} → {out_features}");
+                check.compare(case, &found, &expected);
+            }
+        }
+    }
+    Ok(check)
+}
+
+/// Sequences in shuffled pages.
+struct Sequences {
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    window: Option<usize>,
+    /// Tokens in the cache, those of this step included, and queries of this step.
+    rows: Vec<(usize, usize)>,
+}
+
+impl Sequences {
+    /// Fills the cache with NaN, then writes the sequences' tokens, the way steps do, and attends;
+    /// returns the outputs, and the queries as the rotation left them.
+    fn attend(&self, side: &Side, seed: u64) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
+        let Self {
+            heads,
+            kv_heads,
+            head_dim,
+            ..
+        } = *self;
+        let mut random = Random::new(seed);
+        let row_len = (heads + 2 * kv_heads) * head_dim;
+        let longest = self.rows.iter().map(|(context, _)| *context).max();
+        let table_width = longest.unwrap_or(0).div_ceil(BLOCK_SIZE) + 1;
+        let used: usize = self
+            .rows
+            .iter()
+            .map(|(context, _)| context.div_ceil(BLOCK_SIZE))
+            .sum();
+        let num_blocks = used + 3;
+        let cache = side.cache(num_blocks, kv_heads, head_dim)?;
+        let inv_freq: Vec<f32> = (0..head_dim / 2)
+            .map(|i| 10_000_f32.powf(-2.0 * i as f32 / head_dim as f32))
+            .collect();
+        let rope = RopeTable::new(&inv_freq, longest.unwrap_or(0) + 1, &side.device)?;
+        let write = |qkv: &Tensor, positions: &[u32], slots: &[u32]| -> Result<(), ModelError> {
+            let (positions, slots) = (side.integers(positions)?, side.integers(slots)?);
+            rope_and_cache(qkv, &rope, &positions, &slots, &cache, heads)?;
+            Ok(())
+        };
+        let all: Vec<u32> = (0..(num_blocks * BLOCK_SIZE) as u32).collect();
+        write(&side.room(all.len(), row_len)?, &vec![0; all.len()], &all)?;
+
+        let mut free = random.shuffled(num_blocks);
+        // Entries past a row's context point outside the cache.
+        let mut tables = vec![u32::MAX; self.rows.len() * table_width];
+        let (mut starts, mut contexts, mut queries) = (vec![0], Vec::new(), Vec::new());
+        let (mut positions, mut slots) = (Vec::new(), Vec::new());
+        for (r, (context, count)) in self.rows.iter().enumerate() {
+            let blocks = free.split_off(free.len() - context.div_ceil(BLOCK_SIZE));
+            tables[r * table_width..][..blocks.len()].copy_from_slice(&blocks);
+            let qkv = random.values(context * row_len);
+            let slot =
+                |t: usize| blocks[t / BLOCK_SIZE] * BLOCK_SIZE as u32 + (t % BLOCK_SIZE) as u32;
+            let earlier = context - count;
+            if earlier > 0 {
+                let before = side.activations(&qkv[..earlier * row_len], row_len)?;
+                let at: Vec<u32> = (0..earlier as u32).collect();
+                write(&before, &at, &(0..earlier).map(slot).collect::<Vec<_>>())?;
+            }
+            queries.extend_from_slice(&qkv[earlier * row_len..]);
+            positions.extend((earlier..*context).map(|t| t as u32));
+            slots.extend((earlier..*context).map(slot));
+            starts.push(starts[r] + *count as u32);
+            contexts.push(*context as u32);
+        }
+        let tokens = positions.len();
+        let qkv = side.activations(&queries, row_len)?;
+        write(&qkv, &positions, &slots)?;
+        let batch = AttentionBatch {
+            query_starts: side.integers(&starts)?,
+            context_lens: side.integers(&contexts)?,
+            block_tables: side
+                .integers(&tables)?
+                .reshape((self.rows.len(), table_width))?,
+            max_queries: self
+                .rows
+                .iter()
+                .map(|(_, queries)| *queries)
+                .max()
+                .unwrap_or(0),
+        };
+        let out = side.room(tokens, heads * head_dim)?;
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        paged_attention(&out, &qkv, &cache, &batch, heads, scale, self.window)?;
+        let rotated = qkv.narrow(1, 0, heads * head_dim)?;
+        Ok((values(&out)?, values(&rotated)?))
+    }
+}
+
+impl fmt::Display for Sequences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} heads, {} kv heads of {}, window {:?}, contexts and queries {:?}",
+            self.heads, self.kv_heads, self.head_dim, self.window, self.rows
+        )
+    }
+}
+
+/// Lengths around the edges of pages and of tiles, prompts and decodes, empty rows.
+fn all_sequences() -> impl Iterator<Item = Sequences> {
+    let rows: [&[(usize, usize)]; 6] = [
+        &[(1, 1)],
+        &[
+            (15, 1),
+            (16, 1),
+            (17, 1),
+            (31, 1),
+            (32, 1),
+            (33, 1),
+            (63, 1),
+            (64, 1),
+            (65, 1),
+        ],
+        &[(1, 1), (700, 1), (129, 1)],
+        &[
+            (5, 5),
+            (64, 64),
+            (33, 17),
+            (0, 0),
+            (130, 1),
+            (16, 16),
+            (200, 70),
+        ],
+        &[(300, 300)],
+        &[(0, 0), (48, 2), (50, 3), (90, 4), (91, 5)],
+    ];
+    let shapes = [
+        (4, 4, 64),
+        (8, 2, 64),
+        (9, 3, 64),
+        (6, 2, 96),
+        (8, 2, 128),
+        (8, 1, 128),
+    ];
+    let windows = [None, Some(1), Some(40)];
+    shapes
+        .into_iter()
+        .flat_map(move |(heads, kv_heads, head_dim)| {
+            rows.into_iter().flat_map(move |rows| {
+                windows.into_iter().map(move |window| Sequences {
+                    heads,
+                    kv_heads,
+                    head_dim,
+                    window,
+                    rows: rows.to_vec(),
+                })
+            })
+        })
+}
+
+fn check_rope_and_cache(device: DeviceKind) -> Result<Check, ModelError> {
+    let mut check = Check::new("rope_and_cache", ROUNDED);
+    for sequences in all_sequences().filter(|it| it.window.is_none()) {
+        let (found, expected) = both(device, |side| Ok(sequences.attend(side, 6)?.1))?;
+        check.compare(&sequences, &found, &expected);
+    }
+    Ok(check)
+}
+
+fn check_paged_attention(device: DeviceKind) -> Result<Check, ModelError> {
+    let mut check = Check::new("paged_attention", ROUNDED);
+    for sequences in all_sequences() {
+        let (found, expected) = both(device, |side| Ok(sequences.attend(side, 7)?.0))?;
+        check.compare(&sequences, &found, &expected);
+    }
+    Ok(check)
+}
+
+/// Adapters of a layer of three targets, some of which leave a target alone.
+struct Adapters {
+    in_features: usize,
+    targets: Vec<usize>,
+    /// One an adapter, one a target; 0 where it leaves the target alone.
+    ranks: Vec<Vec<usize>>,
+    /// One a run of tokens: how many, and whose.
+    runs: Vec<(usize, Option<usize>)>,
+}
+
+impl Adapters {
+    fn add(&self, side: &Side) -> Result<Vec<f32>, ModelError> {
+        let mut random = Random::new(8);
+        let out_features: usize = self.targets.iter().sum();
+        let tokens: usize = self.runs.iter().map(|(tokens, _)| tokens).sum();
+        let weights = self
+            .ranks
+            .iter()
+            .map(|ranks| self.weight(side, ranks, &mut random))
+            .collect::<Result<Vec<_>, _>>()?;
+        let x = side.activations(&random.values(tokens * self.in_features), self.in_features)?;
+        let out = side.activations(&random.values(tokens * out_features), out_features)?;
+        match side.kind {
+            DeviceKind::Cpu => {
+                let mut first = 0;
+                let mut segments = Vec::new();
+                for (tokens, adapter) in &self.runs {
+                    if let Some(adapter) = adapter {
+                        segments.push(LoraSegment {
+                            rows: first..first + tokens,
+                            weight: &weights[*adapter],
+                        });
+                    }
+                    first += tokens;
+                }
+                lora(&out, &x, &segments)?;
+            }
+            DeviceKind::Cuda(_) => {
+                let shape = LoraStackShape {
+                    slots: weights.len() + 1,
+                    in_features: self.in_features,
+                    targets: self.targets.clone(),
+                    max_rank: self.ranks.iter().flatten().copied().max().unwrap_or(1),
+                };
+                let shrunk_len = shape.shrunk_len(tokens);
+                let stack = LoraStack::new(shape, x.dtype(), &side.device)?;
+                for (slot, weight) in weights.iter().enumerate() {
+                    stack.fill(slot + 1, Some(weight))?;
+                }
+                let slot = |adapter: &Option<usize>| adapter.map_or(NO_SLOT, |a| a as u32 + 1);
+                let slots: Vec<u32> = self
+                    .runs
+                    .iter()
+                    .flat_map(|(tokens, adapter)| std::iter::repeat_n(slot(adapter), *tokens))
+                    .collect();
+                let rows = LoraRows {
+                    token_slots: side.integers(&slots)?,
+                    shrunk: side.vector(&vec![f32::NAN; shrunk_len])?,
+                };
+                lora_slots(&out, &x, &stack, &rows)?;
+            }
+        }
+        values(&out)
+    }
+
+    fn weight(
+        &self,
+        side: &Side,
+        ranks: &[usize],
+        random: &mut Random,
+    ) -> Result<LoraWeight, ModelError> {
+        let total: usize = ranks.iter().sum();
+        let shrink = random.values(total * self.in_features);
+        let (mut shrink_offset, mut out_offset) = (0, 0);
+        let mut expand = Vec::new();
+        for (rank, columns) in ranks.iter().zip(&self.targets) {
+            if *rank > 0 {
+                let b: Vec<f32> = random
+                    .values(columns * rank)
+                    .iter()
+                    .map(|x| x * 0.1)
+                    .collect();
+                expand.push(LoraExpand {
+                    weight: side.adapter_weight(&b, *rank)?,
+                    shrink_offset,
+                    out_offset,
+                });
+            }
+            shrink_offset += rank;
+            out_offset += columns;
+        }
+        Ok(LoraWeight {
+            shrink: side.adapter_weight(&shrink, self.in_features)?,
+            expand,
+            gain: None,
+            bias: None,
+        })
+    }
+}
+
+fn check_lora(device: DeviceKind) -> Result<Check, ModelError> {
+    let mut check = Check::new("lora", ROUNDED);
+    let targets = vec![192, 64, 64];
+    let ranks = vec![
+        vec![16, 16, 16],
+        vec![8, 0, 5],
+        vec![0, 64, 1],
+        vec![32, 32, 0],
+    ];
+    for in_features in [64, 576, 2048] {
+        for runs in [
+            vec![(1, Some(0))],
+            vec![
+                (3, Some(0)),
+                (1, Some(3)),
+                (2, None),
+                (17, Some(2)),
+                (1, Some(1)),
+            ],
+            vec![(40, None), (300, Some(1))],
+            vec![(16, Some(3)), (0, Some(2)), (16, None), (16, Some(0))],
+        ] {
+            let adapters = Adapters {
+                in_features,
+                targets: targets.clone(),
+                ranks: ranks.clone(),
+                runs,
+            };
+            let (found, expected) = both(device, |side| adapters.add(side))?;
+            let case = format!("{in_features} inputs, runs {:?}", adapters.runs);
+            check.compare(case, &found, &expected);
+        }
+    }
+    Ok(check)
+}
+
+/// Tokens must be equal, and log-probabilities the same to a few last bits.
+fn check_sample(device: DeviceKind) -> Result<Check, ModelError> {
+    let mut check = Check::new("sample", 1e-9);
+    let mut random = Random::new(9);
+    for vocab in [97, 1024, 32_768, 49_152] {
+        let rows = 24;
+        let logits: Vec<f32> = random
+            .values(rows * vocab)
+            .iter()
+            .map(|x| x * 8.0)
+            .collect();
+        let histories: Vec<Vec<u32>> = (0..rows)
+            .map(|row| (0..row * 5).map(|_| random.below(vocab) as u32).collect())
+            .collect();
+        let biases: Vec<(u32, f32)> = (0..7).map(|i| (i * 13 % 97, i as f32 - 3.0)).collect();
+        let specs: Vec<_> = histories
+            .iter()
+            .enumerate()
+            .map(|(row, history)| spec(row, history, &biases))
+            .collect();
+        let ((tokens, found), (expected_tokens, expected)) = both(device, |side| {
+            let logits = side.vector(&logits)?.reshape((rows, vocab))?;
+            let chosen = sample_on(side, &logits, &specs)?;
+            let drawn: Vec<u32> = chosen.iter().map(|sampled| sampled.token).collect();
+            let (mut tokens, mut logprobs) = (Vec::new(), Vec::new());
+            for sampled in chosen
+                .into_iter()
+                .chain(token_logprobs(&logits, &drawn, 4)?)
+            {
+                tokens.push(sampled.token);
+                logprobs.extend(sampled.logprob);
+                tokens.extend(sampled.top.iter().map(|(token, _)| *token));
+                logprobs.extend(sampled.top.iter().map(|(_, logprob)| *logprob));
+            }
+            Ok((tokens, logprobs))
+        })?;
+        let case = format!("{rows} rows of {vocab}");
+        if tokens != expected_tokens && check.failure.is_none() {
+            check.failure = Some(format!("{case}: {tokens:?} instead of {expected_tokens:?}"));
+        }
+        check.compare(case, &found, &expected);
+    }
+    Ok(check)
+}
+
+/// Every parameter alone and some together, by the row's number.
+fn spec<'a>(row: usize, history: &'a [u32], biases: &'a [(u32, f32)]) -> SampleSpec<'a> {
+    SampleSpec {
+        temperature: [0.0, 1.0, 0.7, 2.0][row % 4],
+        top_p: if row % 3 == 1 { 0.8 } else { 1.0 },
+        top_k: if row % 5 == 2 { 17 } else { 0 },
+        min_p: if row % 7 == 3 { 0.05 } else { 0.0 },
+        presence_penalty: if row % 4 == 1 { 0.5 } else { 0.0 },
+        frequency_penalty: if row % 6 == 5 { 0.25 } else { 0.0 },
+        repetition_penalty: if row % 8 == 6 { 1.3 } else { 1.0 },
+        logit_bias: if row % 9 == 4 { biases } else { &[] },
+        history,
+        history_prompt_tokens: history.len() / 2,
+        seed: row as u64 * 7 + 1,
+        position: row as u64,
+        logprobs: if row % 2 == 0 { Some(row / 2) } else { None },
+    }
+}
+
+fn sample_on(
+    side: &Side,
+    logits: &Tensor,
+    specs: &[SampleSpec<'_>],
+) -> Result<Vec<Sampled>, ModelError> {
+    match side.kind {
+        DeviceKind::Cpu => Ok(sample(logits, specs)?),
+        DeviceKind::Cuda(_) => {
+            let (rows, vocab) = logits.dims2()?;
+            let capacity = ListCapacity {
+                history: specs.iter().map(|spec| spec.history.len()).sum(),
+                bias: specs.iter().map(|spec| spec.logit_bias.len()).sum(),
+            };
+            let mut sampler = DeviceSampler::new(rows, vocab, capacity, &side.device)?;
+            let mut parameters = vec![0; rows * DeviceSampler::PARAMETER_WORDS];
+            sampler.stage(specs, &mut parameters)?;
+            sampler.launch(logits, &side.integers(&parameters)?)?;
+            Ok(sampler.collect(specs)?)
+        }
+    }
+}

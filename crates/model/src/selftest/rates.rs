@@ -1,0 +1,540 @@
+//! How fast each operation is beside what the device can do.
+
+use std::{fmt, time::Instant};
+
+use candle_core::{DType, Device, Tensor};
+use farthing_ops::{
+    Accumulate, AttentionBatch, DeviceSampler, Graph, LinearWeight, ListCapacity, LoraRows,
+    LoraStack, LoraStackShape, RopeTable, SampleSpec, Stopwatch, embed, gather_rows, linear,
+    lora_slots, paged_attention, rms_norm, rope_and_cache, sample, silu_mul,
+};
+use serde::Serialize;
+
+use super::side::{Random, Side};
+use crate::{BLOCK_SIZE, DeviceKind, ModelError};
+
+/// What a device can do at most, measured.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct DeviceLimits {
+    /// Bytes a second: on the CPU read from memory, on a GPU copied (read and written).
+    pub bytes_per_second: f64,
+    /// Multiplications and additions a second: on the CPU by vector instructions, on a GPU by a
+    /// matrix multiplication of 8192³.
+    pub flops: f64,
+    /// Host seconds to start one kernel.
+    pub launch_seconds: f64,
+    /// Device seconds of a kernel in a graph that does next to nothing.
+    pub graph_kernel_seconds: f64,
+    /// Host seconds to start a graph.
+    pub graph_launch_seconds: f64,
+}
+
+/// What an operation reaches.
+#[derive(Clone, Debug, Serialize)]
+pub struct OpRate {
+    /// The operation and its shape.
+    pub op: String,
+    /// Seconds of one.
+    pub seconds: f64,
+    /// Bytes that it has to move a second.
+    pub bytes_per_second: f64,
+    /// Multiplications and additions a second.
+    pub flops: f64,
+    /// The least time by the limits over the time it takes.
+    pub share: f64,
+}
+
+impl DeviceLimits {
+    /// Measures for a few seconds.
+    pub(super) fn measure(device: DeviceKind) -> Result<Self, ModelError> {
+        match device {
+            DeviceKind::Cpu => {
+                let limits = farthing_ops::Limits::measure();
+                Ok(Self {
+                    bytes_per_second: limits.read_bytes_per_second,
+                    flops: limits.flops,
+                    launch_seconds: 0.0,
+                    graph_kernel_seconds: 0.0,
+                    graph_launch_seconds: 0.0,
+                })
+            }
+            DeviceKind::Cuda(_) => Self::of_gpu(&Side::tested(device)?),
+        }
+    }
+
+    fn of_gpu(side: &Side) -> Result<Self, ModelError> {
+        const COPIED: usize = 1 << 30;
+        const MATRIX: usize = 8192;
+        let device = &side.device;
+        let source = Tensor::zeros(COPIED / 4, DType::U32, device)?;
+        let target = Tensor::zeros(COPIED / 4, DType::U32, device)?;
+        let copy = seconds(device, || Ok(target.slice_set(&source, 0, 0)?))?;
+        drop((source, target));
+        let x = Tensor::zeros((MATRIX, MATRIX), DType::BF16, device)?;
+        let out = Tensor::zeros((MATRIX, MATRIX), DType::BF16, device)?;
+        let weight = side.weight(&vec![0.0; MATRIX * MATRIX], MATRIX)?;
+        let multiply = seconds(device, || {
+            Ok(linear(&out, &x, &weight, Accumulate::Overwrite)?)
+        })?;
+        drop((x, out, weight));
+        let [launch_seconds, graph_kernel_seconds, graph_launch_seconds] = launches(side)?;
+        Ok(Self {
+            bytes_per_second: 2.0 * COPIED as f64 / copy,
+            flops: 2.0 * (MATRIX as f64).powi(3) / multiply,
+            launch_seconds,
+            graph_kernel_seconds,
+            graph_launch_seconds,
+        })
+    }
+
+    /// The least time for so many bytes and operations.
+    pub(super) fn least_seconds(&self, bytes: f64, flops: f64) -> f64 {
+        (bytes / self.bytes_per_second).max(flops / self.flops)
+    }
+}
+
+impl fmt::Display for DeviceLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "limits   {:.1} GB/s, {:.2} TFLOP/s",
+            self.bytes_per_second / 1e9,
+            self.flops / 1e12
+        )?;
+        if self.launch_seconds > 0.0 {
+            write!(
+                f,
+                "; a launch {:.2} µs, a kernel of a graph {:.2} µs, a graph {:.2} µs",
+                self.launch_seconds * 1e6,
+                self.graph_kernel_seconds * 1e6,
+                self.graph_launch_seconds * 1e6
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl OpRate {
+    pub(super) const HEADING: &str =
+        "operation                                       time        GB/s    TFLOP/s   share";
+}
+
+impl fmt::Display for OpRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:<40} {:>9.1} µs {:>9.1} {:>10.3} {:>6.0} %",
+            self.op,
+            self.seconds * 1e6,
+            self.bytes_per_second / 1e9,
+            self.flops / 1e12,
+            self.share * 100.0
+        )
+    }
+}
+
+/// Host seconds of a launch, device seconds of a kernel in a graph, host seconds of a graph.
+fn launches(side: &Side) -> Result<[f64; 3], ModelError> {
+    const KERNELS: usize = 1000;
+    let (out, x) = (side.room(1, 8)?, side.room(1, 8)?);
+    let rows = side.integers(&[0])?;
+    let live = side.integers(&[1])?;
+    let all = || -> candle_core::Result<()> {
+        (0..KERNELS).try_for_each(|_| gather_rows(&out, &x, &rows))
+    };
+    all()?;
+    side.device.synchronize()?;
+    let started = Instant::now();
+    all()?;
+    let launch = started.elapsed().as_secs_f64() / KERNELS as f64;
+    side.device.synchronize()?;
+    let graph = Graph::capture(&side.device, &live, all)?;
+    let whole = seconds(&side.device, || Ok(graph.launch()?))?;
+    let started = Instant::now();
+    graph.launch()?;
+    let graph_launch = started.elapsed().as_secs_f64();
+    side.device.synchronize()?;
+    Ok([launch, whole / KERNELS as f64, graph_launch])
+}
+
+/// Seconds of `f`, the median of several runs, each of several calls where they are short.
+pub(super) fn seconds(
+    device: &Device,
+    f: impl Fn() -> Result<(), ModelError>,
+) -> Result<f64, ModelError> {
+    const RUNS: usize = 7;
+    const RUN_SECONDS: f64 = 0.02;
+    let time = |calls: usize| -> Result<f64, ModelError> {
+        match device {
+            Device::Cpu => {
+                let started = Instant::now();
+                (0..calls).try_for_each(|_| f())?;
+                Ok(started.elapsed().as_secs_f64() / calls as f64)
+            }
+            _ => {
+                let stopwatch = Stopwatch::new(device)?;
+                stopwatch.start()?;
+                (0..calls).try_for_each(|_| f())?;
+                stopwatch.stop()?;
+                Ok(stopwatch.seconds()? / calls as f64)
+            }
+        }
+    };
+    time(1)?;
+    let calls = (RUN_SECONDS / time(1)?.max(1e-9)).clamp(1.0, 1000.0) as usize;
+    let mut runs = (0..RUNS)
+        .map(|_| time(calls))
+        .collect::<Result<Vec<_>, _>>()?;
+    runs.sort_by(f64::total_cmp);
+    Ok(runs[RUNS / 2])
+}
+
+/// The layer that operations are timed in.
+struct Layer {
+    hidden: usize,
+    intermediate: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    vocab: usize,
+    /// Rows of a decode step.
+    rows: &'static [usize],
+    context: usize,
+    /// Tokens of a prompt.
+    prompt: usize,
+}
+
+/// Mistral-7B's.
+const LARGE: Layer = Layer {
+    hidden: 4096,
+    intermediate: 14336,
+    heads: 32,
+    kv_heads: 8,
+    head_dim: 128,
+    vocab: 32_768,
+    rows: &[1, 8, 64, 256],
+    context: 1024,
+    prompt: 2048,
+};
+
+/// SmolLM2-135M's, for a CPU.
+const SMALL: Layer = Layer {
+    hidden: 576,
+    intermediate: 1536,
+    heads: 9,
+    kv_heads: 3,
+    head_dim: 64,
+    vocab: 49_152,
+    rows: &[1, 8],
+    context: 256,
+    prompt: 128,
+};
+
+/// Times every operation, and tells each as it is known.
+pub(super) fn measure(
+    device: DeviceKind,
+    limits: &DeviceLimits,
+    tell: &mut dyn FnMut(&OpRate),
+) -> Result<Vec<OpRate>, ModelError> {
+    let side = Side::tested(device)?;
+    let layer = match device {
+        DeviceKind::Cpu => SMALL,
+        DeviceKind::Cuda(_) => LARGE,
+    };
+    let mut bench = Bench {
+        side,
+        limits,
+        tell,
+        rates: Vec::new(),
+    };
+    for rows in layer.rows {
+        bench.decode(&layer, *rows)?;
+    }
+    bench.prompt(&layer)?;
+    Ok(bench.rates)
+}
+
+struct Bench<'a> {
+    side: Side,
+    limits: &'a DeviceLimits,
+    tell: &'a mut dyn FnMut(&OpRate),
+    rates: Vec<OpRate>,
+}
+
+impl Bench<'_> {
+    fn time(
+        &mut self,
+        op: String,
+        bytes: usize,
+        flops: usize,
+        f: impl Fn() -> Result<(), ModelError>,
+    ) -> Result<(), ModelError> {
+        let (bytes, flops) = (bytes as f64, flops as f64);
+        let seconds = seconds(&self.side.device, f)?;
+        let rate = OpRate {
+            op,
+            seconds,
+            bytes_per_second: bytes / seconds,
+            flops: flops / seconds,
+            share: self.limits.least_seconds(bytes, flops) / seconds,
+        };
+        (self.tell)(&rate);
+        self.rates.push(rate);
+        Ok(())
+    }
+
+    fn weight(&self, out_features: usize, in_features: usize) -> Result<LinearWeight, ModelError> {
+        let values = Random::new(1).values(out_features * in_features);
+        self.side.weight(&values, in_features)
+    }
+
+    /// Every operation of a decode step of so many rows.
+    fn decode(&mut self, layer: &Layer, rows: usize) -> Result<(), ModelError> {
+        let side = self.side.clone();
+        let size = side.room(1, 1)?.dtype().size_in_bytes();
+        let Layer {
+            hidden,
+            intermediate,
+            heads,
+            kv_heads,
+            head_dim,
+            vocab,
+            context,
+            ..
+        } = *layer;
+        let random = |rows: usize, columns: usize| {
+            side.activations(&Random::new(2).values(rows * columns), columns)
+        };
+        let (x, normed) = (random(rows, hidden)?, random(rows, hidden)?);
+        let norm = side.vector(&vec![1.0; hidden])?;
+        let name = |op: &str| format!("{op}, {rows} rows");
+        let ids = side.integers(&vec![7; rows])?;
+
+        let table = self.weight(vocab, hidden)?;
+        self.time(name("embed"), 2 * rows * hidden * size, 0, || {
+            Ok(embed(&x, &ids, &table)?)
+        })?;
+        self.time(name("rms_norm"), 2 * rows * hidden * size, 0, || {
+            Ok(rms_norm(&normed, &x, &norm, 1e-5)?)
+        })?;
+        let row_len = (heads + 2 * kv_heads) * head_dim;
+        let qkv = random(rows, row_len)?;
+        let projections = [
+            ("qkv", row_len, hidden),
+            ("o", hidden, heads * head_dim),
+            ("gate_up", 2 * intermediate, hidden),
+            ("down", hidden, intermediate),
+        ];
+        for (what, out_features, in_features) in projections {
+            let weight = self.weight(out_features, in_features)?;
+            let (x, out) = (random(rows, in_features)?, random(rows, out_features)?);
+            let moved = (in_features + out_features) * rows * size;
+            let op = name(&format!("linear {what}"));
+            let flops = 2 * rows * in_features * out_features;
+            self.time(op, weight.size_bytes() + moved, flops, || {
+                Ok(linear(&out, &x, &weight, Accumulate::Overwrite)?)
+            })?;
+        }
+        let logits = Tensor::zeros((rows, vocab), DType::F32, &side.device)?;
+        let moved = rows * (hidden * size + vocab * 4);
+        let flops = 2 * rows * hidden * vocab;
+        self.time(
+            name("linear lm_head"),
+            table.size_bytes() + moved,
+            flops,
+            || Ok(linear(&logits, &normed, &table, Accumulate::Overwrite)?),
+        )?;
+
+        let blocks = context.div_ceil(BLOCK_SIZE);
+        let cache = side.cache(rows * blocks, kv_heads, head_dim)?;
+        let rope = RopeTable::new(&vec![0.01; head_dim / 2], context, &side.device)?;
+        let positions = side.integers(&vec![context as u32 - 1; rows])?;
+        let slots: Vec<u32> = (0..rows)
+            .map(|row| ((row + 1) * blocks * BLOCK_SIZE - 1) as u32)
+            .collect();
+        let slots = side.integers(&slots)?;
+        let moved = rows * (2 * heads * head_dim + 4 * kv_heads * head_dim) * size;
+        self.time(name("rope_and_cache"), moved, 0, || {
+            Ok(rope_and_cache(
+                &qkv, &rope, &positions, &slots, &cache, heads,
+            )?)
+        })?;
+        let batch = AttentionBatch {
+            query_starts: side.integers(&(0..=rows as u32).collect::<Vec<_>>())?,
+            context_lens: side.integers(&vec![context as u32; rows])?,
+            block_tables: side
+                .integers(&(0..(rows * blocks) as u32).collect::<Vec<_>>())?
+                .reshape((rows, blocks))?,
+            max_queries: 1,
+        };
+        let out = random(rows, heads * head_dim)?;
+        let read = rows * context * 2 * kv_heads * head_dim * 2;
+        let flops = 4 * rows * context * heads * head_dim;
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        self.time(
+            format!("paged_attention, {rows} × {context}"),
+            read,
+            flops,
+            || {
+                Ok(paged_attention(
+                    &out, &qkv, &cache, &batch, heads, scale, None,
+                )?)
+            },
+        )?;
+        let (gate_up, activated) = (random(rows, 2 * intermediate)?, random(rows, intermediate)?);
+        self.time(name("silu_mul"), 3 * rows * intermediate * size, 0, || {
+            Ok(silu_mul(&activated, &gate_up)?)
+        })?;
+        if !matches!(side.kind, DeviceKind::Cpu) {
+            self.lora(layer, rows)?;
+        }
+        self.sample(&logits, rows, vocab)
+    }
+
+    /// Eight adapters of rank 16 on the widest projection of a GPU.
+    fn lora(&mut self, layer: &Layer, rows: usize) -> Result<(), ModelError> {
+        const SLOTS: usize = 8;
+        const RANK: usize = 16;
+        let side = self.side.clone();
+        let columns = 2 * layer.intermediate;
+        let x = side.activations(&vec![0.5; rows * layer.hidden], layer.hidden)?;
+        let out = side.activations(&vec![0.5; rows * columns], columns)?;
+        let shape = LoraStackShape {
+            slots: SLOTS,
+            in_features: layer.hidden,
+            targets: vec![layer.intermediate; 2],
+            max_rank: RANK,
+        };
+        let slots: Vec<u32> = (0..rows).map(|row| (row * SLOTS / rows) as u32).collect();
+        let used = SLOTS.min(rows);
+        let rows_of = LoraRows {
+            token_slots: side.integers(&slots)?,
+            shrunk: side.vector(&vec![0.0; shape.shrunk_len(rows)])?,
+        };
+        let bytes = used * shape.slot_bytes() + rows * (layer.hidden + 2 * columns) * 2;
+        let stack = LoraStack::new(shape, DType::BF16, &side.device)?;
+        let weight = farthing_ops::LoraWeight {
+            shrink: side.adapter_weight(&vec![0.1; 2 * RANK * layer.hidden], layer.hidden)?,
+            expand: (0..2)
+                .map(|target| {
+                    Ok(farthing_ops::LoraExpand {
+                        weight: side.adapter_weight(&vec![0.1; layer.intermediate * RANK], RANK)?,
+                        shrink_offset: target * RANK,
+                        out_offset: target * layer.intermediate,
+                    })
+                })
+                .collect::<Result<_, ModelError>>()?,
+            gain: None,
+            bias: None,
+        };
+        for slot in 0..SLOTS {
+            stack.fill(slot, Some(&weight))?;
+        }
+        let flops = 2 * rows * RANK * (2 * layer.hidden + columns);
+        self.time(
+            format!("lora gate_up, {rows} rows of {used}"),
+            bytes,
+            flops,
+            || Ok(lora_slots(&out, &x, &stack, &rows_of)?),
+        )
+    }
+
+    fn sample(&mut self, logits: &Tensor, rows: usize, vocab: usize) -> Result<(), ModelError> {
+        let side = self.side.clone();
+        let spec = SampleSpec {
+            temperature: 0.8,
+            top_p: 0.95,
+            top_k: 0,
+            min_p: 0.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            repetition_penalty: 1.0,
+            logit_bias: &[],
+            history: &[],
+            history_prompt_tokens: 0,
+            seed: 1,
+            position: 0,
+            logprobs: None,
+        };
+        let specs = vec![spec; rows];
+        let random = Random::new(3).values(rows * vocab);
+        let random: Vec<f32> = random.into_iter().map(|x| x * 8.0).collect();
+        let logits_ = side.vector(&random)?.reshape(logits.shape())?;
+        let name = format!("sample top_p 0.95, {rows} rows");
+        let bytes = rows * vocab * 4;
+        match side.kind {
+            DeviceKind::Cpu => self.time(name, bytes, 0, || {
+                sample(&logits_, &specs)?;
+                Ok(())
+            }),
+            DeviceKind::Cuda(_) => {
+                let none = ListCapacity {
+                    history: 0,
+                    bias: 0,
+                };
+                let mut sampler = DeviceSampler::new(rows, vocab, none, &side.device)?;
+                let mut parameters = vec![0; rows * DeviceSampler::PARAMETER_WORDS];
+                sampler.stage(&specs, &mut parameters)?;
+                let parameters = side.integers(&parameters)?;
+                self.time(
+                    name,
+                    bytes,
+                    0,
+                    || Ok(sampler.launch(&logits_, &parameters)?),
+                )
+            }
+        }
+    }
+
+    /// What a prompt is made of mostly.
+    fn prompt(&mut self, layer: &Layer) -> Result<(), ModelError> {
+        let side = self.side.clone();
+        let Layer {
+            hidden,
+            intermediate,
+            heads,
+            kv_heads,
+            head_dim,
+            prompt: tokens,
+            ..
+        } = *layer;
+        let size = side.room(1, 1)?.dtype().size_in_bytes();
+        let random = |rows: usize, columns: usize| {
+            side.activations(&Random::new(4).values(rows * columns), columns)
+        };
+        let weight = self.weight(2 * intermediate, hidden)?;
+        let (x, out) = (random(tokens, hidden)?, random(tokens, 2 * intermediate)?);
+        let moved = (hidden + 2 * intermediate) * tokens * size;
+        let flops = 4 * tokens * hidden * intermediate;
+        let op = format!("linear gate_up, {tokens} tokens");
+        self.time(op, weight.size_bytes() + moved, flops, || {
+            Ok(linear(&out, &x, &weight, Accumulate::Overwrite)?)
+        })?;
+        let blocks = tokens.div_ceil(BLOCK_SIZE);
+        let cache = side.cache(blocks, kv_heads, head_dim)?;
+        let batch = AttentionBatch {
+            query_starts: side.integers(&[0, tokens as u32])?,
+            context_lens: side.integers(&[tokens as u32])?,
+            block_tables: side
+                .integers(&(0..blocks as u32).collect::<Vec<_>>())?
+                .reshape((1, blocks))?,
+            max_queries: tokens,
+        };
+        let qkv = random(tokens, (heads + 2 * kv_heads) * head_dim)?;
+        let out = random(tokens, heads * head_dim)?;
+        let moved = 2 * tokens * (heads + kv_heads) * head_dim * size;
+        // Half of all pairs of tokens see each other.
+        let flops = 2 * tokens * tokens * heads * head_dim;
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        self.time(
+            format!("paged_attention, prompt of {tokens}"),
+            moved,
+            flops,
+            || {
+                Ok(paged_attention(
+                    &out, &qkv, &cache, &batch, heads, scale, None,
+                )?)
+            },
+        )
+    }
+}

@@ -1,0 +1,154 @@
+//! The same numbers on two devices.
+
+use candle_core::{DType, Device, Tensor};
+use farthing_ops::{KvCacheLayer, LinearWeight, LinearWeightBuilder, SimdLevel, with_simd_level};
+use half::bf16;
+
+use crate::{BLOCK_SIZE, ComputeType, DeviceKind, ModelError};
+
+/// Where a check computes.
+#[derive(Clone)]
+pub(super) struct Side {
+    pub device: Device,
+    pub kind: DeviceKind,
+    level: SimdLevel,
+}
+
+impl Side {
+    /// The device that is tested.
+    pub(super) fn tested(kind: DeviceKind) -> Result<Self, ModelError> {
+        Ok(Self {
+            device: kind.open()?,
+            kind,
+            // The best is the last, and there is always one.
+            level: SimdLevel::available().pop().unwrap_or(SimdLevel::Portable),
+        })
+    }
+
+    /// What it is compared with: the CPU, without any vector instruction.
+    pub(super) fn twin() -> Self {
+        Self {
+            device: Device::Cpu,
+            kind: DeviceKind::Cpu,
+            level: SimdLevel::Portable,
+        }
+    }
+
+    /// Calls `f` with this side's instructions.
+    pub(super) fn compute<R>(&self, f: impl FnOnce() -> R) -> R {
+        with_simd_level(self.level, f)
+    }
+
+    /// Activations of the device's type. The values are rounded to bf16 on both sides.
+    pub(super) fn activations(&self, values: &[f32], columns: usize) -> Result<Tensor, ModelError> {
+        let rounded: Vec<f32> = values.iter().map(|x| bf16::from_f32(*x).to_f32()).collect();
+        let rows = rounded.len() / columns.max(1);
+        let tensor = Tensor::from_vec(rounded, (rows, columns), &Device::Cpu)?;
+        let dtype = self.kind.activation_dtype(ComputeType::Bf16);
+        Ok(tensor.to_dtype(dtype)?.to_device(&self.device)?)
+    }
+
+    /// Room for results, full of NaN: whatever is not written shows.
+    pub(super) fn room(&self, rows: usize, columns: usize) -> Result<Tensor, ModelError> {
+        self.activations(&vec![f32::NAN; rows * columns], columns)
+    }
+
+    pub(super) fn vector(&self, values: &[f32]) -> Result<Tensor, ModelError> {
+        Ok(Tensor::from_slice(values, values.len(), &self.device)?)
+    }
+
+    pub(super) fn integers(&self, values: &[u32]) -> Result<Tensor, ModelError> {
+        Ok(Tensor::from_slice(values, values.len(), &self.device)?)
+    }
+
+    pub(super) fn weight(
+        &self,
+        values: &[f32],
+        in_features: usize,
+    ) -> Result<LinearWeight, ModelError> {
+        let out_features = values.len() / in_features;
+        let mut builder =
+            LinearWeightBuilder::new(out_features, in_features, DType::BF16, &self.device)?;
+        builder.push_rows(values)?;
+        Ok(builder.finish()?)
+    }
+
+    /// Half of an adapter, for a slot of a GPU or for the CPU's own use.
+    pub(super) fn adapter_weight(
+        &self,
+        values: &[f32],
+        in_features: usize,
+    ) -> Result<LinearWeight, ModelError> {
+        match self.kind {
+            DeviceKind::Cpu => self.weight(values, in_features),
+            DeviceKind::Cuda(_) => {
+                let out_features = values.len() / in_features;
+                let mut builder =
+                    LinearWeightBuilder::staged(out_features, in_features, DType::BF16)?;
+                builder.push_rows(values)?;
+                Ok(builder.finish()?)
+            }
+        }
+    }
+
+    pub(super) fn cache(
+        &self,
+        blocks: usize,
+        kv_heads: usize,
+        head_dim: usize,
+    ) -> Result<KvCacheLayer, ModelError> {
+        Ok(KvCacheLayer::zeros(
+            blocks,
+            BLOCK_SIZE,
+            kv_heads,
+            head_dim,
+            DType::BF16,
+            &self.device,
+        )?)
+    }
+}
+
+/// All elements of a tensor.
+pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>, ModelError> {
+    Ok(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+}
+
+/// Numbers that look random and are the same each time: SplitMix64 (Steele, Lea and Flood, 2014).
+pub(super) struct Random {
+    state: u64,
+}
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub(super) fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+
+    /// Uniform over -1..1.
+    pub(super) fn values(&mut self, len: usize) -> Vec<f32> {
+        (0..len)
+            .map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0)
+            .collect()
+    }
+
+    /// `0..len` in another order (Fisher and Yates).
+    pub(super) fn shuffled(&mut self, len: usize) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..len as u32).collect();
+        for i in (1..len).rev() {
+            let other = self.below(i + 1);
+            order.swap(i, other);
+        }
+        order
+    }
+}

@@ -1,0 +1,25 @@
+//! With the feature `cuda`: compiles `kernels/*.cu`, and lets the program start where CUDA is not.
+
+mod arguments;
+mod kernels;
+mod toolkit;
+mod trampolines;
+
+use std::env;
+use std::error::Error;
+use std::path::PathBuf;
+
+use toolkit::Toolkit;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> Result<()> {
+    println!("cargo::rerun-if-changed=build");
+    if env::var_os("CARGO_FEATURE_CUDA").is_none() {
+        return Ok(());
+    }
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let toolkit = Toolkit::find()?;
+    kernels::compile(&toolkit, &out)?;
+    trampolines::generate(&toolkit, &out)
+}

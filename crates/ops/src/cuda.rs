@@ -1,0 +1,212 @@
+//! An open CUDA device: its stream, our kernels on it, and what they work with.
+
+mod blas;
+mod graph;
+mod kernels;
+mod launch;
+mod libraries;
+mod operand;
+mod transfer;
+
+use std::cell::Cell;
+use std::sync::{Arc, Mutex};
+
+use candle_core::cuda_backend::cudarc::driver::{self, CudaSlice, CudaStream, result, sys};
+use candle_core::cuda_backend::{CudaDevice, CudaError};
+use candle_core::{Device, Result, bail};
+
+use self::blas::Blas;
+pub(crate) use self::blas::{Matrices, Product};
+pub use self::graph::{GpuInfo, Graph, Stopwatch, is_lost, is_out_of_memory, open_cuda};
+use self::kernels::Kernels;
+pub(crate) use self::kernels::arguments;
+pub(crate) use self::launch::Grid;
+pub(crate) use self::operand::{Address, address, operand, tensor};
+pub use self::transfer::{Download, Upload};
+use crate::paged_attention::geometry::Geometry;
+pub use crate::sample::DeviceSampler;
+
+/// Bytes that cublasLt may use between the steps of a multiplication; NVIDIA's own figure for
+/// Hopper.
+const BLAS_WORKSPACE_BYTES: usize = 32 << 20;
+
+/// Most rows of a grid.
+const MAX_ROWS: usize = 1 << 16;
+
+/// Everything on one device. Devices are opened once and stay open.
+pub(crate) struct Gpu {
+    device: CudaDevice,
+    stream: Arc<CudaStream>,
+    kernels: Kernels,
+    blas: Blas,
+    /// Every number up to the most rows of a grid: where all of a grid's rows are real, a kernel
+    /// reads how many they are here.
+    numbers: CudaSlice<u32>,
+    attention: AttentionScratch,
+    multiprocessors: usize,
+}
+
+/// Where the parts of a context meet that several blocks attend to.
+pub(crate) struct AttentionScratch {
+    stream: Arc<CudaStream>,
+    outputs: CudaSlice<f32>,
+    stats: CudaSlice<f32>,
+    arrived: CudaSlice<u32>,
+}
+
+static OPEN: Mutex<Vec<&'static Gpu>> = Mutex::new(Vec::new());
+
+thread_local! {
+    /// Address of the number of real rows, where a grid is larger than that; else 0.
+    static LIVE_ROWS: Cell<Address> = const { Cell::new(0) };
+}
+
+impl Gpu {
+    /// Opens the device of this number, or finds it open.
+    pub(crate) fn open(ordinal: usize) -> Result<&'static Self> {
+        libraries::load()?;
+        let mut open = OPEN.lock().map_err(|_| lost_lock())?;
+        if let Some(gpu) = open.iter().find(|gpu| gpu.ordinal() == ordinal) {
+            return Ok(gpu);
+        }
+        let gpu: &'static Self = Box::leak(Box::new(Self::new(ordinal)?));
+        open.push(gpu);
+        Ok(gpu)
+    }
+
+    /// The open device that candle calls by this handle.
+    pub(crate) fn of(device: &CudaDevice) -> Result<&'static Self> {
+        let open = OPEN.lock().map_err(|_| lost_lock())?;
+        let found = open.iter().find(|gpu| gpu.device.id() == device.id());
+        found.copied().ok_or_else(|| {
+            candle_core::Error::msg("this CUDA device was opened by somebody else: use open_cuda")
+        })
+    }
+
+    fn new(ordinal: usize) -> Result<Self> {
+        let device = CudaDevice::new_with_stream(ordinal)?;
+        // SAFETY: all work is on this one stream, so that nothing has to be waited for.
+        unsafe { device.disable_event_tracking() };
+        let stream = device.cuda_stream();
+        keep_freed_memory(&stream).map_err(driver_error)?;
+        let multiprocessors = stream
+            .context()
+            .attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
+            .map_err(driver_error)?;
+        let multiprocessors = usize::try_from(multiprocessors).unwrap_or(1);
+        Ok(Self {
+            kernels: Kernels::load(&stream)?,
+            blas: Blas::new(&stream, BLAS_WORKSPACE_BYTES)?,
+            numbers: stream
+                .clone_htod(&(0..=MAX_ROWS as u32).collect::<Vec<_>>())
+                .map_err(driver_error)?,
+            attention: AttentionScratch::new(&stream, multiprocessors)?,
+            multiprocessors,
+            device,
+            stream,
+        })
+    }
+
+    pub(crate) fn device(&self) -> Device {
+        Device::Cuda(self.device.clone())
+    }
+
+    pub(crate) fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    pub(crate) fn blas(&self) -> &Blas {
+        &self.blas
+    }
+
+    pub(crate) fn attention(&self) -> &AttentionScratch {
+        &self.attention
+    }
+
+    pub(crate) fn multiprocessors(&self) -> usize {
+        self.multiprocessors
+    }
+
+    pub(crate) fn ordinal(&self) -> usize {
+        self.stream.context().ordinal()
+    }
+
+    /// Where a kernel reads how many of its grid's rows are real: all of them, but in a graph.
+    pub(crate) fn live_rows(&self, rows: usize) -> Result<Address> {
+        match LIVE_ROWS.get() {
+            0 if rows > MAX_ROWS => bail!("{rows} rows at once are more than {MAX_ROWS}"),
+            0 => Ok(address(&self.numbers, &self.stream) + (rows * size_of::<u32>()) as Address),
+            address => Ok(address),
+        }
+    }
+
+    /// Calls `f`, whose launches find the number of real rows at `live_rows`.
+    pub(crate) fn with_live_rows<R>(live_rows: Address, f: impl FnOnce() -> R) -> R {
+        struct Restore(Address);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                LIVE_ROWS.set(self.0);
+            }
+        }
+        let _restore = Restore(LIVE_ROWS.replace(live_rows));
+        f()
+    }
+}
+
+impl AttentionScratch {
+    /// The longest head that there are kernels for.
+    const MAX_HEAD_DIM: usize = 128;
+
+    fn new(stream: &Arc<CudaStream>, multiprocessors: usize) -> Result<Self> {
+        let blocks = Geometry::max_split_blocks(multiprocessors);
+        let (outputs, stats) = Geometry::partial_len(Self::MAX_HEAD_DIM);
+        Ok(Self {
+            outputs: stream.alloc_zeros(blocks * outputs).map_err(driver_error)?,
+            stats: stream.alloc_zeros(blocks * stats).map_err(driver_error)?,
+            arrived: stream.alloc_zeros(blocks).map_err(driver_error)?,
+            stream: stream.clone(),
+        })
+    }
+
+    pub(crate) fn outputs(&self) -> Address {
+        address(&self.outputs, &self.stream)
+    }
+
+    pub(crate) fn stats(&self) -> Address {
+        address(&self.stats, &self.stream)
+    }
+
+    /// How many parts of each context are there: zero between launches.
+    pub(crate) fn arrived(&self) -> Address {
+        address(&self.arrived, &self.stream)
+    }
+}
+
+/// Keeps the driver from giving memory back at each synchronisation only to ask for it again.
+fn keep_freed_memory(stream: &CudaStream) -> std::result::Result<(), driver::DriverError> {
+    let context = stream.context();
+    if !context.has_async_alloc() {
+        return Ok(());
+    }
+    let mut pool = std::ptr::null_mut();
+    let mut threshold = u64::MAX;
+    // SAFETY: the context is current, and both calls read and write nothing but these variables.
+    unsafe {
+        sys::cuDeviceGetDefaultMemPool(&mut pool, context.cu_device()).result()?;
+        sys::cuMemPoolSetAttribute(
+            pool,
+            sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
+            (&raw mut threshold).cast(),
+        )
+        .result()
+    }
+}
+
+/// candle's form of an error of the driver.
+pub(crate) fn driver_error(error: result::DriverError) -> candle_core::Error {
+    CudaError::Cuda(error).into()
+}
+
+fn lost_lock() -> candle_core::Error {
+    candle_core::Error::msg("another thread failed while it opened a CUDA device")
+}

@@ -1,0 +1,181 @@
+//! A build without CUDA: what [`open_cuda`] would open cannot exist.
+
+use std::convert::Infallible;
+
+use candle_core::{Device, Error, Result, Tensor};
+
+use crate::{ListCapacity, SampleSpec, Sampled};
+
+/// Always fails.
+///
+/// # Errors
+/// This build has no CUDA.
+pub fn open_cuda(_: usize) -> Result<Device> {
+    Err(absent())
+}
+
+/// `false`: there is no such device.
+pub fn is_lost(_: &Device) -> bool {
+    false
+}
+
+/// `false`: there is no such device.
+pub fn is_out_of_memory(_: &Error) -> bool {
+    false
+}
+
+fn absent() -> Error {
+    Error::msg("this build has no CUDA: build it with `cargo build --release --features cuda`")
+}
+
+/// What a device is, and how much of its memory is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GpuInfo {
+    /// As NVIDIA calls it.
+    pub name: String,
+    /// Major and minor.
+    pub compute_capability: (i32, i32),
+    /// Streaming multiprocessors.
+    pub multiprocessors: usize,
+    /// The newest CUDA that the driver knows, such as 13000 for 13.0.
+    pub driver_version: i32,
+    /// Bytes not taken by anybody.
+    pub free_bytes: usize,
+    /// Bytes of the device.
+    pub total_bytes: usize,
+}
+
+impl GpuInfo {
+    /// Always fails.
+    pub fn of(_: &Device) -> Result<Self> {
+        Err(absent())
+    }
+}
+
+/// Launches recorded once: none in this build.
+#[derive(Debug)]
+pub struct Graph(Infallible);
+
+impl Graph {
+    /// Always fails.
+    pub fn capture(_: &Device, _: &Tensor, _: impl FnOnce() -> Result<()>) -> Result<Self> {
+        Err(absent())
+    }
+
+    /// Always fails.
+    pub fn rehearse(_: &Tensor, _: impl FnOnce() -> Result<()>) -> Result<()> {
+        Err(absent())
+    }
+
+    /// Cannot be called.
+    pub fn launch(&self) -> Result<()> {
+        match self.0 {}
+    }
+}
+
+/// Time on a device: none in this build.
+#[derive(Debug)]
+pub struct Stopwatch(Infallible);
+
+impl Stopwatch {
+    /// Always fails.
+    pub fn new(_: &Device) -> Result<Self> {
+        Err(absent())
+    }
+
+    /// Cannot be called.
+    pub fn start(&self) -> Result<()> {
+        match self.0 {}
+    }
+
+    /// Cannot be called.
+    pub fn stop(&self) -> Result<()> {
+        match self.0 {}
+    }
+
+    /// Cannot be called.
+    pub fn seconds(&self) -> Result<f64> {
+        match self.0 {}
+    }
+}
+
+/// Words that go to a device: none in this build.
+#[derive(Debug)]
+pub struct Upload(Infallible);
+
+impl Upload {
+    /// Always fails.
+    pub fn new(_: usize, _: &Device) -> Result<Self> {
+        Err(absent())
+    }
+
+    /// Cannot be called.
+    pub fn tensor(&self) -> &Tensor {
+        match self.0 {}
+    }
+
+    /// Cannot be called.
+    pub fn words(&mut self) -> Result<&mut [u32]> {
+        match self.0 {}
+    }
+
+    /// Cannot be called.
+    pub fn send(&mut self, _: usize) -> Result<()> {
+        match self.0 {}
+    }
+}
+
+/// Words that come from a device: none in this build.
+#[derive(Debug)]
+pub struct Download(Infallible);
+
+impl Download {
+    /// Always fails.
+    pub fn new(_: usize, _: &Device) -> Result<Self> {
+        Err(absent())
+    }
+
+    /// Cannot be called.
+    pub fn tensor(&self) -> &Tensor {
+        match self.0 {}
+    }
+
+    /// Cannot be called.
+    pub fn receive(&mut self, _: usize) -> Result<&[u32]> {
+        match self.0 {}
+    }
+}
+
+/// Samples on a device: none in this build.
+#[derive(Debug)]
+pub struct DeviceSampler(Infallible);
+
+impl DeviceSampler {
+    /// Words of a row's parameters.
+    pub const PARAMETER_WORDS: usize = 0;
+
+    /// Always fails.
+    pub fn new(_: usize, _: usize, _: ListCapacity, _: &Device) -> Result<Self> {
+        Err(absent())
+    }
+
+    /// Cannot be called.
+    pub fn stage(&mut self, _: &[SampleSpec<'_>], _: &mut [u32]) -> Result<()> {
+        match self.0 {}
+    }
+
+    /// Cannot be called.
+    pub fn launch(&self, _: &Tensor, _: &Tensor) -> Result<()> {
+        match self.0 {}
+    }
+
+    /// Cannot be called.
+    pub fn tokens(&self) -> Result<Tensor> {
+        match self.0 {}
+    }
+
+    /// Cannot be called.
+    pub fn collect(&mut self, _: &[SampleSpec<'_>]) -> Result<Vec<Sampled>> {
+        match self.0 {}
+    }
+}

@@ -1,0 +1,84 @@
+//! Starting a kernel.
+
+use candle_core::cuda_backend::cudarc::driver::result;
+use candle_core::{DType, Result, bail};
+
+use super::arguments::Arguments;
+use super::kernels::allow_shared_bytes;
+use super::{Gpu, driver_error};
+
+/// Blocks of a launch in each dimension, and the shared memory of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grid {
+    pub(crate) blocks: [usize; 3],
+    pub(crate) shared_bytes: usize,
+}
+
+impl Grid {
+    pub(crate) fn new(x: usize, y: usize, z: usize) -> Self {
+        Self {
+            blocks: [x, y, z],
+            shared_bytes: 0,
+        }
+    }
+
+    pub(crate) fn shared(self, shared_bytes: usize) -> Self {
+        Self {
+            shared_bytes,
+            ..self
+        }
+    }
+}
+
+impl Gpu {
+    /// Starts a kernel's variant for a 16-bit type and, if it is made for one, a head dimension.
+    /// An empty grid is nothing to do.
+    ///
+    /// # Safety
+    /// The arguments fit together as the kernel's head comment says, and what they point to lives
+    /// until the stream has passed the launch.
+    pub(crate) unsafe fn launch<A: Arguments>(
+        &self,
+        element: Option<DType>,
+        head_dim: usize,
+        grid: Grid,
+        arguments: &A,
+    ) -> Result<()> {
+        /// The hardware's limits on a grid.
+        const MAX_BLOCKS: [usize; 3] = [i32::MAX as usize, 65_535, 65_535];
+        if grid.blocks.contains(&0) {
+            return Ok(());
+        }
+        if grid
+            .blocks
+            .iter()
+            .zip(MAX_BLOCKS)
+            .any(|(blocks, max)| *blocks > max)
+        {
+            bail!(
+                "{}: a grid of {:?} blocks is too large",
+                A::KERNEL,
+                grid.blocks
+            );
+        }
+        let function = self.kernels.get((A::KERNEL, element, head_dim as u32))?;
+        let shared_bytes = grid.shared_bytes as u32;
+        allow_shared_bytes(function, shared_bytes)?;
+        self.stream
+            .context()
+            .bind_to_thread()
+            .map_err(driver_error)?;
+        let [x, y, z] = grid.blocks.map(|blocks| blocks as u32);
+        let launched = unsafe {
+            result::launch_kernel(
+                function.cu_function(),
+                (x, y, z),
+                (A::THREADS, 1, 1),
+                shared_bytes,
+                self.stream.cu_stream(),
+                arguments.pointers().as_mut(),
+            )
+        };
+        launched.map_err(driver_error)
+    }
+}

@@ -1,0 +1,98 @@
+//! CUDA's libraries, loaded when a device is opened, so that the program runs where there are
+//! none. `build/trampolines.rs` has the other half.
+
+use std::ffi::{CStr, c_void};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::{env, fmt};
+
+use candle_core::{Error, Result};
+
+struct Library {
+    file: &'static str,
+    first_slot: usize,
+    functions: &'static [&'static CStr],
+}
+
+const SLOTS: usize = include!(concat!(env!("OUT_DIR"), "/slots.rs"));
+
+static LIBRARIES: &[Library] = &include!(concat!(env!("OUT_DIR"), "/libraries.rs"));
+
+#[cfg(target_arch = "x86_64")]
+std::arch::global_asm!(
+    include_str!(concat!(env!("OUT_DIR"), "/trampolines.s")),
+    options(att_syntax)
+);
+#[cfg(not(target_arch = "x86_64"))]
+std::arch::global_asm!(include_str!(concat!(env!("OUT_DIR"), "/trampolines.s")));
+
+unsafe extern "C" {
+    /// Where each function of each library leads to.
+    #[link_name = "farthing_cuda_slots"]
+    static SLOT_TABLE: [AtomicPtr<c_void>; SLOTS];
+}
+
+/// Loads all libraries, once; what failed then fails again.
+///
+/// # Errors
+/// A library is missing, by name, with where it comes from.
+pub(super) fn load() -> Result<()> {
+    static LOADED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
+    LOADED
+        .get_or_init(|| LIBRARIES.iter().try_for_each(Library::load))
+        .clone()
+        .map_err(Error::msg)
+}
+
+impl Library {
+    fn load(&self) -> std::result::Result<(), String> {
+        let library = self.find()?;
+        for (i, name) in self.functions.iter().enumerate() {
+            // SAFETY: the symbol is only asked for its address.
+            let function = unsafe { library.get::<*mut c_void>(name.to_bytes_with_nul()) };
+            // Not every name of the headers is a function; those lead to an error as before.
+            if let Ok(function) = function {
+                // SAFETY: the table has a slot for each function of each library.
+                let slot = unsafe { &SLOT_TABLE[self.first_slot + i] };
+                slot.store(*function, Ordering::Release);
+            }
+        }
+        // The functions are in use from now on to the end of the process.
+        std::mem::forget(library);
+        Ok(())
+    }
+
+    /// Where the dynamic linker looks, then where toolkits lie.
+    fn find(&self) -> std::result::Result<libloading::Library, String> {
+        let folders = ["CUDA_HOME", "CUDA_PATH"]
+            .iter()
+            .filter_map(env::var_os)
+            .map(PathBuf::from)
+            .chain(["/usr/local/cuda".into(), "/opt/cuda".into()])
+            .flat_map(|root| [root.join("lib64"), root.join("lib")]);
+        let candidates = std::iter::once(PathBuf::from(self.file))
+            .chain(folders.map(|folder| folder.join(self.file)));
+        let mut why = None;
+        for candidate in candidates {
+            // SAFETY: these are NVIDIA's libraries, which may be loaded at any time.
+            match unsafe { libloading::Library::new(&candidate) } {
+                Ok(library) => return Ok(library),
+                Err(error) => why = why.or(Some(error)),
+            }
+        }
+        Err(self.missing(why.as_ref().map_or(&"", |error| error)))
+    }
+
+    fn missing(&self, why: &dyn fmt::Display) -> String {
+        let from = match self.file.starts_with("libcuda.") {
+            true => {
+                "it comes with NVIDIA's driver, so this machine has no NVIDIA GPU or no driver for it"
+            }
+            false => {
+                "it comes with the CUDA toolkit: name its folder in LD_LIBRARY_PATH or CUDA_HOME"
+            }
+        };
+        format!("cannot load {}: {from} ({why})", self.file)
+    }
+}

@@ -1,0 +1,81 @@
+//! Where a tensor's elements lie on the device.
+
+use candle_core::backend::BackendStorage;
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream, DevicePtr, sys};
+use candle_core::cuda_backend::{CudaStorage, CudaStorageSlice};
+use candle_core::{DType, Layout, Result, Storage, Tensor, bail};
+
+/// An address in the device's memory.
+pub(crate) type Address = sys::CUdeviceptr;
+
+/// What a thread loads at once.
+const VECTOR_BYTES: Address = 16;
+
+/// A contiguous operand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Operand {
+    pub(crate) address: Address,
+    pub(crate) dtype: DType,
+}
+
+impl Operand {
+    /// Its address, where it holds this type.
+    pub(crate) fn of(self, name: &str, dtype: DType) -> Result<Address> {
+        if self.dtype != dtype {
+            bail!("{name} must be {dtype:?}, it is {:?}", self.dtype);
+        }
+        Ok(self.address)
+    }
+
+    /// Its 16-bit type, that of the kernels' variants, where it is one and aligned as they need it.
+    pub(crate) fn element(self, name: &str) -> Result<DType> {
+        if !self.address.is_multiple_of(VECTOR_BYTES) {
+            bail!("{name} must begin at a multiple of {VECTOR_BYTES} bytes");
+        }
+        match self.dtype {
+            DType::BF16 | DType::F16 => Ok(self.dtype),
+            other => bail!("{name} must be BF16 or F16 on a GPU, it is {other:?}"),
+        }
+    }
+}
+
+/// A contiguous operand, whatever its offset in the storage.
+///
+/// # Errors
+/// Where it is strided, or of a type that no kernel reads.
+pub(crate) fn operand(name: &str, storage: &CudaStorage, layout: &Layout) -> Result<Operand> {
+    let Some((start, _)) = layout.contiguous_offsets() else {
+        bail!(
+            "{name} must be contiguous, its shape is {:?} with strides {:?}: narrow only its first dimension",
+            layout.shape(),
+            layout.stride()
+        );
+    };
+    let stream = storage.device.cuda_stream();
+    let base = match &storage.slice {
+        CudaStorageSlice::BF16(slice) => address(slice, &stream),
+        CudaStorageSlice::F16(slice) => address(slice, &stream),
+        CudaStorageSlice::F32(slice) => address(slice, &stream),
+        CudaStorageSlice::U32(slice) => address(slice, &stream),
+        _ => bail!("{name}: no kernel reads {:?}", storage.dtype()),
+    };
+    let dtype = storage.dtype();
+    Ok(Operand {
+        address: base + (start * dtype.size_in_bytes()) as Address,
+        dtype,
+    })
+}
+
+/// The operand that a tensor is, beside those that an operation is given as storage.
+pub(crate) fn tensor(name: &str, tensor: &Tensor) -> Result<Operand> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cuda(storage) => operand(name, storage, layout),
+        _ => bail!("{name} is on another device"),
+    }
+}
+
+/// Where a slice lies. One stream does all work, so there is nothing to wait for.
+pub(crate) fn address<T>(slice: &CudaSlice<T>, stream: &CudaStream) -> Address {
+    slice.device_ptr(stream).0
+}

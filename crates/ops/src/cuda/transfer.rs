@@ -1,0 +1,152 @@
+//! Words on their way between host and device, over memory that the device reads by itself.
+
+use candle_core::cuda_backend::cudarc::driver::{CudaEvent, PinnedHostSlice, result};
+use candle_core::{DType, Device, Result, Tensor, bail};
+
+use super::{Address, Gpu, driver_error, tensor};
+
+/// Host memory of an [`Upload`], so many times that the device may still read one while the host
+/// writes the next.
+const RING: usize = 2;
+
+/// Words that go to the device, always to the same place there.
+#[derive(Debug)]
+pub struct Upload {
+    gpu: &'static Gpu,
+    on_device: Tensor,
+    address: Address,
+    ring: [Pinned; RING],
+    next: usize,
+}
+
+/// Words that come from the device, always from the same place there.
+#[derive(Debug)]
+pub struct Download {
+    gpu: &'static Gpu,
+    on_device: Tensor,
+    address: Address,
+    on_host: Pinned,
+}
+
+#[derive(Debug)]
+struct Pinned {
+    words: PinnedHostSlice<u32>,
+    /// After the last copy.
+    copied: CudaEvent,
+}
+
+impl Upload {
+    /// Room for `words`, on the host and on the device.
+    ///
+    /// # Errors
+    /// It is no CUDA device, or memory ran out.
+    pub fn new(words: usize, device: &Device) -> Result<Self> {
+        let gpu = Gpu::of(device.as_cuda_device()?)?;
+        let on_device = Tensor::zeros(words.max(1), DType::U32, device)?;
+        Ok(Self {
+            gpu,
+            address: tensor("upload", &on_device)?.of("upload", DType::U32)?,
+            on_device,
+            ring: [Pinned::new(gpu, words)?, Pinned::new(gpu, words)?],
+            next: 0,
+        })
+    }
+
+    /// The words on the device, `[words]`.
+    pub fn tensor(&self) -> &Tensor {
+        &self.on_device
+    }
+
+    /// The words on the host, to be written before they are [sent](Self::send): what they hold is
+    /// of an earlier step. Waits until the device has read that.
+    ///
+    /// # Errors
+    /// Work failed on the device.
+    pub fn words(&mut self) -> Result<&mut [u32]> {
+        self.ring[self.next].words()
+    }
+
+    /// Sends the first `len` words after all work so far.
+    ///
+    /// # Errors
+    /// There are not so many, or the device refused.
+    pub fn send(&mut self, len: usize) -> Result<()> {
+        let pinned = &mut self.ring[self.next];
+        self.next = (self.next + 1) % RING;
+        let words = pinned.words()?;
+        let Some(words) = words.get(..len) else {
+            bail!(
+                "{len} words do not fit the {} that go to the device",
+                words.len()
+            );
+        };
+        let stream = self.gpu.stream().cu_stream();
+        // SAFETY: the host's words stay as they are until the copy is through (`words` waits for
+        // that), and the device has as many.
+        unsafe { result::memcpy_htod_async(self.address, words, stream) }.map_err(driver_error)?;
+        pinned
+            .copied
+            .record(self.gpu.stream())
+            .map_err(driver_error)
+    }
+}
+
+impl Download {
+    /// Room for `words`, on the host and on the device.
+    ///
+    /// # Errors
+    /// It is no CUDA device, or memory ran out.
+    pub fn new(words: usize, device: &Device) -> Result<Self> {
+        let gpu = Gpu::of(device.as_cuda_device()?)?;
+        let on_device = Tensor::zeros(words.max(1), DType::U32, device)?;
+        Ok(Self {
+            gpu,
+            address: tensor("download", &on_device)?.of("download", DType::U32)?,
+            on_device,
+            on_host: Pinned::new(gpu, words)?,
+        })
+    }
+
+    /// The words on the device, `[words]`.
+    pub fn tensor(&self) -> &Tensor {
+        &self.on_device
+    }
+
+    /// The first `len` words as all work so far leaves them. Waits for it.
+    ///
+    /// # Errors
+    /// There are not so many, or work failed on the device.
+    pub fn receive(&mut self, len: usize) -> Result<&[u32]> {
+        let words = self.on_host.words()?;
+        let available = words.len();
+        let Some(words) = words.get_mut(..len) else {
+            bail!("{len} words do not fit the {available} that come from the device");
+        };
+        let stream = self.gpu.stream();
+        // SAFETY: nobody looks at the host's words before the copy is through.
+        unsafe { result::memcpy_dtoh_async(words, self.address, stream.cu_stream()) }
+            .map_err(driver_error)?;
+        self.on_host.copied.record(stream).map_err(driver_error)?;
+        Ok(&self.on_host.words()?[..len])
+    }
+}
+
+impl Pinned {
+    fn new(gpu: &Gpu, len: usize) -> Result<Self> {
+        let context = gpu.stream().context();
+        // Not write-combined, which is slow to read. SAFETY: zeroed before anybody reads it.
+        let mut words = unsafe { context.alloc_pinned_with_flags::<u32>(len.max(1), 0) }
+            .map_err(driver_error)?;
+        words.as_mut_slice().map_err(driver_error)?.fill(0);
+        Ok(Self {
+            words,
+            copied: context.new_event(None).map_err(driver_error)?,
+        })
+    }
+
+    /// The words, once the last copy is through.
+    fn words(&mut self) -> Result<&mut [u32]> {
+        self.copied.synchronize().map_err(driver_error)?;
+        self.words.as_mut_slice().map_err(driver_error)
+    }
+}
