@@ -66,7 +66,7 @@ impl Gpu {
     pub(crate) fn open(ordinal: usize) -> Result<&'static Self> {
         libraries::load()?;
         let mut open = OPEN.lock().map_err(|_| lost_lock())?;
-        if let Some(gpu) = open.iter().find(|gpu| gpu.ordinal() == ordinal) {
+        if let Some(gpu) = open.iter().copied().find(|gpu| gpu.ordinal() == ordinal) {
             return Ok(gpu);
         }
         let gpu: &'static Self = Box::leak(Box::new(Self::new(ordinal)?));

@@ -211,6 +211,14 @@ impl InplaceOp3 for PagedAttention<'_> {
         if batch.query_starts.dims1()? != rows + 1 || tables != rows {
             bail!("paged_attention: query_starts, context_lens and block_tables disagree");
         }
+        let group = self.heads / self.kv_heads;
+        if group > geometry::MAX_GROUP {
+            bail!(
+                "paged_attention: {group} heads a kv head are more than the {} of a GPU's kernels: \
+                 serve this model with --device cpu",
+                geometry::MAX_GROUP
+            );
+        }
         let gpu = Gpu::of(&out.device)?;
         let out = operand("paged_attention: out", out, out_layout)?;
         let element = out.element("paged_attention: out")?;
@@ -227,7 +235,7 @@ impl InplaceOp3 for PagedAttention<'_> {
             rows,
             max_queries: batch.max_queries,
             kv_heads: self.kv_heads,
-            group: self.heads / self.kv_heads,
+            group,
             head_dim: self.head_dim,
             multiprocessors: gpu.multiprocessors(),
         };

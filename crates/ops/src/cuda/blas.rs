@@ -195,7 +195,7 @@ impl Plan {
 
     unsafe fn run(&self, blas: &Blas, matrices: Matrices) -> Result<()> {
         let alpha = 1.0_f32;
-        let out = matrices.out as *mut c_void;
+        let out = matrices.out as usize as *mut c_void;
         blas.stream
             .context()
             .bind_to_thread()
@@ -206,16 +206,16 @@ impl Plan {
                 self.operation,
                 (&raw const alpha).cast(),
                 (&raw const self.beta).cast(),
-                matrices.weight as *const c_void,
+                matrices.weight as usize as *const c_void,
                 self.weight,
-                matrices.x as *const c_void,
+                matrices.x as usize as *const c_void,
                 self.x,
                 out,
                 self.out,
                 out,
                 self.out,
                 &self.algorithm,
-                address(&blas.workspace, &blas.stream) as *mut c_void,
+                address(&blas.workspace, &blas.stream) as usize as *mut c_void,
                 blas.workspace.len(),
                 blas.stream.cu_stream().cast(),
             )

@@ -91,7 +91,7 @@ pub(super) fn allow_shared_bytes(function: &CudaFunction, bytes: u32) -> Result<
     }
     function
         .set_attribute(
-            sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+            sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
             bytes as i32,
         )
         .map_err(driver_error)

@@ -1,11 +1,11 @@
 //! CUDA's libraries, loaded when a device is opened, so that the program runs where there are
 //! none. `build/trampolines.rs` has the other half.
 
+use std::env;
 use std::ffi::{CStr, c_void};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::{env, fmt};
 
 use candle_core::{Error, Result};
 
@@ -81,10 +81,10 @@ impl Library {
                 Err(error) => why = why.or(Some(error)),
             }
         }
-        Err(self.missing(why.as_ref().map_or(&"", |error| error)))
+        Err(self.missing(&why.map_or_else(String::new, |error| error.to_string())))
     }
 
-    fn missing(&self, why: &dyn fmt::Display) -> String {
+    fn missing(&self, why: &str) -> String {
         let from = match self.file.starts_with("libcuda.") {
             true => {
                 "it comes with NVIDIA's driver, so this machine has no NVIDIA GPU or no driver for it"

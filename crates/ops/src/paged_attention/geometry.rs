@@ -6,6 +6,8 @@ mod tests;
 /// Rows of the matrix products of a block that decodes: queries of one row times the heads that
 /// share a key's head.
 const DECODE_ROWS: usize = 16;
+/// A query's heads are not divided among blocks.
+pub(crate) const MAX_GROUP: usize = DECODE_ROWS;
 /// The same of a block that computes prompts.
 const PREFILL_ROWS: usize = 128;
 /// More parts than this cost more to put together than they save.
