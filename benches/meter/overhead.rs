@@ -34,6 +34,7 @@ fn main() -> anyhow::Result<()> {
         max_num_seqs: ROWS,
         max_num_batched_tokens: ROWS,
         max_adapters: 0,
+        max_lora_rank: 0,
         compute_type,
         device,
     };

@@ -19,8 +19,8 @@ pub trait Runner: Send {
     /// Makes an adapter available to the rows that name it, until it is released as often.
     fn add_adapter(&mut self, adapter: Arc<LoraAdapter>);
 
-    /// Takes one `add_adapter` back.
-    fn release_adapter(&mut self, id: AdapterId);
+    /// Takes one `add_adapter` back; `true` with the last.
+    fn release_adapter(&mut self, id: AdapterId) -> bool;
 
     /// Brings an adapter to the device that rows will soon name, where there is room to spare.
     fn prefetch_adapter(&mut self, adapter: Arc<LoraAdapter>);
@@ -45,8 +45,8 @@ impl Runner for ModelRunner {
         ModelRunner::add_adapter(self, adapter);
     }
 
-    fn release_adapter(&mut self, id: AdapterId) {
-        ModelRunner::release_adapter(self, id);
+    fn release_adapter(&mut self, id: AdapterId) -> bool {
+        ModelRunner::release_adapter(self, id)
     }
 
     fn prefetch_adapter(&mut self, adapter: Arc<LoraAdapter>) {

@@ -346,7 +346,9 @@ impl Runner for Scripted {
 
     fn add_adapter(&mut self, _: Arc<LoraAdapter>) {}
 
-    fn release_adapter(&mut self, _: AdapterId) {}
+    fn release_adapter(&mut self, _: AdapterId) -> bool {
+        true
+    }
 
     fn prefetch_adapter(&mut self, _: Arc<LoraAdapter>) {}
 

@@ -41,6 +41,7 @@ impl Device {
             max_num_seqs: 8,
             max_num_batched_tokens: 64,
             max_adapters: 2,
+            max_lora_rank: 64,
             compute_type,
             device,
         };

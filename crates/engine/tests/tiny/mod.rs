@@ -62,7 +62,6 @@ impl Engine {
             num_blocks,
             max_num_seqs,
             max_num_batched_tokens,
-            max_adapters,
             adapter_slots,
             ..
         } = room;
@@ -125,7 +124,7 @@ impl Engine {
             EngineCore::spawn(scheduler, runner, meter, limits, tokenizer()).unwrap();
         Self {
             handle,
-            adapter,
+            adapter: adapter(0),
             thread,
         }
     }

@@ -95,6 +95,7 @@ fn on_the_cpu<T: Half>(case: &Case, contexts: &Contexts<T>) -> Vec<f64> {
         context_lens: integers(&context_lens),
         block_tables: Tensor::from_vec(tables, (case.rows.len(), max_blocks), &Device::Cpu)
             .unwrap(),
+        max_queries: case.rows.iter().map(|(_, count)| *count).max().unwrap_or(0),
     };
     let m = case.queries();
     let out = matrix(&vec![0.0; m * case.out_len()], m, case.out_len());

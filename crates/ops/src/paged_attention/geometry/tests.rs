@@ -22,7 +22,7 @@ fn the_parts_of_every_decode_fit_the_scratch() {
                 let geometry = decode(rows, kv_heads, multiprocessors);
                 let [x, y, z] = geometry.decode_blocks();
                 assert!(z == 1 || x * y * z <= room, "{geometry:?}: {x} {y} {z}");
-                assert!(z <= 32 && z >= 1);
+                assert!((1..=32).contains(&z));
             }
         }
     }
