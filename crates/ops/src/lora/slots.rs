@@ -263,6 +263,9 @@ impl InplaceOp2 for LoraSlots<'_> {
             token_slots,
             ranks,
             scales: of("lora: scales", &self.stack.scales, DType::F32)?,
+            // None: adapters that have them are refused where they are put into a slot.
+            gains: 0,
+            biases: 0,
             target_ends: of("lora: target_ends", &self.stack.target_ends, DType::U32)?,
             live: gpu.live_rows(tokens)?,
             tokens_cap: tokens as u32,
