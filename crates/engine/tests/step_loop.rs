@@ -383,6 +383,8 @@ async fn a_failed_step_fails_its_rows_and_the_engine_lives_on() {
         panic!("{last:?}");
     };
     assert_eq!(message, ModelError::UnknownAdapter.to_string());
+    // It holds a way to the engine, whose end is waited for below.
+    drop(stream);
     assert!(engine.handle.is_alive());
     let stream = engine.handle.submit(greedy(prompt(2, 10), 5)).unwrap();
     assert_eq!(collect(stream, 1).await[0].tokens, [65; 5]);
