@@ -1,1 +1,5 @@
 //! What the benches share.
+
+mod step_loop;
+
+pub use step_loop::{Load, PassSeconds, StepLoop};

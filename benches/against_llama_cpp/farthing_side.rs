@@ -8,22 +8,13 @@
 //! As in llama.cpp's measurement, prompts and answers are timed apart. With each measurement the
 //! machine's limits are taken: what its memory and its arithmetic would allow just then.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
 use clap::Parser;
-use farthing_model::{
-    BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, Llama, LoadFormat, ModelConfig, ModelRunner,
-    RunnerConfig,
-};
+use farthing_benches::{Load, StepLoop};
+use farthing_model::{Checkpoint, ComputeType, DeviceKind, LoadFormat, ModelConfig};
 use farthing_ops::Limits;
-use farthing_scheduler::{
-    Batch, SamplingParams, Scheduler, SchedulerConfig, SequenceId, SequenceRequest,
-};
 use serde_json::json;
-
-/// Tokens of a step, the same as llama.cpp's `n_ubatch` on the other side.
-const MAX_NUM_BATCHED_TOKENS: usize = 512;
 
 /// Measures one load; prints one line of JSON.
 #[derive(Parser)]
@@ -45,11 +36,21 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let checkpoint = Checkpoint::open(&args.model, LoadFormat::Auto, 0)?;
     let config = checkpoint.config().clone();
-    let mut bench = Bench::load(&checkpoint, &args)?;
+    let load = Load {
+        sequences: args.sequences,
+        context: args.context,
+        new: args.new,
+    };
+    let mut step_loop = StepLoop::new(&checkpoint, load, 0, 0)?;
 
-    bench.prompts(1, 16, 2)?; // warms caches and threads up
-    let prompt_seconds = bench.prompts(args.sequences, args.context, 1)?;
-    let output_seconds = bench.outputs(&args)?;
+    let short = Load {
+        sequences: 1,
+        context: 16,
+        new: 0,
+    };
+    step_loop.to_the_end(short, 2)?; // warms caches and threads up
+    let prompt_seconds = step_loop.to_the_end(load, 1)?;
+    let output_seconds = step_loop.pass(&[None])?.answers;
     let limits = Limits::measure();
     let report = json!({
         "sequences": args.sequences,
@@ -66,130 +67,6 @@ fn main() -> anyhow::Result<()> {
     });
     println!("{report}");
     Ok(())
-}
-
-/// Scheduler and runner, joined as the engine's step loop joins them.
-struct Bench {
-    runner: ModelRunner,
-    limits: SchedulerConfig,
-}
-
-impl Bench {
-    fn load(checkpoint: &Checkpoint, args: &Args) -> anyhow::Result<Self> {
-        // While the prompts of a phase are still being computed, the first ones generate already.
-        let prompt_steps = (args.sequences * args.context).div_ceil(MAX_NUM_BATCHED_TOKENS) + 1;
-        let max_model_len = args.context + args.new + 2 * prompt_steps + 2;
-        let limits = SchedulerConfig {
-            block_size: BLOCK_SIZE,
-            num_blocks: args.sequences * max_model_len.div_ceil(BLOCK_SIZE),
-            max_num_seqs: args.sequences,
-            max_num_batched_tokens: MAX_NUM_BATCHED_TOKENS,
-            max_model_len,
-            max_adapters: 0,
-        };
-        let (compute_type, device) = (ComputeType::Bf16, DeviceKind::Cpu);
-        let model = Llama::load(checkpoint, max_model_len, compute_type, device)?;
-        let config = RunnerConfig {
-            num_blocks: limits.num_blocks,
-            max_num_seqs: limits.max_num_seqs,
-            max_num_batched_tokens: MAX_NUM_BATCHED_TOKENS,
-            max_adapters: 0,
-            max_lora_rank: 0,
-            compute_type,
-            device,
-        };
-        Ok(Self {
-            runner: ModelRunner::new(model, config)?,
-            limits,
-        })
-    }
-
-    /// Seconds of all steps of `sequences` prompts of `context` tokens, to their last of
-    /// `max_tokens` tokens.
-    fn prompts(
-        &mut self,
-        sequences: usize,
-        context: usize,
-        max_tokens: usize,
-    ) -> anyhow::Result<f64> {
-        let mut scheduler = self.scheduler(sequences, context, max_tokens)?;
-        let started = Instant::now();
-        while let Some(batch) = scheduler.schedule() {
-            self.finish(&mut scheduler, batch)?;
-        }
-        let seconds = started.elapsed().as_secs_f64();
-        ensure!(
-            scheduler.stats().prefix_hits == 0,
-            "a prompt was found in the cache"
-        );
-        Ok(seconds)
-    }
-
-    /// Seconds of `new` steps in which every sequence generates a token.
-    fn outputs(&mut self, args: &Args) -> anyhow::Result<f64> {
-        let max_tokens = self.limits.max_model_len - args.context;
-        let mut scheduler = self.scheduler(args.sequences, args.context, max_tokens)?;
-        let (mut steps, mut seconds) = (0, 0.0);
-        while steps < args.new {
-            let started = Instant::now();
-            let batch = scheduler
-                .schedule()
-                .context("the sequences ended too early")?;
-            let all_generate = batch.rows.len() == args.sequences
-                && batch.rows.iter().all(|row| row.prompt_tokens == 0);
-            self.finish(&mut scheduler, batch)?;
-            if all_generate {
-                seconds += started.elapsed().as_secs_f64();
-                steps += 1;
-            }
-        }
-        ensure!(
-            scheduler.stats().preemptions == 0,
-            "a sequence was preempted"
-        );
-        Ok(seconds)
-    }
-
-    /// The rest of a step: compute, sample, commit.
-    fn finish(&mut self, scheduler: &mut Scheduler, batch: Batch) -> anyhow::Result<()> {
-        let sampled = self.runner.execute(&batch)?;
-        scheduler.commit(batch, sampled);
-        Ok(())
-    }
-
-    /// A fresh scheduler, whose cache knows no prompt, with the sequences waiting in it.
-    fn scheduler(
-        &self,
-        sequences: usize,
-        context: usize,
-        max_tokens: usize,
-    ) -> anyhow::Result<Scheduler> {
-        let mut scheduler = Scheduler::new(self.limits)?;
-        let greedy = SamplingParams {
-            temperature: 0.0,
-            ..SamplingParams::default()
-        };
-        let params = Arc::new(greedy);
-        for sequence in 0..sequences {
-            scheduler.add(SequenceRequest {
-                id: SequenceId(sequence as u64),
-                prompt: (0..context)
-                    .map(|position| prompt_token(sequence, position))
-                    .collect(),
-                adapter: None,
-                params: params.clone(),
-                max_tokens,
-                stop_token_ids: [].into(),
-                prompt_logprobs: None,
-            })?;
-        }
-        Ok(scheduler)
-    }
-}
-
-/// The same ids as llama.cpp's side uses; their values do not matter for the time.
-fn prompt_token(sequence: usize, position: usize) -> u32 {
-    5 + ((position * 37 + sequence * 101) % 40_000) as u32
 }
 
 /// Floating-point operations of the matrix products of one prompt: every token passes the

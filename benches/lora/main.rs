@@ -12,22 +12,15 @@
 
 mod random_adapter;
 
-use std::{sync::Arc, time::Instant};
-
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Parser;
-use farthing_model::{
-    BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, Llama, LoraAdapter, LoraBase, ModelConfig,
-    ModelRunner, RunnerConfig,
-};
+use farthing_benches::{Load, PassSeconds, StepLoop};
+use farthing_model::{Checkpoint, ComputeType, DeviceKind, LoraAdapter, LoraBase, ModelConfig};
 use farthing_ops::{Limits, simd_level};
-use farthing_scheduler::{
-    AdapterId, SamplingParams, Scheduler, SchedulerConfig, SequenceId, SequenceRequest,
-};
 use serde_json::json;
 
 const COMPUTE_TYPE: ComputeType = ComputeType::Bf16;
-const MAX_NUM_BATCHED_TOKENS: usize = 512;
+const MAX_LORA_RANK: usize = 64;
 const SEED: u64 = 0;
 
 /// Measures; prints a table.
@@ -59,7 +52,12 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let checkpoint = Checkpoint::dummy(shape()?, SEED);
-    let mut bench = Bench::load(&checkpoint, &args)?;
+    let load = Load {
+        sequences: args.sequences,
+        context: args.context,
+        new: args.new,
+    };
+    let mut step_loop = StepLoop::new(&checkpoint, load, args.adapters, MAX_LORA_RANK)?;
     let limits = Limits::measure();
     println!(
         "{}, reads {:.1} GB/s, multiplies {:.0} GFLOP/s; {} sequences, {} + {} tokens",
@@ -70,8 +68,8 @@ fn main() -> anyhow::Result<()> {
         args.context,
         args.new,
     );
-    bench.measure(&[None])?; // warms caches and threads up
-    let before = bench.measure(&[None])?;
+    step_loop.pass(&[None])?; // warms caches and threads up
+    let before = step_loop.pass(&[None])?;
 
     let adapters = random_adapter::make(checkpoint.config(), args.rank, args.adapters)?;
     let base = LoraBase {
@@ -85,34 +83,34 @@ fn main() -> anyhow::Result<()> {
         let adapter = LoraAdapter::load(directory.path(), base)?;
         ids.push(Some(adapter.id()));
         adapter_bytes += adapter.size_bytes();
-        bench.runner.add_adapter(adapter);
+        step_loop.runner.add_adapter(adapter);
     }
     let mut rounds = Vec::new();
     for round in 0..args.rounds {
         // Whoever went first in one round goes second in the next.
         let (without, with) = if round % 2 == 0 {
-            let without = bench.measure(&[None])?;
-            (without, bench.measure(&ids)?)
+            let without = step_loop.pass(&[None])?;
+            (without, step_loop.pass(&ids)?)
         } else {
-            let with = bench.measure(&ids)?;
-            (bench.measure(&[None])?, with)
+            let with = step_loop.pass(&ids)?;
+            (step_loop.pass(&[None])?, with)
         };
         rounds.push((without, with));
     }
-    let best = |of: &dyn Fn(&(Seconds, Seconds)) -> f64| {
+    let best = |of: &dyn Fn(&(PassSeconds, PassSeconds)) -> f64| {
         rounds.iter().map(of).fold(f64::INFINITY, f64::min)
     };
-    let without = Seconds {
+    let without = PassSeconds {
         prompts: best(&|(without, _)| without.prompts),
         answers: best(&|(without, _)| without.answers),
     };
-    let with = Seconds {
+    let with = PassSeconds {
         prompts: best(&|(_, with)| with.prompts),
         answers: best(&|(_, with)| with.answers),
     };
 
     let (prompt_tokens, new_tokens) = (args.sequences * args.context, args.sequences * args.new);
-    let line = |name: &str, seconds: &Seconds| {
+    let line = |name: &str, seconds: &PassSeconds| {
         println!(
             "{name:<34} {:>8.0} prompt tokens/s {:>8.1} new tokens/s",
             prompt_tokens as f64 / seconds.prompts,
@@ -179,99 +177,4 @@ fn shape() -> anyhow::Result<ModelConfig> {
         "tie_word_embeddings": true,
         "hidden_act": "silu",
     }))?)
-}
-
-/// Of one pass.
-struct Seconds {
-    prompts: f64,
-    answers: f64,
-}
-
-/// Scheduler and runner, joined as the engine's step loop joins them.
-struct Bench {
-    runner: ModelRunner,
-    limits: SchedulerConfig,
-    sequences: usize,
-    context: usize,
-    new: usize,
-}
-
-impl Bench {
-    fn load(checkpoint: &Checkpoint, args: &Args) -> anyhow::Result<Self> {
-        // While the last prompts are still being computed, the first ones generate already.
-        let prompt_steps = (args.sequences * args.context).div_ceil(MAX_NUM_BATCHED_TOKENS) + 1;
-        let max_model_len = args.context + args.new + 2 * prompt_steps + 2;
-        let limits = SchedulerConfig {
-            block_size: BLOCK_SIZE,
-            num_blocks: args.sequences * max_model_len.div_ceil(BLOCK_SIZE),
-            max_num_seqs: args.sequences,
-            max_num_batched_tokens: MAX_NUM_BATCHED_TOKENS,
-            max_model_len,
-            max_adapters: args.adapters,
-        };
-        let device = DeviceKind::Cpu;
-        let model = Llama::load(checkpoint, max_model_len, COMPUTE_TYPE, device)?;
-        let config = RunnerConfig {
-            num_blocks: limits.num_blocks,
-            max_num_seqs: limits.max_num_seqs,
-            max_num_batched_tokens: MAX_NUM_BATCHED_TOKENS,
-            max_adapters: args.adapters,
-            max_lora_rank: 64,
-            compute_type: COMPUTE_TYPE,
-            device,
-        };
-        Ok(Self {
-            runner: ModelRunner::new(model, config)?,
-            limits,
-            sequences: args.sequences,
-            context: args.context,
-            new: args.new,
-        })
-    }
-
-    /// Serves all sequences to their ends; they take turns with the adapters.
-    fn measure(&mut self, adapters: &[Option<AdapterId>]) -> anyhow::Result<Seconds> {
-        let mut scheduler = self.scheduler(adapters)?;
-        let (mut prompts, mut answers, mut steps) = (0.0, 0.0, 0);
-        while steps < self.new {
-            let started = Instant::now();
-            let batch = scheduler
-                .schedule()
-                .context("the sequences ended too early")?;
-            let all_generate = batch.rows.len() == self.sequences
-                && batch.rows.iter().all(|row| row.prompt_tokens == 0);
-            let sampled = self.runner.execute(&batch)?;
-            scheduler.commit(batch, sampled);
-            let seconds = started.elapsed().as_secs_f64();
-            match all_generate {
-                true => (answers, steps) = (answers + seconds, steps + 1),
-                false => prompts += seconds,
-            }
-        }
-        let stats = scheduler.stats();
-        ensure!(stats.preemptions == 0, "a sequence was preempted");
-        ensure!(stats.prefix_hits == 0, "a prompt was found in the cache");
-        Ok(Seconds { prompts, answers })
-    }
-
-    fn scheduler(&self, adapters: &[Option<AdapterId>]) -> anyhow::Result<Scheduler> {
-        let mut scheduler = Scheduler::new(self.limits)?;
-        let params = Arc::new(SamplingParams {
-            temperature: 0.0,
-            ..SamplingParams::default()
-        });
-        for sequence in 0..self.sequences {
-            let token = |position| 5 + ((position * 37 + sequence * 101) % 40_000) as u32;
-            scheduler.add(SequenceRequest {
-                id: SequenceId(sequence as u64),
-                prompt: (0..self.context).map(token).collect(),
-                adapter: adapters[sequence % adapters.len()],
-                params: params.clone(),
-                max_tokens: self.limits.max_model_len - self.context,
-                stop_token_ids: [].into(),
-                prompt_logprobs: None,
-            })?;
-        }
-        Ok(scheduler)
-    }
 }
