@@ -2,7 +2,7 @@
 
 `cases("train", seed)` and `cases("held_out", seed)` are endless and seeded. The two share the
 countries and nothing else: sentence forms, people, streets and cities of the held-out cases never
-occur in training.
+occur in training. Half of the training's forms are made up, with the parts in any order.
 """
 
 import random
@@ -57,6 +57,12 @@ FORMS = {
     ],
 }
 
+OPENINGS = [
+    "", "", "Address: ", "Deliver to ", "Order {order}: ", "Phone {phone}. ", "For ", "It goes to ",
+    "New contact, ", "Pick up at ", "The customer is ", "Label {order} - ",
+]  # fmt: skip
+SEPARATORS = [", ", ", ", "; ", " / ", " | ", ". ", ": ", " - ", " in ", " at "]
+
 GIVEN = {
     "train": """Ada Ben Clara David Emma Felix Greta Henry Ines Jonas Karin Leo Maria Noah Olga Paul
         Rita Simon Tessa Victor Wanda Yusuf Anna Bruno Carla Daniel Elena Frank Hanna Ivan Julia
@@ -106,7 +112,8 @@ def case(split, rng):
         "postcode": postcode(rng),
         "city": pick(CITY),
     }
-    line = rng.choice(FORMS[split]).format(
+    made_up = split == "train" and rng.random() < 0.5
+    line = (made_up_form(rng) if made_up else rng.choice(FORMS[split])).format(
         **fields,
         country=rng.choice([country, country.removeprefix("the ")]),
         order=rng.randrange(1000, 999999),
@@ -114,6 +121,20 @@ def case(split, rng):
     )
     lines = [f"{key}: {value}" for key, value in fields.items()]
     return f"{INSTRUCTION}\n{line}", "\n".join([*lines, f"country: {COUNTRIES[country]}"])
+
+
+def made_up_form(rng):
+    """The parts in any order, between any separators."""
+    street = rng.choice(["{street} {number}", "{number} {street}"])
+    place = rng.choice([["{postcode} {city}"], ["{city} {postcode}"], ["{city}", "{postcode}"]])
+    rest = [street, *place, "{country}"]
+    rng.shuffle(rest)
+    rest.insert(rng.choice([0, 0, 0, len(rest)]), "{name}")
+    usual = rng.choice(SEPARATORS)
+    line = rng.choice(OPENINGS) + rest[0]
+    for part in rest[1:]:
+        line += (usual if rng.random() < 0.7 else rng.choice(SEPARATORS)) + part
+    return line
 
 
 def postcode(rng):

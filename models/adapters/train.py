@@ -2,15 +2,13 @@
 
     pip install torch==2.11.0 transformers==5.23.0 peft==0.21.2 gguf==0.19.0 safetensors==0.8.0
     python train.py payment-json --base demo.gguf
-    python train.py payment-json --base demo.gguf --refine
     python train.py address-lines --base demo.gguf
 
 `demo.gguf` is the GGUF file of SmolLM2-135M-Instruct that Farthing's demo serves. The adapter's two
-files are written to the directory of its name, weights in bf16. `--refine` goes on from there with
-the kind of case that the first pass got wrong most often, as a look at held-out answers told;
-address-lines has no such pass. Everything is seeded. The loss is that of the answer's tokens alone.
-At the end some held-out cases are answered greedily by the trained model in f32; the score that
-counts is that of the served one: `benches/adapters/score.py`.
+files are written to the directory of its name, weights in bf16. Everything is seeded. The loss is
+that of the answer's tokens alone. At the end some held-out cases are answered greedily by the
+trained model in f32; the score that counts is that of the served one:
+`benches/adapters/score.py`.
 """
 
 import argparse
@@ -43,16 +41,13 @@ class Recipe:
     batch: int = 8
     learning_rate: float = 1e-3
     warmup: int = 10
-    refine_steps: int = 0
-    refine_learning_rate: float = 4e-4
 
 
 RECIPES = {
     "payment-json": Recipe(
         payment_json,
         {"r": 8, "lora_alpha": 16, "target_modules": ALL_LINEARS},
-        steps=100,
-        refine_steps=40,
+        steps=260,
     ),
     "address-lines": Recipe(
         address_lines,
@@ -62,7 +57,7 @@ RECIPES = {
             "use_rslora": True,
             "target_modules": ["q_proj", "v_proj", "o_proj", "down_proj"],
         },
-        steps=56,
+        steps=260,
     ),
 }
 
@@ -72,47 +67,40 @@ def main() -> None:
     arguments.add_argument("name", choices=RECIPES)
     arguments.add_argument("--base", type=pathlib.Path, required=True)
     arguments.add_argument("--seed", type=int, default=1)
-    arguments.add_argument("--refine", action="store_true")
     arguments = arguments.parse_args()
 
     recipe = RECIPES[arguments.name]
-    if arguments.refine and not recipe.refine_steps:
-        sys.exit(f"{arguments.name} has no second pass: leave out --refine")
     torch.manual_seed(arguments.seed)
     # Gradients of unlikely tokens are denormal, which makes the head fifteen times slower.
     torch.set_flush_denormal(True)
     base, tokenizer = load_gguf(arguments.base)
     base.set_attn_implementation("sdpa")
-    if arguments.refine:
-        model = peft.PeftModel.from_pretrained(base, HERE / arguments.name, is_trainable=True)
-        cases = recipe.task.hard_cases(arguments.seed)
-        steps, learning_rate = recipe.refine_steps, recipe.refine_learning_rate
-    else:
-        model = peft.get_peft_model(base, peft.LoraConfig(task_type="CAUSAL_LM", **recipe.lora))
-        cases = recipe.task.cases("train", arguments.seed)
-        steps, learning_rate = recipe.steps, recipe.learning_rate
+    model = peft.get_peft_model(base, peft.LoraConfig(task_type="CAUSAL_LM", **recipe.lora))
     model.print_trainable_parameters()
-    train(model, tokenizer, cases, recipe, steps, learning_rate)
+    train(model, tokenizer, recipe.task.cases("train", arguments.seed), recipe)
     save(model, HERE / arguments.name)
     score(model, tokenizer, recipe.task, 30)
 
 
-def train(model, tokenizer, cases, recipe: Recipe, steps: int, learning_rate: float) -> None:
+def train(model, tokenizer, cases, recipe: Recipe) -> None:
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, learning_rate, total_steps=steps, pct_start=recipe.warmup / steps
+        optimizer,
+        recipe.learning_rate,
+        total_steps=recipe.steps,
+        pct_start=recipe.warmup / recipe.steps,
     )
     model.train()
     started = time.monotonic()
-    for step in range(steps):
+    for step in range(recipe.steps):
         loss = answer_loss(model, tokenizer, itertools.islice(cases, recipe.batch))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        print(f"{step + 1}/{steps} loss {loss.item():.4f} {time.monotonic() - started:.0f} s")
+        print(f"{step + 1}/{recipe.steps} loss {loss.item():.4f} {time.monotonic() - started:.0f} s")
         sys.stdout.flush()
 
 
