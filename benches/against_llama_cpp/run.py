@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def build() -> pathlib.Path:
-    cargo = ["cargo", "build", "--release", "--package", "farthing-benches"]
+    cargo = ["cargo", "build", "--release", "--workspace"]
     subprocess.run(cargo + ["--bin", "farthing_side"], cwd=machine.PROJECT, check=True)
     return machine.TARGET / "release" / "farthing_side"
 

@@ -47,7 +47,7 @@ RECIPES = {
     "payment-json": Recipe(
         payment_json,
         {"r": 8, "lora_alpha": 16, "target_modules": ALL_LINEARS},
-        steps=260,
+        steps=140,
     ),
     "address-lines": Recipe(
         address_lines,
@@ -57,7 +57,7 @@ RECIPES = {
             "use_rslora": True,
             "target_modules": ["q_proj", "v_proj", "o_proj", "down_proj"],
         },
-        steps=260,
+        steps=100,
     ),
 }
 
