@@ -4,6 +4,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 
 use crate::usage::as_number;
+use crate::{CostComparison, Latencies, Load, MachineCard, Moment};
 
 /// What tokens cost now and since the start. Seconds are device seconds; dollars are absent where no
 /// price is known.
@@ -16,6 +17,8 @@ pub struct CostsNow {
     /// What the machine costs.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub price_per_hour_usd: Option<Decimal>,
+    /// Whether that is an example, since nobody said what it costs.
+    pub price_is_example: bool,
     /// Tokens a second that the machine carries within its service level; absent where that is not
     /// known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,8 +33,23 @@ pub struct CostsNow {
     pub residuals: CostResiduals,
     /// How long steps take.
     pub step_model: StepModelCard,
-    /// What the answers of each model and adapter took, since the start.
-    pub models: Vec<CostTotals>,
+    /// What the answers of each model and adapter took, since the start; `other` are those that came
+    /// after the first hundred names.
+    pub models: Vec<ModelCosts>,
+    /// The same by tenant. Absent where the server has an admin key and the request has not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenants: Option<Vec<TenantCosts>>,
+    /// The tokens of the last minutes, or since the start where there were none, at vendors' prices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<CostComparison>,
+    /// The last minutes piece by piece, oldest first.
+    pub recent: Vec<Moment>,
+    /// How long answers of the last minutes took.
+    pub latency: Latencies,
+    /// Sequences of this moment.
+    pub load: Load,
+    /// What all this runs on.
+    pub machine: MachineCard,
 }
 
 /// Some time, and what tokens cost in it.
@@ -63,6 +81,9 @@ pub struct CostSpan {
     /// US dollars per million tokens, by kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usd_per_million_tokens: Option<ByToken<ThreeFigures>>,
+    /// US dollars per million tokens of all kinds, as they were mixed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd_per_million_mixed_tokens: Option<ThreeFigures>,
 }
 
 /// Seconds by what they went to: all but the last two, which are part of `steps`, do not overlap.
@@ -139,7 +160,9 @@ pub struct StepModelCard {
     pub seconds_per_adapter: f64,
     /// Steps that it was fitted to.
     pub fitted_steps: usize,
-    /// The share of the variance of their seconds that it explains.
+    /// Coefficients that were fitted.
+    pub fitted_coefficients: usize,
+    /// The share of the variance of their seconds that it explains, adjusted for the coefficients.
     pub r_squared: f64,
     /// 95 % of them are off by at most this share.
     pub residual_p95: f64,
@@ -148,11 +171,29 @@ pub struct StepModelCard {
     pub expected_over_measured: Option<f64>,
 }
 
-/// What some answers took.
+/// What the answers of a model took.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct CostTotals {
+pub struct ModelCosts {
     /// The model or adapter.
     pub model: String,
+    /// What its answers took.
+    #[serde(flatten)]
+    pub totals: CostTotals,
+}
+
+/// What the answers to a tenant took.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TenantCosts {
+    /// Whom the requests named as their user; null for those that named nobody.
+    pub tenant: Option<String>,
+    /// What the answers took.
+    #[serde(flatten)]
+    pub totals: CostTotals,
+}
+
+/// What some answers took.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct CostTotals {
     /// Choices that ran to their end.
     pub choices: u64,
     /// Their tokens.

@@ -18,8 +18,10 @@ mod adapter;
 mod chat_chunk;
 mod chat_completion;
 mod completion;
+mod cost_comparison;
 mod costs_now;
 mod error_body;
+mod machine_now;
 mod model_card;
 mod organization_report;
 mod usage;
@@ -38,11 +40,15 @@ pub use chat_completion::{
     AssistantMessage, ChatChoice, ChatCompletion, ChatLogprob, ChatLogprobs, ChatTopLogprob,
 };
 pub use completion::{Completion, CompletionChoice, CompletionLogprobs, TopLogprobs};
+pub use cost_comparison::{BreakEvenCard, CostComparison, CostCurveCard, CurvePoint, RivalCard};
 pub use costs_now::{
-    ByToken, CostBuckets, CostResiduals, CostSpan, CostTotals, CostsNow, StepModelCard,
-    ThreeFigures,
+    ByToken, CostBuckets, CostResiduals, CostSpan, CostTotals, CostsNow, ModelCosts, StepModelCard,
+    TenantCosts, ThreeFigures,
 };
 pub use error_body::{ErrorBody, ErrorDetail};
+pub use machine_now::{
+    AdapterMemoryCard, KvCacheCard, Latencies, Load, MachineCard, MemoryPlanCard, Moment, Quantiles,
+};
 pub use model_card::{ModelCard, ModelList};
 pub use organization_report::{Amount, CompletionsUsage, Costs, Currency, UsageBucket, UsagePage};
 pub use usage::{Cost, PromptTokensDetails, StreamedUsage, Usage};

@@ -19,6 +19,7 @@ mod price;
 mod price_book;
 
 mod comparison;
+mod cost_curve;
 mod fleet;
 mod hybrid;
 mod measured_cost;
@@ -29,6 +30,7 @@ pub mod statistics;
 
 pub use comparison::{Comparison, OwnSide, Rival, RivalSide, SameCost, Work};
 pub use cost::{Basis, Cost, CostError};
+pub use cost_curve::CostCurve;
 pub use decimal_text::parse_decimal;
 pub use fleet::{FleetInputs, GpuCapacity, OwnBill};
 pub use hourly_price::{HourlyPrice, PriceError};

@@ -48,6 +48,8 @@ pub struct UnitCosts {
     pub cached: UnitCost,
     /// Generated tokens.
     pub output: UnitCost,
+    /// Tokens of all kinds, as they were mixed.
+    pub all: UnitCost,
 }
 
 const MILLION: Decimal = Decimal::from_parts(1_000_000, 0, 0, false, 0);
@@ -94,6 +96,10 @@ impl MachineTime {
             input: unit_cost(&self.input)?,
             cached: unit_cost(&self.cached)?,
             output: unit_cost(&self.output)?,
+            all: unit_cost(&TokenWork {
+                tokens: self.tokens(),
+                seconds: self.input.seconds + self.cached.seconds + self.output.seconds,
+            })?,
         })
     }
 

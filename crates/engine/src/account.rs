@@ -49,6 +49,11 @@ impl Account {
         }
     }
 
+    /// Whether there was a step for it.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.first_step.is_some()
+    }
+
     /// Adds the share of a step that failed.
     pub(crate) fn charge_failure(&mut self, share: TokenSeconds) {
         self.device_seconds += share.total();

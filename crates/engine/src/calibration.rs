@@ -236,12 +236,18 @@ impl Calibration {
         model.seconds_per_token[knots.len()..].fill(known);
         let seconds: Vec<_> = samples.iter().map(|sample| sample.seconds).collect();
         let expected: Vec<_> = works.iter().map(|rows| model.expect(rows)).collect();
-        model.fit = Fit::of(&seconds, &expected);
+        model.fit = Fit::of(&seconds, &expected, fitted_coefficients(&rows));
         model
     }
 }
 
 const FEATURES: usize = TOKEN_SEGMENTS + 6;
+
+/// Coefficients that the steps told anything about: those whose amount is not zero in all of them.
+fn fitted_coefficients(rows: &[([f64; FEATURES], f64)]) -> usize {
+    let is_told = |i: &usize| rows.iter().any(|(features, _)| features[*i] != 0.0);
+    (0..FEATURES).filter(is_told).count()
+}
 
 /// What the step model's coefficients are multiplied with, in the order of [`StepModel::from`].
 fn features(rows: &[RowWork], knots: &[f64]) -> [f64; FEATURES] {
@@ -288,7 +294,8 @@ impl From<[f64; FEATURES]> for StepModel {
 }
 
 impl Fit {
-    fn of(measured: &[f64], expected: &[f64]) -> Self {
+    /// Of a model with so many coefficients, the fixed part among them.
+    fn of(measured: &[f64], expected: &[f64], coefficients: usize) -> Self {
         let mean = measured.iter().sum::<f64>() / measured.len().max(1) as f64;
         let square = |x: f64| x * x;
         let variance: f64 = measured.iter().map(|m| square(m - mean)).sum();
@@ -304,12 +311,17 @@ impl Fit {
             .collect();
         residuals.sort_unstable_by(f64::total_cmp);
         let p95 = (residuals.len() as f64 * 0.95).ceil() as usize;
+        // Each coefficient can take one step exactly: what is explained is judged by the others.
+        let free = measured.len().saturating_sub(coefficients);
         Self {
             steps: measured.len(),
-            r_squared: if variance > 0.0 {
-                1.0 - unexplained / variance
-            } else {
-                0.0
+            coefficients,
+            r_squared: match free > 0 && variance > 0.0 {
+                true => {
+                    let total = variance / (measured.len() - 1) as f64;
+                    1.0 - unexplained / free as f64 / total
+                }
+                false => 0.0,
             },
             residual_p95: p95.checked_sub(1).map_or(0.0, |i| residuals[i]),
         }

@@ -340,9 +340,20 @@ impl EngineCore {
             step_model: *self.meter.model(),
             attributed_seconds: self.totals.attributed_seconds + open_seconds,
             adapters_in_batch,
+            running_adapters: self.adapters_of(|account| account.has_begun()),
+            waiting_adapters: self.adapters_of(|account| !account.has_begun()),
             adapter_pool: self.runner.adapter_stats(),
             ..self.totals.clone()
         });
+    }
+
+    /// The adapters of the sequences whose account is like that, each once.
+    fn adapters_of(&self, is_meant: impl Fn(&Account) -> bool) -> Arc<[AdapterId]> {
+        let meant = self.callers.values().filter(|it| is_meant(&it.account));
+        let mut adapters: Vec<_> = meant.filter_map(|it| it.adapter).collect();
+        adapters.sort_unstable();
+        adapters.dedup();
+        adapters.into()
     }
 }
 

@@ -1,8 +1,10 @@
 //! What the engine thread publishes after every step.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use farthing_model::AdapterPoolStats;
+use farthing_scheduler::AdapterId;
 
 use crate::{DeviceSeconds, StepModel, TokenCounts, TokenSeconds};
 
@@ -49,6 +51,10 @@ pub struct EngineStats {
     pub generation_tokens: u64,
     /// Adapters with a row in the last batch.
     pub adapters_in_batch: usize,
+    /// Adapters with a sequence that has begun, each once.
+    pub running_adapters: Arc<[AdapterId]>,
+    /// Adapters with a sequence that waits for its first step, each once.
+    pub waiting_adapters: Arc<[AdapterId]>,
     /// The adapters on the device.
     pub adapter_pool: AdapterPoolStats,
     /// Since when there is nothing to do; none while there is.

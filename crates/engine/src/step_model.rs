@@ -38,7 +38,11 @@ pub struct StepModel {
 pub struct Fit {
     /// Steps that were timed, repetitions aside.
     pub steps: usize,
-    /// The share of the variance of their seconds that the model explains.
+    /// Coefficients that were fitted to them.
+    pub coefficients: usize,
+    /// The share of the variance of their seconds that the model explains, adjusted for the
+    /// coefficients (`1 − (1 − R²)(n − 1)/(n − p)`): zero where there are as many of them as steps,
+    /// since then any times are explained.
     pub r_squared: f64,
     /// 95 % of the steps are off by at most this share of their seconds.
     pub residual_p95: f64,

@@ -59,6 +59,7 @@ const DEVICE: StepModel = StepModel {
     seconds_per_adapter: 1e-3,
     fit: Fit {
         steps: 0,
+        coefficients: 0,
         r_squared: 1.0,
         residual_p95: 0.0,
     },
@@ -318,6 +319,56 @@ fn what_cannot_be_explained_is_split_by_tokens() {
     let rows = works(&meter, &[prompt(0, 9, None), decode(2000, Some(LEGAL))]);
     let shares = meter.split(&rows, 1.0);
     assert!(near(shares[0].input, 0.9) && near(shares[1].output, 0.1));
+}
+
+/// `1 − (1 − R²)(n − 1)/(n − p)`, from R² as the share of the variance that is explained.
+#[test]
+fn r_squared_is_adjusted_for_the_coefficients() {
+    let meter = meter(DEVICE);
+    let mut timed: Vec<(Vec<RowWork>, f64)> = Vec::new();
+    let time = |batch: &Batch| {
+        let rows = works(&meter, &batch.rows);
+        // Off by a fifth in every second step, and each time by the same.
+        let known = timed.iter().position(|(known, _)| *known == rows);
+        let index = known.unwrap_or(timed.len());
+        let seconds = DEVICE.expect(&rows) * if index % 2 == 0 { 1.0 } else { 1.2 };
+        if known.is_none() {
+            timed.push((rows, seconds));
+        }
+        Ok::<_, Infallible>(seconds)
+    };
+    let Ok(found) = calibration().run(time);
+    let (n, p) = (timed.len() as f64, found.fit.coefficients as f64);
+    assert_eq!((found.fit.steps, found.fit.coefficients), (timed.len(), 8));
+    let mean = timed.iter().map(|(_, seconds)| seconds).sum::<f64>() / n;
+    let squares = |of: &dyn Fn(&[RowWork], f64) -> f64| -> f64 {
+        timed
+            .iter()
+            .map(|(rows, seconds)| of(rows, *seconds).powi(2))
+            .sum()
+    };
+    let unexplained = squares(&|rows, seconds| seconds - found.expect(rows));
+    let r_squared = 1.0 - unexplained / squares(&|_, seconds| seconds - mean);
+    let adjusted = 1.0 - (1.0 - r_squared) * (n - 1.0) / (n - p);
+    assert!(adjusted < r_squared);
+    assert!(near(found.fit.r_squared, adjusted), "{found:?}");
+}
+
+/// With no more steps than coefficients any times are explained: that proves nothing.
+#[test]
+fn as_many_coefficients_as_steps_explain_nothing() {
+    let meter = meter(DEVICE);
+    let few = Calibration {
+        max_num_seqs: 1,
+        max_model_len: 16,
+        adapters: Vec::new(),
+        ..calibration()
+    };
+    let time = |batch: &Batch| Ok::<_, Infallible>(DEVICE.expect(&works(&meter, &batch.rows)));
+    let Ok(found) = few.run(time);
+    assert!(found.fit.steps <= found.fit.coefficients, "{found:?}");
+    assert_eq!(found.fit.r_squared, 0.0);
+    assert!(!found.fit.is_good());
 }
 
 #[test]

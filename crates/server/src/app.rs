@@ -11,6 +11,7 @@ use crate::bookkeeper::Bookkeeper;
 use crate::costs::Costs;
 use crate::lifecycle::Lifecycle;
 use crate::local::{Escort, Local};
+use crate::machine::Machine;
 use crate::metrics::Metrics;
 
 /// The served model, its counters and the server's phase. Cheap to clone.
@@ -19,6 +20,7 @@ pub struct App {
     pub(crate) local: Local,
     pub(crate) escort: Escort,
     pub(crate) admin_key: Option<Arc<AdminKey>>,
+    pub(crate) machine: Option<Arc<Machine>>,
 }
 
 impl App {
@@ -39,6 +41,7 @@ impl App {
             local,
             escort,
             admin_key: None,
+            machine: None,
         }
     }
 
@@ -46,6 +49,14 @@ impl App {
     pub fn with_admin_key(self, key: AdminKey) -> Self {
         Self {
             admin_key: Some(Arc::new(key)),
+            ..self
+        }
+    }
+
+    /// Tells what it runs on.
+    pub fn with_machine(self, machine: Machine) -> Self {
+        Self {
+            machine: Some(Arc::new(machine)),
             ..self
         }
     }

@@ -83,7 +83,7 @@ pub struct CompareArgs {
 }
 
 /// A vendor's large and small model, and two hosted open ones.
-const AGAINST: [&str; 4] = [
+pub(crate) const AGAINST: [&str; 4] = [
     "openai/gpt-4o",
     "openai/gpt-4o-mini",
     "groq/llama-3.1-8b-instant",

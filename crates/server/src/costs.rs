@@ -1,19 +1,22 @@
 //! What tokens cost now and since the door opened.
 
+mod comparison;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use farthing_economics::{Basis, Cost, HourlyPrice, MachineTime, TokenWork, UnitCosts};
+use farthing_api::{CostComparison, Moment};
+use farthing_economics::{Basis, Cost, HourlyPrice, MachineTime, PriceBook, TokenWork, UnitCosts};
 use farthing_engine::{DeviceSeconds, EngineStats};
 use rust_decimal::Decimal;
 
 use crate::Backend;
 
 /// "Now" is this long.
-const WINDOW: Duration = Duration::from_secs(300);
+pub(crate) const WINDOW: Duration = Duration::from_secs(300);
 /// The window's beginning moves in steps of this.
-const SAMPLE_EVERY: Duration = Duration::from_secs(5);
+pub(crate) const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 
 /// The engine's seconds and tokens over time, with prices.
 pub(crate) struct Costs {
@@ -21,6 +24,8 @@ pub(crate) struct Costs {
     price: Option<HourlyPrice>,
     /// Tokens of all kinds that the machine carries within its service level, where that is known.
     slo_tokens_per_second: Option<f64>,
+    /// Vendors'.
+    prices: PriceBook,
     /// Oldest first; the last one before the window, then those in it.
     samples: Mutex<VecDeque<(Instant, EngineStats)>>,
 }
@@ -55,6 +60,10 @@ impl Costs {
             backend,
             price,
             slo_tokens_per_second,
+            prices: PriceBook::shipped().unwrap_or_else(|error| {
+                tracing::error!("no vendor's prices are shown: {error}");
+                PriceBook::default()
+            }),
             samples: Mutex::default(),
         };
         costs.sample();
@@ -112,6 +121,34 @@ impl Costs {
             samples.pop_front();
         }
         samples[0].1.clone()
+    }
+
+    /// The window sample by sample, oldest first.
+    pub(crate) fn recent(&self, stats: &EngineStats) -> Vec<Moment> {
+        let now = Instant::now();
+        self.window_began(stats);
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let pairs = samples.iter().zip(samples.iter().skip(1));
+        let moments = pairs.filter_map(|((_, from), (until, to))| {
+            let machine = self.span(from, to).machine;
+            Some(Moment {
+                seconds_ago: now.saturating_duration_since(*until).as_secs_f64(),
+                tokens_per_second: machine.tokens() as f64 / machine.window_seconds,
+                busy_share: machine.busy_share()?,
+            })
+        });
+        moments.collect()
+    }
+
+    /// The window's mix of tokens beside vendors' prices, or that since the start where the window
+    /// has none; nothing while there were no tokens at all.
+    pub(crate) fn comparison(&self, stats: &EngineStats) -> Option<CostComparison> {
+        let spans = [
+            ("now", self.now(stats)),
+            ("since_start", self.since_start(stats)),
+        ];
+        let (of, span) = spans.iter().find(|(_, span)| span.machine.tokens() > 0)?;
+        comparison::compare(self, of, &span.machine)
     }
 
     /// All time since the start, warm-up included.

@@ -9,16 +9,17 @@ mod totals;
 
 mod exposition;
 mod histogram;
+mod recent_times;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use farthing_api::{ByToken, CostTotals};
+use farthing_api::{ByToken, CostTotals, Latencies, ModelCosts, TenantCosts};
 use farthing_engine::GenerationUsage;
 
 use crate::adapters::HostFigures;
 use exposition::Exposition;
-use totals::Totals;
+use totals::{AnswerTotals, Totals};
 
 use crate::bookkeeper::Bookkeeper;
 use crate::costs::Costs;
@@ -43,6 +44,8 @@ pub(crate) enum Outcome {
 /// A choice that ran to its end.
 pub(crate) struct FinishedChoice<'a> {
     pub model: &'a str,
+    /// Whom its request named as its user.
+    pub tenant: Option<&'a str>,
     pub outcome: Outcome,
     pub usage: GenerationUsage,
     /// Since the request arrived.
@@ -94,20 +97,26 @@ impl Metrics {
     }
 
     pub(crate) fn first_token(&self, since_arrival: Duration) {
-        self.totals()
-            .time_to_first_token
-            .observe(since_arrival.as_secs_f64());
+        let (seconds, mut totals) = (since_arrival.as_secs_f64(), self.totals());
+        totals.time_to_first_token.observe(seconds);
+        let recent = &mut totals.recent;
+        recent.time_to_first_token.observe(Instant::now(), seconds);
     }
 
     pub(crate) fn inter_token(&self, since_last: Duration) {
-        self.totals().inter_token.observe(since_last.as_secs_f64());
+        let (seconds, mut totals) = (since_last.as_secs_f64(), self.totals());
+        totals.inter_token.observe(seconds);
+        totals.recent.inter_token.observe(Instant::now(), seconds);
     }
 
     pub(crate) fn finished(&self, choice: &FinishedChoice<'_>) {
         let usage = &choice.usage;
-        let mut totals = self.totals();
+        let (now, mut totals) = (Instant::now(), self.totals());
+        let seconds = choice.elapsed.as_secs_f64();
+        totals.recent.end_to_end.observe(now, seconds);
+        totals.recent.queue.observe(now, usage.queue_seconds);
         totals.outcomes[choice.outcome as usize] += 1;
-        totals.end_to_end.observe(choice.elapsed.as_secs_f64());
+        totals.end_to_end.observe(seconds);
         totals.queue.observe(usage.queue_seconds);
         totals.prefill.observe(usage.prefill_seconds);
         totals.decode.observe(usage.decode_seconds);
@@ -125,12 +134,9 @@ impl Metrics {
                 .time_per_output_token
                 .observe(usage.decode_seconds / later_tokens);
         }
-        let model = totals.model(choice.model, choice.model == self.model_name);
-        model.choices += 1;
-        model.prompt_tokens += usage.prompt_tokens as u64;
-        model.cached_tokens += usage.cached_tokens as u64;
-        model.generation_tokens += usage.completion_tokens as u64;
-        model.device_seconds += usage.device_seconds;
+        let is_base = choice.model == self.model_name;
+        totals.model(choice.model, is_base).add(usage);
+        totals.tenant(choice.tenant).add(usage);
     }
 
     /// Choices ended before they were complete.
@@ -143,7 +149,7 @@ impl Metrics {
         let engine = self.costs.stats();
         let mut page = Exposition::new(&[("model_name", &self.model_name), ("engine", "0")]);
         engine_figures::render(&mut page, &engine);
-        adapter_figures::render(&mut page, &engine.adapter_pool, adapters);
+        adapter_figures::render(&mut page, &engine, adapters);
         cost_figures::render(&mut page, &self.costs, &engine);
         self.totals().render(&mut page, self.costs.price());
         if let Some(bookkeeper) = bookkeeper {
@@ -152,18 +158,43 @@ impl Metrics {
         page.into_text()
     }
 
+    /// How long answers of the last minutes took.
+    pub(crate) fn latencies(&self) -> Latencies {
+        self.totals().latencies(Instant::now())
+    }
+
     /// What the answers of each model and adapter took, with their cost now and with all of the
     /// time since the start shared out.
-    pub(crate) fn cost_totals(&self) -> Vec<CostTotals> {
-        let load_factor = self
-            .costs
-            .since_start(&self.costs.stats())
-            .machine
-            .load_factor();
-        let usd = |seconds: Option<f64>| self.costs.usd(seconds?);
+    pub(crate) fn model_costs(&self) -> Vec<ModelCosts> {
+        let load_factor = self.load_factor();
         let totals = self.totals();
-        let totals_of = |(model, totals): (&String, &totals::ModelTotals)| CostTotals {
+        let models = totals.models.iter().map(|(model, totals)| ModelCosts {
             model: model.clone(),
+            totals: self.cost_totals(totals, load_factor),
+        });
+        models.collect()
+    }
+
+    /// The same by tenant.
+    pub(crate) fn tenant_costs(&self) -> Vec<TenantCosts> {
+        let load_factor = self.load_factor();
+        let totals = self.totals();
+        let tenants = totals.tenants.iter().map(|(tenant, totals)| TenantCosts {
+            tenant: tenant.clone(),
+            totals: self.cost_totals(totals, load_factor),
+        });
+        tenants.collect()
+    }
+
+    /// Of all time since the start.
+    fn load_factor(&self) -> Option<f64> {
+        let since_start = self.costs.since_start(&self.costs.stats());
+        since_start.machine.load_factor()
+    }
+
+    fn cost_totals(&self, totals: &AnswerTotals, load_factor: Option<f64>) -> CostTotals {
+        let usd = |seconds: Option<f64>| self.costs.usd(seconds?);
+        CostTotals {
             choices: totals.choices,
             tokens: ByToken {
                 input: totals.prompt_tokens - totals.cached_tokens,
@@ -173,8 +204,7 @@ impl Metrics {
             device_seconds: totals.device_seconds,
             usd: usd(Some(totals.device_seconds)),
             loaded_usd: usd(load_factor.map(|factor| totals.device_seconds * factor)),
-        };
-        totals.models.iter().map(totals_of).collect()
+        }
     }
 
     fn totals(&self) -> MutexGuard<'_, Totals> {

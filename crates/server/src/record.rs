@@ -10,11 +10,11 @@ use farthing_ledger::Outcome as RowOutcome;
 use farthing_model::LoraAdapter;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::account::{ClosedRequest, OpenAccount};
 use crate::adapters::AdapterInUse;
 use crate::local::Escort;
 use crate::metrics::{FinishedChoice, Metrics, Outcome};
 use crate::request_usage::RequestUsage;
-use crate::row::{ClosedRequest, OpenRow};
 use crate::{ApiError, random};
 
 /// Dropping it closes the account: choices that have not ended count as aborted by the caller.
@@ -33,8 +33,8 @@ pub(crate) struct RequestRecord {
     inter_token: Vec<f32>,
     failure: Option<ApiError>,
     metrics: Arc<Metrics>,
-    /// Where there is a ledger.
-    row: Option<OpenRow>,
+    /// Taken when it is closed.
+    account: Option<OpenAccount>,
 }
 
 #[derive(Clone, Default)]
@@ -42,9 +42,6 @@ struct Choice {
     last_token: Option<Instant>,
     reason: Option<FinishReason>,
 }
-
-/// What web servers note where the caller went away before the answer.
-const CALLER_LEFT: u16 = 499;
 
 impl RequestRecord {
     /// A request that has just arrived and was understood.
@@ -74,7 +71,7 @@ impl RequestRecord {
             inter_token: Vec::new(),
             failure: None,
             metrics: escort.metrics.clone(),
-            row: place.map(OpenRow::new),
+            account: Some(OpenAccount::new(place)),
         })
     }
 
@@ -109,7 +106,7 @@ impl RequestRecord {
 
     /// Where the engine is to send the accounts of the next prompt's choices.
     pub(crate) fn receipts(&mut self) -> Option<UnboundedSender<Receipt>> {
-        self.row.as_mut().map(OpenRow::receipts)
+        self.account.as_mut().map(OpenAccount::receipts)
     }
 
     /// The answer's.
@@ -140,7 +137,7 @@ impl RequestRecord {
         match choice.last_token.replace(now) {
             Some(last) => {
                 self.metrics.inter_token(now - last);
-                if self.row.is_some() {
+                if self.account.as_ref().is_some_and(OpenAccount::has_row) {
                     self.inter_token.push((now - last).as_secs_f32());
                 }
             }
@@ -166,6 +163,7 @@ impl RequestRecord {
         self.usage.close(choice, usage);
         self.metrics.finished(&FinishedChoice {
             model: &self.model,
+            tenant: self.user.as_deref(),
             outcome,
             usage,
             elapsed: self.arrived.elapsed(),
@@ -226,40 +224,23 @@ impl RequestRecord {
             None => RowOutcome::Stop,
         }
     }
-
-    fn log(&self, outcome: RowOutcome) {
-        let usage = self.usage();
-        tracing::info!(
-            model = self.model,
-            generation = self.adapter.as_ref().map(AdapterInUse::generation),
-            outcome = outcome.as_str(),
-            prompts = self.usage.num_prompts(),
-            choices = self.choices.len(),
-            prompt_tokens = usage.prompt_tokens,
-            cached_tokens = usage.prompt_tokens_details.cached_tokens,
-            completion_tokens = usage.completion_tokens,
-            device_seconds = usage.cost.device_seconds,
-            seconds = self.arrived.elapsed().as_secs_f64(),
-            error = self.failure.as_ref().map(tracing::field::display),
-            "request"
-        );
-    }
 }
 
 impl Drop for RequestRecord {
     fn drop(&mut self) {
         let outcome = self.outcome();
-        // What is refused is logged, and counted, where it is.
+        // What is refused is counted where it is.
         if outcome != RowOutcome::Refused {
             let unfinished = match &self.failure {
                 Some(_) => Outcome::Error,
                 None => Outcome::Abort,
             };
             self.metrics.unfinished(unfinished, self.usage.num_open());
-            self.log(outcome);
         }
-        let Some(row) = self.row.take() else { return };
-        row.close(ClosedRequest {
+        let Some(account) = self.account.take() else {
+            return;
+        };
+        account.close(ClosedRequest {
             id: std::mem::take(&mut self.id),
             user: self.user.take(),
             model: std::mem::take(&mut self.model),
@@ -268,12 +249,9 @@ impl Drop for RequestRecord {
             price: self.metrics.costs().price(),
             ttft: self.first_token,
             inter_token: std::mem::take(&mut self.inter_token),
+            elapsed: self.arrived.elapsed(),
             outcome,
-            status: match (&self.failure, outcome) {
-                (Some(error), _) => error.status().as_u16(),
-                (None, RowOutcome::Abort) => CALLER_LEFT,
-                (None, _) => 200,
-            },
+            failure: self.failure.take(),
         });
     }
 }

@@ -8,6 +8,7 @@ mod lora_adapters;
 mod metrics;
 mod models;
 mod organization;
+mod page;
 mod ready;
 
 use axum::Router;
@@ -19,8 +20,10 @@ use crate::{ApiError, App};
 
 /// All routes. Whatever is refused is refused in OpenAI's words.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .route("/v1/chat/completions", post(chat_completions::create))
+    let page = page::routes().fold(Router::new(), |router, (path, file)| {
+        router.route(path, file)
+    });
+    page.route("/v1/chat/completions", post(chat_completions::create))
         .route("/v1/completions", post(completions::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))

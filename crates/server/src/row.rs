@@ -1,86 +1,30 @@
-//! The ledger's row of one request, from its arrival to the last account.
+//! The ledger's row of one request.
 
-use std::time::Duration;
-
-use farthing_economics::HourlyPrice;
-use farthing_engine::{GenerationUsage, Receipt};
+use farthing_engine::GenerationUsage;
 use farthing_ledger::{LedgerEntry, Outcome, Picoseconds, Place};
-use tokio::runtime::Handle;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::adapters::AdapterInUse;
+use crate::account::ClosedRequest;
 use crate::bookkeeper::now_us;
-use crate::request_usage::RequestUsage;
 
 /// A row that is still to be filled in.
 pub(crate) struct OpenRow {
     place: Place,
     started_us: i64,
-    /// The accounts of each prompt's choices, as the engine closes them. They also come where the
-    /// caller has left: then this is the only way to learn what was used.
-    receipts: Vec<UnboundedReceiver<Receipt>>,
 }
 
-/// Everything about a request but what is still to come from the engine.
-pub(crate) struct ClosedRequest {
-    pub id: String,
-    pub user: Option<String>,
-    pub model: String,
-    /// In memory until the account is closed.
-    pub adapter: Option<AdapterInUse>,
-    pub usage: RequestUsage,
-    pub price: Option<HourlyPrice>,
-    pub ttft: Option<Duration>,
-    /// Times between tokens, in seconds.
-    pub inter_token: Vec<f32>,
-    pub outcome: Outcome,
-    pub status: u16,
-}
+/// What web servers note where the caller went away before the answer.
+const CALLER_LEFT: u16 = 499;
 
 impl OpenRow {
     pub(crate) fn new(place: Place) -> Self {
         Self {
             place,
             started_us: now_us(),
-            receipts: Vec::new(),
         }
     }
 
-    /// Where the engine is to send the accounts of the next prompt's choices.
-    pub(crate) fn receipts(&mut self) -> UnboundedSender<Receipt> {
-        let (sender, receiver) = unbounded_channel();
-        self.receipts.push(receiver);
-        sender
-    }
-
-    /// Records the request, at once where all accounts are closed, else as soon as they are:
-    /// that takes the engine a step.
-    pub(crate) fn close(self, request: ClosedRequest) {
-        let is_complete = request.usage.is_complete();
-        match Handle::try_current() {
-            Ok(runtime) if !is_complete => {
-                runtime.spawn(self.settle(request));
-            }
-            _ => self.record(request),
-        }
-    }
-
-    async fn settle(mut self, mut request: ClosedRequest) {
-        for (prompt, receipts) in self.receipts.iter_mut().enumerate() {
-            while !request.usage.is_prompt_complete(prompt) {
-                match receipts.recv().await {
-                    Some(Receipt { index, usage, .. }) => {
-                        request.usage.close_if_open(prompt, index, usage);
-                    }
-                    // The engine has ended: nobody knows more.
-                    None => break,
-                }
-            }
-        }
-        self.record(request);
-    }
-
-    fn record(self, request: ClosedRequest) {
+    /// Fills it in.
+    pub(crate) fn record(self, request: ClosedRequest) {
         let ClosedRequest {
             id,
             user,
@@ -91,8 +35,14 @@ impl OpenRow {
             ttft,
             mut inter_token,
             outcome,
-            status,
+            failure,
+            ..
         } = request;
+        let status = match (failure, outcome) {
+            (Some(error), _) => error.status().as_u16(),
+            (None, Outcome::Abort) => CALLER_LEFT,
+            (None, _) => 200,
+        };
         inter_token.sort_unstable_by(f32::total_cmp);
         let adapter = adapter.map(|it| (it.name.clone(), it.generation()));
         let (adapter, adapter_generation) = adapter.unzip();

@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 
 use crate::args::ServeArgs;
 use crate::banner::Banner;
-use crate::config::Config;
+use crate::config::{Config, Price};
 use crate::start::{Started, start};
-use crate::{App, Bookkeeper, Local, Timeouts, serve};
+use crate::{App, Bookkeeper, Local, Machine, Timeouts, serve};
 
 /// How long a request may take to arrive, its head and its body each.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -44,7 +44,11 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         start(&config, process_began, &|line| println!("{line}"))
     });
     let started = started.await.context("loading the model")??;
-    let mut app = App::new(started.local.clone());
+    let mut app = App::new(started.local.clone()).with_machine(Machine {
+        device: device.describe(),
+        memory: started.memory,
+        price_is_example: matches!(price, Price::Example(_)),
+    });
     if let Some(key) = http.admin_key {
         app = app.with_admin_key(key);
     }

@@ -52,11 +52,19 @@ pub(crate) struct Counters {
 pub(crate) struct HostFigures {
     pub counters: Counters,
     pub evictions: u64,
-    /// What each name points to, and whether that is in host memory.
-    pub named: Vec<(AdapterId, bool)>,
+    /// All names, in order.
+    pub named: Vec<NamedFigures>,
     /// Bytes in host memory, those included that only their last requests keep there.
     pub bytes: usize,
     pub capacity: HostCapacity,
+}
+
+/// What a name points to.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedFigures {
+    pub name: String,
+    pub id: AdapterId,
+    pub in_memory: bool,
 }
 
 impl Named {
@@ -84,11 +92,15 @@ impl Registry {
     }
 
     pub(super) fn figures(&self) -> HostFigures {
-        let ids = self.names.values().map(|named| named.id);
+        let named = self.names.iter().map(|(name, named)| NamedFigures {
+            name: name.clone(),
+            id: named.id,
+            in_memory: self.host.has(named.id),
+        });
         HostFigures {
             counters: self.counters,
             evictions: self.host.evictions(),
-            named: ids.map(|id| (id, self.host.has(id))).collect(),
+            named: named.collect(),
             bytes: self.host.used().1,
             capacity: self.host.capacity(),
         }

@@ -2,20 +2,37 @@
 
 use std::collections::HashSet;
 
-use farthing_model::AdapterPoolStats;
+use farthing_engine::EngineStats;
+use farthing_scheduler::AdapterId;
 
 use super::exposition::Exposition;
 use crate::adapters::HostFigures;
+use crate::bookkeeper::now_us;
 
-pub(super) fn render(page: &mut Exposition, device: &AdapterPoolStats, host: &HostFigures) {
+pub(super) fn render(page: &mut Exposition, engine: &EngineStats, host: &HostFigures) {
+    let device = &engine.adapter_pool;
     let resident: HashSet<_> = device.resident.iter().collect();
-    let on_device = host.named.iter().filter(|(id, _)| resident.contains(id));
-    let on_device = on_device.count();
-    let in_memory = host
-        .named
-        .iter()
-        .filter(|(_, in_memory)| *in_memory)
-        .count();
+    let named = host.named.iter();
+    let on_device = named.clone().filter(|it| resident.contains(&it.id)).count();
+    let in_memory = named.filter(|it| it.in_memory).count();
+    if device.slots > 0 {
+        page.labelled(
+            "vllm:lora_requests_info",
+            "Adapters with requests, by name, and when that was so, in seconds since 1970.",
+            &[
+                ("max_lora", &device.slots.to_string()),
+                (
+                    "waiting_lora_adapters",
+                    &names(host, &engine.waiting_adapters),
+                ),
+                (
+                    "running_lora_adapters",
+                    &names(host, &engine.running_adapters),
+                ),
+            ],
+            now_us() as f64 / 1e6,
+        );
+    }
     page.gauges(
         "farthing_adapters",
         "Names of adapters, by the fastest memory that has them.",
@@ -91,4 +108,11 @@ pub(super) fn render(page: &mut Exposition, device: &AdapterPoolStats, host: &Ho
         "Names that were pointed to another generation.",
         counters.swaps,
     );
+}
+
+/// In the order of the alphabet, with commas. A generation that no name points to any more has none.
+fn names(host: &HostFigures, adapters: &[AdapterId]) -> String {
+    let named = host.named.iter().filter(|it| adapters.contains(&it.id));
+    let names: Vec<_> = named.map(|it| it.name.as_str()).collect();
+    names.join(",")
 }

@@ -30,12 +30,23 @@ impl Exposition {
 
     /// What does not change, told in labels.
     pub(super) fn info(&mut self, name: &str, help: &str, labels: &[(&str, &str)]) {
+        self.labelled(name, help, labels, 1);
+    }
+
+    /// A gauge that tells as much by its labels as by its value.
+    pub(super) fn labelled(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        value: impl Display,
+    ) {
         let labels: Vec<_> = labels
             .iter()
             .map(|(name, value)| label(name, value))
             .collect();
         self.family(name, help, "gauge");
-        self.sample(name, &labels.join(","), 1);
+        self.sample(name, &labels.join(","), value);
     }
 
     pub(super) fn counter(&mut self, name: &str, help: &str, value: impl Display) {

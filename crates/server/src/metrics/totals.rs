@@ -1,18 +1,26 @@
 //! Counters and histograms of requests since the start.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
+use farthing_api::Latencies;
 use farthing_economics::HourlyPrice;
+use farthing_engine::GenerationUsage;
 
 use super::Outcome;
 use super::exposition::Exposition;
 use super::histogram::{FIRST_TOKEN, Histogram, LATENCY, PER_TOKEN, SMALL_COUNTS, TOKENS};
+use super::recent_times::RecentTimes;
+use crate::costs::WINDOW;
 
 #[derive(Debug)]
 pub(super) struct Totals {
     pub(super) outcomes: [u64; Outcome::ALL.len()],
     pub(super) rejections: u64,
-    pub(super) models: BTreeMap<String, ModelTotals>,
+    pub(super) models: BTreeMap<String, AnswerTotals>,
+    /// Those of requests that named no user are under none.
+    pub(super) tenants: BTreeMap<Option<String>, AnswerTotals>,
+    pub(super) recent: Recent,
     pub(super) time_to_first_token: Histogram,
     pub(super) inter_token: Histogram,
     pub(super) time_per_output_token: Histogram,
@@ -29,12 +37,21 @@ pub(super) struct Totals {
 }
 
 /// Names that have figures of their own; those that come later are counted together.
-const MAX_MODELS: usize = 100;
-const OTHER_MODELS: &str = "other";
+const MAX_NAMES: usize = 100;
+const OTHER_NAMES: &str = "other";
 
-/// What the finished choices of one model or adapter took.
+/// Times of the last minutes.
 #[derive(Debug, Default)]
-pub(super) struct ModelTotals {
+pub(super) struct Recent {
+    pub(super) time_to_first_token: RecentTimes,
+    pub(super) inter_token: RecentTimes,
+    pub(super) end_to_end: RecentTimes,
+    pub(super) queue: RecentTimes,
+}
+
+/// What the finished choices of one model, adapter or tenant took.
+#[derive(Debug, Default)]
+pub(super) struct AnswerTotals {
     pub(super) choices: u64,
     pub(super) prompt_tokens: u64,
     pub(super) cached_tokens: u64,
@@ -48,6 +65,8 @@ impl Default for Totals {
             outcomes: [0; Outcome::ALL.len()],
             rejections: 0,
             models: BTreeMap::new(),
+            tenants: BTreeMap::new(),
+            recent: Recent::default(),
             time_to_first_token: Histogram::new(FIRST_TOKEN),
             inter_token: Histogram::new(PER_TOKEN),
             time_per_output_token: Histogram::new(PER_TOKEN),
@@ -68,11 +87,34 @@ impl Default for Totals {
 impl Totals {
     /// The figures of a model or adapter. There may be thousands of names, but not of series; the
     /// base model always has its own.
-    pub(super) fn model(&mut self, name: &str, is_base: bool) -> &mut ModelTotals {
+    pub(super) fn model(&mut self, name: &str, is_base: bool) -> &mut AnswerTotals {
         let has_its_own =
-            is_base || self.models.len() < MAX_MODELS || self.models.contains_key(name);
-        let name = if has_its_own { name } else { OTHER_MODELS };
+            is_base || self.models.len() < MAX_NAMES || self.models.contains_key(name);
+        let name = if has_its_own { name } else { OTHER_NAMES };
         self.models.entry(name.to_owned()).or_default()
+    }
+
+    /// The figures of a tenant, or of those that named none.
+    pub(super) fn tenant(&mut self, name: Option<&str>) -> &mut AnswerTotals {
+        let name = name.map(str::to_owned);
+        let has_its_own =
+            name.is_none() || self.tenants.len() < MAX_NAMES || self.tenants.contains_key(&name);
+        let name = match has_its_own {
+            true => name,
+            false => Some(OTHER_NAMES.to_owned()),
+        };
+        self.tenants.entry(name).or_default()
+    }
+
+    pub(super) fn latencies(&mut self, now: Instant) -> Latencies {
+        let recent = &mut self.recent;
+        Latencies {
+            window_seconds: WINDOW.as_secs_f64(),
+            time_to_first_token: recent.time_to_first_token.quantiles(now),
+            inter_token: recent.inter_token.quantiles(now),
+            end_to_end: recent.end_to_end.quantiles(now),
+            queue: recent.queue.quantiles(now),
+        }
     }
 
     pub(super) fn render(&self, page: &mut Exposition, price: Option<HourlyPrice>) {
@@ -162,7 +204,7 @@ impl Totals {
 
     /// What vLLM does not tell: tokens, seconds and dollars by model and adapter.
     fn render_models(&self, page: &mut Exposition, price: Option<HourlyPrice>) {
-        let mut by_model = |name, help, value: &dyn Fn(&ModelTotals) -> f64| {
+        let mut by_model = |name, help, value: &dyn Fn(&AnswerTotals) -> f64| {
             let values = self
                 .models
                 .iter()
@@ -210,5 +252,15 @@ impl Totals {
             "What the machine costs.",
             price.usd(),
         );
+    }
+}
+
+impl AnswerTotals {
+    pub(super) fn add(&mut self, usage: &GenerationUsage) {
+        self.choices += 1;
+        self.prompt_tokens += usage.prompt_tokens as u64;
+        self.cached_tokens += usage.cached_tokens as u64;
+        self.generation_tokens += usage.completion_tokens as u64;
+        self.device_seconds += usage.device_seconds;
     }
 }

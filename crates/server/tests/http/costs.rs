@@ -5,7 +5,7 @@ use farthing_scheduler::FinishReason;
 use serde_json::{Value, json};
 
 use crate::scripted_engine::{usage, well_fitted};
-use crate::wire::{PATIENT, Server};
+use crate::wire::{ADMIN_KEY, PATIENT, Server};
 
 /// 36 s at 0.10 dollars an hour, a quarter of them busy: a thousandth of a dollar.
 fn a_quarter_busy() -> EngineStats {
@@ -123,4 +123,158 @@ async fn an_answer_says_that_it_was_split_by_tokens() {
         "measured_device_time_by_tokens"
     );
     assert_eq!(answer["usage"]["cost"].get("loaded_usd"), None);
+}
+
+/// The curve goes through the loaded price, and meets a vendor's where both cost the same.
+#[tokio::test]
+async fn the_same_tokens_at_vendors_prices() {
+    let server = Server::start().await;
+    *server.engine.stats.lock().unwrap() = a_quarter_busy();
+    let costs = server.get("/v1/costs/now").await.json();
+    let comparison = &costs["comparison"];
+    assert_eq!(comparison["of"], "now");
+    assert_eq!(comparison["cached_share"], 0.625);
+    let curve = &comparison["curve"];
+    assert_eq!(curve["full_use"], "slo_capacity");
+    assert_eq!(curve["today"]["utilization"], 0.5);
+    // A thousandth of a dollar for 18,000 tokens.
+    let loaded = &costs["now"]["usd_per_million_mixed_tokens"]["loaded"];
+    assert_eq!(loaded, 0.055555555556);
+    assert_eq!(curve["today"]["usd_per_million"], *loaded);
+    let full = &curve["points"].as_array().unwrap().last().unwrap();
+    assert_eq!(full["utilization"], 1);
+    assert_eq!(full["usd_per_million"], 0.027777777778);
+
+    let rivals = comparison["rivals"].as_array().unwrap();
+    let named = |name| rivals.iter().find(|rival| rival["name"] == name).unwrap();
+    let gpt_4o = named("openai/gpt-4o");
+    let [input, cached, output] =
+        ["input", "cached", "output"].map(|it| gpt_4o[it].as_f64().unwrap());
+    let mixed = (6000.0 * input + 10000.0 * cached + 2000.0 * output) / 18000.0;
+    let near = |found: &Value, expected: f64| {
+        let found = found.as_f64().unwrap();
+        assert!(
+            (found / expected - 1.0).abs() < 1e-6,
+            "{found} is not {expected}"
+        );
+    };
+    near(&gpt_4o["mixed"], mixed);
+    let break_even = &gpt_4o["break_even"];
+    near(&break_even["tokens_per_day"], 0.1 * 24.0 / mixed * 1e6);
+    near(
+        &break_even["utilization"],
+        0.1 / 3600.0 / 1000.0 * 1e6 / mixed,
+    );
+    assert_eq!(break_even["reachable"], true);
+    // Its cached tokens have no price of their own: they count as others, and are not free.
+    let groq = named("groq/llama-3.1-8b-instant");
+    assert_eq!(groq.get("cached"), None);
+    near(
+        &groq["mixed"],
+        (16000.0 * groq["input"].as_f64().unwrap() + 2000.0 * groq["output"].as_f64().unwrap())
+            / 18000.0,
+    );
+    let endpoint = rivals
+        .iter()
+        .find(|rival| rival["kind"] == "endpoint")
+        .unwrap();
+    assert!(endpoint["per_hour"].as_f64().unwrap() > 0.0);
+    assert_eq!(endpoint.get("mixed"), None);
+    for rival in rivals {
+        assert!(
+            rival["stale"].is_boolean() && rival["read_on"].is_string(),
+            "{rival}"
+        );
+    }
+}
+
+/// Without a price there is no curve; without tokens, nothing to compare.
+#[tokio::test]
+async fn what_cannot_be_compared_is_absent() {
+    let server = Server::start_with(None, PATIENT).await;
+    let costs = server.get("/v1/costs/now").await.json();
+    assert_eq!(costs.get("comparison"), None);
+    *server.engine.stats.lock().unwrap() = a_quarter_busy();
+    let costs = server.get("/v1/costs/now").await.json();
+    let comparison = &costs["comparison"];
+    assert_eq!(comparison.get("curve"), None);
+    assert_eq!(comparison["rivals"][0].get("break_even"), None);
+    assert!(comparison["rivals"][0]["mixed"].is_number());
+}
+
+/// Who the tenants are is for those who have the admin key, where there is one.
+#[tokio::test]
+async fn totals_by_tenant_are_for_the_operator() {
+    let mut server = Server::start().await;
+    for user in [json!("ann"), json!("ann"), json!(null)] {
+        let body = json!({"model": "base", "prompt": "hi", "max_tokens": 1, "user": user});
+        let connection = server.open("/v1/completions", &body).await;
+        server
+            .play()
+            .await
+            .finish(0, FinishReason::Length, usage(3, 1, 1));
+        connection.response().await;
+    }
+    for headers in ["", "Authorization: Bearer guess\r\n"] {
+        let costs = server.get_with("/v1/costs/now", headers).await;
+        assert_eq!(costs.json().get("tenants"), None);
+        assert!(costs.head.contains("cache-control: no-store"));
+    }
+    let key = format!("Authorization: Bearer {ADMIN_KEY}\r\n");
+    let costs = server.get_with("/v1/costs/now", &key).await.json();
+    let [nobody, ann] = &costs["tenants"].as_array().unwrap()[..] else {
+        panic!("{costs}");
+    };
+    assert_eq!(
+        (&nobody["tenant"], &nobody["choices"]),
+        (&json!(null), &json!(1))
+    );
+    assert_eq!(
+        (&ann["tenant"], &ann["choices"]),
+        (&json!("ann"), &json!(2))
+    );
+    assert_eq!(ann["tokens"], json!({"input": 4, "cached": 2, "output": 2}));
+    assert_eq!(ann["usd"], 0.00002);
+
+    let open = Server::start_as(None, PATIENT, None).await;
+    let costs = open.get("/v1/costs/now").await.json();
+    assert_eq!(costs["tenants"], json!([]));
+}
+
+#[tokio::test]
+async fn latencies_and_memory_are_told() {
+    let mut server = Server::start().await;
+    *server.engine.stats.lock().unwrap() = EngineStats {
+        running: 3,
+        waiting: 2,
+        total_blocks: 100,
+        free_blocks: 75,
+        ..a_quarter_busy()
+    };
+    let body = json!({"model": "base", "prompt": "hi", "max_tokens": 2});
+    let connection = server.open("/v1/completions", &body).await;
+    let play = server.play().await;
+    play.say(0, "a");
+    play.say(0, "b");
+    let waited = farthing_engine::GenerationUsage {
+        queue_seconds: 0.25,
+        ..usage(3, 1, 2)
+    };
+    play.finish(0, FinishReason::Length, waited);
+    connection.response().await;
+    let costs = server.get("/v1/costs/now").await.json();
+    let latency = &costs["latency"];
+    for name in ["time_to_first_token", "inter_token", "end_to_end", "queue"] {
+        assert_eq!(latency[name]["count"], 1, "{name}");
+    }
+    let queue = latency["queue"]["p50_seconds"].as_f64().unwrap();
+    assert!((queue / 0.25 - 1.0).abs() < 0.03, "{queue}");
+    assert_eq!(costs["load"], json!({"running": 3, "waiting": 2}));
+    let machine = &costs["machine"];
+    assert_eq!(
+        machine["kv_cache"],
+        json!({"blocks": 100, "blocks_in_use": 25, "tokens_per_block": 16})
+    );
+    assert_eq!(machine["adapters"]["named"], 1);
+    assert_eq!(machine.get("memory_plan"), None);
 }

@@ -15,6 +15,7 @@ mod costs;
 mod departures;
 mod ledger;
 mod metrics;
+mod page;
 mod probes;
 mod refusals;
 mod shutdown;

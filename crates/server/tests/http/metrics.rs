@@ -236,3 +236,37 @@ async fn requests_are_counted_by_model_and_by_end() {
     );
     assert_eq!(labelled("vllm:request_generation_tokens_sum", ""), 6.0);
 }
+
+/// vLLM's gauge, by which gateways send an adapter's requests where it is already.
+#[tokio::test]
+async fn adapters_with_requests_are_named() {
+    let server = Server::start().await;
+    let named = |waiting, running| {
+        format!(
+            "vllm:lora_requests_info{{model_name=\"base\",engine=\"0\",max_lora=\"8\",\
+             waiting_lora_adapters=\"{waiting}\",running_lora_adapters=\"{running}\"}}"
+        )
+    };
+    let legal = server.shelf.adapter("legal").id();
+    let gone = AdapterId([7; 32]);
+    let stats = |waiting: &[AdapterId], running: &[AdapterId]| EngineStats {
+        waiting_adapters: waiting.into(),
+        running_adapters: running.into(),
+        adapter_pool: AdapterPoolStats {
+            slots: 8,
+            ..AdapterPoolStats::default()
+        },
+        ..well_fitted()
+    };
+    for (engine, expected) in [
+        (stats(&[legal], &[gone, legal]), named("legal", "legal")),
+        (stats(&[], &[]), named("", "")),
+    ] {
+        *server.engine.stats.lock().unwrap() = engine;
+        let page = server.get("/metrics").await.body;
+        let samples = samples(&page);
+        // Seconds since 1970, as of this century.
+        let at = samples[expected.as_str()];
+        assert!((1e9..1e11).contains(&at), "{at}");
+    }
+}

@@ -129,6 +129,7 @@ pub(crate) fn well_fitted() -> EngineStats {
         step_model: StepModel {
             fit: Fit {
                 steps: 20,
+                coefficients: 9,
                 r_squared: 0.99,
                 residual_p95: 0.05,
             },

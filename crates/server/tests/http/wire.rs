@@ -179,7 +179,13 @@ impl Server {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        self.get_with(path, "").await
+    }
+
+    /// Gets with further header lines.
+    pub(crate) async fn get_with(&self, path: &str, headers: &str) -> Response {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
         self.open_raw(&request).await.response().await
     }
 }

@@ -1,0 +1,87 @@
+// Figures as text. What is not known is a dash, never a zero. Nothing is reckoned here: money comes
+// as the server's decimals, and is only rounded to be read.
+
+export const UNKNOWN = '–';
+
+const isKnown = (value) => typeof value === 'number' && Number.isFinite(value);
+
+const threeDigits = new Intl.NumberFormat('en', {
+  minimumSignificantDigits: 3,
+  maximumSignificantDigits: 3,
+});
+const asTold = new Intl.NumberFormat('en', { minimumFractionDigits: 2, maximumFractionDigits: 6 });
+const twoDigits = new Intl.NumberFormat('en', {
+  minimumSignificantDigits: 2,
+  maximumSignificantDigits: 2,
+});
+const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
+const oneDecimal = new Intl.NumberFormat('en', {
+  minimumFractionDigits: 1,
+  maximumFractionDigits: 1,
+});
+
+/** `$0.143`: three digits that count, two of what is less than a tenth of a cent. */
+export function usd(value) {
+  if (!isKnown(value)) return UNKNOWN;
+  if (value === 0) return '$0';
+  return `$${(value < 1e-3 ? twoDigits : threeDigits).format(value)}`;
+}
+
+/** `$2.50`: a price as it is told. */
+export function price(value) {
+  return isKnown(value) ? `$${asTold.format(value)}` : UNKNOWN;
+}
+
+/** `12,345`, and `1.23 M` from a million on. */
+export function count(value) {
+  if (!isKnown(value)) return UNKNOWN;
+  for (const [size, unit] of [[1e12, 'T'], [1e9, 'B'], [1e6, 'M']]) {
+    if (value >= size) return `${threeDigits.format(value / size)} ${unit}`;
+  }
+  return whole.format(value);
+}
+
+/** `23.4 %` of a share. */
+export function percent(share) {
+  if (!isKnown(share)) return UNKNOWN;
+  const value = 100 * share;
+  return `${value >= 1000 ? whole.format(value) : oneDecimal.format(value)} %`;
+}
+
+/** `352 ms`, in the unit that fits. */
+export function seconds(value) {
+  if (!isKnown(value)) return UNKNOWN;
+  if (value === 0) return '0 s';
+  for (const [size, unit] of [[1, 's'], [1e-3, 'ms'], [1e-6, 'µs'], [1e-9, 'ns']]) {
+    if (value >= size && value < 120) return `${threeDigits.format(value / size)} ${unit}`;
+  }
+  if (value < 1e-9) return `${twoDigits.format(value / 1e-12)} ps`;
+  if (value < 7200) return `${oneDecimal.format(value / 60)} min`;
+  return `${oneDecimal.format(value / 3600)} h`;
+}
+
+/** `270 MiB`. */
+export function bytes(value) {
+  if (!isKnown(value)) return UNKNOWN;
+  for (const [size, unit] of [[2 ** 30, 'GiB'], [2 ** 20, 'MiB'], [2 ** 10, 'KiB']]) {
+    if (value >= size) return `${threeDigits.format(value / size)} ${unit}`;
+  }
+  return `${whole.format(value)} B`;
+}
+
+/** `212 tokens/s`. */
+export function rate(value) {
+  if (!isKnown(value)) return UNKNOWN;
+  return `${value < 100 ? oneDecimal.format(value) : whole.format(value)} tokens/s`;
+}
+
+/** `0.9987`, of something near one. */
+export function fraction(value, digits = 3) {
+  return isKnown(value) ? value.toFixed(digits) : UNKNOWN;
+}
+
+/** `2.1e-16`, of something that should be nothing. */
+export function residual(value) {
+  if (!isKnown(value)) return UNKNOWN;
+  return value === 0 ? '0' : value.toExponential(1);
+}

@@ -1,0 +1,97 @@
+// The page: asks the server what tokens cost, again and again, and shows it.
+
+import { showCosts, watchSpan } from './costs.js';
+import { showComparison } from './curve.js';
+import { price } from './figures.js';
+import { showMachine } from './machine.js';
+import { startPlayground } from './playground.js';
+import { showUsage } from './usage.js';
+
+const EVERY_MS = 2_000;
+const PATIENCE_MS = 10_000;
+const byId = (id) => document.getElementById(id);
+
+let costs = null;
+let since = null;
+let timer = null;
+let asking = null;
+/** Kept in this page alone, and sent to this server only. */
+let adminKey = '';
+
+/** Asks once at a time; whoever comes in between waits for the same answer. */
+function poll() {
+  clearTimeout(timer);
+  asking ??= ask().finally(() => {
+    asking = null;
+    if (!document.hidden) timer = setTimeout(poll, EVERY_MS);
+  });
+  return asking;
+}
+
+async function ask() {
+  try {
+    const response = await fetch('/v1/costs/now', {
+      headers: adminKey ? { Authorization: `Bearer ${adminKey}` } : {},
+      signal: AbortSignal.timeout(PATIENCE_MS),
+      cache: 'no-store',
+    });
+    if (!response.ok) throw new Error(`the server answered ${response.status}`);
+    costs = await response.json();
+    since = new Date();
+    show();
+    say('live', 'Live');
+  } catch (error) {
+    const age = since ? `: figures are of ${since.toLocaleTimeString('en-GB')}` : '';
+    say('gone', `${reason(error)}${age}`);
+  }
+}
+
+function reason(error) {
+  if (error.name === 'TimeoutError') return 'The server is slow';
+  return error instanceof TypeError ? 'The server does not answer' : `Not live, ${error.message}`;
+}
+
+/** Said only when it changes: it is read aloud. */
+function say(state, text) {
+  const status = byId('status');
+  document.body.dataset.state = state;
+  if (status.textContent !== text) status.textContent = text;
+}
+
+function show() {
+  const { model, machine, price_per_hour_usd: perHour, price_is_example: isExample } = costs;
+  document.title = `${model} · Farthing`;
+  const dollars =
+    perHour === undefined
+      ? 'price unknown'
+      : `${price(perHour)} an hour${isExample ? ' (an example)' : ''}`;
+  byId('served').textContent = [model, machine.device, dollars].filter(Boolean).join(' · ');
+  byId('version').textContent = `Farthing ${machine.version}`;
+  showCosts(costs);
+  showComparison(costs);
+  showUsage(costs);
+  showMachine(costs);
+}
+
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) {
+    clearTimeout(timer);
+  } else {
+    poll();
+  }
+});
+window.addEventListener('resize', () => costs && show());
+watchSpan(() => costs && show());
+byId('unlock').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  adminKey = byId('admin-key').value;
+  byId('admin-key').value = '';
+  await asking;
+  await poll();
+  if (costs?.tenants === undefined) {
+    adminKey = '';
+    byId('unlock-note').textContent = 'That is not the admin key.';
+  }
+});
+startPlayground();
+poll();
