@@ -1,4 +1,5 @@
-"""Traffic that gives the page something to show: adapters, tenants, cached prefixes, callers who leave."""
+"""Traffic that gives the page something to show: adapters, tenants, cached prefixes, and callers who
+leave."""
 
 import concurrent.futures
 import http.client

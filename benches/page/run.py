@@ -5,9 +5,10 @@
     pip install playwright        # and a Chromium: apt-get install chromium
     python benches/page/run.py [--screenshots DIR]
 
-On a desktop and a phone of 360 pixels, light and dark: no error in the console, no request to another
-origin, no scrolling sideways, every figure there, everything reached by keyboard, text that can be
-read. Then the playground, a hidden tab, names that would be scripts, and a server that goes away.
+On a desktop and a phone of 360 pixels, light and dark: no error in the console, no request to
+another origin, no scrolling sideways, every figure there, everything reached by keyboard, text that
+can be read. Then the playground, a hidden tab, names that would be scripts, a server that goes away,
+and one with an admin key.
 """
 
 import argparse
@@ -38,6 +39,7 @@ SCHEMES = ["light", "dark"]
 CHROMIUM = ["chromium", "chromium-browser", "google-chrome"]
 #: What the Tab key is to reach, in this order.
 TAB_ORDER = ["skip", "span", "model", "prompt", "max-tokens", "temperature", "send"]
+ADMIN_KEY = "open sesame"
 #: For an answer under load.
 PATIENCE_MS = 60_000
 #: WCAG 2, level AA, for text.
@@ -94,6 +96,7 @@ def main() -> None:
     with sync_playwright() as playwright, FarthingServer() as server:
         browser = playwright.chromium.launch(executable_path=executable)
         origin = f"http://{server.address}"
+        look_at_nothing(browser, origin, checks)
         with Load(server.address) as load:
             time.sleep(arguments.warm_up)
             for size in SIZES:
@@ -102,9 +105,25 @@ def main() -> None:
             use(browser, origin, checks)
             checks.that("answers came", load.answers > 0 and not load.failures, load.failures)
         lose(browser, server, origin, checks)
+        with FarthingServer("--admin-key", ADMIN_KEY) as guarded:
+            unlock(browser, f"http://{guarded.address}", checks)
         browser.close()
     print(f"screenshots in {arguments.screenshots}")
     sys.exit(1 if checks.failed else 0)
+
+
+def look_at_nothing(browser: Browser, origin: str, checks: Checks) -> None:
+    print("before the first request")
+    page = browser.new_page()
+    watch = Watch(page, origin)
+    page.goto(origin)
+    page.wait_for_selector("body[data-state=live]")
+    costs = page.locator("#unit-costs").inner_text()
+    checks.that("what is unknown is a dash", "$" not in costs and costs.count("–") == 12, costs)
+    note = page.locator("#costs-note").inner_text()
+    checks.that("and the page says why", "No tokens yet" in note, note)
+    checks.that("no error, no other origin", not watch.wrong, watch.wrong)
+    page.close()
 
 
 def look(
@@ -223,6 +242,27 @@ def lose(browser: Browser, server: FarthingServer, origin: str, checks: Checks) 
     page.close()
 
 
+def unlock(browser: Browser, origin: str, checks: Checks) -> None:
+    print("a server with an admin key")
+    page = browser.new_page()
+    watch = Watch(page, origin)
+    page.goto(origin)
+    page.wait_for_selector("body[data-state=live]")
+    checks.that("tenants are hidden", not page.locator("#tenants-table").is_visible())
+    page.fill("#admin-key", "a guess")
+    page.press("#admin-key", "Enter")
+    expect(page.locator("#unlock-note")).to_have_text("That is not the admin key.")
+    checks.that("from those without the key", not page.locator("#tenants-table").is_visible())
+    page.fill("#admin-key", ADMIN_KEY)
+    page.press("#admin-key", "Enter")
+    expect(page.locator("#tenants-table")).to_be_visible()
+    kept = page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])")
+    kept += page.content() + page.url
+    checks.that("the key is kept nowhere", ADMIN_KEY not in kept)
+    checks.that("no error, no other origin", not watch.wrong, watch.wrong)
+    page.close()
+
+
 #: What reaches beyond the right edge.
 WIDE = """(width) => [...document.querySelectorAll('body *')]
     .filter((it) => it.getBoundingClientRect().right > width + 0.5)
@@ -241,9 +281,11 @@ LOW_CONTRAST = """(least) => {
         const isSeen = (rgb(color)[3] ?? 1) > 0;
         return isSeen || !it.parentElement ? color : behind(it.parentElement);
     };
-    const isText = (it) => [...it.childNodes].some((child) => child.nodeType === 3 && child.data.trim());
+    const hasText = (child) => child.nodeType === 3 && child.data.trim();
+    const isText = (it) => [...it.childNodes].some(hasText);
     const isShown = (it) => it.checkVisibility() && !it.closest('.hidden, .skip, :disabled');
-    const found = [...document.querySelectorAll('body *')].filter(isText).filter(isShown).map((it) => {
+    const texts = [...document.querySelectorAll('body *')].filter(isText).filter(isShown);
+    const found = texts.map((it) => {
         const style = getComputedStyle(it);
         const color = it instanceof SVGElement ? style.fill : style.color;
         const [a, b] = [luminance(color), luminance(behind(it))].sort((x, y) => y - x);
@@ -258,7 +300,8 @@ FOCUSED = """() => {
     if (it === document.body) return [null, true];
     const name = it.id || it.name || it.className || it.textContent.trim().slice(0, 30);
     const outlined = (element) => getComputedStyle(element).outlineStyle !== 'none';
-    return [name, outlined(it) || (it.nextElementSibling !== null && outlined(it.nextElementSibling))];
+    const next = it.nextElementSibling;  // A hidden radio button's label.
+    return [name, outlined(it) || (next !== null && outlined(next))];
 }"""
 
 #: What a browser does when the tab goes to the back.
