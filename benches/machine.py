@@ -54,8 +54,8 @@ def keep(name: str, report: dict, text: str) -> None:
     results = BENCHES / "results"
     results.mkdir(exist_ok=True)
     path = results / f"{report['date'][:10]}-{name}"
-    path.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
-    path.with_suffix(".md").write_text(text + "\n")
+    pathlib.Path(f"{path}.json").write_text(json.dumps(report, indent=1) + "\n")
+    pathlib.Path(f"{path}.md").write_text(text + "\n")
 
 
 def cached_demo() -> pathlib.Path:
