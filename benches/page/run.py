@@ -198,7 +198,7 @@ def use(browser: Browser, origin: str, checks: Checks) -> None:
     cost = page.locator("#answers li:first-child .note")
     expect(cost).to_contain_text("busy", timeout=PATIENCE_MS)
     told = cost.inner_text()
-    pattern = r"\$0\.\d+ busy, \$0\.\d+ loaded · [\d.]+ m?s of the device · \d+ tokens in"
+    pattern = r"\$0\.\d+ busy, \$0\.\d+ loaded, – at capacity · [\d.]+ m?s of the device"
     checks.that("an answer and its cost", bool(re.match(pattern, told)), told)
     checks.that("its text", "Paris" in page.locator("#answers .answered").first.inner_text())
 

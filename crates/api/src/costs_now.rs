@@ -206,4 +206,8 @@ pub struct CostTotals {
     /// What they cost with the rest of the time since the start shared out.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub loaded_usd: Option<Decimal>,
+    /// What they cost as if the machine carried all that it can within its service level; absent where that
+    /// is not known.
+    #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
+    pub at_capacity_usd: Option<Decimal>,
 }

@@ -37,6 +37,10 @@ pub struct Cost {
     /// The same with the time of the last minutes in which nothing was computed shared out.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub loaded_usd: Option<Decimal>,
+    /// The same as if the machine carried all that it can within its service level; absent where that
+    /// is not known.
+    #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
+    pub at_capacity_usd: Option<Decimal>,
     /// What the machine costs.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub price_per_hour_usd: Option<Decimal>,

@@ -114,6 +114,13 @@ impl MachineTime {
         (self.busy_seconds > 0.0).then(|| self.window_seconds / self.busy_seconds)
     }
 
+    /// How much dearer a second is if the machine carries all that it can within its service level;
+    /// none while nothing was computed.
+    pub fn capacity_factor(&self, slo_tokens_per_second: f64) -> Option<f64> {
+        let seconds = self.tokens() as f64 / slo_tokens_per_second;
+        (self.busy_seconds > 0.0).then(|| seconds / self.busy_seconds)
+    }
+
     /// Tokens of all kinds.
     pub fn tokens(&self) -> u64 {
         self.input.tokens + self.cached.tokens + self.output.tokens

@@ -55,18 +55,19 @@ function rows(costs, comparison) {
   const own = costs[comparison.of];
   const byKind = own.usd_per_million_tokens;
   const ours = (figure, title) => [
-    { text: `this machine, ${figure}`, title, kind: 'own' },
+    { text: `this machine, ${figure.replace('_', ' ')}`, title, kind: 'own' },
     usd(byKind?.input[figure]),
     usd(byKind?.cached[figure]),
     usd(byKind?.output[figure]),
     usd(own.usd_per_million_mixed_tokens?.[figure]),
     UNKNOWN,
     UNKNOWN,
-    'measured',
+    own.usd_per_million_mixed_tokens?.[figure] === undefined ? UNKNOWN : 'measured',
   ];
   return [
     ours('busy', 'the time of the tokens themselves'),
     ours('loaded', 'with the idle time shared out'),
+    ours('at_capacity', 'as if the machine carried all it can within its service level'),
     ...comparison.rivals.map(rival),
   ];
 }
@@ -143,16 +144,20 @@ function draw({ curve, rivals }) {
     .filter((it) => inside(it.usd_per_million))
     .map((it) => [x(it.utilization), y(it.usd_per_million)]);
   svg.append(shape('path', { d: path(points), class: 'curve' }));
-  drawToday(curve.today, x, y, { left, right, top });
+  drawToday(curve.today, x, y, { right, top });
 }
 
-function drawToday(today, x, y, { left, right, top }) {
+function drawToday(today, x, y, { right, top }) {
   if (!today) return;
   const [cx, cy] = [x(Math.min(1, today.utilization)), Math.max(top, y(today.usd_per_million))];
   svg.append(shape('circle', { cx, cy, r: 6, class: 'today' }));
-  const isLeft = cx < (left + right) / 2;
+  // The curve falls, so there is room above it to the right, or straight above where it is flat.
+  const isFlat = today.utilization > 0.5;
+  const text = `now ${usd(today.usd_per_million)}`;
   svg.append(
-    label(cx + (isLeft ? 11 : -11), cy - 9, `now ${usd(today.usd_per_million)}`, isLeft ? 'start' : 'end', 'today-name'),
+    isFlat
+      ? label(Math.min(cx, right - 36), cy - 15, text, 'middle', 'today-name')
+      : label(cx + 11, cy - 9, text, 'start', 'today-name'),
   );
 }
 

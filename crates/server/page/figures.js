@@ -27,6 +27,18 @@ export function usd(value) {
   return `$${(value < 1e-3 ? twoDigits : threeDigits).format(value)}`;
 }
 
+/** Writes what stands in one column with the point in one place: three digits of the largest. */
+export function usdColumn(values) {
+  const largest = Math.max(0, ...values.filter(isKnown));
+  const digits = largest > 0 ? Math.min(12, Math.max(2, 2 - Math.floor(Math.log10(largest)))) : 2;
+  const smallest = 10 ** -digits;
+  return (value) => {
+    if (!isKnown(value)) return UNKNOWN;
+    if (value > 0 && value < smallest / 2) return `<$${smallest.toFixed(digits)}`;
+    return `$${value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })}`;
+  };
+}
+
 /** `$2.50`: a price as it is told. */
 export function price(value) {
   return isKnown(value) ? `$${asTold.format(value)}` : UNKNOWN;

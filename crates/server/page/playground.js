@@ -126,14 +126,14 @@ async function* events(body) {
 }
 
 function cost(usage, firstToken) {
-  const { usd: busy, loaded_usd: loaded, device_seconds: device } = usage.cost;
+  const { usd: busy, loaded_usd: loaded, at_capacity_usd: atCapacity } = usage.cost;
   const dollars =
     busy === undefined
       ? 'no dollars: the price of this machine is not known'
-      : `${usd(busy)} busy, ${usd(loaded)} loaded`;
+      : `${usd(busy)} busy, ${usd(loaded)} loaded, ${usd(atCapacity)} at capacity`;
   const cached = usage.prompt_tokens_details.cached_tokens;
   return (
-    `${dollars} · ${seconds(device)} of the device · ${count(usage.prompt_tokens)} tokens in ` +
+    `${dollars} · ${seconds(usage.cost.device_seconds)} of the device · ${count(usage.prompt_tokens)} tokens in ` +
     `(${count(cached)} cached), ${count(usage.completion_tokens)} out · first token after ` +
     `${seconds(firstToken)}`
   );

@@ -1,6 +1,6 @@
 // Tokens and dollars by adapter and by tenant.
 
-import { count, seconds, usd } from './figures.js';
+import { count, seconds, usdColumn } from './figures.js';
 import { fill } from './table.js';
 
 const MOST_ROWS = 30;
@@ -27,15 +27,21 @@ export function showUsage(costs) {
 function rows(totals, head) {
   const order = [...totals].sort((a, b) => b.device_seconds - a.device_seconds);
   if (order.length === 0) return [[{ text: 'no answers yet', kind: 'unnamed' }]];
-  const shown = order.slice(0, MOST_ROWS).map((it) => [
+  const largest = order.slice(0, MOST_ROWS);
+  const [busy, loaded, atCapacity] = ['usd', 'loaded_usd', 'at_capacity_usd'].map((figure) => {
+    const shown = usdColumn(largest.map((it) => it[figure]));
+    return (it) => shown(it[figure]);
+  });
+  const shown = largest.map((it) => [
     head(it),
     count(it.choices),
     count(it.tokens.input),
     count(it.tokens.cached),
     count(it.tokens.output),
     seconds(it.device_seconds),
-    usd(it.usd),
-    usd(it.loaded_usd),
+    busy(it),
+    loaded(it),
+    atCapacity(it),
   ]);
   const more = order.length - shown.length;
   if (more > 0) shown.push([{ text: `and ${more} more in /v1/costs/now`, kind: 'unnamed' }]);

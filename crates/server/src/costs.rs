@@ -39,6 +39,13 @@ pub(crate) struct Span {
     pub unit_costs: Option<UnitCosts>,
 }
 
+/// What a second's own cost is multiplied by for the two other figures; none is not known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Factors {
+    pub loaded: Option<f64>,
+    pub at_capacity: Option<f64>,
+}
+
 /// By how much three sums that have to be equal differ, as shares of the sum.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Residuals {
@@ -156,9 +163,23 @@ impl Costs {
         self.span(&EngineStats::default(), stats)
     }
 
-    /// How much dearer a device second of the window is with its idle time shared out.
-    pub(crate) fn load_factor(&self) -> Option<f64> {
-        self.now(&self.backend.stats()).machine.load_factor()
+    /// How much dearer a device second of the window is than its own time.
+    pub(crate) fn factors(&self) -> Factors {
+        self.factors_of(&self.now(&self.backend.stats()))
+    }
+
+    /// The same of all time since the start.
+    pub(crate) fn factors_since_start(&self) -> Factors {
+        self.factors_of(&self.since_start(&self.backend.stats()))
+    }
+
+    fn factors_of(&self, span: &Span) -> Factors {
+        let machine = &span.machine;
+        let rate = self.slo_tokens_per_second;
+        Factors {
+            loaded: machine.load_factor(),
+            at_capacity: rate.and_then(|rate| machine.capacity_factor(rate)),
+        }
     }
 
     fn span(&self, from: &EngineStats, to: &EngineStats) -> Span {

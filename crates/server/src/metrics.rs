@@ -22,7 +22,7 @@ use exposition::Exposition;
 use totals::{AnswerTotals, Totals};
 
 use crate::bookkeeper::Bookkeeper;
-use crate::costs::Costs;
+use crate::costs::{Costs, Factors};
 
 /// Counters and histograms of the requests since the start.
 pub(crate) struct Metrics {
@@ -166,34 +166,28 @@ impl Metrics {
     /// What the answers of each model and adapter took, with their cost now and with all of the
     /// time since the start shared out.
     pub(crate) fn model_costs(&self) -> Vec<ModelCosts> {
-        let load_factor = self.load_factor();
+        let factors = self.costs.factors_since_start();
         let totals = self.totals();
         let models = totals.models.iter().map(|(model, totals)| ModelCosts {
             model: model.clone(),
-            totals: self.cost_totals(totals, load_factor),
+            totals: self.cost_totals(totals, factors),
         });
         models.collect()
     }
 
     /// The same by tenant.
     pub(crate) fn tenant_costs(&self) -> Vec<TenantCosts> {
-        let load_factor = self.load_factor();
+        let factors = self.costs.factors_since_start();
         let totals = self.totals();
         let tenants = totals.tenants.iter().map(|(tenant, totals)| TenantCosts {
             tenant: tenant.clone(),
-            totals: self.cost_totals(totals, load_factor),
+            totals: self.cost_totals(totals, factors),
         });
         tenants.collect()
     }
 
-    /// Of all time since the start.
-    fn load_factor(&self) -> Option<f64> {
-        let since_start = self.costs.since_start(&self.costs.stats());
-        since_start.machine.load_factor()
-    }
-
-    fn cost_totals(&self, totals: &AnswerTotals, load_factor: Option<f64>) -> CostTotals {
-        let usd = |seconds: Option<f64>| self.costs.usd(seconds?);
+    fn cost_totals(&self, totals: &AnswerTotals, factors: Factors) -> CostTotals {
+        let usd = |factor: Option<f64>| self.costs.usd(totals.device_seconds * factor?);
         CostTotals {
             choices: totals.choices,
             tokens: ByToken {
@@ -202,8 +196,9 @@ impl Metrics {
                 output: totals.generation_tokens,
             },
             device_seconds: totals.device_seconds,
-            usd: usd(Some(totals.device_seconds)),
-            loaded_usd: usd(load_factor.map(|factor| totals.device_seconds * factor)),
+            usd: self.costs.usd(totals.device_seconds),
+            loaded_usd: usd(factors.loaded),
+            at_capacity_usd: usd(factors.at_capacity),
         }
     }
 

@@ -185,6 +185,8 @@ impl RequestRecord {
         let completion_tokens = self.usage.completion_tokens();
         let device_seconds = self.usage.device_time().as_secs_f64();
         let costs = self.metrics.costs();
+        let factors = costs.factors();
+        let usd = |factor: Option<f64>| costs.usd(device_seconds * factor?);
         Usage {
             prompt_tokens,
             completion_tokens,
@@ -195,9 +197,8 @@ impl RequestRecord {
             cost: Cost {
                 device_seconds,
                 usd: costs.usd(device_seconds),
-                loaded_usd: costs
-                    .load_factor()
-                    .and_then(|factor| costs.usd(device_seconds * factor)),
+                loaded_usd: usd(factors.loaded),
+                at_capacity_usd: usd(factors.at_capacity),
                 price_per_hour_usd: costs.price().map(HourlyPrice::usd),
                 basis: costs.basis().as_str(),
             },

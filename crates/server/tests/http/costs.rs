@@ -81,6 +81,8 @@ async fn an_answer_tells_its_cost_with_the_idle_time_shared_out() {
     assert_eq!(answer["usage"]["cost"]["usd"], 0.00001);
     // The window began before the engine had done anything.
     assert_eq!(answer["usage"]["cost"]["loaded_usd"], 0.00004);
+    // 18,000 tokens at 1,000 a second are twice the seconds that they took.
+    assert_eq!(answer["usage"]["cost"]["at_capacity_usd"], 0.00002);
 
     let costs = server.get("/v1/costs/now").await.body;
     let costs: Value = serde_json::from_str(&costs).unwrap();
@@ -92,6 +94,7 @@ async fn an_answer_tells_its_cost_with_the_idle_time_shared_out() {
     );
     assert_eq!(legal["usd"], 0.00001);
     assert_eq!(legal["loaded_usd"], 0.00004);
+    assert_eq!(legal["at_capacity_usd"], 0.00002);
 }
 
 /// Where nobody knows what the machine costs or carries, figures are absent, not zero.
