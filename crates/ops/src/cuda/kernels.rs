@@ -64,12 +64,19 @@ impl Kernels {
             .collect::<std::result::Result<Vec<_>, _>>()
             .map_err(driver_error)
             .context("our kernels are made for compute capability 8.0 and newer")?;
+        let most_shared_bytes = stream
+            .context()
+            .attribute(
+                sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
+            )
+            .map_err(driver_error)?;
         let mut functions = HashMap::new();
         for it in arguments::FUNCTIONS {
             let function = modules[it.module]
                 .load_function(it.name)
                 .map_err(driver_error)
                 .with_context(|| format!("kernel {}", it.name))?;
+            allow_shared_memory(&function, most_shared_bytes)?;
             functions.insert((it.kernel, it.element, it.head_dim), function);
         }
         Ok(Self { functions })
@@ -83,16 +90,14 @@ impl Kernels {
     }
 }
 
-/// Allows a function more shared memory than the 48 KiB that every block may have.
-pub(super) fn allow_shared_bytes(function: &CudaFunction, bytes: u32) -> Result<()> {
-    const ALWAYS_ALLOWED: u32 = 48 << 10;
-    if bytes <= ALWAYS_ALLOWED {
-        return Ok(());
-    }
+/// Allows a function all the shared memory that a block can have: what a launch asks for depends on
+/// the model, and more than 48 KiB, the function's own variables included, needs leave.
+fn allow_shared_memory(function: &CudaFunction, most_bytes: i32) -> Result<()> {
+    let own_bytes = function.shared_size_bytes().map_err(driver_error)?;
     function
         .set_attribute(
             sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-            bytes as i32,
+            most_bytes - own_bytes,
         )
         .map_err(driver_error)
 }

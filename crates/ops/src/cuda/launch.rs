@@ -4,7 +4,6 @@ use candle_core::cuda_backend::cudarc::driver::result;
 use candle_core::{DType, Result, bail};
 
 use super::arguments::Arguments;
-use super::kernels::allow_shared_bytes;
 use super::{Gpu, driver_error};
 
 /// Blocks of a launch in each dimension, and the shared memory of each.
@@ -62,8 +61,6 @@ impl Gpu {
             );
         }
         let function = self.kernels.get((A::KERNEL, element, head_dim as u32))?;
-        let shared_bytes = grid.shared_bytes as u32;
-        allow_shared_bytes(function, shared_bytes)?;
         self.stream
             .context()
             .bind_to_thread()
@@ -74,7 +71,7 @@ impl Gpu {
                 function.cu_function(),
                 (x, y, z),
                 (A::THREADS, 1, 1),
-                shared_bytes,
+                grid.shared_bytes as u32,
                 self.stream.cu_stream(),
                 arguments.pointers().as_mut(),
             )
