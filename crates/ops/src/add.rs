@@ -4,13 +4,15 @@
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 
+#[cfg(feature = "cuda")]
+use crate::cuda::{Gpu, Grid, arguments, operand};
 use crate::operand::{destination, source};
 use crate::pool::{self, Rows};
 
 /// Values that are worth a task of their own.
 const TASK_VALUES: usize = 16 * 1024;
 
-/// `out += x`, both f32 `[m, n]`: a residual connection on its own, where [`crate::linear`] cannot
+/// `out += x`, both `[m, n]`: a residual connection on its own, where [`crate::linear`] cannot
 /// make it.
 ///
 /// # Errors
@@ -33,13 +35,7 @@ impl InplaceOp2 for Add {
         x: &CpuStorage,
         x_layout: &Layout,
     ) -> Result<()> {
-        if out_layout.shape() != x_layout.shape() {
-            bail!(
-                "add: x {:?} doesn't fit out {:?}",
-                x_layout.shape(),
-                out_layout.shape()
-            );
-        }
+        check(out_layout, x_layout)?;
         let x = source::<f32>("add: x", x, x_layout)?;
         let out = destination("add: out", out, out_layout)?;
         let len = out.len();
@@ -55,7 +51,35 @@ impl InplaceOp2 for Add {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, _: &mut CudaStorage, _: &Layout, _: &CudaStorage, _: &Layout) -> Result<()> {
-        bail!("add: only adapters that a GPU does not take need it")
+    fn cuda_fwd(
+        &self,
+        out: &mut CudaStorage,
+        out_layout: &Layout,
+        x: &CudaStorage,
+        x_layout: &Layout,
+    ) -> Result<()> {
+        /// Columns of a block.
+        const BLOCK_COLUMNS: usize = 2048;
+        check(out_layout, x_layout)?;
+        let (rows, width) = out_layout.shape().dims2()?;
+        let gpu = Gpu::of(&out.device)?;
+        let out = operand("add: out", out, out_layout)?;
+        let element = out.element("add: out")?;
+        let arguments = arguments::Add {
+            out: out.address,
+            x: operand("add: x", x, x_layout)?.of("add: x", element)?,
+            live: gpu.live_rows(rows)?,
+            width: width as u32,
+        };
+        let grid = Grid::new(rows, width.div_ceil(BLOCK_COLUMNS), 1);
+        // SAFETY: the shapes were checked.
+        unsafe { gpu.launch(Some(element), 0, grid, &arguments) }
     }
+}
+
+fn check(out: &Layout, x: &Layout) -> Result<()> {
+    if out.shape() != x.shape() {
+        bail!("add: x {:?} doesn't fit out {:?}", x.shape(), out.shape());
+    }
+    Ok(())
 }

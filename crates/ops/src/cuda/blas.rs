@@ -5,9 +5,10 @@ use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex};
 
+use candle_core::cuda_backend::cudarc::cublas::sys::cublasOperation_t;
 use candle_core::cuda_backend::cudarc::cublaslt::result::{self, CublasError};
 use candle_core::cuda_backend::cudarc::cublaslt::sys;
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream, DeviceSlice};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream};
 use candle_core::{Context, DType, Error, Result, bail};
 
 use super::{Address, address, driver_error};
@@ -118,7 +119,7 @@ impl Plan {
             sys::cudaDataType_t::CUDA_R_32F,
         )
         .map_err(blas_error)?;
-        let transposed = sys::cublasOperation_t::CUBLAS_OP_T;
+        let transposed = cublasOperation_t::CUBLAS_OP_T;
         // SAFETY: the attribute is read from this variable, which has its type.
         unsafe {
             result::set_matmul_desc_attribute(
