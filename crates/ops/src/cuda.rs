@@ -184,15 +184,12 @@ impl AttentionScratch {
 
 /// Keeps the driver from giving memory back at each synchronisation only to ask for it again.
 fn keep_freed_memory(stream: &CudaStream) -> std::result::Result<(), driver::DriverError> {
-    let context = stream.context();
-    if !context.has_async_alloc() {
+    let Some(pool) = memory_pool(stream)? else {
         return Ok(());
-    }
-    let mut pool = std::ptr::null_mut();
+    };
     let mut threshold = u64::MAX;
-    // SAFETY: the context is current, and both calls read and write nothing but these variables.
+    // SAFETY: the context is current, and the call reads nothing but the threshold.
     unsafe {
-        sys::cuDeviceGetDefaultMemPool(&mut pool, context.cu_device()).result()?;
         sys::cuMemPoolSetAttribute(
             pool,
             sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
@@ -200,6 +197,31 @@ fn keep_freed_memory(stream: &CudaStream) -> std::result::Result<(), driver::Dri
         )
         .result()
     }
+}
+
+/// Lets the driver have what was freed and kept all the same.
+fn give_back_freed_memory(stream: &CudaStream) -> std::result::Result<(), driver::DriverError> {
+    stream.synchronize()?;
+    match memory_pool(stream)? {
+        // SAFETY: what is in use stays.
+        Some(pool) => unsafe { sys::cuMemPoolTrimTo(pool, 0) }.result(),
+        None => Ok(()),
+    }
+}
+
+/// Where the device's memory comes from, if it has such pools.
+fn memory_pool(
+    stream: &CudaStream,
+) -> std::result::Result<Option<sys::CUmemoryPool>, driver::DriverError> {
+    let context = stream.context();
+    if !context.has_async_alloc() {
+        return Ok(None);
+    }
+    context.bind_to_thread()?;
+    let mut pool = std::ptr::null_mut();
+    // SAFETY: the call writes the variable, no more.
+    unsafe { sys::cuDeviceGetDefaultMemPool(&mut pool, context.cu_device()) }.result()?;
+    Ok(Some(pool))
 }
 
 /// candle's form of an error of the driver.

@@ -8,6 +8,7 @@ mod free_memory;
 pub mod inspect;
 mod ledger_arg;
 mod ledger_command;
+mod memory;
 mod models;
 mod run;
 pub mod selftest;

@@ -7,13 +7,14 @@ use std::time::Instant;
 use anyhow::{Context, bail, ensure};
 use farthing_engine::{Calibration, EngineCore, EngineHandle, EngineLimits, Meter, StepModel};
 use farthing_model::{
-    BLOCK_SIZE, ComputeType, DeviceKind, Llama, LoraAdapter, MemoryPlan, MemoryRequest,
-    ModelConfig, ModelRunner, RunnerConfig,
+    BLOCK_SIZE, ComputeType, DeviceKind, Llama, LoraAdapter, MemoryPlan, ModelConfig, ModelRunner,
+    RunnerConfig,
 };
 use farthing_scheduler::{Scheduler, SchedulerConfig};
 
 use crate::args::AdapterArg;
 use crate::config::{AdapterChoice, Config, Limits};
+use crate::memory::{Memory, Weights};
 use crate::models::{self, HubAdapters, ModelRequest, ResolvedModel};
 use crate::step_model::{self, Circumstances, Origin};
 use crate::text::Text;
@@ -93,16 +94,21 @@ pub(crate) fn start(
             max_adapters * slot_bytes
         }
     };
-    let memory = plan(
-        choice.device,
-        &config.limits,
-        checkpoint.config(),
+    let memory = Memory {
+        device: choice.device,
+        limits: &config.limits,
+        model: checkpoint.config(),
         compute_type,
         max_model_len,
         adapter_bytes,
-    )?;
-
+    };
+    let planned = memory.plan(Weights::OnDisk)?;
     let model = Llama::load(&checkpoint, max_model_len, compute_type, choice.device)?;
+    let memory = match choice.device {
+        DeviceKind::Cpu => planned,
+        // What is left beside the weights is known better now.
+        DeviceKind::Cuda(_) => memory.plan(Weights::Loaded)?,
+    };
     let Limits {
         max_num_seqs,
         max_num_batched_tokens,
@@ -121,6 +127,9 @@ pub(crate) fn start(
             device: choice.device,
         },
     )?;
+    if let Some(left) = choice.device.free_gpu_bytes()? {
+        say(&format!("{} has {} MiB left", choice.device, left >> 20));
+    }
     let sliding_window = checkpoint.config().sliding_window;
     // As many adapters as a batch may have.
     let timed = named.iter().map(|(_, adapter)| adapter).take(max_adapters);
@@ -267,59 +276,6 @@ fn adapter_capacity(config: &Config, named: &[(&AdapterArg, Arc<LoraAdapter>)]) 
         adapters: config.adapters.max_in_host_memory,
         bytes,
     }
-}
-
-/// Divides the memory before any of it is taken.
-fn plan(
-    device: DeviceKind,
-    limits: &Limits,
-    model: &ModelConfig,
-    compute_type: ComputeType,
-    max_model_len: usize,
-    adapter_bytes: usize,
-) -> anyhow::Result<MemoryPlan> {
-    let gpu = device.free_gpu_bytes()?;
-    let free = gpu.or_else(free_memory::bytes);
-    let plan_with = |kv_cache_bytes| {
-        let request = MemoryRequest {
-            kv_cache_bytes,
-            max_model_len,
-            max_num_seqs: limits.max_num_seqs,
-            max_num_batched_tokens: limits.max_num_batched_tokens,
-            compute_type,
-            device,
-        };
-        MemoryPlan::new(model, request).map(|plan| MemoryPlan {
-            adapter_bytes,
-            ..plan
-        })
-    };
-    let full_contexts =
-        |n: usize| MemoryPlan::kv_cache_bytes_for(model, compute_type, n * max_model_len);
-    let plan = match limits.kv_cache_bytes {
-        Some(bytes) => plan_with(bytes)?,
-        None => {
-            let smallest = plan_with(full_contexts(1))?;
-            let rest = smallest.total_bytes() - smallest.kv_cache_bytes;
-            let half_of_free = free.map_or(usize::MAX, |free| free.saturating_sub(rest) / 2);
-            let wanted = match gpu {
-                // A GPU has nothing else to do; a tenth is for what nobody counts.
-                Some(free) => (free / 10 * 9).saturating_sub(rest),
-                None => full_contexts(8).min(4 << 30).min(half_of_free),
-            };
-            plan_with(wanted.max(full_contexts(1)))?
-        }
-    };
-    if let Some(free) = free {
-        let mib = |bytes: usize| bytes >> 20;
-        ensure!(
-            plan.total_bytes() <= free,
-            "this needs {plan}, but only {} MiB of memory are free: lower --max-model-len (now \
-             {max_model_len}) or --kv-cache-memory, or serve a smaller model",
-            mib(free)
-        );
-    }
-    Ok(plan)
 }
 
 /// The tokens that end an answer; a config that names none leaves it to the tokenizer.

@@ -3,7 +3,7 @@
 use candle_core::cuda_backend::cudarc::driver::{CudaGraph, sys};
 use candle_core::{Context, DType, Device, Error, Result, Tensor};
 
-use super::{Gpu, driver_error, tensor};
+use super::{Gpu, driver_error, give_back_freed_memory, tensor};
 
 /// Launches recorded once, to be started again and again: on the same addresses, over the same
 /// grids, with what is in memory then.
@@ -167,7 +167,7 @@ impl GpuInfo {
         let gpu = Gpu::of(device.as_cuda_device()?)?;
         let context = gpu.stream().context();
         // Freed memory that the driver keeps for us counts as free.
-        device.synchronize()?;
+        give_back_freed_memory(gpu.stream()).map_err(driver_error)?;
         let (free_bytes, total_bytes) = context.mem_get_info().map_err(driver_error)?;
         let mut driver_version = 0;
         // SAFETY: the driver writes the variable, no more.
