@@ -13,7 +13,7 @@ use std::{collections::HashMap, fs, ops::Range, path::Path};
 use serde_json::Value;
 
 use crate::{ModelConfig, ModelError};
-use dummy::DummyWeights;
+pub(crate) use dummy::DummyWeights;
 pub(crate) use float_type::FloatType;
 use gguf::GgufFile;
 pub(crate) use gguf_metadata::GgufMetadata;

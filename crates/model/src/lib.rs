@@ -35,4 +35,7 @@ pub use lora::{AdapterReport, LoraAdapter, LoraBase};
 pub use memory_plan::{MemoryPlan, MemoryRequest};
 pub use rope::{RopeConfig, RopeScaling};
 pub use runner::{ModelRunner, RunnerConfig};
-pub use selftest::{Check, DecodeTime, DeviceLimits, OpRate, SelfTest, StepSeconds};
+pub use selftest::{
+    AdapterTime, Check, DecodeTime, DeviceLimits, OpRate, Part, PrefillTime, SelfTest, Shape,
+    StepSeconds, StepTimes,
+};

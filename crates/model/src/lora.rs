@@ -1,6 +1,7 @@
 //! LoRA adapters (Hu et al. 2021) and their kin as PEFT saves them: `y = g ⊙ W x + s · B (A x) + b`.
 
 mod config;
+mod dummy;
 mod files;
 mod loader;
 mod magnitude;
@@ -9,8 +10,8 @@ mod target_modules;
 
 use std::{fmt, path::Path};
 
-use candle_core::Tensor;
-use farthing_ops::{LinearWeight, LoraSegment, LoraWeight, embed, lora};
+use candle_core::{Device, Tensor};
+use farthing_ops::{LinearWeight, LinearWeightBuilder, LoraSegment, LoraWeight, embed, lora};
 use farthing_scheduler::AdapterId;
 
 pub use self::report::AdapterReport;
@@ -178,6 +179,25 @@ impl LoraAdapter {
         }
         Ok(())
     }
+}
+
+/// An adapter's A or B: as the CPU computes with it, or in the host's memory until a slot of a GPU is
+/// its.
+pub(crate) fn factor(
+    rows: &[f32],
+    out_features: usize,
+    compute_type: ComputeType,
+    device: DeviceKind,
+) -> Result<LinearWeight, ModelError> {
+    let (in_features, dtype) = (rows.len() / out_features, compute_type.dtype());
+    let mut weight = match device {
+        DeviceKind::Cpu => {
+            LinearWeightBuilder::new(out_features, in_features, dtype, &Device::Cpu)?
+        }
+        DeviceKind::Cuda(_) => LinearWeightBuilder::staged(out_features, in_features, dtype)?,
+    };
+    weight.push_rows(rows)?;
+    Ok(weight.finish()?)
 }
 
 impl fmt::Debug for LoraAdapter {

@@ -1,18 +1,29 @@
 //! What `farthing selftest` does: every operation against its CPU twin on shapes that are easy to
-//! get wrong, then how fast each is beside what the device can do, then whole decode steps.
+//! get wrong, then how fast each is beside what the device can do, then whole steps.
 
 mod checks;
-mod decode;
 mod rates;
 mod side;
+mod steps;
 
 use serde::Serialize;
 
 use crate::{DeviceKind, ModelError};
 
 pub use self::checks::Check;
-pub use self::decode::{DecodeTime, StepSeconds};
 pub use self::rates::{DeviceLimits, OpRate};
+pub use self::steps::{AdapterTime, DecodeTime, PrefillTime, Shape, StepSeconds, StepTimes};
+
+/// A third of the test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Every operation against its twin.
+    Checks,
+    /// What each operation reaches of what the device can do.
+    Rates,
+    /// Whole steps of a model.
+    Steps,
+}
 
 /// All that was found.
 #[derive(Clone, Debug, Serialize)]
@@ -26,46 +37,45 @@ pub struct SelfTest {
     /// What each operation reaches of that.
     pub rates: Vec<OpRate>,
     /// Whole steps.
-    pub decode: Vec<DecodeTime>,
+    pub steps: Option<StepTimes>,
 }
 
 impl SelfTest {
-    /// Runs everything, or the checks alone. `say` is given a line as soon as it is known.
+    /// Runs everything, or one part of it. `say` is given a line as soon as it is known.
     ///
     /// # Errors
     /// The device cannot be opened, or fails; a check that finds a difference is no error.
     pub fn run(
         device: DeviceKind,
-        checks_only: bool,
+        shape: Shape,
+        only: Option<Part>,
         say: &mut dyn FnMut(String),
     ) -> Result<Self, ModelError> {
-        let description = device.describe();
         device.check()?;
-        say(format!("device   {description}"));
-        say(format!("\n{}", Check::HEADING));
-        let mut checks = Vec::new();
-        for check in checks::ALL {
-            let result = check(device)?;
-            say(result.to_string());
-            checks.push(result);
-        }
+        let has = |part: Part| only.is_none_or(|only| only == part);
         let mut report = Self {
-            device: description,
-            checks,
+            device: device.describe(),
+            checks: Vec::new(),
             limits: None,
             rates: Vec::new(),
-            decode: Vec::new(),
+            steps: None,
         };
-        if checks_only {
+        say(format!("device   {}", report.device));
+        if has(Part::Checks) {
+            report.checks = checks::run(device, say)?;
+        }
+        if only == Some(Part::Checks) {
             return Ok(report);
         }
         let limits = DeviceLimits::measure(device)?;
         report.limits = Some(limits);
-        say(format!("\n{limits}\n\n{}", OpRate::HEADING));
-        report.rates = rates::measure(device, &limits, &mut |rate: &OpRate| say(rate.to_string()))?;
-        say(format!("\n{}", DecodeTime::HEADING));
-        let mut tell = |time: &DecodeTime| say(time.to_string());
-        report.decode = decode::measure(device, &limits, &mut tell)?;
+        say(format!("\n{limits}"));
+        if has(Part::Rates) {
+            report.rates = rates::measure(device, &limits, say)?;
+        }
+        if has(Part::Steps) {
+            report.steps = Some(StepTimes::measure(device, shape, &limits, say)?);
+        }
         Ok(report)
     }
 

@@ -7,16 +7,16 @@ const STANDARD_DEVIATION: f32 = 0.02;
 
 /// Weights that are computed instead of read.
 #[derive(Debug)]
-pub(super) struct DummyWeights {
+pub(crate) struct DummyWeights {
     seed: u64,
 }
 
 impl DummyWeights {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { seed }
     }
 
-    pub(super) fn append_rows(
+    pub(crate) fn append_rows(
         &self,
         name: &str,
         rows: Range<usize>,

@@ -5,11 +5,12 @@ mod vocabulary;
 use std::ops::Range;
 
 use candle_core::{Device, Tensor};
-use farthing_ops::{LinearWeight, LinearWeightBuilder, LoraExpand, LoraWeight};
+use farthing_ops::{LinearWeight, LoraExpand, LoraWeight};
 
 use super::{
     LoraAdapter, LoraBase, LoraLayer,
     config::{LoraConfig, LoraScale},
+    factor,
     files::AdapterFiles,
     magnitude::Delta,
 };
@@ -280,17 +281,12 @@ impl<'a> Loader<'a> {
     }
 
     fn weight(&mut self, rows: &[f32], out_features: usize) -> Result<LinearWeight, ModelError> {
-        let in_features = rows.len() / out_features;
-        let dtype = self.base.compute_type.dtype();
-        let mut weight = match self.base.device {
-            DeviceKind::Cpu => {
-                LinearWeightBuilder::new(out_features, in_features, dtype, &Device::Cpu)?
-            }
-            // The host's memory keeps it until a slot of the GPU is its.
-            DeviceKind::Cuda(_) => LinearWeightBuilder::staged(out_features, in_features, dtype)?,
-        };
-        weight.push_rows(rows)?;
-        let weight = weight.finish()?;
+        let LoraBase {
+            compute_type,
+            device,
+            ..
+        } = self.base;
+        let weight = factor(rows, out_features, compute_type, device)?;
         self.size_bytes += weight.size_bytes();
         Ok(weight)
     }

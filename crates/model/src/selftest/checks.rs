@@ -7,8 +7,8 @@ use std::fmt;
 use candle_core::Tensor;
 use farthing_ops::{
     Accumulate, AttentionBatch, LoraExpand, LoraRows, LoraSegment, LoraStack, LoraStackShape,
-    LoraWeight, RopeTable, embed, gather_rows, linear, lora, lora_slots, paged_attention, rms_norm,
-    rope_and_cache, silu_mul,
+    LoraWeight, RopeTable, add, embed, gather_rows, linear, lora, lora_slots, paged_attention,
+    rms_norm, rope_and_cache, silu_mul,
 };
 use serde::Serialize;
 
@@ -37,11 +37,12 @@ const ROUNDED: f64 = 3e-5;
 
 type Run = fn(DeviceKind) -> Result<Check, ModelError>;
 
-pub(super) const ALL: [Run; 9] = [
+const ALL: [Run; 10] = [
     check_embed,
     check_gather_rows,
     check_rms_norm,
     check_silu_mul,
+    check_add,
     check_linear,
     check_rope_and_cache,
     check_paged_attention,
@@ -49,9 +50,22 @@ pub(super) const ALL: [Run; 9] = [
     check_sample,
 ];
 
-impl Check {
-    pub(super) const HEADING: &str = "operation          cases   worst error       bound   result";
+/// Runs all checks, and tells each as it is known.
+pub(super) fn run(
+    device: DeviceKind,
+    say: &mut dyn FnMut(String),
+) -> Result<Vec<Check>, ModelError> {
+    say("\noperation          cases   worst error       bound   result".to_owned());
+    let mut checks = Vec::with_capacity(ALL.len());
+    for check in ALL {
+        let result = check(device)?;
+        say(result.to_string());
+        checks.push(result);
+    }
+    Ok(checks)
+}
 
+impl Check {
     /// Whether both sides agree.
     pub fn passed(&self) -> bool {
         self.failure.is_none()
@@ -200,6 +214,21 @@ fn check_silu_mul(device: DeviceKind) -> Result<Check, ModelError> {
         let (found, expected) = both(device, |side| {
             let out = side.room(rows, width)?;
             silu_mul(&out, &side.activations(&gate_up, 2 * width)?)?;
+            values(&out)
+        })?;
+        check.compare(format!("{rows} rows of {width}"), &found, &expected);
+    }
+    Ok(check)
+}
+
+fn check_add(device: DeviceKind) -> Result<Check, ModelError> {
+    let mut check = Check::new("add", ROUNDED);
+    let mut random = Random::new(10);
+    for (rows, width) in [(1, 8), (5, 576), (33, 2056), (4, 4096)] {
+        let (before, x) = (random.values(rows * width), random.values(rows * width));
+        let (found, expected) = both(device, |side| {
+            let out = side.activations(&before, width)?;
+            add(&out, &side.activations(&x, width)?)?;
             values(&out)
         })?;
         check.compare(format!("{rows} rows of {width}"), &found, &expected);

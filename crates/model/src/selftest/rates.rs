@@ -114,10 +114,8 @@ impl fmt::Display for DeviceLimits {
     }
 }
 
-impl OpRate {
-    pub(super) const HEADING: &str =
-        "operation                                       time        GB/s    TFLOP/s   share";
-}
+const HEADING: &str =
+    "operation                                       time        GB/s    TFLOP/s   share";
 
 impl fmt::Display for OpRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -234,8 +232,9 @@ const SMALL: Layer = Layer {
 pub(super) fn measure(
     device: DeviceKind,
     limits: &DeviceLimits,
-    tell: &mut dyn FnMut(&OpRate),
+    say: &mut dyn FnMut(String),
 ) -> Result<Vec<OpRate>, ModelError> {
+    say(format!("\n{HEADING}"));
     let side = Side::tested(device)?;
     let layer = match device {
         DeviceKind::Cpu => SMALL,
@@ -244,7 +243,7 @@ pub(super) fn measure(
     let mut bench = Bench {
         side,
         limits,
-        tell,
+        say,
         rates: Vec::new(),
     };
     for rows in layer.rows {
@@ -257,7 +256,7 @@ pub(super) fn measure(
 struct Bench<'a> {
     side: Side,
     limits: &'a DeviceLimits,
-    tell: &'a mut dyn FnMut(&OpRate),
+    say: &'a mut dyn FnMut(String),
     rates: Vec<OpRate>,
 }
 
@@ -278,7 +277,7 @@ impl Bench<'_> {
             flops: flops / seconds,
             share: self.limits.least_seconds(bytes, flops) / seconds,
         };
-        (self.tell)(&rate);
+        (self.say)(rate.to_string());
         self.rates.push(rate);
         Ok(())
     }

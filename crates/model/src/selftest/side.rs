@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use farthing_ops::{KvCacheLayer, LinearWeight, LinearWeightBuilder, SimdLevel, with_simd_level};
 use half::bf16;
 
-use crate::{BLOCK_SIZE, ComputeType, DeviceKind, ModelError};
+use crate::{BLOCK_SIZE, ComputeType, DeviceKind, ModelError, lora::factor};
 
 /// Where a check computes.
 #[derive(Clone)]
@@ -79,16 +79,8 @@ impl Side {
         values: &[f32],
         in_features: usize,
     ) -> Result<LinearWeight, ModelError> {
-        match self.kind {
-            DeviceKind::Cpu => self.weight(values, in_features),
-            DeviceKind::Cuda(_) => {
-                let out_features = values.len() / in_features;
-                let mut builder =
-                    LinearWeightBuilder::staged(out_features, in_features, DType::BF16)?;
-                builder.push_rows(values)?;
-                Ok(builder.finish()?)
-            }
-        }
+        let out_features = values.len() / in_features;
+        factor(values, out_features, ComputeType::Bf16, self.kind)
     }
 
     pub(super) fn cache(

@@ -1,0 +1,249 @@
+//! Whole steps of a model beside the least time they could take.
+
+mod adapters;
+mod decode;
+mod prefill;
+mod shape;
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use farthing_scheduler::{
+    AdapterId, Batch, BatchRow, BlockId, SampleRow, SamplingParams, SequenceId,
+};
+use serde::Serialize;
+
+pub use self::adapters::AdapterTime;
+pub use self::decode::DecodeTime;
+pub use self::prefill::PrefillTime;
+pub use self::shape::Shape;
+use self::shape::Sizes;
+use super::rates::DeviceLimits;
+use crate::{
+    BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, KvCache, Llama, LoraAdapter, MemoryPlan,
+    ModelConfig, ModelError, ModelRunner, RunnerConfig,
+};
+
+/// How long the steps of a model take.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepTimes {
+    /// The model.
+    pub shape: Shape,
+    /// Every row computes one token.
+    pub decode: Vec<DecodeTime>,
+    /// One row computes a prompt.
+    pub prefill: Vec<PrefillTime>,
+    /// Decode steps with adapters, beside the same without.
+    pub adapters: Vec<AdapterTime>,
+}
+
+/// Medians of several runs.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct StepSeconds {
+    /// By the host's clock, from the plan to the tokens.
+    pub host: f64,
+    /// By the device's own clock, where it has one.
+    pub device: Option<f64>,
+}
+
+/// Tokens of a step, at most: longer prompts take several.
+const MAX_STEP_TOKENS: usize = 2048;
+/// What adapters have on every linear layer.
+const ADAPTER_RANK: usize = 16;
+
+impl StepTimes {
+    /// Times the steps of a model with random weights in bf16.
+    pub(super) fn measure(
+        device: DeviceKind,
+        shape: Shape,
+        limits: &DeviceLimits,
+        say: &mut dyn FnMut(String),
+    ) -> Result<Self, ModelError> {
+        let mut model = Model::load(device, shape, limits)?;
+        Ok(Self {
+            shape,
+            decode: model.decode(say)?,
+            prefill: model.prefill(say)?,
+            adapters: model.adapters(say)?,
+        })
+    }
+}
+
+impl StepSeconds {
+    /// By the best clock there is.
+    pub fn best(self) -> f64 {
+        self.device.unwrap_or(self.host)
+    }
+}
+
+/// A column each for the device's and the host's milliseconds, and one for the least.
+struct Milliseconds {
+    seconds: StepSeconds,
+    floor_seconds: f64,
+}
+
+impl fmt::Display for Milliseconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (device, floor) = (self.seconds.best(), self.floor_seconds);
+        write!(
+            f,
+            "{:>9.2} ms {:>9.2} ms {:>9.2} ms {:>6.0} %",
+            device * 1e3,
+            self.seconds.host * 1e3,
+            floor * 1e3,
+            floor / device * 100.0
+        )
+    }
+}
+
+/// A model at work.
+struct Model<'a> {
+    runner: ModelRunner,
+    config: ModelConfig,
+    sizes: Sizes,
+    num_blocks: usize,
+    device: DeviceKind,
+    limits: &'a DeviceLimits,
+}
+
+impl<'a> Model<'a> {
+    fn load(
+        device: DeviceKind,
+        shape: Shape,
+        limits: &'a DeviceLimits,
+    ) -> Result<Self, ModelError> {
+        let (config, sizes) = (shape.config()?, shape.sizes());
+        let compute_type = ComputeType::Bf16;
+        let most = |of: &[usize]| of.iter().copied().max().unwrap_or(1);
+        let (rows, context) = (most(sizes.rows), most(sizes.contexts));
+        let longest = context.max(most(sizes.prompts)) + BLOCK_SIZE;
+        let checkpoint = Checkpoint::dummy(config.clone(), 0);
+        let model = Llama::load(&checkpoint, longest, compute_type, device)?;
+        let wanted = (rows * blocks_of(context + 1)).max(blocks_of(longest));
+        let max_adapters = most(sizes.adapters);
+        let num_blocks = match device.free_gpu_bytes()? {
+            Some(free) => {
+                let slots = max_adapters * MemoryPlan::adapter_slot_bytes(&config, ADAPTER_RANK);
+                // A fifth is for activations and graphs.
+                let room = (free / 10 * 8).saturating_sub(slots);
+                wanted.min(room / KvCache::block_bytes(&config, compute_type))
+            }
+            None => wanted,
+        };
+        let runner = ModelRunner::new(
+            model,
+            RunnerConfig {
+                num_blocks,
+                max_num_seqs: rows,
+                max_num_batched_tokens: MAX_STEP_TOKENS,
+                max_adapters,
+                max_lora_rank: ADAPTER_RANK,
+                compute_type,
+                device,
+            },
+        )?;
+        Ok(Self {
+            runner,
+            config,
+            sizes,
+            num_blocks,
+            device,
+            limits,
+        })
+    }
+
+    /// Times steps that follow each other, as one.
+    fn time(&mut self, steps: &[Batch]) -> Result<StepSeconds, ModelError> {
+        const RUNS: usize = 15;
+        let (mut host, mut device) = (Vec::new(), Vec::new());
+        self.run(steps)?;
+        for _ in 0..RUNS {
+            let started = Instant::now();
+            device.extend(self.run(steps)?);
+            host.push(started.elapsed().as_secs_f64());
+        }
+        let median = |mut seconds: Vec<f64>| {
+            seconds.sort_by(f64::total_cmp);
+            seconds.get(seconds.len() / 2).copied()
+        };
+        Ok(StepSeconds {
+            host: median(host).unwrap_or(0.0),
+            device: median(device),
+        })
+    }
+
+    /// Seconds by the device's clock, where it has one.
+    fn run(&mut self, steps: &[Batch]) -> Result<Option<f64>, ModelError> {
+        let mut seconds = Some(0.0);
+        for step in steps {
+            self.runner.execute(step)?;
+            seconds = seconds
+                .zip(self.runner.device_seconds())
+                .map(|(a, b)| a + b);
+        }
+        Ok(seconds)
+    }
+
+    fn fits(&self, rows: usize, context: usize) -> bool {
+        rows * blocks_of(context + 1) <= self.num_blocks
+    }
+
+    /// A step in which every row has so many tokens in the cache and computes one more, the rows
+    /// taking turns with the adapters.
+    fn decode_step(&self, rows: usize, context: usize, adapters: &[AdapterId]) -> Batch {
+        let blocks = blocks_of(context + 1);
+        let row = |index: usize| BatchRow {
+            adapter: adapters.get(index % adapters.len().max(1)).copied(),
+            ..row(index, context..context + 1, blocks)
+        };
+        Batch {
+            rows: (0..rows).map(row).collect(),
+        }
+    }
+
+    /// Weights that a token is multiplied with in the layers.
+    fn layer_parameters(&self) -> usize {
+        let embeddings = match self.config.tie_word_embeddings {
+            true => 1,
+            false => 2,
+        };
+        self.config.num_parameters() - embeddings * self.head_parameters()
+    }
+
+    fn head_parameters(&self) -> usize {
+        self.config.vocab_size * self.config.hidden_size
+    }
+}
+
+fn blocks_of(tokens: usize) -> usize {
+    tokens.div_ceil(BLOCK_SIZE)
+}
+
+/// Computes the tokens at these positions of a sequence, in the `index`-th run of blocks, and
+/// samples the likeliest after them.
+fn row(index: usize, positions: std::ops::Range<usize>, blocks: usize) -> BatchRow {
+    let params = Arc::new(SamplingParams {
+        temperature: 0.0,
+        ..SamplingParams::default()
+    });
+    BatchRow {
+        sequence: SequenceId(index as u64),
+        tokens: positions
+            .clone()
+            .map(|at| (index + at) as u32 % 1000)
+            .collect(),
+        start: positions.start,
+        prompt_tokens: 0,
+        block_table: (0..blocks)
+            .map(|block| BlockId((index * blocks + block) as u32))
+            .collect(),
+        adapter: None,
+        sample: Some(SampleRow {
+            params,
+            history: Vec::new(),
+            history_prompt_tokens: 0,
+            position: 0,
+        }),
+        prompt_logprobs: None,
+        next_prompt_token: None,
+    }
+}

@@ -1,0 +1,122 @@
+//! The models whose steps are timed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{DeviceKind, ModelConfig, ModelError};
+
+/// A model's sizes; the weights are random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "&str")]
+pub enum Shape {
+    /// Four layers of SmolLM2-135M.
+    Small,
+    /// Mistral-7B-v0.3.
+    Mistral7b,
+    /// Llama-3.1-8B.
+    Llama8b,
+}
+
+/// How large the steps are.
+pub(super) struct Sizes {
+    /// Rows of decode steps.
+    pub rows: &'static [usize],
+    /// Tokens that each row has in the cache.
+    pub contexts: &'static [usize],
+    /// Tokens of prompts.
+    pub prompts: &'static [usize],
+    /// Adapters in a step of `adapter_rows`.
+    pub adapters: &'static [usize],
+    pub adapter_rows: usize,
+}
+
+impl Shape {
+    /// What a device is measured with where nobody says otherwise.
+    pub fn of(device: DeviceKind) -> Self {
+        match device {
+            DeviceKind::Cpu => Self::Small,
+            DeviceKind::Cuda(_) => Self::Mistral7b,
+        }
+    }
+
+    pub(super) fn sizes(self) -> Sizes {
+        match self {
+            Self::Small => Sizes {
+                rows: &[1, 8],
+                contexts: &[64, 256],
+                prompts: &[128, 512],
+                adapters: &[1, 4, 8],
+                adapter_rows: 8,
+            },
+            Self::Mistral7b | Self::Llama8b => Sizes {
+                rows: &[1, 8, 32, 64, 128, 256],
+                contexts: &[512, 1024, 2048],
+                prompts: &[512, 2048, 8192],
+                adapters: &[1, 4, 8, 16, 32],
+                adapter_rows: 64,
+            },
+        }
+    }
+
+    pub(super) fn config(self) -> Result<ModelConfig, ModelError> {
+        let shape = match self {
+            Self::Small => json!({
+                "architectures": ["LlamaForCausalLM"], "model_type": "llama",
+                "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 4,
+                "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152,
+                "max_position_embeddings": 2048, "rope_theta": 10_000.0, "rms_norm_eps": 1e-5,
+                "hidden_act": "silu", "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+            }),
+            Self::Mistral7b => json!({
+                "architectures": ["MistralForCausalLM"], "model_type": "mistral",
+                "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+                "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 32768,
+                "max_position_embeddings": 32768, "rope_theta": 1_000_000.0, "rms_norm_eps": 1e-5,
+                "hidden_act": "silu", "tie_word_embeddings": false, "sliding_window": null,
+                "torch_dtype": "bfloat16",
+            }),
+            Self::Llama8b => json!({
+                "architectures": ["LlamaForCausalLM"], "model_type": "llama",
+                "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+                "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128_256,
+                "max_position_embeddings": 131_072, "rope_theta": 500_000.0, "rms_norm_eps": 1e-5,
+                "rope_scaling": {
+                    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                    "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
+                },
+                "hidden_act": "silu", "tie_word_embeddings": false, "torch_dtype": "bfloat16",
+            }),
+        };
+        ModelConfig::from_hf_json(&shape)
+    }
+}
+
+impl From<Shape> for &'static str {
+    fn from(shape: Shape) -> Self {
+        match shape {
+            Shape::Small => "small",
+            Shape::Mistral7b => "mistral-7b",
+            Shape::Llama8b => "llama-3.1-8b",
+        }
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str((*self).into())
+    }
+}
+
+impl FromStr for Shape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Small, Self::Mistral7b, Self::Llama8b]
+            .into_iter()
+            .find(|shape| <&str>::from(*shape) == text)
+            .ok_or_else(|| "write small, mistral-7b or llama-3.1-8b".to_owned())
+    }
+}
