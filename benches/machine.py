@@ -11,6 +11,8 @@ BENCHES = pathlib.Path(__file__).resolve().parent
 PROJECT = BENCHES.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", PROJECT / "target"))
 TELLING_FLAGS = {"avx2", "fma", "f16c", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16"}
+# Where there is no repository, `gpu/pack.py` has left the commit here.
+COMMIT = PROJECT / "COMMIT"
 DEMO_BYTES = 98_362_432
 
 
@@ -30,6 +32,9 @@ def describe(command: str, note: str) -> dict:
 
 
 def commit() -> str:
+    if COMMIT.exists():
+        return COMMIT.read_text()
+
     def git(*args: str) -> str:
         command = ["git", "-C", str(PROJECT), *args]
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
@@ -48,12 +53,12 @@ def heading(title: str, report: dict) -> list[str]:
     ]
 
 
-def keep(name: str, report: dict, text: str) -> None:
-    """Prints the text, and writes it and the report to results/<date>-<name>.{md,json}."""
+def keep(name: str, report: dict, text: str, path: pathlib.Path | None = None) -> None:
+    """Prints the text, and writes it and the report to `path`.{md,json}, by default
+    results/<date>-<name>."""
     print(text)
-    results = BENCHES / "results"
-    results.mkdir(exist_ok=True)
-    path = results / f"{report['date'][:10]}-{name}"
+    path = path or BENCHES / "results" / f"{report['date'][:10]}-{name}"
+    path.parent.mkdir(exist_ok=True)
     pathlib.Path(f"{path}.json").write_text(json.dumps(report, indent=1) + "\n")
     pathlib.Path(f"{path}.md").write_text(text + "\n")
 

@@ -35,11 +35,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     args.add_argument("--cases", type=int, default=300)
+    args.add_argument("--device", default="auto")
+    args.add_argument("--out", type=pathlib.Path, help="where to, without .json and .md")
     args.add_argument("--note", default="")
     a = args.parse_args()
 
     scores = []
-    with FarthingServer("--price-per-hour=0.1", start_timeout=120) as server:
+    flags = ["--price-per-hour=0.1", f"--device={a.device}"]
+    with FarthingServer(*flags, start_timeout=120) as server:
         for adapter in GOALS:
             cases = held_out(adapter, a.cases)
             scores += [score(server, model, adapter, cases) for model in (server.model(), adapter)]
@@ -57,7 +60,7 @@ def main() -> None:
             f"| {row['task']} | {row['model']} | {row['right']} | {row['cases']} "
             f"| {row['share']:.1%} ({low:.1%} to {high:.1%}) | {row['usd_per_thousand']} |"
         )
-    machine.keep("adapter-scores", report, "\n".join(lines))
+    machine.keep("adapter-scores", report, "\n".join(lines), a.out)
     missed = [
         f"{row['model']}: {row['share']:.1%} is less than {GOALS[row['model']]:.0%}"
         for row in scores

@@ -1,32 +1,40 @@
-"""Everything that a GPU has to show, in one go and without network or Rust.
+"""Everything that a GPU has to show, in one go, without network or Rust, in 25 minutes.
 
-    python benches/gpu/run.py --model DIR [--adapter NAME=DIR]... [--out DIR]
+    python benches/gpu/run.py [--out DIR] [--only STEP]... [--price-per-hour USD]
 
-Needs `target/release/farthing` built with `--features cuda`, and a model on disk (the demo's
-directory, say). Each step's result is written to `--out` before the next begins, so that a machine
-that is taken away leaves what it has shown:
+Needs `target/release/farthing` built with `--features cuda`, and the demo in Farthing's cache (or in
+`cache/`, where `benches/gpu/pack.py` puts it). Each step's result is in `--out` before the next
+begins, and the table `results.md` is written anew, so that a machine that is taken away leaves what
+it has shown:
 
-1. `selftest.json`: every operation against its CPU twin, rates beside the limits, decode steps of
-   Mistral-7B's shape beside their floor;
-2. `sanitizer.txt`: compute-sanitizer (memcheck, then racecheck) over the checks, where it is
-   installed;
-3. `greedy.json`: the greedy answers of the model, and of each adapter, on the GPU and on the CPU:
-   equal up to the first token whose two best candidates the CPU finds closer than 0.1.
+1. `selftest`: every operation against its CPU twin, rates beside the limits, and steps of
+   Mistral-7B's shape (decode, prompts, up to 32 adapters) beside their floor;
+2. `sanitizer`: compute-sanitizer (memcheck, then racecheck) over the checks, where it is installed;
+3. `greedy`: the greedy answers of the demo and of its adapters on the GPU and on the CPU: equal up to
+   the first token whose two best candidates the CPU finds closer than 0.1;
+4. `scores`: how often the demo's adapters are exactly right, on the GPU;
+5. `llama`: steps of Llama-3.1-8B's shape;
+6. `serving`: Mistral-7B's shape behind the endpoint, by `farthing bench`;
+7. `transformers`: the peer's continuous batching of the same loads, where it is installed.
 
-Ends with status 1 if one of them found something wrong.
+Ends with status 1 if one of them found something wrong, and names what there was no time for.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import machine
+import table
 from farthing_server import BINARY, FarthingServer
 
+HERE = pathlib.Path(__file__).resolve().parent
 PROMPTS = [
     "The capital of France is",
     "def fibonacci(n):\n",
@@ -38,75 +46,133 @@ PROMPTS = [
 NEW_TOKENS = 64
 # A difference in log-probability below which 16-bit activations may decide either way.
 CLEAR_GAP = 0.1
+ADAPTERS = ["payment-json", "address-lines"]
+SERVED = "mistral-7b-instruct-v0.3"
+# Tokens in and out of a request; what matters most comes first.
+LOADS = [(512, 512), (128, 128), (1024, 1024), (2048, 128)]
+CONCURRENCIES = [1, 8, 32, 64, 128, 256]
+PEER_CONCURRENCIES = "1,8,64,256"
+
+
+class Run:
+    """What all steps share, and how much time is left to them."""
+
+    def __init__(self, a: argparse.Namespace):
+        self.out: pathlib.Path = a.out
+        self.device: str = a.device
+        self.price: str = a.price_per_hour
+        self.ends_at = time.monotonic() + 60 * a.minutes
+
+    def left(self) -> float:
+        return self.ends_at - time.monotonic()
+
+    def path(self, name: str) -> pathlib.Path:
+        return self.out / name
+
+    def command(self, *command, **options) -> subprocess.CompletedProcess:
+        """Runs it for as long as there is time."""
+        command = [str(word) for word in command]
+        print("$", *command, flush=True)
+        return subprocess.run(command, timeout=max(self.left(), 1), **options)
 
 
 def main() -> None:
     args = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    args.add_argument("--model", required=True, help="a model's directory or .gguf file")
-    args.add_argument("--adapter", action="append", default=[], metavar="NAME=DIR")
-    args.add_argument("--device", default="cuda", help="another device, to try the script itself")
     args.add_argument("--out", type=pathlib.Path, default=pathlib.Path("gpu-results"))
+    args.add_argument("--only", action="append", choices=STEPS, metavar="STEP")
+    args.add_argument("--minutes", type=float, default=25)
+    args.add_argument("--price-per-hour", default="3.50", metavar="USD")
+    args.add_argument("--device", default="cuda", help="another device, to try the script itself")
     a = args.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
-    failures = [
-        what
-        for what, passed in [
-            ("selftest", selftest(a.device, a.out / "selftest.json")),
-            ("sanitizer", sanitizer(a.device, a.out / "sanitizer.txt")),
-            ("greedy", greedy(a, a.out / "greedy.json")),
-        ]
-        if not passed
-    ]
-    if failures:
-        sys.exit(f"wrong: {', '.join(failures)}")
-    print(f"all is well: {a.out}")
+    if (cache := machine.PROJECT / "cache").is_dir():
+        os.environ.setdefault("FARTHING_CACHE", str(cache))
+    run = Run(a)
+    about = machine.describe(f"python benches/gpu/run.py --device {a.device}", "") | {
+        "gpu": gpu(),
+        "usd_per_hour": a.price_per_hour,
+    }
+    run.path("about.json").write_text(json.dumps(about, indent=1) + "\n")
+    wrong = []
+    for name in a.only or STEPS:
+        started = time.monotonic()
+        try:
+            if run.left() < 1:
+                raise subprocess.TimeoutExpired(name, 0)
+            passed = STEPS[name](run)
+        except subprocess.TimeoutExpired:
+            print(f"{name}: there was no time for all of it")
+            passed = True
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            print(f"{name}: {error}")
+            passed = False
+        print(f"-- {name}: {time.monotonic() - started:.0f} s", flush=True)
+        if not passed:
+            wrong.append(name)
+        run.path("results.md").write_text(table.of(a.out))
+    print(run.path("results.md").read_text())
+    sys.exit(f"wrong: {', '.join(wrong)}" if wrong else None)
 
 
-def selftest(device: str, path: pathlib.Path) -> bool:
-    return subprocess.run([BINARY, "selftest", "--device", device, "--json", path]).returncode == 0
+def gpu() -> str:
+    if not shutil.which("nvidia-smi"):
+        return "none"
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    return subprocess.run(query, capture_output=True, text=True).stdout.strip()
 
 
-def sanitizer(device: str, path: pathlib.Path) -> bool:
+def selftest(run: Run) -> bool:
+    done = run.command(
+        BINARY, "selftest", "--device", run.device, "--json", run.path("selftest.json")
+    )
+    return done.returncode == 0
+
+
+def llama(run: Run) -> bool:
+    command = [BINARY, "selftest", "--device", run.device, "--only", "steps"]
+    shape = "small" if run.device == "cpu" else "llama-3.1-8b"
+    done = run.command(*command, "--shape", shape, "--json", run.path("llama.json"))
+    return done.returncode == 0
+
+
+def sanitizer(run: Run) -> bool:
     tool = shutil.which("compute-sanitizer") or shutil.which(
         "compute-sanitizer", path="/usr/local/cuda/bin"
     )
-    if tool is None or device == "cpu":
+    path = run.path("sanitizer.txt")
+    if tool is None or run.device == "cpu":
         path.write_text("not run: there is no compute-sanitizer, or no GPU\n")
-        print(path.read_text(), end="")
         return True
     passed = True
     with path.open("w") as file:
         for check in ["memcheck", "racecheck"]:
             command = [tool, "--tool", check, "--error-exitcode", "9", BINARY]
-            command += ["selftest", "--device", device, "--checks-only"]
-            print(*command)
-            done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT)
-            print(f"{check}: status {done.returncode}")
+            command += ["selftest", "--device", run.device, "--only", "checks"]
+            done = run.command(*command, stdout=file, stderr=subprocess.STDOUT)
+            file.write(f"{check}: status {done.returncode}\n")
+            file.flush()
             passed &= done.returncode == 0
     return passed
 
 
-def greedy(a: argparse.Namespace, path: pathlib.Path) -> bool:
-    flags = [f"--model={a.model}", *(f"--adapter={adapter}" for adapter in a.adapter)]
-    models = [None, *(adapter.partition("=")[0] for adapter in a.adapter)]
+def greedy(run: Run) -> bool:
     answers = {}
-    for device in (a.device, "cpu"):
-        with FarthingServer(*flags, f"--device={device}", start_timeout=600) as server:
-            base = server.model()
-            answers[device] = [
-                [complete(server, model or base, prompt) for prompt in PROMPTS] for model in models
-            ]
-    rows = []
-    for model, found, expected in zip(models, answers[a.device], answers["cpu"]):
-        for prompt, ours, twin in zip(PROMPTS, found, expected):
-            rows.append({"model": model or "base", "prompt": prompt} | compare(ours, twin))
-    report = machine.describe("python benches/gpu/run.py", "") | {"greedy": rows}
-    path.write_text(json.dumps(report, indent=2) + "\n")
-    wrong = [row for row in rows if not row["passed"]]
-    print(f"greedy: {len(rows) - len(wrong)} of {len(rows)} answers equal where the gap is clear")
-    return not wrong
+    for device in (run.device, "cpu"):
+        with FarthingServer(f"--device={device}", start_timeout=300) as server:
+            models = [server.model(), *ADAPTERS]
+            answers[device] = {
+                (model, prompt): complete(server, model, prompt)
+                for model in models
+                for prompt in PROMPTS
+            }
+    rows = [
+        {"model": model, "prompt": prompt} | compare(answers[run.device][model, prompt], expected)
+        for (model, prompt), expected in answers["cpu"].items()
+    ]
+    run.path("greedy.json").write_text(json.dumps({"greedy": rows}, indent=1) + "\n")
+    return all(row["passed"] for row in rows)
 
 
 def complete(server: FarthingServer, model: str, prompt: str) -> dict:
@@ -141,5 +207,56 @@ def compare(found: dict, expected: dict) -> dict:
     )
     return {"clear_tokens": clear, "equal_tokens": equal, "passed": equal >= clear}
 
+
+def scores(run: Run) -> bool:
+    script = machine.BENCHES / "adapters" / "score.py"
+    done = run.command(
+        sys.executable, script, "--device", run.device, "--out", run.path("scores")
+    )
+    return done.returncode == 0
+
+
+def serving(run: Run) -> bool:
+    flags = [f"--model={SERVED}", "--load-format=dummy", "--max-model-len=4096"]
+    flags += [f"--device={run.device}", f"--price-per-hour={run.price}", "--max-num-seqs=256"]
+    with FarthingServer(*flags, start_timeout=600) as server:
+        for tokens_in, tokens_out in LOADS:
+            for concurrency in CONCURRENCIES:
+                path = run.path(f"serving-{tokens_in}-{tokens_out}-{concurrency}.json")
+                command = [BINARY, "bench", f"--base-url=http://{server.address}"]
+                command += ["--backend=openai", "--ignore-eos", "--temperature=0"]
+                command += ["--max-concurrency", concurrency, "--num-prompts", 2 * concurrency]
+                command += ["--random-input-len", tokens_in, "--random-output-len", tokens_out]
+                done = run.command(*command, "--num-warmups=4", "--json", path)
+                if done.returncode != 0:
+                    return False
+                run.path("results.md").write_text(table.of(run.out))
+    return True
+
+
+def transformers(run: Run) -> bool:
+    try:
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        print(f"transformers: not run: {error}")
+        return True
+    loads = [f"--load={tokens_in}/{tokens_out}" for tokens_in, tokens_out in LOADS[:2]]
+    done = run.command(
+        *[sys.executable, HERE / "transformers_side.py", *loads],
+        *["--sequences", PEER_CONCURRENCIES, "--json", run.path("transformers.json")],
+    )
+    return done.returncode == 0
+
+
+STEPS = {
+    "selftest": selftest,
+    "sanitizer": sanitizer,
+    "greedy": greedy,
+    "scores": scores,
+    "llama": llama,
+    "serving": serving,
+    "transformers": transformers,
+}
 
 main()
