@@ -11,7 +11,9 @@ mod transfer;
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 
-use candle_core::cuda_backend::cudarc::driver::{self, CudaSlice, CudaStream, result, sys};
+use candle_core::cuda_backend::cudarc::driver::{
+    self, CudaContext, CudaSlice, CudaStream, result, sys,
+};
 use candle_core::cuda_backend::{CudaDevice, CudaError};
 use candle_core::{Device, Result, bail};
 
@@ -84,6 +86,10 @@ impl Gpu {
     }
 
     fn new(ordinal: usize) -> Result<Self> {
+        let count = CudaContext::device_count().map_err(driver_error)?;
+        if usize::try_from(count).is_ok_and(|count| ordinal >= count) {
+            bail!("this machine has {count} NVIDIA GPUs, and they are numbered from 0");
+        }
         let device = CudaDevice::new_with_stream(ordinal)?;
         // SAFETY: all work is on this one stream, so that nothing has to be waited for.
         unsafe { device.disable_event_tracking() };

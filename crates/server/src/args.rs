@@ -228,7 +228,10 @@ impl FromStr for DeviceArg {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(Self::Auto),
-            _ => text.parse().map(Self::Device),
+            _ => match text.parse() {
+                Ok(device) => Ok(Self::Device(device)),
+                Err(_) => Err("write auto, cpu, cuda, or cuda:1 for the second GPU".to_owned()),
+            },
         }
     }
 }

@@ -2,6 +2,7 @@
 //! none. `build/trampolines.rs` has the other half.
 
 use std::env;
+use std::error::Error as _;
 use std::ffi::{CStr, c_void};
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -81,7 +82,11 @@ impl Library {
                 Err(error) => why = why.or(Some(error)),
             }
         }
-        Err(self.missing(&why.map_or_else(String::new, |error| error.to_string())))
+        let why = why.map_or_else(String::new, |error| match error.source() {
+            Some(source) => source.to_string(),
+            None => error.to_string(),
+        });
+        Err(self.missing(&why))
     }
 
     fn missing(&self, why: &str) -> String {
