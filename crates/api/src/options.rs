@@ -98,6 +98,8 @@ impl StreamOptions {
         let mut options = Fields::of(value, "stream_options".to_owned())?;
         let include_usage = options.boolean("include_usage")?.unwrap_or(false);
         options.inert_as("include_obfuscation", &[json!(false)])?;
+        // vLLM's: the usage so far in every chunk.
+        options.inert_as("continuous_usage_stats", &[json!(false)])?;
         options.finish()?;
         Ok(Some(Self { include_usage }))
     }

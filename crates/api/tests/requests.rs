@@ -177,6 +177,10 @@ fn what_would_change_the_answer_is_refused_by_name() {
             json!({"stream": true, "stream_options": {"include_obfuscation": true}}),
             "stream_options.include_obfuscation",
         ),
+        (
+            json!({"stream": true, "stream_options": {"continuous_usage_stats": true}}),
+            "stream_options.continuous_usage_stats",
+        ),
     ] {
         assert_refused(chat(extra), param, "unsupported_parameter");
     }

@@ -27,14 +27,20 @@ pub fn parse_decimal(text: &str) -> Option<Decimal> {
 }
 
 /// Writes a decimal as a JSON number with all of its digits; for `serialize_with`.
-pub(crate) fn exact<S: Serializer>(decimal: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
+///
+/// # Errors
+/// The serializer's own.
+pub fn exact<S: Serializer>(decimal: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
     let text = decimal.normalize().to_string();
     let number = RawValue::from_string(text).map_err(serde::ser::Error::custom)?;
     number.serialize(serializer)
 }
 
 /// [`exact`], with `null` for what is not known.
-pub(crate) fn exact_or_null<S: Serializer>(
+///
+/// # Errors
+/// The serializer's own.
+pub fn exact_or_null<S: Serializer>(
     decimal: &Option<Decimal>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -51,8 +57,11 @@ pub(crate) fn read_exact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<D
     parse_decimal(text).ok_or_else(|| serde::de::Error::custom(format!("{text} is no decimal")))
 }
 
-/// [`read_exact`], where `null` is not known.
-pub(crate) fn read_exact_or_null<'de, D: Deserializer<'de>>(
+/// Reads a JSON number to its last digit, where `null` is not known; for `deserialize_with`.
+///
+/// # Errors
+/// It is neither, or has more digits than a decimal holds.
+pub fn read_exact_or_null<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Decimal>, D::Error> {
     let number = Box::<RawValue>::deserialize(deserializer)?;

@@ -31,7 +31,7 @@ pub mod statistics;
 pub use comparison::{Comparison, OwnSide, Rival, RivalSide, SameCost, Work};
 pub use cost::{Basis, Cost, CostError};
 pub use cost_curve::CostCurve;
-pub use decimal_text::parse_decimal;
+pub use decimal_text::{exact, exact_or_null, parse_decimal, read_exact_or_null};
 pub use fleet::{FleetInputs, GpuCapacity, OwnBill};
 pub use hourly_price::{HourlyPrice, PriceError};
 pub use hybrid::HybridSplit;

@@ -5,7 +5,7 @@ mod bootstrap;
 mod normal;
 mod wilson;
 
-pub use bootstrap::{BootstrapError, MovingBlockBootstrap, quantile, resampled_ratio};
+pub use bootstrap::{BootstrapError, MovingBlockBootstrap, quantile, resampled_sum};
 pub use normal::normal_quantile;
 pub use wilson::wilson_interval;
 

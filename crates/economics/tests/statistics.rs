@@ -3,8 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 use farthing_economics::statistics::{
-    BootstrapError, MovingBlockBootstrap, normal_quantile, quantile, resampled_ratio,
-    wilson_interval,
+    BootstrapError, MovingBlockBootstrap, normal_quantile, quantile, resampled_sum, wilson_interval,
 };
 
 fn assert_close(found: f64, expected: f64, relative: f64) {
@@ -79,9 +78,12 @@ const TOKENS: [f64; 24] = [
 #[test]
 fn a_resample_is_made_of_whole_blocks_cut_to_length() {
     // numpy, with the same starts.
-    let whole = resampled_ratio(&USD, &TOKENS, 4, &[3, 17, 0, 20, 11, 6]);
+    let ratio = |block_length, starts: &[usize]| {
+        resampled_sum(&USD, block_length, starts) / resampled_sum(&TOKENS, block_length, starts)
+    };
+    let whole = ratio(4, &[3, 17, 0, 20, 11, 6]);
     assert_close(whole, 0.0005723149700323788, 1e-14);
-    let cut = resampled_ratio(&USD, &TOKENS, 5, &[3, 17, 0, 19, 11]);
+    let cut = ratio(5, &[3, 17, 0, 19, 11]);
     assert_close(cut, 0.0005633095379106746, 1e-14);
 }
 
@@ -104,6 +106,24 @@ fn the_interval_is_numpys() {
             bootstrap.ratio_of_sums(&USD, &TOKENS, 0.95).unwrap()
         );
     }
+}
+
+#[test]
+fn several_series_are_drawn_together() {
+    let bootstrap = MovingBlockBootstrap {
+        block_length: 4,
+        resamples: 500,
+        seed: 7,
+    };
+    // Thrice the ratio in four sums: their common error has to cancel.
+    let thrice = bootstrap
+        .figure_of_sums([&USD, &TOKENS, &USD, &USD], 0.95, |[a, b, c, d]| {
+            3.0 * a / b * c / d
+        })
+        .unwrap();
+    let once = bootstrap.ratio_of_sums(&USD, &TOKENS, 0.95).unwrap();
+    assert_close(thrice.low, 3.0 * once.low, 1e-12);
+    assert_close(thrice.high, 3.0 * once.high, 1e-12);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use farthing_economics::HourlyPrice;
 use farthing_model::DeviceKind;
 
 use crate::AdminKey;
+use crate::bench::BenchArgs;
 use crate::compare::CompareArgs;
 use crate::inspect::InspectArgs;
 use crate::ledger_arg::LedgerArg;
@@ -43,6 +44,8 @@ pub enum Command {
     Price(PriceArgs),
     /// Compare one's own cost with dated vendor prices on the same work
     Compare(CompareArgs),
+    /// Put load on a server with OpenAI's API, and tell how fast it is and what its tokens cost
+    Bench(Box<BenchArgs>),
     /// Read what the ledger tells of requests and their costs
     Ledger(LedgerArgs),
 }

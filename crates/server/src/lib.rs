@@ -16,6 +16,7 @@ mod start;
 mod step_model;
 mod text;
 
+pub mod bench;
 pub mod compare;
 mod figure;
 mod fleet_args;

@@ -38,7 +38,7 @@ pub enum BootstrapError {
         block_length: usize,
     },
     /// A figure that is none, or denominators that add up to nothing.
-    #[error("a ratio of these sums is no finite number")]
+    #[error("a figure of these sums is no finite number")]
     NotFinite,
     /// It cannot be drawn so.
     #[error("the confidence must be between 0 and 1, and there must be a resample")]
@@ -57,11 +57,26 @@ impl MovingBlockBootstrap {
         denominators: &[f64],
         confidence: f64,
     ) -> Result<Interval, BootstrapError> {
-        let slices = numerators.len();
-        if slices != denominators.len() {
+        let ratio = |[above, below]: [f64; 2]| above / below;
+        self.figure_of_sums([numerators, denominators], confidence, ratio)
+    }
+
+    /// The percentile interval of a `figure` reckoned from the sums of several series, which hold
+    /// one figure each for each slice of time and are drawn together.
+    ///
+    /// # Errors
+    /// The series are of different or too small length, or a figure is not finite.
+    pub fn figure_of_sums<const SERIES: usize>(
+        &self,
+        series: [&[f64]; SERIES],
+        confidence: f64,
+        figure: impl Fn([f64; SERIES]) -> f64,
+    ) -> Result<Interval, BootstrapError> {
+        let slices = series.first().map_or(0, |first| first.len());
+        if let Some(other) = series.iter().find(|other| other.len() != slices) {
             return Err(BootstrapError::Unpaired {
                 numerators: slices,
-                denominators: denominators.len(),
+                denominators: other.len(),
             });
         }
         if self.block_length == 0 || slices / 2 < self.block_length {
@@ -75,42 +90,35 @@ impl MovingBlockBootstrap {
         }
         let mut random = SplitMix64(self.seed);
         let mut starts = vec![0; slices.div_ceil(self.block_length)];
-        let mut ratios = Vec::with_capacity(self.resamples);
+        let mut figures = Vec::with_capacity(self.resamples);
         for _ in 0..self.resamples {
             for start in &mut starts {
                 *start = random.below(slices - self.block_length + 1);
             }
-            let ratio = resampled_ratio(numerators, denominators, self.block_length, &starts);
-            if !ratio.is_finite() {
+            let sums = series.map(|series| resampled_sum(series, self.block_length, &starts));
+            let figure = figure(sums);
+            if !figure.is_finite() {
                 return Err(BootstrapError::NotFinite);
             }
-            ratios.push(ratio);
+            figures.push(figure);
         }
-        ratios.sort_by(f64::total_cmp);
+        figures.sort_by(f64::total_cmp);
         let outside = (1.0 - confidence) / 2.0;
         Ok(Interval {
-            low: quantile(&ratios, outside),
-            high: quantile(&ratios, 1.0 - outside),
+            low: quantile(&figures, outside),
+            high: quantile(&figures, 1.0 - outside),
         })
     }
 }
 
-/// `Σ numerators / Σ denominators` of the series made of the blocks that begin at `starts`, one
-/// after the other, cut to the length of the original.
-pub fn resampled_ratio(
-    numerators: &[f64],
-    denominators: &[f64],
-    block_length: usize,
-    starts: &[usize],
-) -> f64 {
+/// The sum of the series made of the blocks that begin at `starts`, one after the other, cut to the
+/// length of the original.
+pub fn resampled_sum(series: &[f64], block_length: usize, starts: &[usize]) -> f64 {
     let places = starts
         .iter()
         .flat_map(|start| *start..*start + block_length)
-        .take(numerators.len());
-    let (above, below) = places.fold((0.0, 0.0), |(above, below), place| {
-        (above + numerators[place], below + denominators[place])
-    });
-    above / below
+        .take(series.len());
+    places.map(|place| series[place]).sum()
 }
 
 /// The `q`-quantile of sorted figures, interpolated linearly between neighbours (Hyndman and Fan's

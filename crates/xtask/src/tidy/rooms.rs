@@ -48,6 +48,11 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
         "it knows rows only",
     ),
     (
+        "crates/loadgen/src/",
+        &["candle_core", "axum", "tokenizers"],
+        "it is a client like any other",
+    ),
+    (
         "crates/gateway/src/",
         &["candle_core", "BlockId"],
         "it knows no tensor and no block",

@@ -1,0 +1,331 @@
+"""`farthing bench` against Farthing and against llama.cpp's own server, and beside another load client.
+
+    pip install 'llama-cpp-python[server]==0.3.36'     # builds llama.cpp from source, some minutes
+    pip install guidellm==0.8.1                        # for --against guidellm
+    python benches/loadgen/run.py [--rounds 3] [--against guidellm] [--note quiet]
+
+Both servers serve the demo's GGUF file on the loopback; `farthing bench` puts the same closed loop on
+each in turn. With --against, the other client and `farthing bench` then take turns on Farthing, with
+prompts and answers of the same length: their medians and means have to agree within 5 %. Servers have
+all cores but the last, clients the last one, so that no client slows what it measures. Prints a table
+and writes it, with every single report, to benches/results/.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import random
+import shlex
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import farthing_server
+import machine
+
+HOURLY_PRICE = "0.10"
+AGREEMENT = 0.05
+FIGURES = [
+    ("completed", "answers"),
+    ("failed", "failed"),
+    ("mean_input_tokens", "mean input tokens"),
+    ("mean_output_tokens", "mean output tokens"),
+    ("request_throughput", "requests/s"),
+    ("output_throughput", "output tok/s"),
+    ("total_token_throughput", "total tok/s"),
+    *[
+        (f"{figure}_{metric}_ms", f"{figure} {metric.upper()}, ms")
+        for metric in ("ttft", "tpot", "itl", "e2el")
+        for figure in ("mean", "median", "p95", "p99")
+    ],
+]
+CLASSES = ["input", "cached", "output"]
+
+
+def main() -> None:
+    args = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    args.add_argument("--model", type=pathlib.Path, help="GGUF file; the demo in the cache if absent")
+    args.add_argument("--rounds", type=int, default=3)
+    args.add_argument("--concurrency", type=int, default=4)
+    args.add_argument("--requests", type=int, default=24, help="measured in each round")
+    args.add_argument("--input-len", type=int, default=128)
+    args.add_argument("--output-len", type=int, default=32)
+    args.add_argument("--against", choices=["guidellm"], help="another client of the same load")
+    args.add_argument("--guidellm", default="guidellm", help="its command")
+    args.add_argument("--python", default=sys.executable, help="with llama-cpp-python's server")
+    args.add_argument("--note", default="", help="kept with the result: what else was running")
+    a = args.parse_args()
+    model = a.model or machine.cached_demo()
+    servers, clients = cores()
+    report = machine.describe(" ".join(["python benches/loadgen/run.py", *given(a)]), a.note)
+    report |= {"model": model.name, "cores_of_servers": servers, "cores_of_clients": clients}
+    os.sched_setaffinity(0, servers)
+    with contextlib.ExitStack() as stack:
+        farthing = stack.enter_context(
+            farthing_server.FarthingServer(
+                f"--model={model}", "--served-model-name=demo", f"--price-per-hour={HOURLY_PRICE}"
+            )
+        )
+        llama_cpp = stack.enter_context(LlamaCppServer(a.python, model, len(servers)))
+        os.sched_setaffinity(0, clients)
+        addresses = {"farthing": f"http://{farthing.address}", "llama.cpp": llama_cpp.address}
+        report["side_by_side"] = side_by_side(a, addresses)
+        if a.against:
+            report["against"] = against_guidellm(a, addresses["farthing"], farthing)
+    text = machine.heading("`farthing bench`", report) + table(a, report["side_by_side"])
+    if a.against:
+        text += agreement(a, report["against"])
+    machine.keep("loadgen", report, "\n".join(text))
+    if a.against and not agrees(report["against"]):
+        sys.exit(f"the two clients differ by more than {AGREEMENT:.0%}")
+
+
+def given(a: argparse.Namespace) -> list[str]:
+    flags = ["rounds", "concurrency", "requests", "input_len", "output_len", "against"]
+    values = [(flag.replace("_", "-"), getattr(a, flag)) for flag in flags]
+    return [f"--{flag} {value}" for flag, value in values if value is not None]
+
+
+def cores() -> tuple[list[int], list[int]]:
+    """Those of the servers, those of the clients."""
+    all_cores = sorted(os.sched_getaffinity(0))
+    if len(all_cores) < 2:
+        sys.exit("this needs two cores: one for the servers, one for the clients")
+    return all_cores[:-1], all_cores[-1:]
+
+
+class LlamaCppServer:
+    """llama.cpp behind llama-cpp-python's server, on a free port of the loopback."""
+
+    def __init__(self, python: str, model: pathlib.Path, threads: int):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        # By itself this server cuts an answer off when the next request comes.
+        flags = f"--port {port} --n_ctx 2048 --n_threads {threads} --n_threads_batch {threads}"
+        flags += " --interrupt_requests False --model_alias demo --verbose False"
+        command = [python, "-m", "llama_cpp.server", "--model", str(model), *flags.split()]
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+
+    def __enter__(self) -> "LlamaCppServer":
+        for _ in range(600):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.address}/v1/models"):
+                return self
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.1)
+        self.__exit__()
+        self.log.seek(0)
+        sys.exit("llama.cpp's server did not start:\n" + self.log.read())
+
+    def __exit__(self, *_) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=30)
+
+
+def side_by_side(a: argparse.Namespace, addresses: dict[str, str]) -> dict[str, list[dict]]:
+    reports = {side: [] for side in addresses}
+    for turn in range(a.rounds):
+        # Who comes first changes with every round.
+        for side in sorted(addresses, reverse=turn % 2 == 1):
+            more = []
+            if side == "llama.cpp":
+                # It has no `ignore_eos`.
+                more = ["--extra-body", json.dumps({"min_tokens": a.output_len})]
+            more += ["--label", side, "--price-per-hour", HOURLY_PRICE]
+            reports[side].append(farthing_bench(a, addresses[side], seed(turn, side), more))
+            print(f"round {turn + 1}, {side}", file=sys.stderr, flush=True)
+    return reports
+
+
+def farthing_bench(a: argparse.Namespace, address: str, seed: int, more: list[str]) -> dict:
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory) / "report.json"
+        command = [
+            str(farthing_server.BINARY),
+            "bench",
+            *f"--base-url {address} --model demo --seed {seed} --json {path}".split(),
+            *f"--max-concurrency {a.concurrency} --num-prompts {a.requests}".split(),
+            *f"--random-input-len {a.input_len} --random-output-len {a.output_len}".split(),
+            "--ignore-eos",
+            *more,
+        ]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=600)
+        if done.returncode != 0:
+            sys.exit(f"{shlex.join(command)} ended with status {done.returncode}")
+        return json.loads(path.read_text())
+
+
+def seed(turn: int, who: str) -> int:
+    """No two loads ask with the same words, which a server may have kept."""
+    return turn * 8 + ["farthing", "llama.cpp", "farthing bench", "guidellm"].index(who)
+
+
+def against_guidellm(
+    a: argparse.Namespace, address: str, farthing: farthing_server.FarthingServer
+) -> dict[str, list[dict]]:
+    # The chat template's tokens are part of the length.
+    usage = farthing.chat(
+        {"model": "demo", "max_tokens": 1, "messages": [{"role": "user", "content": "time"}]}
+    )["usage"]
+    words = a.input_len - (usage["prompt_tokens"] - 1)
+    rounds = {"farthing bench": [], "guidellm": []}
+    for turn in range(a.rounds):
+        for client in sorted(rounds, reverse=turn % 2 == 1):
+            number = seed(turn, client)
+            if client == "guidellm":
+                figures = guidellm(a, address, number, words)
+            else:
+                report = farthing_bench(a, address, number, [])
+                names = ["mean_ttft_ms", "median_ttft_ms", "mean_tpot_ms", "median_tpot_ms"]
+                names += ["completed", "mean_input_tokens", "mean_output_tokens"]
+                figures = {name: report[name] for name in names}
+            rounds[client].append(figures)
+            print(f"round {turn + 1}, {client}", file=sys.stderr, flush=True)
+    return rounds
+
+
+def guidellm(a: argparse.Namespace, address: str, seed: int, words: int) -> dict:
+    """The same load by GuideLLM, and its own figures of each request. As `farthing bench` does, it
+    leaves the first requests out: as many as run at once."""
+    words_of = random.Random(seed)
+    requests = a.requests + a.concurrency
+    with tempfile.TemporaryDirectory() as directory:
+        prompts, report = pathlib.Path(directory) / "p.jsonl", pathlib.Path(directory) / "r.json"
+        lines = [
+            {
+                "prompt": " ".join(words_of.choices(WORDS, k=words)),
+                "output_tokens_count": a.output_len,
+            }
+            for _ in range(requests)
+        ]
+        prompts.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        # Usage in every chunk is vLLM's alone.
+        extras = {"body": {"stream_options": {"continuous_usage_stats": False}}}
+        backend = {
+            "kind": "openai_http",
+            "target": address,
+            "model": "demo",
+            "request_format": "/v1/chat/completions",
+            "extras": extras,
+        }
+        command = [
+            *shlex.split(a.guidellm),
+            "run",
+            "--backend",
+            json.dumps(backend),
+            *f"--profile kind=concurrent,streams={a.concurrency}".split(),
+            *f"--constraint kind=max_requests,count={requests}".split(),
+            *f"--data kind=json_file,path={prompts}".split(),
+            *f"--output kind=json,path={report} --disable-console".split(),
+        ]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600
+        )
+        if done.returncode != 0:
+            sys.exit(f"guidellm ended with status {done.returncode}:\n{done.stdout}")
+        told = json.loads(report.read_text())["benchmarks"][0]["requests"]
+    if told["errored"] or len(told["successful"]) != requests:
+        sys.exit(f"guidellm has {len(told['errored'])} errors:\n{done.stdout}")
+    measured = sorted(told["successful"], key=lambda it: it["request_start_time"])[a.concurrency :]
+    figures = {"completed": len(measured)}
+    # What GuideLLM calls inter-token latency is vLLM's TPOT: a figure a request.
+    names = [("ttft", "time_to_first_token_ms"), ("tpot", "inter_token_latency_ms")]
+    for name, theirs in names:
+        values = [request[theirs] for request in measured]
+        figures[f"mean_{name}_ms"] = statistics.mean(values)
+        figures[f"median_{name}_ms"] = statistics.median(values)
+    for name in ("prompt_tokens", "output_tokens"):
+        mean = statistics.mean(request[name] for request in measured)
+        figures[f"mean_{name.replace('prompt', 'input')}"] = mean
+    return figures
+
+
+WORDS = """time people work state world place life year house part number water home school course war
+system night end point next city business group room side order face form case light name story book
+money land question body door road family power father mother friend""".split()
+
+
+def table(a: argparse.Namespace, reports: dict[str, list[dict]]) -> list[str]:
+    def median(side: str, figure) -> float | None:
+        values = [value for report in reports[side] if (value := figure(report)) is not None]
+        return statistics.median(values) if values else None
+
+    rows = [(name, lambda report, key=key: report.get(key)) for key, name in FIGURES]
+    for name in CLASSES:
+        rows.append(
+            (
+                f"$ per million {name} tokens",
+                lambda report, name=name: report["cost"][name]["usd_per_million"],
+            )
+        )
+    rows.append(("$ per million tokens", lambda report: report["cost"]["usd_per_million_tokens"]))
+    lines = [
+        f"Closed loop of {a.concurrency}, {a.input_len} tokens in and {a.output_len} out, "
+        f"{a.requests} requests after a warm-up; the median of {a.rounds} rounds. Farthing's dollars "
+        "are split by its own meter, llama.cpp's evenly over computed tokens; both at "
+        f"${HOURLY_PRICE} an hour.",
+        "",
+        "| | " + " | ".join(reports) + " |",
+        "|---|" + "---|" * len(reports),
+    ]
+    for name, figure in rows:
+        cells = [median(side, figure) for side in reports]
+        if any(cell is not None for cell in cells):
+            shown = ["–" if cell is None else f"{cell:.4g}" for cell in cells]
+            lines.append(f"| {name} | " + " | ".join(shown) + " |")
+    for side, of_side in reports.items():
+        warned = sorted({warning for report in of_side for warning in report["warnings"]})
+        lines += ["", f"Said of {side}: " + "; ".join(warned or ["nothing"]) + "."]
+    return lines
+
+
+METRICS = ["median_ttft_ms", "mean_ttft_ms", "median_tpot_ms", "mean_tpot_ms"]
+
+
+def ratios(rounds: dict[str, list[dict]]) -> dict[str, float]:
+    middle = {
+        client: {name: statistics.median(it[name] for it in figures) for name in METRICS}
+        for client, figures in rounds.items()
+    }
+    return {name: middle["farthing bench"][name] / middle["guidellm"][name] for name in METRICS}
+
+
+def agrees(rounds: dict[str, list[dict]]) -> bool:
+    medians = [name for name in METRICS if name.startswith("median")]
+    return all(abs(ratios(rounds)[name] - 1) <= AGREEMENT for name in medians)
+
+
+def agreement(a: argparse.Namespace, rounds: dict[str, list[dict]]) -> list[str]:
+    lines = [
+        "",
+        f"`farthing bench` and GuideLLM in turn on Farthing, {a.rounds} rounds of the same load "
+        "(prompts of the same lengths, never the same words); medians over the rounds. GuideLLM's "
+        "inter-token latency is vLLM's TPOT.",
+        "",
+        "| | farthing bench | guidellm | ratio | rounds of farthing bench | rounds of guidellm |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, ratio in ratios(rounds).items():
+        cells = [
+            f"{statistics.median(it[name] for it in figures):.2f}" for figures in rounds.values()
+        ]
+        singles = [" ".join(f"{it[name]:.1f}" for it in figures) for figures in rounds.values()]
+        told = " ".join(name.split("_")[:2]).upper() + ", ms"
+        lines.append(f"| {told} | {' | '.join(cells)} | {ratio:.3f} | {' | '.join(singles)} |")
+    return lines
+
+
+main()

@@ -1,0 +1,336 @@
+//! A benchmark: the load that was asked for, on request full load, and on request the highest rate
+//! that keeps the SLO.
+
+use std::time::Duration;
+
+use farthing_economics::{CostError, HourlyPrice, MeasuredCost};
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+
+use crate::client::{ClientError, HttpClient};
+use crate::load::{LoadLog, Loader, Observer};
+use crate::load_report::{LoadReport, Measured};
+use crate::preflight::{Preflight, PreflightError, preflight};
+use crate::report::{LoadCard, Report, SloCard, TargetCard};
+use crate::slo::Slo;
+use crate::slo_search::{SloRate, SloSearch, Tally};
+use crate::target::Target;
+use crate::traffic::{Arrivals, Lengths, Traffic};
+use crate::warnings::warnings;
+
+/// What to measure, and how.
+#[derive(Clone, Debug)]
+pub struct BenchConfig {
+    /// Whom.
+    pub target: Target,
+    /// The environment variable with the API's key.
+    pub api_key_env: Option<String>,
+    /// For a whole answer.
+    pub timeout: Duration,
+    /// With which load; without models, the first that the server names is asked.
+    pub traffic: Traffic,
+    /// What a good answer keeps to.
+    pub slo: Option<Slo>,
+    /// Search for the highest rate at which this share of the requests keeps the SLO.
+    pub slo_attainment: Option<f64>,
+    /// Requests of each rate that the search tries; more where they would come in less than 20 s.
+    pub slo_requests: usize,
+    /// Measure a closed loop of so many requests at once as well.
+    pub full_load_concurrency: Option<usize>,
+    /// What the machine costs; without it, what the server says.
+    pub price_per_hour: Option<HourlyPrice>,
+    /// GPUs of the machine.
+    pub gpus: u32,
+    /// Which percentiles are told.
+    pub percentiles: Vec<f64>,
+    /// What the report is called.
+    pub label: Option<String>,
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// The client cannot be set up.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The server is not there, or not fit for it.
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
+    /// Not one answer.
+    #[error("none of {requests} requests of the {load} was answered; {example}")]
+    NothingAnswered {
+        /// Which load.
+        load: String,
+        /// How many were sent.
+        requests: usize,
+        /// What one of them met.
+        example: String,
+    },
+    /// A cost that no decimal holds.
+    #[error(transparent)]
+    Cost(#[from] CostError),
+}
+
+/// Arrivals of a probe go on for at least so long: a queue that grows takes its time to show.
+const PROBE_SECONDS: f64 = 20.0;
+/// The gap in which the search ends.
+const RESOLUTION: f64 = 0.06;
+const MAX_RATES: usize = 16;
+/// Hours of a day are not all that a machine has to be paid for, but all that it can work.
+const SECONDS_PER_DAY: f64 = 86_400.0;
+
+/// Measures. `observer` is told what goes on.
+///
+/// # Errors
+/// The server is not there, refuses, or answers nothing.
+pub async fn bench(config: &BenchConfig, observer: Observer<'_>) -> Result<Report, BenchError> {
+    let key = config.api_key_env.as_deref();
+    let client = HttpClient::new(&config.target, key, config.timeout)?;
+    let preflight = preflight(&client, &config.target, &config.traffic.models).await?;
+    let mut traffic = config.traffic.clone();
+    traffic.models = preflight.models.clone();
+    let bench = Bench {
+        config,
+        price: config.price_per_hour.or_else(|| servers_price(&preflight)),
+        loader: Loader {
+            client: &client,
+            target: &config.target,
+            preflight: &preflight,
+            observer,
+        },
+        traffic,
+    };
+    bench.run().await
+}
+
+struct Bench<'a> {
+    config: &'a BenchConfig,
+    price: Option<HourlyPrice>,
+    loader: Loader<'a>,
+    traffic: Traffic,
+}
+
+impl Bench<'_> {
+    async fn run(&self) -> Result<Report, BenchError> {
+        let began = Timestamp::now();
+        let measured = self.load("measured load", &self.traffic, 0).await?;
+        let mut warned = warnings(&measured, &self.traffic, self.loader.preflight);
+        let full_load = self.full_load().await?;
+        if let Some(full) = &full_load {
+            warned.extend(full.report.health.warnings());
+        }
+        let (search, slo_load) = self.slo_load(&measured.report).await?;
+        if self.price.is_none() {
+            warned.push("no price is known: give --price-per-hour for dollars".to_owned());
+        }
+        let slo = self.config.slo.map(|slo| SloCard {
+            slo,
+            attainment: self.config.slo_attainment,
+            search,
+        });
+        let preflight = self.loader.preflight;
+        Ok(Report {
+            object: "farthing.bench",
+            version: env!("CARGO_PKG_VERSION"),
+            date: began,
+            label: self.config.label.clone(),
+            target: TargetCard {
+                endpoint: self.config.target.endpoint(),
+                models: preflight.models.iter().map(|it| it.to_string()).collect(),
+                is_farthing: preflight.meter.is_some(),
+                tells_usage: preflight.tells_usage,
+            },
+            load: LoadCard::of(&self.traffic),
+            price_from_server: self.config.price_per_hour.is_none() && self.price.is_some(),
+            measured_cost: self.measured_cost(&measured.report, slo_load.as_ref()),
+            measured_load: measured.report,
+            full_load: full_load.map(|it| it.report),
+            slo,
+            slo_load,
+            warnings: warned,
+        })
+    }
+
+    /// Runs a load; `phase` sees to it that no two loads ask with the same words, which the server
+    /// may have kept.
+    async fn load(
+        &self,
+        name: &str,
+        traffic: &Traffic,
+        phase: u64,
+    ) -> Result<Measured, BenchError> {
+        let mut traffic = traffic.clone();
+        traffic.seed ^= phase << 32;
+        let log = self.loader.run(name, &traffic).await;
+        self.measured(name, log, &traffic)
+    }
+
+    fn measured(
+        &self,
+        name: &str,
+        log: LoadLog,
+        traffic: &Traffic,
+    ) -> Result<Measured, BenchError> {
+        let slo = self.config.slo.as_ref();
+        let report = LoadReport::of(&log, traffic, slo, &self.config.percentiles, self.price)?;
+        match report {
+            Some(report) if report.figures.completed > 0 => Ok(Measured { report, log }),
+            report => Err(BenchError::NothingAnswered {
+                load: name.to_owned(),
+                requests: log.records.len(),
+                example: report.map_or_else(
+                    || "there was no time for any after the warm-up".to_owned(),
+                    |report| told_failure(&report),
+                ),
+            }),
+        }
+    }
+
+    async fn full_load(&self) -> Result<Option<Measured>, BenchError> {
+        let Some(concurrency) = self.config.full_load_concurrency else {
+            return Ok(None);
+        };
+        let mut traffic = self.traffic.clone();
+        traffic.arrivals = Arrivals::AtOnce;
+        traffic.max_concurrency = Some(concurrency);
+        traffic.warm_up_requests = concurrency;
+        // Enough that full load lasts: three times all that is asked at once.
+        traffic.requests = traffic.requests.max(3 * concurrency);
+        self.load("full load", &traffic, 1).await.map(Some)
+    }
+
+    async fn slo_load(
+        &self,
+        measured: &LoadReport,
+    ) -> Result<(Option<SloRate>, Option<LoadReport>), BenchError> {
+        let (Some(attainment), Some(slo)) = (self.config.slo_attainment, self.config.slo) else {
+            return Ok((None, None));
+        };
+        let search = SloSearch {
+            attainment,
+            // A rate that the server has shown to carry is a good place to begin.
+            first_rate: (measured.figures.request_throughput() / 2.0).max(0.01),
+            resolution: RESOLUTION,
+            max_rates: MAX_RATES,
+        };
+        let mut phase = 1;
+        let mut best: Option<(f64, LoadReport)> = None;
+        let found = search
+            .run(async |rate: f64| -> Result<Tally, BenchError> {
+                phase += 1;
+                let (name, mut traffic) = self.at_rate(rate);
+                traffic.seed ^= phase << 32;
+                let log = self.loader.run(&name, &traffic).await;
+                let measured = log
+                    .records
+                    .iter()
+                    .filter(|record| record.number >= log.warm_up_requests);
+                let tally = Tally {
+                    good: measured.clone().filter(|it| slo.is_kept_by(it)).count() as u64,
+                    total: measured.count() as u64,
+                };
+                let is_higher = best.as_ref().is_none_or(|(best, _)| rate >= *best);
+                let share = tally.good as f64 / tally.total.max(1) as f64;
+                if is_higher && share >= attainment {
+                    let measured = self.measured(&name, log, &traffic)?;
+                    best = Some((rate, measured.report));
+                }
+                Ok(tally)
+            })
+            .await?;
+        // The best rate may have been given up after all.
+        let load = match (found.rate, best) {
+            (Some(rate), Some((best, report))) if best == rate => Some(report),
+            (Some(rate), _) => {
+                let (name, traffic) = self.at_rate(rate);
+                Some(self.load(&name, &traffic, phase + 1).await?.report)
+            }
+            (None, _) => None,
+        };
+        Ok((Some(found), load))
+    }
+
+    /// A load of that many requests a second, and its name.
+    fn at_rate(&self, rate: f64) -> (String, Traffic) {
+        let least = (rate * PROBE_SECONDS).ceil() as usize;
+        let traffic = Traffic {
+            arrivals: Arrivals::Random {
+                rate,
+                burstiness: 1.0,
+            },
+            max_concurrency: None,
+            duration_seconds: None,
+            requests: self.config.slo_requests.max(least),
+            ..self.traffic.clone()
+        };
+        (format!("{rate:.2} requests a second"), traffic)
+    }
+
+    /// For `farthing compare --bench`.
+    fn measured_cost(
+        &self,
+        measured: &LoadReport,
+        slo_load: Option<&LoadReport>,
+    ) -> Option<MeasuredCost> {
+        let cost = measured.cost.as_ref()?;
+        let gpus = Decimal::from(self.config.gpus.max(1));
+        let mean = |tokens: f64| Some(Decimal::try_from(tokens).ok()?.round_dp(3).normalize());
+        let slo_tokens_per_day = slo_load.and_then(|load| {
+            let per_day = load.figures.total_token_throughput() * SECONDS_PER_DAY;
+            let per_day = Decimal::try_from(per_day).ok()?;
+            Some((per_day / gpus).round())
+        });
+        Some(MeasuredCost {
+            usd_per_million_input: cost.input.usd_per_million?,
+            usd_per_million_cached_input: cost.cached.usd_per_million,
+            usd_per_million_output: cost.output.usd_per_million?,
+            mean_prompt_tokens: mean(measured.figures.mean_input_tokens)?,
+            mean_cached_tokens: mean(measured.figures.mean_cached_tokens)?,
+            mean_output_tokens: mean(measured.figures.mean_output_tokens)?,
+            usd_per_gpu_hour: Some(cost.price_per_hour_usd / gpus),
+            slo_tokens_per_day,
+            tokenizer: None,
+        })
+    }
+}
+
+fn servers_price(preflight: &Preflight) -> Option<HourlyPrice> {
+    HourlyPrice::new(preflight.meter?.price_per_hour_usd?).ok()
+}
+
+fn told_failure(report: &LoadReport) -> String {
+    let told = report
+        .figures
+        .failures
+        .iter()
+        .map(|failure| format!("{}: {} ({})", failure.count, failure.kind, failure.example));
+    told.collect::<Vec<_>>().join("; ")
+}
+
+impl BenchConfig {
+    /// What is wrong with it, for people.
+    ///
+    /// # Errors
+    /// Something is.
+    pub fn check(&self) -> Result<(), String> {
+        let traffic = &self.traffic;
+        if let Arrivals::Trace { .. } = traffic.arrivals
+            && !matches!(traffic.lengths, Lengths::Trace(_))
+        {
+            return Err("only a trace tells when its requests came".to_owned());
+        }
+        if traffic.requests == 0 || traffic.max_concurrency == Some(0) {
+            return Err("there must be at least one request".to_owned());
+        }
+        if traffic.duration_seconds.is_some()
+            && traffic.arrivals == Arrivals::AtOnce
+            && traffic.max_concurrency.is_none()
+        {
+            return Err("requests without a rate need a number or --max-concurrency".to_owned());
+        }
+        if self.slo_attainment.is_some() && self.slo.is_none_or(|slo| slo == Slo::default()) {
+            return Err("a search for the SLO's rate needs the SLO: give --goodput".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Whether the client itself was what the load waited for.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use farthing_economics::statistics::quantile;
+use serde::Serialize;
+
+use crate::record::Record;
+
+/// What tells a client that cannot keep up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ClientHealth {
+    /// By how many milliseconds 99 % of the requests were late at most, of those that waited for
+    /// no place among `max_concurrency`; none where all did.
+    pub send_lateness_p99_ms: Option<f64>,
+    /// By how many milliseconds 99 % of timers of the client's event loop were late at most.
+    pub event_loop_lag_p99_ms: f64,
+    /// Share of one core that the client took; none where the system does not tell.
+    pub cpu_cores: Option<f64>,
+    /// Cores that there are.
+    pub cores: usize,
+}
+
+/// Timers this far apart tell the event loop's lag.
+const TICK: Duration = Duration::from_millis(20);
+/// Later than this, what is measured is the client. Timers have a grain of about a millisecond.
+const LATE_MS: f64 = 20.0;
+/// A client that takes more of its machine than this is near its end.
+const BUSY_SHARE: f64 = 0.7;
+
+/// Collects while a load runs.
+#[derive(Debug)]
+pub(crate) struct ClientWatch {
+    began: Instant,
+    cpu_seconds: Option<f64>,
+    lags: Vec<f64>,
+}
+
+impl ClientWatch {
+    pub(crate) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            cpu_seconds: cpu_seconds(),
+            lags: Vec::new(),
+        }
+    }
+
+    /// Measures the event loop's lag until it is dropped.
+    pub(crate) async fn watch(&mut self) {
+        loop {
+            let due = Instant::now() + TICK;
+            tokio::time::sleep_until(due.into()).await;
+            self.lags.push(due.elapsed().as_secs_f64() * 1000.0);
+        }
+    }
+
+    pub(crate) fn health(mut self, records: &[Record], waits_for_place: bool) -> ClientHealth {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let cpu_seconds = self
+            .cpu_seconds
+            .zip(cpu_seconds())
+            .map(|(before, after)| after - before);
+        self.lags.sort_by(f64::total_cmp);
+        let mut late: Vec<f64> = records
+            .iter()
+            .map(|record| (record.sent_at - record.due_at) * 1000.0)
+            .collect();
+        late.sort_by(f64::total_cmp);
+        let has_lateness = !waits_for_place && !late.is_empty();
+        ClientHealth {
+            send_lateness_p99_ms: has_lateness.then(|| quantile(&late, 0.99)),
+            event_loop_lag_p99_ms: match self.lags.as_slice() {
+                [] => 0.0,
+                lags => quantile(lags, 0.99),
+            },
+            cpu_cores: cpu_seconds.map(|cpu| cpu / seconds),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+impl ClientHealth {
+    /// What is to be said about it.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let Some(late) = self.send_lateness_p99_ms.filter(|late| *late > LATE_MS) {
+            warnings.push(format!(
+                "the client sent late (p99 {late:.0} ms): the server got less load than was asked for"
+            ));
+        }
+        if self.event_loop_lag_p99_ms > LATE_MS {
+            let lag = self.event_loop_lag_p99_ms;
+            warnings.push(format!(
+                "the client's event loop lagged (p99 {lag:.0} ms): latencies contain its own \
+                 waiting; run it on a machine of its own"
+            ));
+        }
+        let busy = self
+            .cpu_cores
+            .filter(|used| *used > BUSY_SHARE * self.cores as f64);
+        if let Some(used) = busy {
+            let cores = self.cores;
+            warnings.push(format!(
+                "the client took {used:.1} of {cores} cores: it may be the bottleneck"
+            ));
+        }
+        warnings
+    }
+}
+
+/// Processor seconds of this process so far, where Linux tells them.
+fn cpu_seconds() -> Option<f64> {
+    /// What Linux counts for programs in, whatever it counts in itself.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is a name in parentheses, which may hold anything.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field)?.parse::<f64>().ok();
+    Some((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! One request and the answer to it.
+
+use std::time::Instant;
+
+use http_body_util::BodyExt;
+use hyper::body::Bytes;
+use hyper::header::CONTENT_TYPE;
+use hyper::{Method, StatusCode};
+
+use crate::answer_reader::{AnswerReader, excerpt};
+use crate::client::{HttpClient, RequestError, read_all, told};
+use crate::live::Live;
+use crate::record::{Answer, Failure, FailureKind};
+
+/// Asks `url`, and reads the stream to its end. Moments are seconds since `began`.
+pub(crate) async fn exchange(
+    client: &HttpClient,
+    url: &str,
+    body: Bytes,
+    began: Instant,
+    live: &Live,
+) -> Result<Answer, Failure> {
+    let now = || began.elapsed().as_secs_f64();
+    let fail = |(kind, message)| Failure {
+        kind,
+        message,
+        at: now(),
+    };
+    let whole = async {
+        let response = client
+            .send(Method::POST, url, Some(body), "text/event-stream")
+            .await
+            .map_err(|error| fail((FailureKind::Connection, error.to_string())))?;
+        let status = response.status();
+        let kind = response.headers().get(CONTENT_TYPE).cloned();
+        let is_stream = kind
+            .as_ref()
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        if status != StatusCode::OK || !is_stream {
+            let body = match read_all(response).await {
+                Ok(body) => excerpt(&String::from_utf8_lossy(&body)),
+                Err(error) => error.to_string(),
+            };
+            return Err(fail(match status {
+                StatusCode::OK => {
+                    let kind = kind.map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
+                    let kind = kind.unwrap_or_else(|| "nothing".to_owned());
+                    let message =
+                        format!("the answer is of type {kind}, not text/event-stream: {body}");
+                    (FailureKind::NotAStream, message)
+                }
+                StatusCode::TOO_MANY_REQUESTS => (FailureKind::TooManyRequests, body),
+                status => (FailureKind::Status(status.as_u16()), body),
+            }));
+        }
+        let mut reader = AnswerReader::default();
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            let at = now();
+            let frame = frame.map_err(|error| fail((FailureKind::CutOff, told(&error))))?;
+            if let Ok(bytes) = frame.into_data() {
+                let pieces = reader.take(at, &bytes).map_err(fail)?;
+                if pieces > 0 {
+                    live.pieces(pieces);
+                }
+            }
+        }
+        reader.finish().map_err(fail)
+    };
+    let in_time = tokio::time::timeout(client.timeout(), whole).await;
+    in_time.unwrap_or_else(|_| {
+        let timeout = RequestError::Timeout(client.timeout());
+        Err(fail((FailureKind::Timeout, timeout.to_string())))
+    })
+}

@@ -1,0 +1,95 @@
+//! What Farthing tells of its own time, read over and over while a load runs.
+
+use std::time::{Duration, Instant};
+
+use farthing_economics::read_exact_or_null;
+use hyper::{Method, StatusCode};
+use rust_decimal::Decimal;
+use serde::Deserialize;
+
+use crate::client::HttpClient;
+use crate::target::Target;
+
+/// `GET /v1/costs/now`: sums since the server's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct MeterReading {
+    /// Seconds since the load began; the middle between question and answer.
+    pub at: f64,
+    pub price_per_hour_usd: Option<Decimal>,
+    /// Seconds that the machine was paid for.
+    pub window_seconds: f64,
+    /// Of them, seconds in which steps ran.
+    pub step_seconds: f64,
+    pub tokens: ByClass<u64>,
+    /// Device seconds of these tokens.
+    pub token_seconds: ByClass<f64>,
+}
+
+/// Something for each class of tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+pub(crate) struct ByClass<T> {
+    pub input: T,
+    pub cached: T,
+    pub output: T,
+}
+
+/// Often enough for slices of time in a short load, and no load in itself.
+const READ_EVERY: Duration = Duration::from_millis(250);
+
+impl MeterReading {
+    /// None where the server is no Farthing, or does not answer.
+    pub(crate) async fn take(client: &HttpClient, target: &Target) -> Option<Self> {
+        let url = target.url("/v1/costs/now");
+        let (status, body) = client.whole(Method::GET, &url, None).await.ok()?;
+        (status == StatusCode::OK).then(|| Self::read(&body))?
+    }
+
+    pub(crate) fn read(body: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct CostsNow {
+            object: String,
+            #[serde(default, deserialize_with = "read_exact_or_null")]
+            price_per_hour_usd: Option<Decimal>,
+            since_start: Span,
+        }
+        #[derive(Deserialize)]
+        struct Span {
+            window_seconds: f64,
+            seconds: Seconds,
+            tokens: ByClass<u64>,
+            token_seconds: ByClass<f64>,
+        }
+        #[derive(Deserialize)]
+        struct Seconds {
+            steps: f64,
+        }
+        let costs: CostsNow = serde_json::from_slice(body).ok()?;
+        (costs.object == "costs.now").then_some(Self {
+            at: 0.0,
+            price_per_hour_usd: costs.price_per_hour_usd,
+            window_seconds: costs.since_start.window_seconds,
+            step_seconds: costs.since_start.seconds.steps,
+            tokens: costs.since_start.tokens,
+            token_seconds: costs.since_start.token_seconds,
+        })
+    }
+
+    /// Reads until it is dropped, into `readings`.
+    pub(crate) async fn take_often(
+        client: &HttpClient,
+        target: &Target,
+        began: Instant,
+        readings: &mut Vec<Self>,
+    ) {
+        let mut ticks = tokio::time::interval(READ_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let asked_at = began.elapsed().as_secs_f64();
+            if let Some(mut reading) = Self::take(client, target).await {
+                reading.at = (asked_at + began.elapsed().as_secs_f64()) / 2.0;
+                readings.push(reading);
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Whom the load is for, and how a request to it looks.
+
+use hyper::Uri;
+use hyper::body::Bytes;
+use serde_json::{Map, Value, json};
+
+/// A server with OpenAI's API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    base: String,
+    path: String,
+    /// Which of its two doors.
+    pub backend: Backend,
+    /// Go on past the model's end-of-sequence tokens, where the server can.
+    pub ignore_eos: bool,
+    /// 0 is greedy; none leaves it to the server.
+    pub temperature: Option<f64>,
+    /// Fields that every request has besides.
+    pub extra_body: Map<String, Value>,
+}
+
+/// Chat or completions, named as vLLM's bench names them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// `openai-chat`: `/v1/chat/completions`.
+    #[default]
+    Chat,
+    /// `openai`: `/v1/completions`.
+    Completions,
+}
+
+/// Why a text is no target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// It is no address.
+    #[error("{0:?} is no address of a server: write it like http://127.0.0.1:8000")]
+    NotAnAddress(String),
+    /// It has a user or password in it, which would be shown in reports.
+    #[error("give no user or password in the address: keys come from the environment")]
+    HasCredentials,
+}
+
+impl Target {
+    /// The server at `base`, with or without `/v1` at its end; `endpoint` is another path than the
+    /// backend's own.
+    ///
+    /// # Errors
+    /// `base` is no `http` or `https` address.
+    pub fn new(base: &str, backend: Backend, endpoint: Option<&str>) -> Result<Self, TargetError> {
+        let not_an_address = || TargetError::NotAnAddress(base.to_owned());
+        let uri: Uri = base.trim().parse().map_err(|_| not_an_address())?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(not_an_address());
+        };
+        if !matches!(scheme, "http" | "https") || uri.query().is_some() {
+            return Err(not_an_address());
+        }
+        if authority.as_str().contains('@') {
+            return Err(TargetError::HasCredentials);
+        }
+        let path = uri.path().trim_end_matches('/');
+        let prefix = path.strip_suffix("/v1").unwrap_or(path);
+        let endpoint = endpoint.unwrap_or(match backend {
+            Backend::Chat => "/v1/chat/completions",
+            Backend::Completions => "/v1/completions",
+        });
+        let target = Self {
+            base: format!("{scheme}://{authority}{prefix}"),
+            path: format!("/{}", endpoint.trim_start_matches('/')),
+            backend,
+            ignore_eos: false,
+            temperature: None,
+            extra_body: Map::new(),
+        };
+        // Whatever is wrong with the path is told now, not by each request.
+        match target.url(&target.path).parse::<Uri>() {
+            Ok(_) => Ok(target),
+            Err(_) => Err(TargetError::NotAnAddress(target.url(&target.path))),
+        }
+    }
+
+    /// Where requests go.
+    pub fn endpoint(&self) -> String {
+        self.url(&self.path)
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.base.starts_with("https:")
+    }
+
+    /// A request's body.
+    pub(crate) fn body(&self, model: &str, prompt: &str, max_tokens: u64, stream: bool) -> Bytes {
+        let mut body = match self.backend {
+            Backend::Chat => json!({
+                "model": model,
+                "messages": [{"role": "user", "content": prompt}],
+                "max_tokens": max_tokens,
+            }),
+            Backend::Completions => json!({
+                "model": model,
+                "prompt": prompt,
+                "max_tokens": max_tokens,
+            }),
+        };
+        if stream {
+            body["stream"] = json!(true);
+            body["stream_options"] = json!({"include_usage": true});
+        }
+        if let Some(temperature) = self.temperature {
+            body["temperature"] = json!(temperature);
+        }
+        if self.ignore_eos {
+            body["ignore_eos"] = json!(true);
+        }
+        for (name, value) in &self.extra_body {
+            body[name] = value.clone();
+        }
+        Bytes::from(body.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;
