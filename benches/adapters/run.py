@@ -201,7 +201,13 @@ class Swap(Scenario):
 
 
 class Many(Scenario):
-    flags = [f"--max-loras={SLOTS}", f"--max-cpu-loras={HOST}", f"--max-num-seqs={CLIENTS}"]
+    # A KV cache that the first turns fill, so that what grows later is not its pages.
+    flags = [
+        f"--max-loras={SLOTS}",
+        f"--max-cpu-loras={HOST}",
+        f"--max-num-seqs={CLIENTS}",
+        "--kv-cache-memory=0.0625",
+    ]
 
     async def play(self) -> None:
         for i in range(NAMED):
@@ -215,14 +221,14 @@ class Many(Scenario):
         self.alone = {}
         for i in in_use:
             self.alone[i] = await self.ask(f"adapter-{i}", 0, False)
-        self.memory.append(self.resident())
         self.before = self.metrics()
-        turns = iter([chooser.choice(in_use) for _ in range(self.requests)])
         self.answered = 0
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(CLIENTS):
-                tasks.create_task(self.ask_on(turns))
-        self.memory.append(self.resident())
+        for _ in range(2):
+            turns = iter([chooser.choice(in_use) for _ in range(self.requests // 2)])
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(CLIENTS):
+                    tasks.create_task(self.ask_on(turns))
+            self.memory.append(self.resident())
         self.details["memory"] = self.memory
 
     async def ask_on(self, turns) -> None:
@@ -254,10 +260,10 @@ class Many(Scenario):
             capacity = after[f"farthing_adapter_capacity {tier}"]
             found = f"{hits:.0f} hits, {misses:.0f} misses, {evictions:.0f} evictions"
             rows.append((f"{tier}, {limit} places", found, capacity == limit and hits > 0))
-        loaded, alone, end = self.memory
+        loaded, half, end = self.memory
         rows += [
             ("resident with all named", f"{loaded:.0f} MiB", True),
-            ("resident before and after", f"{alone:.0f}, {end:.0f} MiB", end <= 1.05 * alone),
+            ("resident halfway, at the end", f"{half:.0f}, {end:.0f} MiB", end <= 1.02 * half),
             ("seconds", f"{self.details['seconds']:.0f}", True),
         ]
         return rows

@@ -37,9 +37,9 @@ ALL_LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "
 class Recipe:
     task: object
     lora: dict
-    steps: int
+    passes: list[tuple[int, float]]
+    """Steps of a pass, and its highest learning rate, which falls to nothing at the end."""
     batch: int = 8
-    learning_rate: float = 1e-3
     warmup: int = 10
 
 
@@ -47,7 +47,7 @@ RECIPES = {
     "payment-json": Recipe(
         payment_json,
         {"r": 8, "lora_alpha": 16, "target_modules": ALL_LINEARS},
-        steps=140,
+        passes=[(140, 1e-3), (50, 5e-4)],
     ),
     "address-lines": Recipe(
         address_lines,
@@ -57,7 +57,7 @@ RECIPES = {
             "use_rslora": True,
             "target_modules": ["q_proj", "v_proj", "o_proj", "down_proj"],
         },
-        steps=100,
+        passes=[(100, 1e-3), (60, 5e-4)],
     ),
 }
 
@@ -77,30 +77,29 @@ def main() -> None:
     base.set_attn_implementation("sdpa")
     model = peft.get_peft_model(base, peft.LoraConfig(task_type="CAUSAL_LM", **recipe.lora))
     model.print_trainable_parameters()
-    train(model, tokenizer, recipe.task.cases("train", arguments.seed), recipe)
+    cases = recipe.task.cases("train", arguments.seed)
+    for steps, learning_rate in recipe.passes:
+        train(model, tokenizer, cases, recipe, steps, learning_rate)
     save(model, HERE / arguments.name)
     score(model, tokenizer, recipe.task, 30)
 
 
-def train(model, tokenizer, cases, recipe: Recipe) -> None:
+def train(model, tokenizer, cases, recipe: Recipe, steps: int, learning_rate: float) -> None:
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        recipe.learning_rate,
-        total_steps=recipe.steps,
-        pct_start=recipe.warmup / recipe.steps,
+        optimizer, learning_rate, total_steps=steps, pct_start=recipe.warmup / steps
     )
     model.train()
     started = time.monotonic()
-    for step in range(recipe.steps):
+    for step in range(steps):
         loss = answer_loss(model, tokenizer, itertools.islice(cases, recipe.batch))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        print(f"{step + 1}/{recipe.steps} loss {loss.item():.4f} {time.monotonic() - started:.0f} s")
+        print(f"{step + 1}/{steps} loss {loss.item():.4f} {time.monotonic() - started:.0f} s")
         sys.stdout.flush()
 
 

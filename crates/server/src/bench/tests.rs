@@ -82,7 +82,7 @@ fn what_makes_no_sense_is_refused_in_words() {
         (&["--goodput", "ttft:0"], "ttft:MS"),
         (&["--find-slo-rate"], "--goodput"),
         (&["--request-rate", "0"], "requests a second, or inf"),
-        (&["--request-rate", "-1"], "--request-rate"),
+        (&["--request-rate=-1"], "--request-rate"),
         (
             &["--duration", "5", "--request-rate", "inf"],
             "--max-concurrency",
@@ -96,7 +96,7 @@ fn what_makes_no_sense_is_refused_in_words() {
         (&["--random-range-ratio", "1"], "below 1"),
         (&["--metric-percentiles", "101"], "percents"),
         (&["--extra-body", "[1]"], "a JSON object"),
-        (&["--price-per-hour", "-2"], "--price-per-hour"),
+        (&["--price-per-hour=-2"], "--price-per-hour"),
     ] {
         let told = error(flags);
         assert!(told.contains(expected), "{flags:?}: {told}");

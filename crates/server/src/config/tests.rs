@@ -146,6 +146,9 @@ fn a_device_is_named_or_chosen() {
     }
     for wrong in ["gpu", "cuda:", "cuda:x", "CPU"] {
         let error = config(&["--device", wrong]).unwrap_err().to_string();
-        assert!(error.contains("write cpu, cuda, or cuda:1"), "{error}");
+        assert!(
+            error.contains("write auto, cpu, cuda, or cuda:1"),
+            "{error}"
+        );
     }
 }
