@@ -304,19 +304,8 @@ fn bench_elementwise(limits: Limits) -> Result<()> {
 
 fn bench_sample(limits: Limits) -> Result<()> {
     let plain = SampleSpec {
-        temperature: 1.0,
-        top_p: 1.0,
-        top_k: 0,
-        min_p: 0.0,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        repetition_penalty: 1.0,
-        logit_bias: &[],
-        history: &[],
-        history_prompt_tokens: 0,
         seed: 1,
-        position: 0,
-        logprobs: None,
+        ..SampleSpec::PLAIN
     };
     let specs = [
         (

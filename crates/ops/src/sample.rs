@@ -48,6 +48,25 @@ pub struct SampleSpec<'a> {
     pub logprobs: Option<usize>,
 }
 
+impl SampleSpec<'_> {
+    /// As the logits say: every parameter is off.
+    pub const PLAIN: SampleSpec<'static> = SampleSpec {
+        temperature: 1.0,
+        top_p: 1.0,
+        top_k: 0,
+        min_p: 0.0,
+        presence_penalty: 0.0,
+        frequency_penalty: 0.0,
+        repetition_penalty: 1.0,
+        logit_bias: &[],
+        history: &[],
+        history_prompt_tokens: 0,
+        seed: 0,
+        position: 0,
+        logprobs: None,
+    };
+}
+
 /// Room for the lists of all rows of a step together, on a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListCapacity {

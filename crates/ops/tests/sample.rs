@@ -13,19 +13,8 @@ use farthing_ops::{SampleSpec, Sampled, philox4x32, sample, token_logprobs};
 use reference::{Random, matrix, message, on_every_level};
 
 const PLAIN: SampleSpec<'static> = SampleSpec {
-    temperature: 1.0,
-    top_p: 1.0,
-    top_k: 0,
-    min_p: 0.0,
-    presence_penalty: 0.0,
-    frequency_penalty: 0.0,
-    repetition_penalty: 1.0,
-    logit_bias: &[],
-    history: &[],
-    history_prompt_tokens: 0,
     seed: 7,
-    position: 0,
-    logprobs: None,
+    ..SampleSpec::PLAIN
 };
 
 const GREEDY: SampleSpec<'static> = SampleSpec {

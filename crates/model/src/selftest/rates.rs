@@ -443,17 +443,8 @@ impl Bench<'_> {
         let spec = SampleSpec {
             temperature: 0.8,
             top_p: 0.95,
-            top_k: 0,
-            min_p: 0.0,
-            presence_penalty: 0.0,
-            frequency_penalty: 0.0,
-            repetition_penalty: 1.0,
-            logit_bias: &[],
-            history: &[],
-            history_prompt_tokens: 0,
             seed: 1,
-            position: 0,
-            logprobs: None,
+            ..SampleSpec::PLAIN
         };
         let specs = vec![spec; rows];
         let random = Random::new(3).values(rows * vocab);

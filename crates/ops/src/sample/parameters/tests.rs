@@ -7,15 +7,9 @@ fn plain() -> SampleSpec<'static> {
         top_p: 0.9,
         top_k: 40,
         min_p: 0.1,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        repetition_penalty: 1.0,
-        logit_bias: &[],
-        history: &[],
-        history_prompt_tokens: 0,
         seed: 0x0123_4567_89ab_cdef,
         position: 7,
-        logprobs: None,
+        ..SampleSpec::PLAIN
     }
 }
 
