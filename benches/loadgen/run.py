@@ -212,14 +212,11 @@ def guidellm(a: argparse.Namespace, address: str, seed: int, words: int) -> dict
             for _ in range(requests)
         ]
         prompts.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        # Usage in every chunk is vLLM's alone.
-        extras = {"body": {"stream_options": {"continuous_usage_stats": False}}}
         backend = {
             "kind": "openai_http",
             "target": address,
             "model": "demo",
             "request_format": "/v1/chat/completions",
-            "extras": extras,
         }
         command = [
             *shlex.split(a.guidellm),

@@ -51,7 +51,7 @@ pub use machine_now::{
 };
 pub use model_card::{ModelCard, ModelList};
 pub use organization_report::{Amount, CompletionsUsage, Costs, Currency, UsageBucket, UsagePage};
-pub use usage::{Cost, PromptTokensDetails, StreamedUsage, Usage};
+pub use usage::{Cost, PromptTokensDetails, StreamedUsage, TokensSoFar, Usage};
 
 use serde::Serialize;
 

@@ -41,6 +41,8 @@ pub struct Sampling {
 pub struct StreamOptions {
     /// Send a last chunk with the usage.
     pub include_usage: bool,
+    /// vLLM's: tell in every chunk how many tokens there are so far.
+    pub continuous_usage_stats: bool,
 }
 
 const MAX_STOP_STRINGS: usize = 16;
@@ -98,10 +100,12 @@ impl StreamOptions {
         let mut options = Fields::of(value, "stream_options".to_owned())?;
         let include_usage = options.boolean("include_usage")?.unwrap_or(false);
         options.inert_as("include_obfuscation", &[json!(false)])?;
-        // vLLM's: the usage so far in every chunk.
-        options.inert_as("continuous_usage_stats", &[json!(false)])?;
+        let continuous = options.boolean("continuous_usage_stats")?;
         options.finish()?;
-        Ok(Some(Self { include_usage }))
+        Ok(Some(Self {
+            include_usage,
+            continuous_usage_stats: continuous.unwrap_or(false),
+        }))
     }
 }
 

@@ -48,6 +48,17 @@ pub struct Cost {
     pub basis: &'static str,
 }
 
+/// Tokens of an answer on its way, over all its choices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TokensSoFar {
+    /// Tokens of the prompts.
+    pub prompt_tokens: usize,
+    /// Tokens generated so far.
+    pub completion_tokens: usize,
+    /// Both.
+    pub total_tokens: usize,
+}
+
 /// The `usage` field of a chunk of a stream.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -56,6 +67,8 @@ pub enum StreamedUsage {
     NotAsked,
     /// `null`, in every chunk but the last.
     Later,
+    /// The tokens up to this chunk.
+    SoFar(TokensSoFar),
     /// The usage of the whole answer.
     Told(Usage),
 }

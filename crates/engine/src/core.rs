@@ -120,7 +120,7 @@ impl EngineCore {
             self.rest();
             match self.door.commands.blocking_recv() {
                 Some(command) => {
-                    self.meter.pause(Pause::Idle);
+                    self.wake();
                     self.obey(command);
                 }
                 None => return false,
@@ -143,6 +143,24 @@ impl EngineCore {
         self.totals.idle_since = None;
     }
 
+    /// Idle time ends. It is booked while nobody can look, so that nobody sees idle time that turns
+    /// out to be a step's.
+    fn wake(&mut self) {
+        let meter = &mut self.meter;
+        self.door.stats.send_modify(|stats| {
+            meter.pause(Pause::Idle);
+            stats.seconds = meter.seconds();
+            stats.idle_since = None;
+        });
+    }
+
+    /// Has the runner do something about an adapter's weights; no step can run meanwhile.
+    fn load_adapter(&mut self, load: impl FnOnce(&mut dyn Runner)) {
+        self.meter.pause(Pause::Host);
+        load(&mut *self.runner);
+        self.meter.pause(Pause::AdapterLoad);
+    }
+
     fn obey(&mut self, command: Command) {
         match command {
             Command::Start(new) => self.start(new),
@@ -161,11 +179,11 @@ impl EngineCore {
             }
             Command::EndWarmUp => self.end_warm_up(),
             Command::Prefetch(adapter) => {
-                self.runner.prefetch_adapter(adapter);
+                self.load_adapter(|runner| runner.prefetch_adapter(adapter));
                 self.publish(0);
             }
             Command::Retire(adapter) => {
-                self.runner.retire_adapter(adapter);
+                self.load_adapter(|runner| runner.retire_adapter(adapter));
                 self.publish(0);
             }
         }
@@ -202,7 +220,7 @@ impl EngineCore {
                 self.callers.insert(id, caller);
                 if let Some(adapter) = adapter {
                     self.meter.add_adapter(adapter.id(), adapter.size_bytes());
-                    self.runner.add_adapter(adapter);
+                    self.load_adapter(|runner| runner.add_adapter(adapter));
                 }
             }
             Err(refusal) => {

@@ -4,6 +4,8 @@
 mod tiny;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use farthing_engine::{
     DeviceSeconds, Ending, EngineStats, GenerationRequest, GenerationStream, Receipt, TokenCounts,
@@ -137,7 +139,7 @@ async fn mixed_load(engine: &Engine, round: u32) -> Sum {
 /// on all three counts.
 #[tokio::test]
 async fn three_sums_agree_over_any_mix() {
-    let mut seen = [false; 5];
+    let mut seen = [false; 6];
     for round in 0..ATTEMPTS as u32 {
         let engine = Engine::start(Room {
             num_blocks: 40,
@@ -153,16 +155,17 @@ async fn three_sums_agree_over_any_mix() {
             sum.cached_tokens > 0,
             stats.preemptions > 0,
             sum.finished > 0.0,
+            stats.seconds.adapter_load > 0.0,
         ];
         for (seen, happened) in seen.iter_mut().zip(happened) {
             *seen |= happened;
         }
         engine.stop();
-        if round >= 3 && seen == [true; 5] {
+        if round >= 3 && seen == [true; 6] {
             return;
         }
     }
-    panic!("failed, aborted, cached, preempted, finished: only {seen:?} ever happened");
+    panic!("failed, aborted, cached, preempted, finished, loaded: only {seen:?} ever happened");
 }
 
 /// Idle time counts on while nothing runs, and the sum holds at every moment.
@@ -201,6 +204,38 @@ async fn the_window_is_whole_at_every_moment() {
     };
     assert!(later.window > before.window);
     assert_eq!(later.steps, before.steps);
+    engine.stop();
+}
+
+/// Whoever looks never sees a second go elsewhere: no idle one that turns out to be a step's.
+#[tokio::test]
+async fn no_bucket_ever_shrinks() {
+    let engine = Engine::start(WIDE);
+    let (handle, over) = (engine.handle.clone(), Arc::new(AtomicBool::new(false)));
+    let is_over = over.clone();
+    let watcher = thread::spawn(move || {
+        let mut before = handle.stats().seconds;
+        while !is_over.load(Ordering::Relaxed) {
+            let now = handle.stats().seconds;
+            for (before, now) in [
+                (before.idle, now.idle),
+                (before.host, now.host),
+                (before.steps, now.steps),
+                (before.adapter_load, now.adapter_load),
+            ] {
+                assert!(now >= before, "{before:?} {now:?}");
+            }
+            before = now;
+        }
+    });
+    for round in 0..ATTEMPTS as u32 {
+        let mut stream = engine.handle.submit(greedy(prompt(round, 40), 3)).unwrap();
+        while stream.next().await.is_some() {}
+        drop(stream);
+        engine.idle().await;
+    }
+    over.store(true, Ordering::Relaxed);
+    watcher.join().unwrap();
     engine.stop();
 }
 

@@ -19,7 +19,7 @@ use candle_core::{Device, Result, bail};
 
 use self::blas::Blas;
 pub(crate) use self::blas::{Matrices, Product};
-pub use self::graph::{GpuInfo, Graph, Stopwatch, is_lost, is_out_of_memory, open_cuda};
+pub use self::graph::{Graph, Stopwatch, is_lost, is_out_of_memory, open_cuda};
 use self::kernels::Kernels;
 pub(crate) use self::kernels::arguments;
 pub(crate) use self::launch::Grid;

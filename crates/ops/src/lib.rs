@@ -20,6 +20,7 @@ mod cuda;
 mod embed;
 mod gather_rows;
 mod gemm;
+mod gpu_info;
 mod grid;
 mod kv_cache_layer;
 mod limits;
@@ -39,11 +40,11 @@ mod simd;
 
 pub use add::add;
 pub use cuda::{
-    DeviceSampler, Download, GpuInfo, Graph, Stopwatch, Upload, is_lost, is_out_of_memory,
-    open_cuda,
+    DeviceSampler, Download, Graph, Stopwatch, Upload, is_lost, is_out_of_memory, open_cuda,
 };
 pub use embed::embed;
 pub use gather_rows::gather_rows;
+pub use gpu_info::GpuInfo;
 pub use kv_cache_layer::{BLOCK_SIZE, KvCacheLayer};
 pub use limits::Limits;
 pub use linear::{Accumulate, linear};

@@ -6,10 +6,12 @@
 mod error;
 mod host_memory;
 mod loader;
+mod loader_thread;
 mod name_locks;
 mod registry;
 mod sources;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -25,12 +27,14 @@ pub use error::AdapterError;
 pub use host_memory::HostCapacity;
 use host_memory::{Generation, GenerationInUse, Room};
 pub use loader::AdapterLoader;
+use loader_thread::LoaderThread;
 use name_locks::NameLocks;
 use registry::Registry;
 pub(crate) use registry::{HostFigures, Named};
 pub use sources::AdapterSources;
 
-/// Adapters that are read at once: what they take beyond the host's capacity stays small.
+/// Adapters that are read or wait for their place: what they take beyond the host's capacity stays
+/// small.
 const MAX_READS: usize = 2;
 
 /// Every adapter that has a name, and those that may get one.
@@ -41,7 +45,7 @@ const MAX_READS: usize = 2;
 pub struct Adapters {
     registry: Mutex<Registry>,
     engine: Arc<dyn Backend>,
-    loader: AdapterLoader,
+    loader: LoaderThread,
     sources: Arc<AdapterSources>,
     /// One load at a time for each name.
     name_locks: NameLocks,
@@ -103,17 +107,20 @@ pub(crate) fn generation(id: AdapterId) -> String {
 
 impl Adapters {
     /// No names yet.
-    pub fn new(config: AdaptersConfig) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// The system has no thread left to read adapters on.
+    pub fn new(config: AdaptersConfig) -> io::Result<Self> {
+        Ok(Self {
             registry: Mutex::new(Registry::new(config.capacity)),
             engine: config.engine,
-            loader: config.loader,
+            loader: LoaderThread::start(config.loader)?,
             sources: Arc::new(config.sources),
             name_locks: NameLocks::default(),
             reads: Arc::new(Semaphore::new(MAX_READS)),
             waiting: Semaphore::new(config.max_waiting),
             max_waiting: config.max_waiting,
-        }
+        })
     }
 
     /// Serves an adapter under a name, once all of it is in host memory.
@@ -309,16 +316,8 @@ impl Adapters {
     ) -> Result<GenerationInUse, AdapterError> {
         // Held until the adapter has its place, so that not everybody waits with one in hand.
         let permit = self.reads.clone().acquire_owned().await;
-        let (loader, name_here) = (self.loader.clone(), name.to_owned());
-        let directory = directory.to_owned();
         let started = Instant::now();
-        let work = tokio::task::spawn_blocking(move || loader.load(&name_here, &directory));
-        let loaded = work.await.unwrap_or_else(|error| {
-            Err(AdapterError::Refused {
-                name: name.to_owned(),
-                reason: format!("reading it failed: {error}"),
-            })
-        });
+        let loaded = self.loader.load(name, directory.to_owned()).await;
         self.registry().count_load(&loaded, started.elapsed());
         let generation = self.place(name, loaded?, replaces).await;
         drop(permit);

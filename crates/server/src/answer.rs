@@ -5,7 +5,7 @@ mod completion;
 
 use std::pin::Pin;
 
-use farthing_api::{FinishReason, Usage, UsedAdapter};
+use farthing_api::{FinishReason, StreamOptions, StreamedUsage, Usage, UsedAdapter};
 use farthing_engine::{GeneratedToken, GenerationEvent, PromptToken};
 use farthing_scheduler::FinishReason as EngineReason;
 use futures_util::stream::{SelectAll, Stream, StreamExt};
@@ -95,6 +95,17 @@ impl Answer {
     /// What the whole answer took; complete once [`next`](Self::next) has returned `None`.
     pub(crate) fn usage(&self) -> Usage {
         self.record.usage()
+    }
+
+    /// What a chunk before the last tells of the usage.
+    fn usage_so_far(&self, options: StreamOptions) -> StreamedUsage {
+        if options.continuous_usage_stats {
+            StreamedUsage::SoFar(self.record.tokens_so_far())
+        } else if options.include_usage {
+            StreamedUsage::Later
+        } else {
+            StreamedUsage::NotAsked
+        }
     }
 
     fn take(&mut self, prompt: usize, event: GenerationEvent) -> Result<AnswerEvent, ApiError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use farthing_api::{Cost, FinishReason, PromptTokensDetails, Usage, UsedAdapter};
+use farthing_api::{Cost, FinishReason, PromptTokensDetails, TokensSoFar, Usage, UsedAdapter};
 use farthing_economics::HourlyPrice;
 use farthing_engine::{GenerationUsage, Receipt};
 use farthing_ledger::Outcome as RowOutcome;
@@ -39,6 +39,7 @@ pub(crate) struct RequestRecord {
 
 #[derive(Clone, Default)]
 struct Choice {
+    tokens: usize,
     last_token: Option<Instant>,
     reason: Option<FinishReason>,
 }
@@ -134,6 +135,7 @@ impl RequestRecord {
         }
         let now = Instant::now();
         let choice = &mut self.choices[choice];
+        choice.tokens += tokens;
         match choice.last_token.replace(now) {
             Some(last) => {
                 self.metrics.inter_token(now - last);
@@ -177,6 +179,17 @@ impl RequestRecord {
     /// Whether every choice has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.usage.is_complete()
+    }
+
+    /// The tokens that were told.
+    pub(crate) fn tokens_so_far(&self) -> TokensSoFar {
+        let prompt_tokens = self.usage.prompt_tokens();
+        let completion_tokens = self.choices.iter().map(|choice| choice.tokens).sum();
+        TokensSoFar {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens + completion_tokens,
+        }
     }
 
     /// What the choices that have ended took.

@@ -190,7 +190,8 @@ pub(crate) fn start(
         sources,
         capacity,
         max_waiting: max_queued_sequences,
-    });
+    })
+    .context("cannot start the thread that reads adapters")?;
     for (arg, adapter) in named {
         adapters.adopt(&arg.name, &arg.directory, adapter)?;
     }

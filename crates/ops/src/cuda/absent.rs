@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use candle_core::{Device, Error, Result, Tensor};
 
-use crate::{ListCapacity, SampleSpec, Sampled};
+use crate::{GpuInfo, ListCapacity, SampleSpec, Sampled};
 
 /// Always fails.
 ///
@@ -26,23 +26,6 @@ pub fn is_out_of_memory(_: &Error) -> bool {
 
 fn absent() -> Error {
     Error::msg("this build has no CUDA: build it with `cargo build --release --features cuda`")
-}
-
-/// What a device is, and how much of its memory is left.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GpuInfo {
-    /// As NVIDIA calls it.
-    pub name: String,
-    /// Major and minor.
-    pub compute_capability: (i32, i32),
-    /// Streaming multiprocessors.
-    pub multiprocessors: usize,
-    /// The newest CUDA that the driver knows, such as 13000 for 13.0.
-    pub driver_version: i32,
-    /// Bytes not taken by anybody.
-    pub free_bytes: usize,
-    /// Bytes of the device.
-    pub total_bytes: usize,
 }
 
 impl GpuInfo {

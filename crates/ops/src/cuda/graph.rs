@@ -4,6 +4,7 @@ use candle_core::cuda_backend::cudarc::driver::{CudaGraph, sys};
 use candle_core::{Context, DType, Device, Error, Result, Tensor};
 
 use super::{Gpu, driver_error, give_back_freed_memory, tensor};
+use crate::GpuInfo;
 
 /// Launches recorded once, to be started again and again: on the same addresses, over the same
 /// grids, with what is in memory then.
@@ -139,23 +140,6 @@ impl std::fmt::Debug for Gpu {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Gpu({})", self.ordinal())
     }
-}
-
-/// What a device is, and how much of its memory is left.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GpuInfo {
-    /// As NVIDIA calls it.
-    pub name: String,
-    /// Major and minor.
-    pub compute_capability: (i32, i32),
-    /// Streaming multiprocessors.
-    pub multiprocessors: usize,
-    /// The newest CUDA that the driver knows, such as 13000 for 13.0.
-    pub driver_version: i32,
-    /// Bytes not taken by anybody.
-    pub free_bytes: usize,
-    /// Bytes of the device.
-    pub total_bytes: usize,
 }
 
 impl GpuInfo {

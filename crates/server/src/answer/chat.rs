@@ -80,7 +80,7 @@ impl ChatAnswer {
         let state = ChatChunks {
             told_role: vec![false; self.answer.n],
             answer: self,
-            include_usage: options.include_usage,
+            options,
             ended: false,
         };
         let steps = stream::unfold(state, |mut state| async {
@@ -111,7 +111,7 @@ impl ChatAnswer {
 /// A streamed answer between two chunks.
 struct ChatChunks {
     answer: ChatAnswer,
-    include_usage: bool,
+    options: StreamOptions,
     /// Of each choice: whether its first chunk, which tells the role, is out. It goes out with the
     /// first token, so that clients who time the first chunk time the first token.
     told_role: Vec<bool>,
@@ -128,7 +128,8 @@ impl ChatChunks {
             None => {
                 self.ended = true;
                 let usage = StreamedUsage::Told(self.answer.answer.usage());
-                self.include_usage
+                self.options
+                    .include_usage
                     .then(|| self.chunk(None, usage))
                     .into_iter()
                     .collect()
@@ -188,10 +189,7 @@ impl ChatChunks {
         logprobs: Option<ChatLogprobs>,
         finish_reason: Option<FinishReason>,
     ) -> ChatChunk {
-        let usage = match self.include_usage {
-            true => StreamedUsage::Later,
-            false => StreamedUsage::NotAsked,
-        };
+        let usage = self.answer.answer.usage_so_far(self.options);
         self.chunk(
             Some(ChatChunkChoice {
                 index,

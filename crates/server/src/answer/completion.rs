@@ -99,7 +99,7 @@ impl CompletionAnswer {
     ) -> impl Stream<Item = Result<Completion, ApiError>> + Send {
         let state = CompletionChunks {
             answer: self,
-            include_usage: options.include_usage,
+            options,
             ended: false,
         };
         let steps = stream::unfold(state, |mut state| async {
@@ -222,7 +222,7 @@ impl CompletionAnswer {
 /// A streamed answer between two chunks.
 struct CompletionChunks {
     answer: CompletionAnswer,
-    include_usage: bool,
+    options: StreamOptions,
     ended: bool,
 }
 
@@ -237,6 +237,7 @@ impl CompletionChunks {
                 self.ended = true;
                 let usage = StreamedUsage::Told(self.answer.answer.usage());
                 let last = self
+                    .options
                     .include_usage
                     .then(|| self.answer.completion(Vec::new(), usage));
                 Some(last.into_iter().map(Ok).collect())
@@ -246,11 +247,8 @@ impl CompletionChunks {
                 Some(vec![Err(error)])
             }
             Some(Ok(event)) => {
-                let usage = match self.include_usage {
-                    true => StreamedUsage::Later,
-                    false => StreamedUsage::NotAsked,
-                };
                 let pieces = self.answer.pieces(event);
+                let usage = self.answer.answer.usage_so_far(self.options);
                 let chunk = |piece| Ok(self.answer.completion(vec![piece], usage.clone()));
                 Some(pieces.into_iter().map(chunk).collect())
             }

@@ -177,6 +177,35 @@ async fn logprobs_tell_text_and_exact_bytes() {
 }
 
 #[tokio::test]
+async fn a_stream_tells_the_tokens_so_far_if_asked() {
+    let mut server = Server::start().await;
+    for include_usage in [false, true] {
+        let asked = with(json!({"stream": true, "stream_options": {
+            "include_usage": include_usage, "continuous_usage_stats": true}}));
+        let connection = server.open(PATH, &asked).await;
+        let play = server.play().await;
+        let prompt_tokens = play.request.prompt.len();
+        play.delta(
+            0,
+            "Bon",
+            vec![token(b'B', -1.0, &[]), token(b'o', -1.0, &[])],
+        );
+        play.delta(0, "jour", vec![token(b'j', -1.0, &[])]);
+        play.finish(0, FinishReason::Length, usage(prompt_tokens, 0, 3));
+        let mut events = connection.response().await.events();
+        if include_usage {
+            assert!(events.pop().unwrap()["usage"]["cost"].is_object());
+        }
+        let usages: Vec<_> = events.iter().map(|event| event["usage"].clone()).collect();
+        let so_far = |tokens| {
+            json!({"prompt_tokens": prompt_tokens,
+            "completion_tokens": tokens, "total_tokens": prompt_tokens + tokens})
+        };
+        assert_eq!(usages, [so_far(2), so_far(2), so_far(3), so_far(3)]);
+    }
+}
+
+#[tokio::test]
 async fn a_stream_has_openais_chunks() {
     let mut server = Server::start().await;
     let asked = with(json!({"stream": true, "stream_options": {"include_usage": true}}));

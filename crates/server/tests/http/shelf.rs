@@ -91,7 +91,8 @@ impl Shelf {
                 bytes: 1 << 20,
             },
             max_waiting: MAX_WAITING,
-        });
+        })
+        .unwrap();
         let legal = Arc::new(self.adapter("legal"));
         adapters
             .adopt("legal", &directory.join("legal"), legal)
