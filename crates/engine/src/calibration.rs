@@ -45,14 +45,28 @@ struct Ladder {
     shapes: Vec<Shape>,
 }
 
-/// A step and the fastest of its times: the one with the least of the machine's other work in it.
+/// A step, and how long it took each time.
 struct Sample {
     shape: Shape,
-    seconds: f64,
+    times: Vec<f64>,
+}
+
+impl Sample {
+    /// The median: what the machine does besides is in some of the times, and in those of the steps
+    /// to come too.
+    fn seconds(&self) -> f64 {
+        let mut times = self.times.clone();
+        times.sort_unstable_by(f64::total_cmp);
+        let middle = times.len() / 2;
+        match times.len() % 2 {
+            0 => (times[middle - 1] + times[middle]) / 2.0,
+            _ => times[middle],
+        }
+    }
 }
 
 /// Seconds after which no step is timed again.
-const BUDGET_SECONDS: f64 = 2.0;
+const BUDGET_SECONDS: f64 = 6.0;
 /// A ladder ends with the first step that takes longer than this, once it has its least steps.
 const LONG_STEP_SECONDS: f64 = 0.1;
 const MOST_PASSES: usize = 9;
@@ -75,7 +89,10 @@ impl Calibration {
                     time(&batch)?; // The first step finds cold caches.
                 }
                 let seconds = time(&batch)?;
-                samples.push(Sample { shape, seconds });
+                samples.push(Sample {
+                    shape,
+                    times: vec![seconds],
+                });
                 spent_seconds += seconds;
                 if i + 1 >= ladder.at_least && seconds > LONG_STEP_SECONDS {
                     break;
@@ -91,7 +108,7 @@ impl Calibration {
                     continue;
                 };
                 let seconds = time(&batch)?;
-                sample.seconds = sample.seconds.min(seconds);
+                sample.times.push(seconds);
                 spent_seconds += seconds;
             }
         }
@@ -228,13 +245,13 @@ impl Calibration {
             .zip(samples)
             .map(|(rows, sample)| {
                 let features = features(rows, &knots);
-                (features.map(|amount| amount / sample.seconds), 1.0)
+                (features.map(|amount| amount / sample.seconds()), 1.0)
             })
             .collect();
         let mut model = StepModel::from(non_negative_least_squares(&rows));
         let known = model.seconds_per_token[knots.len()];
         model.seconds_per_token[knots.len()..].fill(known);
-        let seconds: Vec<_> = samples.iter().map(|sample| sample.seconds).collect();
+        let seconds: Vec<_> = samples.iter().map(Sample::seconds).collect();
         let expected: Vec<_> = works.iter().map(|rows| model.expect(rows)).collect();
         model.fit = Fit::of(&seconds, &expected, fitted_coefficients(&rows));
         model

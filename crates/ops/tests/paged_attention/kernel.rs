@@ -9,9 +9,6 @@ use crate::emulator::{Half, Launch, Memory, assert_untouched, floats, halves};
 use crate::reference::{Random, assert_close, flat, integers, matrix};
 
 const SCALE: f32 = 0.3;
-/// Queries of sequences that a graph has room for and the batch doesn't have: what is left of a
-/// decode and of a prompt, which a kernel that takes them for live would compute.
-const PADDING: [usize; 2] = [1, 40];
 
 struct Case {
     heads: usize,
@@ -45,6 +42,24 @@ impl Case {
 
     fn queries(&self) -> usize {
         self.rows.iter().map(|(_, queries)| queries).sum()
+    }
+
+    /// Queries of sequences that a graph has room for and the batch doesn't have: what is left of a
+    /// decode and of a prompt, either of which may come first. A kernel that takes them for live
+    /// would compute them.
+    fn padding(&self) -> [usize; 2] {
+        match self.rows.len() % 2 {
+            0 => [1, 40],
+            _ => [40, 1],
+        }
+    }
+
+    fn rows_and_padding(&self) -> usize {
+        self.rows.len() + self.padding().len()
+    }
+
+    fn queries_and_padding(&self) -> usize {
+        self.queries() + self.padding().iter().sum::<usize>()
     }
 
     fn group(&self) -> usize {
@@ -137,7 +152,7 @@ impl<T: Half> Paged<T> {
         let page_len = 2 * kv_heads * block_size * head_dim;
         let mut cache = vec![T::NAN; num_pages * page_len];
         // Entries that no query needs point far outside the cache.
-        let mut block_tables = vec![u32::MAX; (case.rows.len() + PADDING.len()) * table_width];
+        let mut block_tables = vec![u32::MAX; case.rows_and_padding() * table_width];
         let (mut qkv, mut query_starts) = (Vec::new(), vec![0]);
         for (row, ((context, count), own)) in case.rows.iter().zip(contexts).enumerate() {
             let table = free.split_off(free.len() - pages(context));
@@ -162,13 +177,13 @@ impl<T: Half> Paged<T> {
             }
             query_starts.push(query_starts.last().unwrap() + *count as u32);
         }
-        for count in PADDING {
+        for count in case.padding() {
             qkv.extend(vec![T::NAN; count * case.row_len()]);
             query_starts.push(query_starts.last().unwrap() + count as u32);
         }
         let context_lens = case.rows.iter().map(|(context, _)| *context as u32);
         let context_lens = context_lens
-            .chain(PADDING.map(|count| count as u32))
+            .chain(case.padding().map(|count| count as u32))
             .collect();
         Self {
             qkv,
@@ -200,7 +215,7 @@ impl<T: Half> Paged<T> {
 
     fn decode(&self, case: &Case, out: &[T]) -> Vec<T> {
         let (rows, pairs) = (
-            case.rows.len() + PADDING.len(),
+            case.rows_and_padding(),
             self.context_lens.len() * case.kv_heads,
         );
         let entry = format!("paged_attention_decode_{}_{}", T::NAME, case.head_dim);
@@ -224,8 +239,8 @@ impl<T: Half> Paged<T> {
     }
 
     fn prefill(&self, case: &Case, out: &[T]) -> Vec<T> {
-        let queries = case.queries() + PADDING.iter().sum::<usize>();
-        let tiles = (queries * case.group()).div_ceil(128) + case.rows.len() + PADDING.len();
+        let tiles =
+            (case.queries_and_padding() * case.group()).div_ceil(128) + case.rows_and_padding();
         let entry = format!("paged_attention_prefill_{}_{}", T::NAME, case.head_dim);
         let launch = Launch::new("paged_attention", entry, 256)
             .grid(tiles, case.kv_heads, 1)
@@ -245,7 +260,7 @@ fn check<T: Half>(case: &Case) {
     let expected = on_the_cpu(case, &contexts);
     let paged = Paged::new(case, &contexts, &mut random);
 
-    let mut out = vec![T::NAN; (case.queries() + PADDING.iter().sum::<usize>()) * case.out_len()];
+    let mut out = vec![T::NAN; case.queries_and_padding() * case.out_len()];
     let is_decode = |queries: usize| queries * case.group() <= 16;
     if case.rows.iter().any(|(_, queries)| is_decode(*queries)) {
         out = paged.decode(case, &out);
