@@ -5,10 +5,12 @@
     python benches/loadgen/run.py [--rounds 3] [--against guidellm] [--note quiet]
 
 Both servers serve the demo's GGUF file on the loopback; `farthing bench` puts the same closed loop on
-each in turn. With --against, the other client and `farthing bench` then take turns on Farthing, with
-prompts and answers of the same length: their medians and means have to agree within 5 %. Servers have
-all cores but the last, clients the last one, so that no client slows what it measures. Prints a table
-and writes it, with every single report, to benches/results/.
+each in turn. With --against, another client puts that loop on Farthing, through a proxy that keeps what
+came when; `farthing bench` is then told the same streams at the same moments. What the two say of this
+one run has to agree within 5 %: two runs of the same load would differ by more, since it is a matter of
+luck who is batched with whom. Servers have all cores but the last, clients the last one, so that no
+client slows what it measures. Prints a table and writes it, with every single report, to
+benches/results/.
 """
 
 import argparse
@@ -30,6 +32,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import farthing_server
 import machine
+from recording_proxy import RecordingProxy
 
 HOURLY_PRICE = "0.10"
 AGREEMENT = 0.05
@@ -48,6 +51,7 @@ FIGURES = [
     ],
 ]
 CLASSES = ["input", "cached", "output"]
+METRICS = ["median_ttft_ms", "mean_ttft_ms", "median_tpot_ms", "mean_tpot_ms"]
 
 
 def main() -> None:
@@ -170,7 +174,7 @@ def farthing_bench(a: argparse.Namespace, address: str, seed: int, more: list[st
 
 def seed(turn: int, who: str) -> int:
     """No two loads ask with the same words, which a server may have kept."""
-    return turn * 8 + ["farthing", "llama.cpp", "farthing bench", "guidellm"].index(who)
+    return turn * 2 + ["farthing", "llama.cpp"].index(who)
 
 
 def against_guidellm(
@@ -181,27 +185,23 @@ def against_guidellm(
         {"model": "demo", "max_tokens": 1, "messages": [{"role": "user", "content": "time"}]}
     )["usage"]
     words = a.input_len - (usage["prompt_tokens"] - 1)
-    rounds = {"farthing bench": [], "guidellm": []}
+    rounds = {"guidellm": [], "farthing bench": []}
     for turn in range(a.rounds):
-        for client in sorted(rounds, reverse=turn % 2 == 1):
-            number = seed(turn, client)
-            if client == "guidellm":
-                figures = guidellm(a, address, number, words)
-            else:
-                report = farthing_bench(a, address, number, [])
-                names = ["mean_ttft_ms", "median_ttft_ms", "mean_tpot_ms", "median_tpot_ms"]
-                names += ["completed", "mean_input_tokens", "mean_output_tokens"]
-                figures = {name: report[name] for name in names}
-            rounds[client].append(figures)
-            print(f"round {turn + 1}, {client}", file=sys.stderr, flush=True)
+        with RecordingProxy(address, a.output_len) as proxy:
+            rounds["guidellm"].append(guidellm(a, proxy.address, turn, words))
+            proxy.replay()
+            report = farthing_bench(a, proxy.address, turn, ["--num-warmups", "0"])
+        if report["completed"] != a.requests:
+            sys.exit(f"farthing bench has {report['failed']} failures: {report['failures']}")
+        names = ["completed", "mean_input_tokens", "mean_output_tokens", *METRICS]
+        rounds["farthing bench"].append({name: report[name] for name in names})
+        print(f"round {turn + 1}, guidellm and farthing bench", file=sys.stderr, flush=True)
     return rounds
 
 
 def guidellm(a: argparse.Namespace, address: str, seed: int, words: int) -> dict:
-    """The same load by GuideLLM, and its own figures of each request. As `farthing bench` does, it
-    leaves the first requests out: as many as run at once."""
+    """The same load by GuideLLM, and its own figures of each request."""
     words_of = random.Random(seed)
-    requests = a.requests + a.concurrency
     with tempfile.TemporaryDirectory() as directory:
         prompts, report = pathlib.Path(directory) / "p.jsonl", pathlib.Path(directory) / "r.json"
         lines = [
@@ -209,7 +209,7 @@ def guidellm(a: argparse.Namespace, address: str, seed: int, words: int) -> dict
                 "prompt": " ".join(words_of.choices(WORDS, k=words)),
                 "output_tokens_count": a.output_len,
             }
-            for _ in range(requests)
+            for _ in range(a.requests)
         ]
         prompts.write_text("".join(json.dumps(line) + "\n" for line in lines))
         backend = {
@@ -224,7 +224,7 @@ def guidellm(a: argparse.Namespace, address: str, seed: int, words: int) -> dict
             "--backend",
             json.dumps(backend),
             *f"--profile kind=concurrent,streams={a.concurrency}".split(),
-            *f"--constraint kind=max_requests,count={requests}".split(),
+            *f"--constraint kind=max_requests,count={a.requests}".split(),
             *f"--data kind=json_file,path={prompts}".split(),
             *f"--output kind=json,path={report} --disable-console".split(),
         ]
@@ -234,18 +234,17 @@ def guidellm(a: argparse.Namespace, address: str, seed: int, words: int) -> dict
         if done.returncode != 0:
             sys.exit(f"guidellm ended with status {done.returncode}:\n{done.stdout}")
         told = json.loads(report.read_text())["benchmarks"][0]["requests"]
-    if told["errored"] or len(told["successful"]) != requests:
+    if told["errored"] or len(told["successful"]) != a.requests:
         sys.exit(f"guidellm has {len(told['errored'])} errors:\n{done.stdout}")
-    measured = sorted(told["successful"], key=lambda it: it["request_start_time"])[a.concurrency :]
-    figures = {"completed": len(measured)}
+    figures = {"completed": len(told["successful"])}
     # What GuideLLM calls inter-token latency is vLLM's TPOT: a figure a request.
     names = [("ttft", "time_to_first_token_ms"), ("tpot", "inter_token_latency_ms")]
     for name, theirs in names:
-        values = [request[theirs] for request in measured]
+        values = [request[theirs] for request in told["successful"]]
         figures[f"mean_{name}_ms"] = statistics.mean(values)
         figures[f"median_{name}_ms"] = statistics.median(values)
     for name in ("prompt_tokens", "output_tokens"):
-        mean = statistics.mean(request[name] for request in measured)
+        mean = statistics.mean(request[name] for request in told["successful"])
         figures[f"mean_{name.replace('prompt', 'input')}"] = mean
     return figures
 
@@ -289,9 +288,6 @@ def table(a: argparse.Namespace, reports: dict[str, list[dict]]) -> list[str]:
     return lines
 
 
-METRICS = ["median_ttft_ms", "mean_ttft_ms", "median_tpot_ms", "mean_tpot_ms"]
-
-
 def ratios(rounds: dict[str, list[dict]]) -> dict[str, float]:
     middle = {
         client: {name: statistics.median(it[name] for it in figures) for name in METRICS}
@@ -301,18 +297,16 @@ def ratios(rounds: dict[str, list[dict]]) -> dict[str, float]:
 
 
 def agrees(rounds: dict[str, list[dict]]) -> bool:
-    medians = [name for name in METRICS if name.startswith("median")]
-    return all(abs(ratios(rounds)[name] - 1) <= AGREEMENT for name in medians)
+    return all(abs(ratio - 1) <= AGREEMENT for ratio in ratios(rounds).values())
 
 
 def agreement(a: argparse.Namespace, rounds: dict[str, list[dict]]) -> list[str]:
     lines = [
         "",
-        f"`farthing bench` and GuideLLM in turn on Farthing, {a.rounds} rounds of the same load "
-        "(prompts of the same lengths, never the same words); medians over the rounds. GuideLLM's "
-        "inter-token latency is vLLM's TPOT.",
+        f"GuideLLM and `farthing bench` on the same streams of Farthing, {a.rounds} rounds: medians over "
+        "the rounds. GuideLLM's inter-token latency is vLLM's TPOT.",
         "",
-        "| | farthing bench | guidellm | ratio | rounds of farthing bench | rounds of guidellm |",
+        "| | guidellm | farthing bench | ratio | rounds of guidellm | rounds of farthing bench |",
         "|---|---|---|---|---|---|",
     ]
     for name, ratio in ratios(rounds).items():
