@@ -15,12 +15,14 @@ it has shown:
 4. `scores`: how often the demo's adapters are exactly right, on the GPU;
 5. `llama`: steps of Llama-3.1-8B's shape;
 6. `serving`: Mistral-7B's shape behind the endpoint, by `farthing bench`;
-7. `transformers`: the peer's continuous batching of the same loads, where it is installed.
+7. `transformers` and 8. `vllm`: the peers' continuous batching of the first two loads, where they are
+   installed (`PYTHONPATH` may say where).
 
 Ends with status 1 if one of them found something wrong, and names what there was no time for.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import pathlib
@@ -51,7 +53,10 @@ SERVED = "mistral-7b-instruct-v0.3"
 # Tokens in and out of a request; what matters most comes first.
 LOADS = [(512, 512), (128, 128), (1024, 1024), (2048, 128)]
 CONCURRENCIES = [1, 8, 32, 64, 128, 256]
-PEER_CONCURRENCIES = "1,8,64,256"
+PEER_CONCURRENCIES = [1, 8, 64, 256]
+# With --device=cpu
+TRIAL_LOADS = [(32, 8)]
+TRIAL_CONCURRENCIES = [1, 4]
 
 
 class Run:
@@ -61,6 +66,7 @@ class Run:
         self.out: pathlib.Path = a.out
         self.device: str = a.device
         self.price: str = a.price_per_hour
+        self.is_trial: bool = a.device == "cpu"
         self.ends_at = time.monotonic() + 60 * a.minutes
 
     def left(self) -> float:
@@ -84,7 +90,7 @@ def main() -> None:
     args.add_argument("--only", action="append", choices=STEPS, metavar="STEP")
     args.add_argument("--minutes", type=float, default=25)
     args.add_argument("--price-per-hour", default="3.50", metavar="USD")
-    args.add_argument("--device", default="cuda", help="another device, to try the script itself")
+    args.add_argument("--device", default="cuda", help="cpu tries the script itself, on small loads")
     a = args.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
     if (cache := machine.PROJECT / "cache").is_dir():
@@ -132,7 +138,7 @@ def selftest(run: Run) -> bool:
 
 def llama(run: Run) -> bool:
     command = [BINARY, "selftest", "--device", run.device, "--only", "steps"]
-    shape = "small" if run.device == "cpu" else "llama-3.1-8b"
+    shape = "small" if run.is_trial else "llama-3.1-8b"
     done = run.command(*command, "--shape", shape, "--json", run.path("llama.json"))
     return done.returncode == 0
 
@@ -142,7 +148,7 @@ def sanitizer(run: Run) -> bool:
         "compute-sanitizer", path="/usr/local/cuda/bin"
     )
     path = run.path("sanitizer.txt")
-    if tool is None or run.device == "cpu":
+    if tool is None or run.is_trial:
         path.write_text("not run: there is no compute-sanitizer, or no GPU\n")
         return True
     passed = True
@@ -217,11 +223,12 @@ def scores(run: Run) -> bool:
 
 
 def serving(run: Run) -> bool:
-    flags = [f"--model={SERVED}", "--load-format=dummy", "--max-model-len=4096"]
-    flags += [f"--device={run.device}", f"--price-per-hour={run.price}", "--max-num-seqs=256"]
+    flags = [f"--device={run.device}", f"--price-per-hour={run.price}", "--max-num-seqs=256"]
+    if not run.is_trial:
+        flags += [f"--model={SERVED}", "--load-format=dummy", "--max-model-len=4096"]
     with FarthingServer(*flags, start_timeout=600) as server:
-        for tokens_in, tokens_out in LOADS:
-            for concurrency in CONCURRENCIES:
+        for tokens_in, tokens_out in TRIAL_LOADS if run.is_trial else LOADS:
+            for concurrency in TRIAL_CONCURRENCIES if run.is_trial else CONCURRENCIES:
                 path = run.path(f"serving-{tokens_in}-{tokens_out}-{concurrency}.json")
                 command = [BINARY, "bench", f"--base-url=http://{server.address}"]
                 command += ["--backend=openai", "--ignore-eos", "--temperature=0"]
@@ -235,17 +242,24 @@ def serving(run: Run) -> bool:
 
 
 def transformers(run: Run) -> bool:
-    try:
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as error:
-        print(f"transformers: not run: {error}")
+    return peer(run, "transformers")
+
+
+def vllm(run: Run) -> bool:
+    return peer(run, "vllm")
+
+
+def peer(run: Run, name: str) -> bool:
+    if importlib.util.find_spec(name) is None:
+        print(f"{name}: not run: it is not installed")
         return True
-    loads = [f"--load={tokens_in}/{tokens_out}" for tokens_in, tokens_out in LOADS[:2]]
-    done = run.command(
-        *[sys.executable, HERE / "transformers_side.py", *loads],
-        *["--sequences", PEER_CONCURRENCIES, "--json", run.path("transformers.json")],
-    )
+    loads = TRIAL_LOADS if run.is_trial else LOADS[:2]
+    sequences = TRIAL_CONCURRENCIES if run.is_trial else PEER_CONCURRENCIES
+    command = [sys.executable, HERE / f"{name}_side.py", "--device", run.device]
+    command += ["--json", run.path(f"{name}.json")]
+    command += ["--layers=1"] if run.is_trial else []
+    command += [f"--load={tokens_in}/{tokens_out}" for tokens_in, tokens_out in loads]
+    done = run.command(*command, "--sequences", ",".join(map(str, sequences)))
     return done.returncode == 0
 
 
@@ -257,6 +271,7 @@ STEPS = {
     "llama": llama,
     "serving": serving,
     "transformers": transformers,
+    "vllm": vllm,
 }
 
 main()

@@ -7,7 +7,8 @@ import pathlib
 def of(out: pathlib.Path) -> str:
     """The page of what a folder has so far."""
     parts = [about(out), *selftest(out, "selftest"), *selftest(out, "llama")]
-    parts += [*sanitizer(out), *greedy(out), *scores(out), *serving(out), *transformers(out)]
+    parts += [*sanitizer(out), *greedy(out), *scores(out), *serving(out)]
+    parts += [*peer(out, "transformers"), *peer(out, "vllm")]
     return "\n\n".join(parts) + "\n"
 
 
@@ -154,8 +155,8 @@ def load_of(path: pathlib.Path) -> tuple[int, int, int]:
     return int(tokens_in), int(tokens_out), int(concurrency)
 
 
-def transformers(out: pathlib.Path) -> list[str]:
-    report = read(out / "transformers.json")
+def peer(out: pathlib.Path, name: str) -> list[str]:
+    report = read(out / f"{name}.json")
     if report is None:
         return []
     rows = [

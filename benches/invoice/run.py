@@ -317,8 +317,11 @@ def cell(name: str, value):
         return value if isinstance(value, str) else value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     if name == "cost_usd":
         return Decimal(value).quantize(Decimal("1e-20"), decimal.ROUND_HALF_EVEN)
+    if name in ("queue_seconds", "ttft_seconds", "itl_p50_seconds", "itl_p95_seconds"):
+        # A double: two shortest texts of one may differ in their last digit.
+        return float(value)
     if name.endswith(("_usd", "_seconds", "_tokens")) or name in ("run", "status"):
-        return Decimal(repr(value) if isinstance(value, float) else value)
+        return Decimal(value)
     return value
 
 

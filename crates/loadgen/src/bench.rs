@@ -14,6 +14,7 @@ use crate::preflight::{Preflight, PreflightError, preflight};
 use crate::report::{LoadCard, Report, SloCard, TargetCard};
 use crate::slo::Slo;
 use crate::slo_search::{SloRate, SloSearch, Tally};
+use crate::stop::Stop;
 use crate::target::Target;
 use crate::traffic::{Arrivals, Lengths, Traffic};
 use crate::warnings::warnings;
@@ -45,6 +46,8 @@ pub struct BenchConfig {
     pub percentiles: Vec<f64>,
     /// What the report is called.
     pub label: Option<String>,
+    /// Ends it early.
+    pub stop: Stop,
 }
 
 /// Why there is no report.
@@ -97,6 +100,7 @@ pub async fn bench(config: &BenchConfig, observer: Observer<'_>) -> Result<Repor
             target: &config.target,
             preflight: &preflight,
             observer,
+            stop: &config.stop,
         },
         traffic,
     };
@@ -110,6 +114,18 @@ struct Bench<'a> {
     traffic: Traffic,
 }
 
+/// Why a search has no result.
+enum Ended {
+    Stopped,
+    Failed(BenchError),
+}
+
+impl From<BenchError> for Ended {
+    fn from(error: BenchError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl Bench<'_> {
     async fn run(&self) -> Result<Report, BenchError> {
         let began = Timestamp::now();
@@ -120,6 +136,12 @@ impl Bench<'_> {
             warned.extend(full.report.health.warnings());
         }
         let (search, slo_load) = self.slo_load(&measured.report).await?;
+        if self.config.stop.is_said() {
+            let sent = measured.log.records.len();
+            warned.push(format!(
+                "stopped by hand, after {sent} requests of the measured load"
+            ));
+        }
         if self.price.is_none() {
             warned.push("no price is known: give --price-per-hour for dollars".to_owned());
         }
@@ -190,13 +212,21 @@ impl Bench<'_> {
         let Some(concurrency) = self.config.full_load_concurrency else {
             return Ok(None);
         };
+        if self.config.stop.is_said() {
+            return Ok(None);
+        }
         let mut traffic = self.traffic.clone();
         traffic.arrivals = Arrivals::AtOnce;
         traffic.max_concurrency = Some(concurrency);
         traffic.warm_up_requests = concurrency;
         // Enough that full load lasts: three times all that is asked at once.
         traffic.requests = traffic.requests.max(3 * concurrency);
-        self.load("full load", &traffic, 1).await.map(Some)
+        let measured = self.load("full load", &traffic, 1).await;
+        match self.config.stop.is_said() {
+            // Half of it is no full load.
+            true => Ok(None),
+            false => measured.map(Some),
+        }
     }
 
     async fn slo_load(
@@ -216,11 +246,14 @@ impl Bench<'_> {
         let mut phase = 1;
         let mut best: Option<(f64, LoadReport)> = None;
         let found = search
-            .run(async |rate: f64| -> Result<Tally, BenchError> {
+            .run(async |rate: f64| -> Result<Tally, Ended> {
                 phase += 1;
                 let (name, mut traffic) = self.at_rate(rate);
                 traffic.seed ^= phase << 32;
                 let log = self.loader.run(&name, &traffic).await;
+                if self.config.stop.is_said() {
+                    return Err(Ended::Stopped);
+                }
                 let measured = log
                     .records
                     .iter()
@@ -237,7 +270,12 @@ impl Bench<'_> {
                 }
                 Ok(tally)
             })
-            .await?;
+            .await;
+        let found = match found {
+            Ok(found) => found,
+            Err(Ended::Stopped) => return Ok((None, None)),
+            Err(Ended::Failed(error)) => return Err(error),
+        };
         // The best rate may have been given up after all.
         let load = match (found.rate, best) {
             (Some(rate), Some((best, report))) if best == rate => Some(report),

@@ -26,6 +26,7 @@ mod live;
 mod load;
 mod meter;
 mod preflight;
+mod stop;
 
 mod answer_reader;
 mod chunk;
@@ -50,6 +51,7 @@ pub use preflight::PreflightError;
 pub use report::{LoadCard, Report, SloCard, TargetCard};
 pub use slo::{Slo, SloLimit};
 pub use slo_search::{SloProbe, SloRate, SloSearch, Tally};
+pub use stop::Stop;
 pub use target::{Backend, Target, TargetError};
 pub use trace::{Trace, TraceError, TraceFormat, TraceRequest};
 pub use traffic::{Arrivals, Assignment, Lengths, RandomLengths, Traffic};

@@ -13,6 +13,7 @@ use crate::live::{Live, Progress};
 use crate::meter::MeterReading;
 use crate::preflight::Preflight;
 use crate::record::Record;
+use crate::stop::Stop;
 use crate::target::Target;
 use crate::traffic::{Job, Traffic};
 
@@ -39,10 +40,12 @@ pub(crate) struct Loader<'a> {
     pub target: &'a Target,
     pub preflight: &'a Preflight,
     pub observer: Observer<'a>,
+    pub stop: &'a Stop,
 }
 
 impl Loader<'_> {
-    /// Sends all of the traffic and waits for all answers. `name` is for people.
+    /// Sends all of the traffic, or what there is time for until it is to stop, and waits for all
+    /// answers. `name` is for people.
     pub(crate) async fn run(&self, name: &str, traffic: &Traffic) -> LoadLog {
         let began = Instant::now();
         let live = Arc::new(Live::new(began));
@@ -106,11 +109,18 @@ impl Loader<'_> {
             let body = self
                 .target
                 .body(&job.model, &job.prompt, job.output_tokens, true);
-            tokio::time::sleep_until(due.into()).await;
-            let place = match &places {
-                // A semaphore that nobody closes gives its permits.
-                Some(places) => Arc::clone(places).acquire_owned().await.ok(),
-                None => None,
+            let turn = async {
+                tokio::time::sleep_until(due.into()).await;
+                match &places {
+                    // A semaphore that nobody closes gives its permits.
+                    Some(places) => Arc::clone(places).acquire_owned().await.ok(),
+                    None => None,
+                }
+            };
+            let place = tokio::select! {
+                biased;
+                () = self.stop.said() => break,
+                place = turn => place,
             };
             if end.is_some_and(|end| Instant::now() >= end) {
                 break;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use farthing_economics::MeasuredCost;
 use farthing_loadgen::{
-    Arrivals, Assignment, Backend, BenchConfig, Lengths, Progress, RandomLengths, Report, Target,
-    Traffic, bench,
+    Arrivals, Assignment, Backend, BenchConfig, Lengths, Progress, RandomLengths, Report, Stop,
+    Target, Traffic, bench,
 };
 use serde_json::{Value, json};
 
@@ -45,6 +45,7 @@ fn config(url: &str, models: &[&str]) -> BenchConfig {
         gpus: 1,
         percentiles: vec![95.0, 99.0],
         label: None,
+        stop: Stop::default(),
     }
 }
 
@@ -87,6 +88,33 @@ async fn a_load_is_sent_and_counted() {
     assert_eq!(bodies.len(), 3 + 24);
     assert_eq!(bodies[3]["stream_options"], json!({"include_usage": true}));
     assert_ne!(bodies[3]["messages"], bodies[4]["messages"]);
+}
+
+#[tokio::test]
+async fn a_load_that_is_stopped_is_reported_as_far_as_it_came() {
+    let url = serve(Script::default()).await;
+    let mut config = config(&url, &[]);
+    config.traffic.arrivals = Arrivals::Random {
+        rate: 50.0,
+        burstiness: 1.0,
+    };
+    config.traffic.requests = 1_000_000;
+    config.full_load_concurrency = Some(4);
+    let stop = config.stop.clone();
+    let observer = |progress: &Progress| {
+        if progress.answered >= 10 {
+            stop.say();
+        }
+    };
+    let report = bench(&config, &observer).await.unwrap();
+    let figures = &report.measured_load.figures;
+    assert!(figures.completed >= 6 && figures.failed == 0, "{figures:?}");
+    assert!(report.full_load.is_none());
+    let warning = report
+        .warnings
+        .iter()
+        .find(|it| it.contains("stopped by hand"));
+    assert!(warning.is_some(), "{:?}", report.warnings);
 }
 
 #[tokio::test]

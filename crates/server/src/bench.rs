@@ -11,8 +11,8 @@ use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use farthing_economics::HourlyPrice;
 use farthing_loadgen::{
-    Arrivals, Assignment, Backend, BenchConfig, Lengths, RandomLengths, Slo, SloLimit, Target,
-    Trace, TraceFormat, Traffic, bench,
+    Arrivals, Assignment, Backend, BenchConfig, Lengths, RandomLengths, Slo, SloLimit, Stop,
+    Target, Trace, TraceFormat, Traffic, bench,
 };
 use serde_json::{Map, Value};
 
@@ -196,6 +196,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let progress = ProgressLine::new();
+    runtime.spawn(stop_by_hand(config.stop.clone()));
     let report = runtime.block_on(bench(&config, &|it| progress.show(it)));
     progress.finish();
     let report = report?;
@@ -236,6 +237,7 @@ impl BenchArgs {
             gpus: self.gpus,
             percentiles: self.metric_percentiles.clone(),
             label: self.label.clone(),
+            stop: Stop::default(),
         };
         config.check().map_err(anyhow::Error::msg)?;
         Ok(config)
@@ -311,6 +313,19 @@ impl BenchArgs {
             eprintln!("{shortened} of the trace's {all} requests are longer than told: shortened");
         }
         Ok(Lengths::Trace(Arc::new(trace)))
+    }
+}
+
+/// The first Ctrl-C ends the load, the second the process.
+async fn stop_by_hand(stop: Stop) {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return;
+    }
+    stop.say();
+    eprintln!("\nstopping: the report comes with the answers under way; Ctrl-C again gives up");
+    if tokio::signal::ctrl_c().await.is_ok() {
+        // As a shell tells it of a program that SIGINT ended.
+        std::process::exit(130);
     }
 }
 

@@ -115,17 +115,26 @@ fn cells(usage: &Usage, invoice: &Invoice) -> [String; 8] {
         count(usage.input_tokens),
         count(usage.cached_tokens),
         count(usage.output_tokens),
-        format!("{seconds:.6}"),
+        format!("{:.6}", rounded(seconds, 6)),
         usd(usage.device.usd),
-        share.map_or_else(String::new, |share| format!("{share:.2} %")),
+        share.map_or_else(String::new, |share| format!("{:.2} %", rounded(share, 2))),
     ]
 }
 
 fn usd(usd: Option<Decimal>) -> String {
     usd.map_or_else(
         || "?".to_owned(),
-        |usd| format!("{:.9}", usd.round_dp(DIGITS)),
+        |usd| format!("{:.9}", rounded(usd, DIGITS)),
     )
+}
+
+/// Without a minus before a zero.
+fn rounded(value: Decimal, digits: u32) -> Decimal {
+    let rounded = value.round_dp(digits);
+    match rounded.is_zero() {
+        true => Decimal::ZERO,
+        false => rounded,
+    }
 }
 
 fn sum(lines: &[InvoiceLine]) -> Usage {
@@ -181,4 +190,19 @@ fn moment(seconds: i64) -> String {
 fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     text.write_fmt(arguments)
         .expect("a string takes all that is written to it");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_has_no_minus() {
+        let almost_nothing = Decimal::new(-9, 12);
+        assert_eq!(format!("{:.6}", rounded(almost_nothing, 6)), "0.000000");
+        assert_eq!(
+            format!("{:.6}", rounded(Decimal::new(-9, 6), 6)),
+            "-0.000009"
+        );
+    }
 }

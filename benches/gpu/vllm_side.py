@@ -1,0 +1,54 @@
+"""vLLM on random weights, for shapes that Farthing is measured on.
+
+    python benches/gpu/vllm_side.py --json FILE [--load IN/OUT]... [--sequences 1,8,64,256]
+
+Needs vllm 0.25 and a GPU. Weights are bf16; answers are greedy and go on to their full length; no
+prefix is kept. Starting takes one to three minutes: one start serves all loads. Not yet run.
+"""
+
+import json
+import pathlib
+import tempfile
+
+import vllm
+
+import peer
+
+
+def main() -> None:
+    a = peer.flags(__doc__)
+    config = a.shape | {
+        "architectures": ["MistralForCausalLM"],
+        "model_type": "mistral",
+        "torch_dtype": "bfloat16",
+        "hidden_act": "silu",
+        "tie_word_embeddings": False,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    with tempfile.TemporaryDirectory() as directory:
+        pathlib.Path(directory, "config.json").write_text(json.dumps(config))
+        engine = vllm.LLM(
+            model=directory,
+            load_format="dummy",
+            skip_tokenizer_init=True,
+            dtype="bfloat16",
+            max_model_len=max(map(sum, a.loads)) + 16,
+            max_num_seqs=max(a.sequences),
+            enable_prefix_caching=False,
+        )
+
+    def generate(prompts: list[list[int]], tokens_out: int) -> list[int]:
+        asked = [{"prompt_token_ids": prompt} for prompt in prompts]
+        endless = vllm.SamplingParams(
+            temperature=0, max_tokens=tokens_out, ignore_eos=True, detokenize=False
+        )
+        answers = engine.generate(asked, endless, use_tqdm=False)
+        return [len(answer.outputs[0].token_ids) for answer in answers]
+
+    peer.measure(a, f"vLLM {vllm.__version__}", generate)
+
+
+if __name__ == "__main__":
+    # Its workers import this file.
+    main()
