@@ -50,10 +50,10 @@ impl Picoseconds {
         price.usd_for(self.seconds())
     }
 
-    /// A sum that [`sum_sql`] asked for.
+    /// A sum in two columns, milliseconds and picoseconds, as [`sum_sql`] asks for it.
     pub(crate) fn read_sum(row: &dyn Row, column: usize) -> Result<Self, LedgerError> {
         let (high, low) = (row.integer(column)?, row.integer(column + 1)?);
-        Ok(Self(i128::from(high) * HALF + i128::from(low)))
+        Ok(Self(i128::from(high) * MILLISECOND + i128::from(low)))
     }
 
     /// As the databases keep it; a single figure of more than 106 days is cut to that.
@@ -62,13 +62,15 @@ impl Picoseconds {
     }
 }
 
-/// The sum of a column, as two columns: its halves fit 64 bits where the whole would not (a month
-/// of four devices).
+/// The sum of a column of picoseconds, as two columns, of whole milliseconds and of the picoseconds
+/// beyond them: both fit 64 bits where the whole would not (a month of four devices).
 pub(crate) fn sum_sql(column: &str) -> String {
-    format!("CAST(SUM({column} / {HALF}) AS BIGINT), CAST(SUM({column} % {HALF}) AS BIGINT)")
+    format!(
+        "CAST(SUM({column} / {MILLISECOND}) AS BIGINT), CAST(SUM({column} % {MILLISECOND}) AS BIGINT)"
+    )
 }
 
-const HALF: i128 = 1_000_000_000;
+const MILLISECOND: i128 = 1_000_000_000;
 
 impl Add for Picoseconds {
     type Output = Self;

@@ -1,6 +1,6 @@
 //! What requests took, added up.
 
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
 
 use farthing_economics::HourlyPrice;
 use rust_decimal::Decimal;
@@ -99,16 +99,29 @@ pub(crate) struct RunUsage {
 impl Filter {
     /// Whether everything passes.
     pub fn is_empty(&self) -> bool {
-        self.columns().iter().all(|(_, values)| values.is_empty())
+        self.lists().iter().all(|values| values.is_empty())
     }
 
-    fn columns(&self) -> [(&'static str, &Vec<String>); 5] {
+    /// In the order of [`GroupBy`]'s fields.
+    fn lists(&self) -> [&Vec<String>; 5] {
         [
-            (MODEL, &self.models),
-            (ADAPTER, &self.adapters),
-            (TENANT, &self.tenants),
-            (USER, &self.users),
-            (API_KEY, &self.api_keys),
+            &self.models,
+            &self.adapters,
+            &self.tenants,
+            &self.users,
+            &self.api_keys,
+        ]
+    }
+}
+
+impl GroupBy {
+    fn wanted(self) -> [bool; 5] {
+        [
+            self.model,
+            self.adapter,
+            self.tenant,
+            self.user,
+            self.api_key,
         ]
     }
 }
@@ -168,12 +181,6 @@ impl AddAssign<&Usage> for Usage {
     }
 }
 
-const MODEL: &str = "model";
-const ADAPTER: &str = "adapter";
-const TENANT: &str = "COALESCE(api_key, user_id)";
-const USER: &str = "user_id";
-const API_KEY: &str = "api_key";
-
 /// The window's usage, by stretches of `stretch_s` seconds from its start.
 pub(crate) fn query(
     store: &mut dyn Store,
@@ -198,49 +205,138 @@ fn statement(
     group_by: GroupBy,
     filter: &Filter,
 ) -> (String, Vec<String>) {
-    let groups = [
-        (group_by.model, MODEL),
-        (group_by.adapter, ADAPTER),
-        (group_by.tenant, TENANT),
-        (group_by.user, USER),
-        (group_by.api_key, API_KEY),
-    ];
-    let keys = groups.map(|(wanted, column)| match wanted {
-        true => column,
-        false => "CAST(NULL AS TEXT)",
-    });
-    let by: Vec<_> = groups
-        .iter()
-        .filter_map(|&(wanted, column)| wanted.then_some(column))
-        .map(|column| format!(", {column}"))
-        .collect();
-    let (start_us, end_us) = (window.start_us(), window.end_us());
     let stretch_us = stretch_s * MICROS;
-    let mut sql = format!(
-        "SELECT run, (ended_us - {start_us}) / {stretch_us} AS stretch, outcome, {}, COUNT(*), \
-         CAST(SUM(input_tokens) AS BIGINT), CAST(SUM(cached_tokens) AS BIGINT), \
-         CAST(SUM(output_tokens) AS BIGINT), {}, {}, {}, {} FROM attempts \
-         WHERE ended_us >= {start_us} AND ended_us < {end_us}",
-        keys.join(", "),
-        sum_sql("device_ps"),
-        sum_sql("input_ps"),
-        sum_sql("cached_ps"),
-        sum_sql("output_ps"),
-    );
+    let start_us = window.start_us();
     let mut params = Vec::new();
-    for (column, values) in filter.columns() {
-        if values.is_empty() {
-            continue;
-        }
+    let lists = filter.lists().map(|values| {
         let first = params.len() + 1;
-        let places: Vec<_> = (first..first + values.len())
-            .map(|place| format!("${place}"))
-            .collect();
-        sql += &format!(" AND {column} IN ({})", places.join(", "));
         params.extend(values.iter().cloned());
+        let places = (first..=params.len()).map(|place| format!("${place}"));
+        places.collect::<Vec<_>>().join(", ")
+    });
+    let selects = Source::all(window, stretch_s).into_iter().map(|source| {
+        let columns = source.group_columns();
+        let keys: Vec<_> = columns
+            .iter()
+            .zip(group_by.wanted())
+            .map(|(column, is_wanted)| match is_wanted {
+                true => *column,
+                false => "CAST(NULL AS TEXT)",
+            })
+            .collect();
+        let by: String = columns
+            .iter()
+            .zip(group_by.wanted())
+            .filter_map(|(column, is_wanted)| is_wanted.then(|| format!(", {column}")))
+            .collect();
+        let filters: String = columns
+            .iter()
+            .zip(&lists)
+            .filter(|(_, list)| !list.is_empty())
+            .map(|(column, list)| format!(" AND {column} IN ({list})"))
+            .collect();
+        format!(
+            "SELECT run, ({} - {start_us}) / {stretch_us} AS stretch, outcome, {}, {} FROM {} \
+             WHERE {}{filters} GROUP BY run, stretch, outcome{by}",
+            source.moment_us(),
+            keys.join(", "),
+            source.sums(),
+            source.table(),
+            source.range(),
+        )
+    });
+    let selects: Vec<_> = selects.collect();
+    (selects.join(" UNION ALL "), params)
+}
+
+/// Where sums are taken from.
+enum Source {
+    /// The rows that ended in these microseconds.
+    Rows(Range<i64>),
+    /// The sums of these days.
+    Days(Range<i64>),
+}
+
+const DAY_S: i64 = 86_400;
+const DAY_US: i64 = DAY_S * MICROS;
+
+impl Source {
+    /// The days' sums where a stretch has all of a day, and rows for the rest.
+    fn all(window: Window, stretch_s: i64) -> Vec<Self> {
+        let (start, end) = (window.start(), window.end());
+        let days = start.div_euclid(DAY_S) + i64::from(start % DAY_S != 0)..end / DAY_S;
+        let is_one_stretch = stretch_s >= end - start;
+        let are_stretches_of_days = start % DAY_S == 0 && stretch_s % DAY_S == 0;
+        if days.is_empty() || !(is_one_stretch || are_stretches_of_days) {
+            return vec![Self::Rows(window.start_us()..window.end_us())];
+        }
+        let before = window.start_us()..days.start * DAY_US;
+        let after = days.end * DAY_US..window.end_us();
+        let rows = [before, after].into_iter().filter(|it| !it.is_empty());
+        rows.map(Self::Rows).chain([Self::Days(days)]).collect()
     }
-    sql += &format!(" GROUP BY run, stretch, outcome{}", by.concat());
-    (sql, params)
+
+    /// The expression of each of [`GroupBy`]'s fields.
+    fn group_columns(&self) -> [&'static str; 5] {
+        match self {
+            Self::Rows(_) => [
+                "model",
+                "adapter",
+                "COALESCE(api_key, user_id)",
+                "user_id",
+                "api_key",
+            ],
+            Self::Days(_) => [
+                "model",
+                "NULLIF(adapter, '')",
+                "COALESCE(NULLIF(api_key, ''), NULLIF(user_id, ''))",
+                "NULLIF(user_id, '')",
+                "NULLIF(api_key, '')",
+            ],
+        }
+    }
+
+    fn table(&self) -> &'static str {
+        match self {
+            Self::Rows(_) => "attempts",
+            Self::Days(_) => "attempt_days",
+        }
+    }
+
+    fn moment_us(&self) -> String {
+        match self {
+            Self::Rows(_) => "ended_us".to_owned(),
+            Self::Days(_) => format!("day * {DAY_US}"),
+        }
+    }
+
+    fn range(&self) -> String {
+        match self {
+            Self::Rows(Range { start, end }) => format!("ended_us >= {start} AND ended_us < {end}"),
+            Self::Days(Range { start, end }) => format!("day >= {start} AND day < {end}"),
+        }
+    }
+
+    /// Requests, tokens, and the four times as [`Picoseconds::read_sum`] takes them.
+    fn sums(&self) -> String {
+        let sum = |column: &str| format!("CAST(SUM({column}) AS BIGINT)");
+        let tokens = ["input_tokens", "cached_tokens", "output_tokens"].map(sum);
+        let (requests, times) = match self {
+            Self::Rows(_) => (
+                "COUNT(*)".to_owned(),
+                ["device_ps", "input_ps", "cached_ps", "output_ps"].map(sum_sql),
+            ),
+            Self::Days(_) => {
+                let both = |kind: &str| {
+                    let (high, low) = (sum(&format!("{kind}_ms")), sum(&format!("{kind}_ps")));
+                    format!("{high}, {low}")
+                };
+                let times = ["device", "input", "cached", "output"].map(both);
+                (sum("requests"), times)
+            }
+        };
+        format!("{requests}, {}, {}", tokens.join(", "), times.join(", "))
+    }
 }
 
 fn read(row: &dyn Row, runs: &Runs) -> Result<RunUsage, LedgerError> {

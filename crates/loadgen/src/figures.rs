@@ -36,7 +36,7 @@ pub struct Figures {
     pub mean_cached_tokens: f64,
     /// Mean tokens of the answers.
     pub mean_output_tokens: f64,
-    /// Requests sent in the window that kept the SLO, a second.
+    /// Answers that ended in the window and kept the SLO, a second.
     pub request_goodput: Option<f64>,
     /// The most output tokens of any second.
     pub max_output_tokens_per_s: f64,
@@ -88,7 +88,15 @@ impl Figures {
             sum as f64 / answered.len().max(1) as f64
         };
         let duration = window.seconds();
-        let good = slo.map(|slo| measured.iter().filter(|it| slo.is_kept_by(it)).count());
+        let completed_in_window = || {
+            let answered = records.iter().filter(|it| it.outcome.is_ok());
+            answered.filter(|it| window.holds(it.ended_at()))
+        };
+        let good = slo.map(|slo| {
+            completed_in_window()
+                .filter(|it| slo.is_kept_by(it))
+                .count()
+        });
         let gaps = answered.iter().flat_map(|record| {
             let text_at = record.outcome.as_ref().map_or(&[][..], |it| &it.text_at);
             text_at.windows(2).map(|pair| pair[1] - pair[0])
@@ -103,10 +111,7 @@ impl Figures {
             includes_drain: window.includes_drain,
             completed: answered.len(),
             failed: measured.len() - answered.len(),
-            completed_in_window: records
-                .iter()
-                .filter(|it| it.outcome.is_ok() && window.holds(it.ended_at()))
-                .count(),
+            completed_in_window: completed_in_window().count(),
             total_input_tokens: prompts().map(|it| it.prompt_tokens() as f64).sum(),
             total_cached_tokens: prompts().map(|it| it.cached_tokens() as f64).sum(),
             total_output_tokens: output_tokens(records)

@@ -1,9 +1,9 @@
 //! Which databases are taken for ledgers.
 
-use farthing_ledger::{Ledger, LedgerError, LedgerReader, Location};
+use farthing_ledger::{Filter, GroupBy, Ledger, LedgerError, LedgerReader, Location, Window};
 
 use crate::databases::{each_database, location};
-use crate::samples::{Clock, close, open};
+use crate::samples::{Clock, close, entry, open, reader, record};
 
 #[test]
 fn a_newer_ledger_is_left_alone() {
@@ -70,6 +70,50 @@ fn another_programs_file_is_left_alone() {
     let text = directory.path().join("text.txt");
     std::fs::write(&text, "no database at all, but a text of more than a hundred bytes, since that is how long a header is.....").unwrap();
     assert!(Ledger::check(&Location::Sqlite(text)).is_err());
+}
+
+/// A ledger of the first schema kept no sums of days.
+#[test]
+fn an_older_ledger_is_brought_up_to_date() {
+    each_database(|database| {
+        let ledger = open(database, &Clock::default());
+        for after in [0.0, 1.0, 86_400.0] {
+            record(&ledger, entry(after));
+        }
+        close(&ledger);
+        let usage = || {
+            reader(database).usage(
+                Window::ALL,
+                i64::MAX / 1_000_000,
+                GroupBy::default(),
+                &Filter::default(),
+            )
+        };
+        let before = usage().unwrap();
+        match location(database) {
+            Location::Sqlite(path) => rusqlite::Connection::open(path)
+                .unwrap()
+                .execute_batch("DROP TRIGGER attempt_days_add; DROP TABLE attempt_days")
+                .unwrap(),
+            Location::Postgres(url) => postgres::Client::connect(&url, postgres::NoTls)
+                .unwrap()
+                .batch_execute(
+                    "SET search_path TO farthing; DROP TRIGGER attempt_days_add ON attempts; \
+                     DROP FUNCTION attempt_days_add; DROP TABLE attempt_days",
+                )
+                .unwrap(),
+        }
+        set_version(database, 1);
+        let refused = LedgerReader::open(&location(database)).err();
+        assert!(
+            matches!(refused, Some(LedgerError::Open { .. })),
+            "{refused:?}"
+        );
+        close(&open(database, &Clock::default()));
+        assert_eq!(usage().unwrap(), before);
+        let counts = before.values().flat_map(|groups| groups.values());
+        assert_eq!(counts.map(|usage| usage.requests).sum::<u64>(), 3);
+    });
 }
 
 fn set_version(database: &str, version: i64) {

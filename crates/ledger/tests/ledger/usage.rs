@@ -1,5 +1,7 @@
 //! Sums of rows, by stretch and by group.
 
+use std::collections::BTreeMap;
+
 use farthing_ledger::{Filter, GroupBy, GroupKey, LedgerEntry, Outcome, Picoseconds, Window};
 
 use crate::databases::each_database;
@@ -191,5 +193,81 @@ fn each_run_counts_at_its_own_price() {
         close(&ledger);
         // Some of it has no price: then the sum has none either.
         assert_eq!(sum(database), None);
+    });
+}
+
+/// Days are told from sums that are kept of them, what is left of a window from rows: whatever the
+/// window, each row is in it once.
+#[test]
+fn sums_of_days_and_rows_tell_the_same() {
+    const HOUR: i64 = 3600;
+    const DAY: i64 = 24 * HOUR;
+    let midnight = SIX - 6 * HOUR;
+    each_database(|database| {
+        let ledger = open(database, &Clock::default());
+        // Three days and a half, from six o'clock, in steps of 13 minutes.
+        let moments: Vec<i64> = (0..390).map(|number| SIX + number * 13 * 60).collect();
+        for (number, moment) in moments.iter().enumerate() {
+            let user = ["ann", "bob", ""][number % 3];
+            let user = (!user.is_empty()).then_some(user);
+            let key = (number % 4 == 0).then_some("key");
+            let adapter = (number % 5 == 0).then_some("legal");
+            record(&ledger, of(user, key, adapter, (moment - SIX) as f64));
+        }
+        close(&ledger);
+        let tenant = |number: usize| match (number % 4, number % 3) {
+            (0, _) => Some("key"),
+            (_, 0) => Some("ann"),
+            (_, 1) => Some("bob"),
+            _ => None,
+        };
+        let by_tenant = GroupBy {
+            tenant: true,
+            ..GroupBy::default()
+        };
+        let only_legal = Filter {
+            adapters: vec!["legal".to_owned()],
+            ..Filter::default()
+        };
+        for (start, end, stretch) in [
+            (midnight, midnight + 4 * DAY, DAY),
+            (midnight, midnight + 4 * DAY, 2 * DAY),
+            (midnight, midnight + 4 * DAY, HOUR),
+            (SIX, SIX + 3 * DAY, DAY),
+            (SIX, SIX + 3 * DAY, 3 * DAY),
+            (midnight - HOUR, midnight + DAY + HOUR, 30 * DAY),
+            (SIX, SIX + HOUR, HOUR),
+        ] {
+            for filter in [&Filter::default(), &only_legal] {
+                let window = Window::new(start, end).unwrap();
+                let found = reader(database).usage(window, stretch, by_tenant, filter);
+                let found: Vec<_> = found
+                    .unwrap()
+                    .into_iter()
+                    .flat_map(|(start, groups)| {
+                        groups.into_iter().map(move |((key, _), usage)| {
+                            (start, key.tenant, usage.requests, usage.device.time)
+                        })
+                    })
+                    .collect();
+                let mut expected: BTreeMap<(i64, Option<String>), u64> = BTreeMap::new();
+                for (number, moment) in moments.iter().enumerate() {
+                    let passes = filter.is_empty() || number % 5 == 0;
+                    if passes && (start..end).contains(moment) {
+                        let stretch = start + (moment - start) / stretch * stretch;
+                        let tenant = tenant(number).map(str::to_owned);
+                        *expected.entry((stretch, tenant)).or_default() += 1;
+                    }
+                }
+                let expected: Vec<_> = expected
+                    .into_iter()
+                    .map(|((start, tenant), requests)| {
+                        let picoseconds = i128::from(requests) * 360_000_000_000;
+                        (start, tenant, requests, Picoseconds::new(picoseconds))
+                    })
+                    .collect();
+                assert_eq!(found, expected, "{start} to {end} by {stretch}, {filter:?}");
+            }
+        }
     });
 }
