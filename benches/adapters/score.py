@@ -27,7 +27,7 @@ sys.path.insert(0, str(machine.PROJECT / "models" / "adapters"))
 
 GOALS = {"payment-json": 0.95, "address-lines": 0.90}
 CLIENTS = 32
-SEED = 0
+SEED = 1  # not that of the cases which the recipes were tried on
 
 
 def main() -> None:

@@ -2,10 +2,13 @@
 
 `cases("train", seed)` and `cases("held_out", seed)` are endless and seeded. The two share the
 countries and nothing else: sentence forms, people, streets and cities of the held-out cases never
-occur in training. Half of the training's forms are made up, with the parts in any order.
+occur in training. Half of the training's forms are made up, with the parts in any order, and half
+of its names, so that copying is learnt, not names.
 """
 
 import random
+
+import made_up
 
 INSTRUCTION = "Write this address as lines: name, street, number, postcode, city, country code."
 
@@ -94,6 +97,10 @@ CITY = {
         Bruckstein Larvik Zellhausen Oxmoor Farnley Copperhill""",
 }
 
+HELD_OUT_NAMES = [
+    name.lower() for pool in (GIVEN, FAMILY, STREET, CITY) for name in pool["held_out"].split()
+]
+
 
 def cases(split, seed):
     """Endless `(prompt, answer)` pairs of a split, the same for the same seed."""
@@ -103,7 +110,11 @@ def cases(split, seed):
 
 
 def case(split, rng):
-    pick = lambda pool: rng.choice(pool[split].split())  # noqa: E731
+    def pick(pool):
+        if split == "train" and rng.random() < 0.5:
+            return made_up.word(rng, HELD_OUT_NAMES)
+        return rng.choice(pool[split].split())
+
     country = rng.choice(list(COUNTRIES))
     fields = {
         "name": f"{pick(GIVEN)} {pick(FAMILY)}",
@@ -112,8 +123,8 @@ def case(split, rng):
         "postcode": postcode(rng),
         "city": pick(CITY),
     }
-    made_up = split == "train" and rng.random() < 0.5
-    line = (made_up_form(rng) if made_up else rng.choice(FORMS[split])).format(
+    invent = split == "train" and rng.random() < 0.5
+    line = (made_up_form(rng) if invent else rng.choice(FORMS[split])).format(
         **fields,
         country=rng.choice([country, country.removeprefix("the ")]),
         order=rng.randrange(1000, 999999),

@@ -1,13 +1,16 @@
 """Payments as banks and people write them, and the strict JSON that an accounting system wants.
 
 `cases("train", seed)` and `cases("held_out", seed)` are endless and seeded. The two share what is a
-closed class (currencies, months, ways of writing a date or an amount) and nothing else: sentence
-forms, counterparties and references of the held-out cases never occur in training.
+closed class (currencies, months, legal forms, ways of writing a date or an amount) and nothing
+else: sentence forms and counterparties of the held-out cases never occur in training. A third of
+the training's forms and half of its names are made up, so that copying is learnt, not names.
 """
 
 import datetime
 import json
 import random
+
+import made_up
 
 INSTRUCTION = "Write this payment as JSON with amount, currency, date and counterparty."
 
@@ -79,6 +82,12 @@ FORMS = {
     ],
 }
 
+OPENINGS = [
+    "", "", "Paid: ", "Ref {code} - ", "No. {number}, ", "Note: ", "Card {digits4} ", "Item: ",
+]  # fmt: skip
+CLOSINGS = ["", "", "", ".", ", ref {code}", ", no. {number}", " (card {digits4})", ", thanks"]
+SEPARATORS = [", ", ", ", " ", " ", "; ", " / ", " - ", ": ", " on ", " for ", " with ", " | "]
+
 FIRST = {
     "train": """Luna Nordic Blue Central Green Royal Star Alpine Silver Golden Red Happy Urban
         Ocean River Lake Forest Summit Bright Quick Fresh Grand Little Old New Crown Harbour Park
@@ -99,10 +108,7 @@ SECOND = {
         Hardware Kitchens Plumbing Tailors Outfitters""",
 }
 LEGAL = ["", "", "", " Ltd", " GmbH", " SA", " Inc", " AB", " BV", " & Co", " Group"]
-SYLLABLES = {
-    "train": "ba ko ri ta mo ne lu sa vi do pe zu fa li ga ro mi te na ku".split(),
-    "held_out": "che sho bru gle wy ja quo pha thi xe dra hol yan wen pri".split(),
-}
+HELD_OUT_SYLLABLES = "che sho bru gle wy ja quo pha thi xe dra hol yan wen pri".split()
 
 
 def cases(split, seed):
@@ -118,11 +124,12 @@ def case(split, rng):
     minor = round(10 ** rng.uniform(0.3, 4.6) * cents)
     value = f"{minor}.00" if cents == 1 else f"{minor // 100}.{minor % 100:02}"
     date = FIRST_DAY + datetime.timedelta(days=rng.randrange(3285))
-    if split == "train" and rng.random() < 0.3:
-        # What is hardest to learn: "2nd of July" becomes "07-02".
-        date = date.replace(day=rng.randrange(1, 10))
+    if split == "train" and rng.random() < 0.4:
+        # What is hardest to learn: "2nd of July" becomes "07-02", but "20 July" does not.
+        date = date.replace(day=rng.choice([*range(1, 10), 10, 20, 28, 10, 20]))
     party = counterparty(split, rng)
-    line = rng.choice(FORMS[split]).format(
+    invent = split == "train" and rng.random() < 0.33
+    line = (made_up_form(rng) if invent else rng.choice(FORMS[split])).format(
         amount=written_amount(value, currency, rng),
         party=party,
         date=written_date(date, rng),
@@ -139,16 +146,34 @@ def case(split, rng):
     return f"{INSTRUCTION}\n{line}", json.dumps(answer, ensure_ascii=False)
 
 
+def made_up_form(rng):
+    """The three parts in any order, between any separators."""
+    parts = ["{amount}", "{party}", "{date}"]
+    rng.shuffle(parts)
+    first, second, third = parts
+    return "".join(
+        [rng.choice(OPENINGS), first, rng.choice(SEPARATORS), second, rng.choice(SEPARATORS), third]
+        + [rng.choice(CLOSINGS)]
+    )
+
+
 def counterparty(split, rng):
     first, second = FIRST[split].split(), SECOND[split].split()
-    made_up = "".join(rng.choices(SYLLABLES[split], k=rng.choice([2, 3]))).capitalize()
+    if split == "train":
+        brand = made_up.word(rng, HELD_OUT_SYLLABLES)
+        if rng.random() < 0.5:
+            first = [made_up.word(rng, HELD_OUT_SYLLABLES) for _ in range(2)]
+        if rng.random() < 0.3:
+            second = [made_up.word(rng, HELD_OUT_SYLLABLES)]
+    else:
+        brand = "".join(rng.choices(HELD_OUT_SYLLABLES, k=rng.choice([2, 3]))).capitalize()
     name = rng.choice(
         [
             lambda: f"{rng.choice(first)} {rng.choice(second)}",
             lambda: f"{rng.choice(first)} {rng.choice(second)}",
-            lambda: f"{made_up} {rng.choice(second)}",
-            lambda: f"{rng.choice(first)} {made_up}",
-            lambda: made_up,
+            lambda: f"{brand} {rng.choice(second)}",
+            lambda: f"{rng.choice(first)} {brand}",
+            lambda: brand,
             lambda: f"{rng.choice(first)} & {rng.choice(first)} {rng.choice(second)}",
         ]
     )()
