@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 
 TABLES = {"runs": "id", "attempts": "ended_us, run, seq", "device_minutes": "start_s, run"}
-SCHEMA = pathlib.Path(__file__).resolve().parents[2] / "crates/ledger/src/schema/1.sqlite.sql"
+SCHEMA = pathlib.Path(__file__).resolve().parents[2] / "crates/ledger/src/schema"
 APPLICATION_ID = 0x46525448
 NULL = "\x01"
 
@@ -23,9 +23,11 @@ def new_database(server: str) -> str:
 def copy_of(url: str, path: pathlib.Path) -> str:
     """A SQLite ledger with the same rows as the PostgreSQL one."""
     with sqlite3.connect(path) as copy:
-        copy.executescript(SCHEMA.read_text())
+        migrations = sorted(SCHEMA.glob("*.sqlite.sql"), key=lambda path: int(path.name.split(".")[0]))
+        for migration in migrations:
+            copy.executescript(migration.read_text())
         copy.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        copy.execute("PRAGMA user_version = 1")
+        copy.execute(f"PRAGMA user_version = {len(migrations)}")
         for table, order in TABLES.items():
             query = f"SELECT * FROM farthing.{table} ORDER BY {order}"
             text = sql(url, f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER, NULL '{NULL}')")

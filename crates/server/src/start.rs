@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::{Context, bail, ensure};
 use farthing_engine::{Calibration, EngineCore, EngineHandle, EngineLimits, Meter, StepModel};
 use farthing_model::{
-    BLOCK_SIZE, ComputeType, DeviceKind, Llama, LoraAdapter, MemoryPlan, ModelConfig, ModelRunner,
-    RunnerConfig,
+    BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, Llama, LoraAdapter, MemoryPlan, ModelConfig,
+    ModelRunner, RunnerConfig,
 };
 use farthing_scheduler::{Scheduler, SchedulerConfig};
 
@@ -39,6 +39,10 @@ pub(crate) struct Started {
 
 /// The weights of a dummy model; any number would do, the same each time is what matters.
 const DUMMY_SEED: u64 = 0;
+
+/// Enough to tell what another one in a step takes from what its rows take.
+const DUMMY_ADAPTERS: usize = 2;
+const DUMMY_ADAPTER_RANK: usize = 16;
 
 /// Loads the model and starts the engine thread. `say` is given a line for each thing worth
 /// knowing on the way.
@@ -131,8 +135,7 @@ pub(crate) fn start(
         say(&format!("{} has {} MiB left", choice.device, left >> 20));
     }
     let sliding_window = checkpoint.config().sliding_window;
-    // As many adapters as a batch may have.
-    let timed = named.iter().map(|(_, adapter)| adapter).take(max_adapters);
+    let timed = timed_adapters(&named, max_adapters, config, &checkpoint, compute_type)?;
     let calibration = Calibration {
         num_blocks: memory.num_blocks,
         max_num_seqs,
@@ -140,11 +143,11 @@ pub(crate) fn start(
         max_model_len,
         sliding_window,
         adapters: timed
-            .clone()
+            .iter()
             .map(|adapter| (adapter.id(), adapter.size_bytes()))
             .collect(),
     };
-    for adapter in timed {
+    for adapter in &timed {
         runner.add_adapter(adapter.clone());
     }
     let circumstances = Circumstances::new(
@@ -156,8 +159,11 @@ pub(crate) fn start(
     let (step_model, step_model_origin) =
         step_model::find_or_measure(&mut runner, &calibration, circumstances, config.recalibrate)?;
     let meter = Meter::new(step_model, sliding_window, process_began);
-    for &(id, _) in &calibration.adapters {
-        runner.release_adapter(id);
+    for adapter in timed {
+        runner.release_adapter(adapter.id());
+        if named.is_empty() {
+            runner.retire_adapter(adapter.id());
+        }
     }
     let scheduler = Scheduler::new(SchedulerConfig {
         block_size: BLOCK_SIZE,
@@ -260,6 +266,28 @@ fn read_adapters<'a>(
         Ok((arg, Arc::new(adapter)))
     };
     wanted.iter().map(read).collect()
+}
+
+/// The adapters that steps are timed with, as many as a batch may have. Where none is named and some may
+/// come later, dummies tell what they will take.
+fn timed_adapters(
+    named: &[(&AdapterArg, Arc<LoraAdapter>)],
+    max_adapters: usize,
+    config: &Config,
+    checkpoint: &Checkpoint,
+    compute_type: ComputeType,
+) -> anyhow::Result<Vec<Arc<LoraAdapter>>> {
+    if !named.is_empty() {
+        let timed = named.iter().take(max_adapters);
+        return Ok(timed.map(|(_, adapter)| adapter.clone()).collect());
+    }
+    let rank = DUMMY_ADAPTER_RANK.min(config.adapters.max_rank);
+    let dummy = |seed| {
+        let model = checkpoint.config();
+        LoraAdapter::dummy(model, rank, seed, compute_type, config.model.device).map(Arc::new)
+    };
+    let dummies = (0..DUMMY_ADAPTERS.min(max_adapters)).map(|seed| dummy(seed as u8));
+    Ok(dummies.collect::<Result<_, _>>()?)
 }
 
 /// What host memory may hold of adapters. Where none can come later, it is what is there.

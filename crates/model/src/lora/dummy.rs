@@ -7,16 +7,21 @@ use super::{LoraAdapter, LoraEmbedding, LoraHead, LoraLayer, factor};
 use crate::{ComputeType, DeviceKind, ModelConfig, ModelError, checkpoint::DummyWeights};
 
 impl LoraAdapter {
-    /// An adapter of bf16 and of one rank on every linear layer. Another seed makes another.
-    pub(crate) fn dummy(
+    /// An adapter of one rank on every linear layer. Another seed makes another.
+    ///
+    /// # Errors
+    /// The device has no room for it.
+    pub fn dummy(
         config: &ModelConfig,
         rank: usize,
         seed: u8,
+        compute_type: ComputeType,
         device: DeviceKind,
     ) -> Result<Self, ModelError> {
         let mut maker = Maker {
             weights: DummyWeights::new(u64::from(seed)),
             rank,
+            compute_type,
             device,
             size_bytes: 0,
         };
@@ -50,6 +55,7 @@ impl LoraAdapter {
 struct Maker {
     weights: DummyWeights,
     rank: usize,
+    compute_type: ComputeType,
     device: DeviceKind,
     size_bytes: usize,
 }
@@ -90,7 +96,7 @@ impl Maker {
         let mut rows = Vec::with_capacity(out_features * in_features);
         self.weights
             .append_rows(name, 0..out_features, in_features, &mut rows);
-        let weight = factor(&rows, out_features, ComputeType::Bf16, self.device)?;
+        let weight = factor(&rows, out_features, self.compute_type, self.device)?;
         self.size_bytes += weight.size_bytes();
         Ok(weight)
     }

@@ -5,9 +5,10 @@ use super::source::{SourceFile, Tree};
 
 const OPS: &str = "crates/ops/src/";
 /// Files directly in `ops/src` that are no operation: what the operations stand on.
-const GROUND: [&str; 12] = [
+const GROUND: [&str; 13] = [
     "cuda",
     "gemm",
+    "gpu_info",
     "grid",
     "kv_cache_layer",
     "lib",

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::Serialize;
 
 use super::{ADAPTER_RANK, LoraAdapter, Model, StepSeconds};
-use crate::ModelError;
+use crate::{ComputeType, ModelError};
 
 /// How long a decode step with adapters takes, rank 16 on every linear layer.
 #[derive(Clone, Debug, Serialize)]
@@ -55,7 +55,13 @@ impl Model<'_> {
         let most = self.sizes.adapters.iter().copied().max().unwrap_or(0);
         let mut ids = Vec::with_capacity(most);
         for seed in 0..most {
-            let adapter = LoraAdapter::dummy(&self.config, ADAPTER_RANK, seed as u8, self.device)?;
+            let adapter = LoraAdapter::dummy(
+                &self.config,
+                ADAPTER_RANK,
+                seed as u8,
+                ComputeType::Bf16,
+                self.device,
+            )?;
             ids.push(adapter.id());
             self.runner.add_adapter(Arc::new(adapter));
         }
