@@ -227,7 +227,8 @@ fn statement(
         let by: String = columns
             .iter()
             .zip(group_by.wanted())
-            .filter_map(|(column, is_wanted)| is_wanted.then(|| format!(", {column}")))
+            .filter(|(_, is_wanted)| *is_wanted)
+            .map(|(column, _)| format!(", {column}"))
             .collect();
         let filters: String = columns
             .iter()
