@@ -14,7 +14,7 @@ it has shown:
    the first token whose two best candidates the CPU finds closer than 0.1;
 4. `scores`: how often the demo's adapters are exactly right, on the GPU;
 5. `llama`: steps of Llama-3.1-8B's shape;
-6. `serving`: Mistral-7B's shape behind the endpoint, by `farthing bench`;
+6. `serving`: Mistral-7B's shape behind the endpoint, by `farthing bench` (a trial: the demo);
 7. `transformers` and 8. `vllm`: the peers' continuous batching of the first two loads, where they are
    installed (`PYTHONPATH` may say where).
 

@@ -14,8 +14,9 @@ def of(out: pathlib.Path) -> str:
 
 def about(out: pathlib.Path) -> str:
     about = read(out / "about.json")
+    heading = "A trial without a GPU" if about["gpu"] == "none" else "On a GPU"
     return (
-        f"# On a GPU, {about['date'][:10]}\n\n"
+        f"# {heading}, {about['date'][:10]}\n\n"
         f"`{about['command']}` at commit {about['commit']}, on {about['gpu']}; host: "
         f"{about['cores']} cores of {about['cpu']}; {about['usd_per_hour']} USD an hour."
     )
@@ -147,7 +148,7 @@ def serving(out: pathlib.Path) -> list[str]:
         )
     heading = ["in/out", "concurrent", "output tokens/s", "TTFT ms", "TPOT ms"]
     heading += ["USD a million output tokens", "failed"]
-    return ["## Served: Mistral-7B's shape (medians)", table(heading, rows)] if rows else []
+    return ["## Served, by `farthing bench` (medians)", table(heading, rows)] if rows else []
 
 
 def load_of(path: pathlib.Path) -> tuple[int, int, int]:

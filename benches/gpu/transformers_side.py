@@ -24,8 +24,7 @@ def main() -> None:
         endless = GenerationConfig(
             do_sample=False, max_new_tokens=tokens_out, eos_token_id=-1, pad_token_id=0
         )
-        with torch.inference_mode():
-            answers = model.generate_batch(inputs=prompts, generation_config=endless)
+        answers = model.generate_batch(inputs=prompts, generation_config=endless)
         return [len(answer.generated_tokens) for answer in answers.values()]
 
     engine = f"transformers {transformers.__version__}, torch {torch.__version__}"
