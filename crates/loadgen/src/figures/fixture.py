@@ -53,7 +53,8 @@ good = sum(
     and (a["ended_at"] - a["text_at"][0]) / max(a["completion_tokens"] - 1, 1)
     * (a["completion_tokens"] > 1)
     <= SLO_MS["tpot"] / 1000
-    for a in measured
+    for a in answers
+    if inside(a["ended_at"])
 )
 output = sum(
     a["completion_tokens"] / len(a["text_at"]) * sum(inside(at) for at in a["text_at"])
