@@ -4,7 +4,6 @@
 mod tiny;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use farthing_engine::{
@@ -207,15 +206,16 @@ async fn the_window_is_whole_at_every_moment() {
     engine.stop();
 }
 
+const LOOKS: usize = 200_000;
+
 /// Whoever looks never sees a second go elsewhere: no idle one that turns out to be a step's.
 #[tokio::test]
 async fn no_bucket_ever_shrinks() {
     let engine = Engine::start(WIDE);
-    let (handle, over) = (engine.handle.clone(), Arc::new(AtomicBool::new(false)));
-    let is_over = over.clone();
+    let handle = engine.handle.clone();
     let watcher = thread::spawn(move || {
         let mut before = handle.stats().seconds;
-        while !is_over.load(Ordering::Relaxed) {
+        for _ in 0..LOOKS {
             let now = handle.stats().seconds;
             for (before, now) in [
                 (before.idle, now.idle),
@@ -228,13 +228,16 @@ async fn no_bucket_ever_shrinks() {
             before = now;
         }
     });
-    for round in 0..ATTEMPTS as u32 {
+    // However the threads are scheduled: until it has looked often enough, or has seen it.
+    for round in 0.. {
+        if watcher.is_finished() {
+            break;
+        }
         let mut stream = engine.handle.submit(greedy(prompt(round, 40), 3)).unwrap();
         while stream.next().await.is_some() {}
         drop(stream);
         engine.idle().await;
     }
-    over.store(true, Ordering::Relaxed);
     watcher.join().unwrap();
     engine.stop();
 }
