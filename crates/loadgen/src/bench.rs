@@ -187,6 +187,20 @@ impl Bench<'_> {
         self.measured(name, log, &traffic)
     }
 
+    /// The same; none where it was stopped, since half of it says nothing.
+    async fn whole_load(
+        &self,
+        name: &str,
+        traffic: &Traffic,
+        phase: u64,
+    ) -> Result<Option<Measured>, BenchError> {
+        let measured = self.load(name, traffic, phase).await;
+        match self.config.stop.is_said() {
+            true => Ok(None),
+            false => measured.map(Some),
+        }
+    }
+
     fn measured(
         &self,
         name: &str,
@@ -212,21 +226,13 @@ impl Bench<'_> {
         let Some(concurrency) = self.config.full_load_concurrency else {
             return Ok(None);
         };
-        if self.config.stop.is_said() {
-            return Ok(None);
-        }
         let mut traffic = self.traffic.clone();
         traffic.arrivals = Arrivals::AtOnce;
         traffic.max_concurrency = Some(concurrency);
         traffic.warm_up_requests = concurrency;
         // Enough that full load lasts: three times all that is asked at once.
         traffic.requests = traffic.requests.max(3 * concurrency);
-        let measured = self.load("full load", &traffic, 1).await;
-        match self.config.stop.is_said() {
-            // Half of it is no full load.
-            true => Ok(None),
-            false => measured.map(Some),
-        }
+        self.whole_load("full load", &traffic, 1).await
     }
 
     async fn slo_load(
@@ -281,7 +287,8 @@ impl Bench<'_> {
             (Some(rate), Some((best, report))) if best == rate => Some(report),
             (Some(rate), _) => {
                 let (name, traffic) = self.at_rate(rate);
-                Some(self.load(&name, &traffic, phase + 1).await?.report)
+                let load = self.whole_load(&name, &traffic, phase + 1).await?;
+                load.map(|it| it.report)
             }
             (None, _) => None,
         };

@@ -8,7 +8,6 @@ use farthing_model::{Checkpoint, ComputeType, DeviceKind, LoraAdapter, LoraBase}
 use super::AdapterError;
 
 /// Reads adapters of one base model.
-#[derive(Clone)]
 pub struct AdapterLoader {
     /// The model that they fit; its files stay open.
     pub base: Arc<Checkpoint>,
