@@ -1,6 +1,6 @@
 //! Every operation at the shapes of SmolLM2-135M beside what the machine can do at most.
 //!
-//! `cargo bench -p farthing-benches --bench ops [-- part of a name]`. A figure is the best of several passes, since
+//! `cargo bench -p farthing-benches --bench ops [-- part of a name] [--simd-level=avx2]`. A figure is the best of several passes, since
 //! other programs may use the machine; the share is of the limit that binds the operation:
 //! memory for one sequence, arithmetic for many.
 
@@ -9,9 +9,9 @@ use std::time::Instant;
 use candle_core::{DType, Device, Result, Tensor};
 use farthing_ops::{
     Accumulate, AttentionBatch, KvCacheLayer, Limits, LinearWeight, LinearWeightBuilder,
-    LoraExpand, LoraSegment, LoraWeight, RopeTable, SampleSpec, add, embed, gather_rows, linear,
-    lora, num_threads, paged_attention, philox4x32, rms_norm, rope_and_cache, sample, silu_mul,
-    simd_level,
+    LoraExpand, LoraSegment, LoraWeight, RopeTable, SampleSpec, SimdLevel, add, embed, gather_rows,
+    linear, lora, num_threads, paged_attention, philox4x32, rms_norm, rope_and_cache, sample,
+    silu_mul, use_simd_level,
 };
 
 const HIDDEN: usize = 576;
@@ -25,18 +25,25 @@ const VOCAB: usize = 49152;
 const ROWS: [usize; 4] = [1, 8, 32, 512];
 
 fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let level = arguments
+        .iter()
+        .find_map(|argument| argument.strip_prefix("--simd-level="));
+    if let Some(level) = level {
+        use_simd_level(level.parse().map_err(candle_core::Error::msg)?)?;
+    }
     let limits = Limits::measure();
     println!(
         "{}, {} threads: reads {:.1} GB/s, multiplies {:.0} GFLOP/s",
-        simd_level(),
+        SimdLevel::current(),
         num_threads(),
         limits.read_bytes_per_second / 1e9,
         limits.flops / 1e9
     );
-    let only = std::env::args()
-        .nth(1)
-        .filter(|argument| !argument.starts_with("--"));
-    let wanted = |name: &str| only.as_deref().is_none_or(|only| name.contains(only));
+    let only = arguments
+        .iter()
+        .find(|argument| !argument.starts_with("--"));
+    let wanted = |name: &str| only.is_none_or(|only| name.contains(only.as_str()));
     if wanted("linear") {
         bench_linear(limits)?;
     }

@@ -16,7 +16,7 @@ use anyhow::ensure;
 use clap::Parser;
 use farthing_benches::{Load, PassSeconds, StepLoop};
 use farthing_model::{Checkpoint, ComputeType, DeviceKind, LoraAdapter, LoraBase, ModelConfig};
-use farthing_ops::{Limits, simd_level};
+use farthing_ops::{Limits, SimdLevel};
 use serde_json::json;
 
 const COMPUTE_TYPE: ComputeType = ComputeType::Bf16;
@@ -61,7 +61,7 @@ fn main() -> anyhow::Result<()> {
     let limits = Limits::measure();
     println!(
         "{}, reads {:.1} GB/s, multiplies {:.0} GFLOP/s; {} sequences, {} + {} tokens",
-        simd_level(),
+        SimdLevel::current(),
         limits.read_bytes_per_second / 1e9,
         limits.flops / 1e9,
         args.sequences,

@@ -109,7 +109,7 @@ impl DeviceKind {
                 format!(
                     "CPU, {} threads, {}",
                     farthing_ops::num_threads(),
-                    farthing_ops::simd_level()
+                    farthing_ops::SimdLevel::current()
                 )
             }
             Self::Cuda(_) => match self.open().and_then(|device| Ok(GpuInfo::of(&device)?)) {

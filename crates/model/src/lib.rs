@@ -29,6 +29,7 @@ pub use checkpoint::{Checkpoint, GgufTokenizer, LoadFormat};
 pub use config::{Architecture, ModelConfig};
 pub use device::{ComputeType, DeviceKind};
 pub use error::ModelError;
+pub use farthing_ops::{SimdLevel, use_simd_level};
 pub use kv_cache::{BLOCK_SIZE, KvCache};
 pub use llama::Llama;
 pub use lora::{AdapterReport, LoraAdapter, LoraBase};

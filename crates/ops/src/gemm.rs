@@ -6,10 +6,10 @@ use std::ops::Range;
 use candle_core::{CpuStorage, Result, bail};
 use half::bf16;
 
-use crate::grid::{Ahead, Grid, dot_panels, for_each_tile};
+use crate::grid::{Ahead, Grid, dot_panels, for_each_tile, pair_bytes};
 use crate::linear_weight::{PANEL, panel_len};
 use crate::pool;
-use crate::simd::{Activation, Dot, Kernel, Lanes, Simd, SimdLevel, dispatch};
+use crate::simd::{Activation, Dot, Kernel, Lanes, MAX_TILE_ROWS, Simd, SimdLevel, dispatch};
 
 /// Rows that share a pass over the weights at most: their activations fit the second-level cache.
 const BLOCK_ROWS: usize = 96;
@@ -137,7 +137,13 @@ impl<'a> Gemm<'a> {
     /// How the product is cut into tasks.
     fn shares(&self) -> Shares {
         let blocks = self.rows.div_ceil(BLOCK_ROWS);
+        // Whole tiles, so that few have less than the most rows.
         let block_rows = self.rows.div_ceil(blocks.max(1));
+        let block_rows = match blocks {
+            0 | 1 => block_rows,
+            _ => block_rows.next_multiple_of(MAX_TILE_ROWS),
+        };
+        let blocks = self.rows.div_ceil(block_rows.max(1));
         let groups = self.panels().div_ceil(PANEL_GROUP);
         let group_work = PANEL_GROUP * panel_len(self.in_features) * block_rows;
         let threads = pool::num_threads();
@@ -314,11 +320,13 @@ impl<S: Dot<W>, W> Grid<S, W> for Product<S::X, W> {
             // Ahead of the last pairs of these panels are the first of the next P.
             let distance = (PREFETCH / P).min(self.pairs);
             let ahead = Ahead {
-                panels: weights.map(|weights| weights.wrapping_add(distance * 2 * PANEL)),
+                panels: weights.map(|weights| weights.wrapping_add(distance * 2 * PANEL).cast()),
+                pair_bytes: pair_bytes::<W>(),
                 turn: self.pairs - distance,
                 skip: (P - 1) * self.pairs,
             };
-            let sums = dot_panels::<S, W, M, P>(zero, weights, ahead, x, self.x_stride, self.pairs);
+            let sums =
+                dot_panels::<S, W, M, P, P>(zero, weights, ahead, x, self.x_stride, self.pairs);
             for m in 0..M {
                 for p in 0..P {
                     let column = (panel + p) * PANEL;

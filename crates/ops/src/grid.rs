@@ -1,9 +1,17 @@
 //! Register tiles: a few rows of activations times a few panels of weights.
 
 use std::ops::Range;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use crate::linear_weight::PANEL;
 use crate::simd::{Dot, MAX_TILE_ROWS};
+
+/// Tiles of so many rows fill the registers with their sums. The compiler would load both inputs of a
+/// pair before it multiplies the first, and keep a sum in memory for that: a fence stops it.
+const FENCED_ROWS: usize = 4;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// A matrix product whose output is computed tile by tile.
 pub(crate) trait Grid<S: Dot<W>, W> {
@@ -78,23 +86,41 @@ unsafe fn tile_row<S: Dot<W>, W, const M: usize>(
     }
 }
 
-/// Panels that are needed next: for each pair that is multiplied, the cache lines of the same pair
-/// of these are asked for. They are never read and may lie anywhere.
-pub(crate) struct Ahead<W, const P: usize> {
-    pub(crate) panels: [*const W; P],
+/// Memory that is needed next: for each pair that is multiplied, the cache lines of the same pair of
+/// these panels are asked for. They are never read and may lie anywhere.
+pub(crate) struct Ahead<const P: usize> {
+    pub(crate) panels: [*const u8; P],
+    /// Bytes of a pair there.
+    pub(crate) pair_bytes: usize,
     /// From this pair on, those `skip` pairs further are asked for instead.
     pub(crate) turn: usize,
     pub(crate) skip: usize,
 }
 
-impl<W, const P: usize> Ahead<W, P> {
-    pub(crate) fn straight(panels: [*const W; P]) -> Self {
+impl Ahead<0> {
+    /// Nothing is asked for.
+    pub(crate) const NOTHING: Self = Self {
+        panels: [],
+        pair_bytes: 0,
+        turn: usize::MAX,
+        skip: 0,
+    };
+}
+
+impl<const P: usize> Ahead<P> {
+    pub(crate) fn straight<W>(panels: [*const W; P]) -> Self {
         Self {
-            panels,
+            panels: panels.map(<*const W>::cast),
+            pair_bytes: pair_bytes::<W>(),
             turn: usize::MAX,
             skip: 0,
         }
     }
+}
+
+/// Bytes of a pair of inputs in a panel.
+pub(crate) const fn pair_bytes<W>() -> usize {
+    2 * PANEL * size_of::<W>()
 }
 
 /// `sums[m][p] += Σ over pairs of x[m] · weights[p]`: M rows of activations times P panels.
@@ -103,10 +129,10 @@ impl<W, const P: usize> Ahead<W, P> {
 /// The CPU has `S`, each of `weights` points to `pairs` pairs of 16, and each of M rows of
 /// activations, `x_stride` apart, to `pairs` pairs.
 #[inline(always)]
-pub(crate) unsafe fn dot_panels<S: Dot<W>, W, const M: usize, const P: usize>(
+pub(crate) unsafe fn dot_panels<S: Dot<W>, W, const M: usize, const P: usize, const A: usize>(
     mut sums: [[S::F32; P]; M],
     weights: [*const W; P],
-    ahead: Ahead<W, P>,
+    ahead: Ahead<A>,
     x: *const S::X,
     x_stride: usize,
     pairs: usize,
@@ -119,17 +145,25 @@ pub(crate) unsafe fn dot_panels<S: Dot<W>, W, const M: usize, const P: usize>(
                 pair + ahead.skip
             };
             for panel in ahead.panels {
-                S::prefetch(panel.wrapping_add(next * 2 * PANEL));
+                for line in (0..ahead.pair_bytes).step_by(LINE) {
+                    S::prefetch(panel.wrapping_add(next * ahead.pair_bytes + line));
+                }
             }
             for step in 0..S::STEPS {
+                if step > 0 && M >= FENCED_ROWS {
+                    compiler_fence(Ordering::SeqCst);
+                }
                 if M > P {
-                    // A row's activation serves all panels before the next one is loaded.
-                    let weights =
-                        weights.map(|weights| S::weights(weights.add(pair * 2 * PANEL), step));
+                    // A row's activation serves all panels before the next one is loaded. A plain
+                    // loop: a closure would be compiled without the level's instructions.
+                    let mut panel_weights = [S::weights(weights[0].add(pair * 2 * PANEL), step); P];
+                    for p in 1..P {
+                        panel_weights[p] = S::weights(weights[p].add(pair * 2 * PANEL), step);
+                    }
                     for m in 0..M {
                         let x = S::broadcast(x.add(m * x_stride + pair * 2), step);
                         for p in 0..P {
-                            sums[m][p] = S::dot(sums[m][p], weights[p], x);
+                            sums[m][p] = S::dot(sums[m][p], panel_weights[p], x);
                         }
                     }
                 } else {

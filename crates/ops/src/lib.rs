@@ -60,4 +60,4 @@ pub use rope_and_cache::rope_and_cache;
 pub use rope_table::RopeTable;
 pub use sample::{ListCapacity, SampleSpec, Sampled, sample, token_logprobs};
 pub use silu_mul::silu_mul;
-pub use simd::{SimdLevel, simd_level, with_simd_level};
+pub use simd::{SimdLevel, use_simd_level, with_simd_level};

@@ -92,12 +92,14 @@ impl Kernel for Sum<'_> {
             for at in (0..len).step_by(LANES) {
                 for (stream, sum) in sums.iter_mut().enumerate() {
                     let line = self.values.as_ptr().add(stream * len + at);
-                    <S as Dot<bf16>>::prefetch(line.wrapping_add(AHEAD).cast());
+                    S::prefetch(line.wrapping_add(AHEAD).cast());
                     *sum = S::add(*sum, S::load(line));
                 }
             }
-            let sum = sums.into_iter().fold(S::zero(), |a, b| S::add(a, b));
-            S::store(total.as_mut_ptr(), sum);
+            for stream in 1..STREAMS {
+                sums[0] = S::add(sums[0], sums[stream]);
+            }
+            S::store(total.as_mut_ptr(), sums[0]);
         }
         total.iter().sum()
     }

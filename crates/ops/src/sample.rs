@@ -1,5 +1,6 @@
 //! Choosing the next token of each sequence.
 
+mod cut;
 mod draw;
 #[cfg(feature = "cuda")]
 mod on_device;

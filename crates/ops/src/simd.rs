@@ -13,8 +13,11 @@ mod avx512_bf16;
 mod portable;
 
 use std::cell::Cell;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::OnceLock;
 
+use candle_core::bail;
 use half::bf16;
 
 use self::portable::Portable;
@@ -36,19 +39,28 @@ pub enum SimdLevel {
     Avx512Bf16,
 }
 
+/// The level of this process, once it is known.
+static LEVEL: OnceLock<SimdLevel> = OnceLock::new();
+
+thread_local! {
+    static FORCED: Cell<Option<SimdLevel>> = const { Cell::new(None) };
+}
+
 impl SimdLevel {
+    const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
+
     /// The levels that this CPU has, best last.
-    pub fn available() -> Vec<SimdLevel> {
-        let mut levels = vec![SimdLevel::Portable];
+    pub fn available() -> Vec<Self> {
+        let mut levels = vec![Self::Portable];
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::is_x86_feature_detected as has;
             if has!("avx2") && has!("fma") {
-                levels.push(SimdLevel::Avx2);
+                levels.push(Self::Avx2);
                 if has!("avx512f") && has!("avx512bw") && has!("avx512vl") {
-                    levels.push(SimdLevel::Avx512);
+                    levels.push(Self::Avx512);
                     if has!("avx512bf16") {
-                        levels.push(SimdLevel::Avx512Bf16);
+                        levels.push(Self::Avx512Bf16);
                     }
                 }
             }
@@ -56,27 +68,61 @@ impl SimdLevel {
         levels
     }
 
-    /// The level of operations called from this thread.
-    pub(crate) fn current() -> Self {
-        static BEST: OnceLock<SimdLevel> = OnceLock::new();
-        FORCED.get().unwrap_or_else(|| {
-            *BEST.get_or_init(|| Self::available().last().copied().unwrap_or(Self::Portable))
+    /// The level of operations called from this thread: the best that this CPU has, unless
+    /// [`use_simd_level`] or [`with_simd_level`] chose another.
+    pub fn current() -> Self {
+        let best = || Self::available().last().copied().unwrap_or(Self::Portable);
+        FORCED.get().unwrap_or_else(|| *LEVEL.get_or_init(best))
+    }
+
+    /// As it is written on command lines and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512-bf16",
+        }
+    }
+}
+
+impl fmt::Display for SimdLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for SimdLevel {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|level| level.name() == name);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("unknown SIMD level `{name}`: expected one of {names}")
         })
     }
 }
 
-thread_local! {
-    static FORCED: Cell<Option<SimdLevel>> = const { Cell::new(None) };
-}
-
-/// The name of the level in use: `avx512-bf16`, `avx512`, `avx2` or `portable`.
-pub fn simd_level() -> &'static str {
-    match SimdLevel::current() {
-        SimdLevel::Portable => "portable",
-        SimdLevel::Avx2 => "avx2",
-        SimdLevel::Avx512 => "avx512",
-        SimdLevel::Avx512Bf16 => "avx512-bf16",
+/// Holds every operation of this process to `level`, so that the levels can be compared on one
+/// machine. Must be called before the first operation.
+///
+/// # Errors
+/// Where the CPU lacks `level`, or operations have run at another one.
+pub fn use_simd_level(level: SimdLevel) -> candle_core::Result<()> {
+    let available = SimdLevel::available();
+    if !available.contains(&level) {
+        let names: Vec<_> = available.into_iter().map(SimdLevel::name).collect();
+        bail!(
+            "this CPU lacks SIMD level {level}: it has {}",
+            names.join(", ")
+        );
     }
+    let used = *LEVEL.get_or_init(|| level);
+    if used != level {
+        bail!("SIMD level {level} was chosen too late: operations have run at {used}");
+    }
+    Ok(())
 }
 
 /// Calls `body` with every operation that this thread calls in it held to `level`: for tests and
@@ -117,6 +163,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn add(a: Self::F32, b: Self::F32) -> Self::F32;
     /// Every lane times `factor`.
     unsafe fn scale(a: Self::F32, factor: f32) -> Self::F32;
+    /// Asks for a cache line that will be needed; the address may be any.
+    unsafe fn prefetch(line: *const u8);
 }
 
 /// Rows that a tile has at most.
@@ -141,8 +189,6 @@ pub(crate) trait Dot<W>: Lanes {
     unsafe fn broadcast(pair: *const Self::X, step: usize) -> Self::Operand;
     /// `sum + weights · activation`.
     unsafe fn dot(sum: Self::F32, weights: Self::Operand, activation: Self::Operand) -> Self::F32;
-    /// Asks for the cache lines of a pair that will be needed; the address may be any.
-    unsafe fn prefetch(pair: *const W);
 }
 
 /// A type that activations are computed in.

@@ -8,7 +8,7 @@ use crate::grid::{Ahead, Grid, dot_panels, for_each_tile};
 use crate::kv_cache_layer::CacheElement;
 use crate::linear_weight::PANEL;
 use crate::pool::Rows;
-use crate::simd::{Activation, Dot, Kernel, LANES, Lanes, Simd, exp};
+use crate::simd::{Activation, Dot, Kernel, LANES, Lanes, MAX_TILE_ROWS, Simd, exp};
 use crate::{BLOCK_SIZE, KvCacheLayer};
 
 /// Blocks whose scores are computed before their values are summed.
@@ -187,7 +187,17 @@ impl Tile<'_> {
                     values,
                     head_dim,
                 };
-                for_each_tile::<S, W>(&scores, 0..rows, 0..blocks);
+                // All rows pass some keys before the next ones, which then stay in the first-level
+                // cache.
+                let step = if rows > MAX_TILE_ROWS {
+                    S::TILE_PANELS[MAX_TILE_ROWS]
+                } else {
+                    CHUNK_BLOCKS
+                };
+                for first in (0..blocks).step_by(step) {
+                    let some = first..(first + step).min(blocks);
+                    for_each_tile::<S, W>(&scores, 0..rows, some);
+                }
                 for row in 0..rows {
                     let position = self.position + row / group;
                     let start = (position + 1).saturating_sub(self.window);
@@ -276,14 +286,13 @@ impl<S: Dot<W>, W> Grid<S, W> for Scores<'_, S::X, W> {
             let x = self.scratch.queries.add(row * self.head_dim);
             let zero = [[S::zero(); P]; M];
             let pairs = self.head_dim / 2;
-            let scores = dot_panels::<S, W, M, P>(
-                zero,
-                keys,
-                Ahead::straight(values),
-                x,
-                self.head_dim,
-                pairs,
-            );
+            let stride = self.head_dim;
+            let scores = if row == 0 {
+                let ahead = Ahead::straight(values);
+                dot_panels::<S, W, M, P, P>(zero, keys, ahead, x, stride, pairs)
+            } else {
+                dot_panels::<S, W, M, P, 0>(zero, keys, Ahead::NOTHING, x, stride, pairs)
+            };
             let to = self.scratch.scores.add(row * CHUNK + block * BLOCK_SIZE);
             for m in 0..M {
                 for p in 0..P {
@@ -328,8 +337,13 @@ impl<S: Dot<W>, W> Grid<S, W> for Sums<'_, S::X, W> {
                     .scratch
                     .probabilities
                     .add(row * CHUNK + block * BLOCK_SIZE);
-                let ahead = Ahead::straight(keys);
-                sums = dot_panels::<S, W, M, P>(sums, values, ahead, x, CHUNK, BLOCK_SIZE / 2);
+                let pairs = const { BLOCK_SIZE / 2 };
+                sums = if row == 0 {
+                    let ahead = Ahead::straight(keys);
+                    dot_panels::<S, W, M, P, P>(sums, values, ahead, x, CHUNK, pairs)
+                } else {
+                    dot_panels::<S, W, M, P, 0>(sums, values, Ahead::NOTHING, x, CHUNK, pairs)
+                };
             }
             for m in 0..M {
                 for p in 0..P {

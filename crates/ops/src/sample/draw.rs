@@ -1,11 +1,10 @@
 //! Drawing a token from a filtered distribution.
 
-use std::cmp::Ordering;
-
+use super::cut::{Cut, Measure};
 use crate::philox::philox4x32;
 use crate::simd::{Kernel, LANES, Simd, SimdLevel, dispatch, exp};
 
-/// Tokens whose weights are summed as one when the drawn one is looked for.
+/// Tokens whose weights are summed up as one when the drawn one is looked for.
 const BLOCK: usize = 512;
 
 /// The distribution to draw from.
@@ -25,29 +24,20 @@ pub(super) struct Shape {
 pub(super) struct Draw {
     /// `e^((logit - highest) / temperature)`: the likeliest token has 1.
     weights: Vec<f32>,
-    /// Sums of [`BLOCK`] weights each.
-    block_sums: Vec<f64>,
     /// The highest weight in each of a block's [`LANES`] lanes.
     lane_maxima: Vec<f32>,
     /// `lane_maxima` in another order.
     ranked: Vec<f32>,
-    candidates: Vec<Candidate>,
+    blocks: Vec<Block>,
 }
 
-#[derive(Clone, Copy)]
-struct Candidate {
-    weight: f32,
-    token: u32,
-}
-
-impl Candidate {
-    /// The likelier first, the lower id on a tie.
-    fn likelier(&self, other: &Self) -> Ordering {
-        other
-            .weight
-            .total_cmp(&self.weight)
-            .then(self.token.cmp(&other.token))
-    }
+/// What a cut keeps of [`BLOCK`] tokens.
+#[derive(Clone, Copy, Default)]
+struct Block {
+    /// Of the tokens above the cut.
+    mass: f64,
+    /// Tokens at the cut.
+    ties: usize,
 }
 
 impl Draw {
@@ -63,83 +53,44 @@ impl Draw {
     ) -> usize {
         let blocks = logits.len().div_ceil(BLOCK);
         self.weights.resize(logits.len(), 0.0);
-        self.block_sums.resize(blocks, 0.0);
         self.lane_maxima.resize(blocks * LANES, 0.0);
-        let weigh = Weigh {
-            logits,
-            highest,
-            temperature: shape.temperature,
-            weights: &mut self.weights,
-            block_sums: &mut self.block_sums,
-            lane_maxima: &mut self.lane_maxima,
-        };
-        dispatch(level, weigh);
-        let uniform = uniform(seed, position);
-        let top_k = Some(shape.top_k).filter(|k| (1..logits.len()).contains(k));
-        if shape.min_p > 0.0 || top_k.is_some() || shape.top_p < 1.0 {
-            self.filter(shape.min_p.min(1.0), top_k, shape.top_p);
-            self.draw_candidate(uniform)
-        } else {
-            self.draw_any(uniform)
-        }
+        self.blocks.resize(blocks, Block::default());
+        dispatch(
+            level,
+            Weigh {
+                logits,
+                highest,
+                temperature: shape.temperature,
+                weights: &mut self.weights,
+                lane_maxima: &mut self.lane_maxima,
+            },
+        );
+        let cut = self.cut(level, shape);
+        let total = self.keep(level, cut);
+        self.find(cut, uniform(seed, position) * total)
     }
 
-    /// Leaves the tokens that the filters keep, in the order of their ids.
-    fn filter(&mut self, min_p: f32, top_k: Option<usize>, top_p: f32) {
-        let total = if let Some(top_k) = top_k {
-            let least = self.weight_of_rank(top_k);
-            self.collect(least.max(min_p));
-            if top_k < self.candidates.len() {
-                self.candidates
-                    .select_nth_unstable_by(top_k - 1, Candidate::likelier);
-                self.candidates.truncate(top_k);
-            }
-            self.candidate_sum()
-        } else if min_p > 0.0 {
-            self.collect(min_p);
-            self.candidate_sum()
-        } else {
-            let total = self.block_sums.iter().sum();
-            self.collect_share(f64::from(top_p) * total);
-            total
-        };
-        if top_p < 1.0 {
-            self.candidates.sort_unstable_by(Candidate::likelier);
-            let enough = f64::from(top_p) * total;
-            let mut sum = 0.0;
-            let last = self.candidates.iter().position(|candidate| {
-                sum += f64::from(candidate.weight);
-                sum >= enough
-            });
-            self.candidates
-                .truncate(last.map_or(usize::MAX, |last| last + 1));
+    /// What all filters keep.
+    fn cut(&mut self, level: SimdLevel, shape: &Shape) -> Cut {
+        let mut cut = Cut::ALL;
+        if shape.min_p > 0.0 {
+            cut = Cut::at_least(shape.min_p.min(1.0));
         }
-        // In the order of ids a last-bit change of a logit moves a boundary by as little; in the
-        // order of weights it could swap two tokens.
-        self.candidates
-            .sort_unstable_by_key(|candidate| candidate.token);
-    }
-
-    /// Collects the likeliest tokens, as many as weigh `enough` together and some more, so that
-    /// most of a vocabulary need not be sorted.
-    fn collect_share(&mut self, enough: f64) {
-        let mut count = 64;
-        while count < self.lane_maxima.len() {
-            let least = self.weight_of_rank(count);
-            self.collect(least);
-            if self.candidate_sum() >= enough {
-                return;
-            }
-            count *= 4;
+        if (1..self.weights.len()).contains(&shape.top_k) {
+            let least = self.weight_of_rank(shape.top_k).max(cut.weight);
+            let (measure, target) = (Measure::Count, shape.top_k as f64);
+            cut = cut.and(Cut::select(level, &self.weights, measure, target, least));
         }
-        self.collect(0.0);
-    }
-
-    fn candidate_sum(&self) -> f64 {
-        self.candidates
-            .iter()
-            .map(|candidate| f64::from(candidate.weight))
-            .sum()
+        if shape.top_p < 1.0 {
+            let total = self.keep(level, cut);
+            // All tokens that are lighter weigh less together than what top-p leaves out.
+            let left_out = (1.0 - f64::from(shape.top_p)) * total;
+            let least = (left_out / self.weights.len() as f64) as f32 * 0.999;
+            let (measure, target) = (Measure::Mass, f64::from(shape.top_p) * total);
+            let least = least.max(cut.weight);
+            cut = cut.and(Cut::select(level, &self.weights, measure, target, least));
+        }
+        cut
     }
 
     /// A weight that the `rank` likeliest tokens reach, since as many maxima of lanes do and each
@@ -153,66 +104,52 @@ impl Draw {
         *self.ranked.select_nth_unstable_by(rank - 1, descending).1
     }
 
-    /// Collects all tokens of at least this weight, but those of no weight.
-    fn collect(&mut self, least: f32) {
-        let least = least.max(f32::MIN_POSITIVE);
-        self.candidates.clear();
-        let blocks = self
-            .weights
-            .chunks(BLOCK)
-            .zip(self.lane_maxima.as_chunks::<LANES>().0);
-        for (block, (weights, maxima)) in blocks.enumerate() {
-            if maxima.iter().all(|highest| *highest < least) {
+    /// Sums up block by block what a cut keeps, and tells the mass of all of it.
+    fn keep(&mut self, level: SimdLevel, cut: Cut) -> f64 {
+        dispatch(
+            level,
+            Keep {
+                weights: &self.weights,
+                lane_maxima: &self.lane_maxima,
+                cut: cut.weight,
+                blocks: &mut self.blocks,
+            },
+        );
+        let mut ties_left = cut.ties;
+        for block in &mut self.blocks {
+            block.ties = block.ties.min(ties_left);
+            ties_left -= block.ties;
+        }
+        let mass = |block: &Block| block.total(cut);
+        self.blocks.iter().map(mass).sum()
+    }
+
+    /// The kept token at which the mass, summed up in the order of ids, passes `target`. In the
+    /// order of weights a last-bit change of a logit could swap two tokens; in the order of ids it
+    /// moves a boundary by as little.
+    fn find(&self, cut: Cut, target: f64) -> usize {
+        let mut sum = 0.0;
+        let mut last = 0;
+        for (index, block) in self.blocks.iter().enumerate() {
+            let mass = block.total(cut);
+            if mass <= 0.0 {
                 continue;
             }
-            for (i, weight) in weights.iter().enumerate() {
-                if *weight >= least {
-                    let token = (block * BLOCK + i) as u32;
-                    self.candidates.push(Candidate {
-                        weight: *weight,
-                        token,
-                    });
-                }
+            last = index;
+            if sum + mass > target {
+                break;
             }
+            sum += mass;
         }
-    }
-
-    fn draw_candidate(&self, uniform: f64) -> usize {
-        let target = uniform * self.candidate_sum();
-        let mut sum = 0.0;
-        let drawn = self.candidates.iter().find(|candidate| {
-            sum += f64::from(candidate.weight);
-            sum > target
-        });
         // The sum may stay a rounding error below the target, which is then the last token's.
-        drawn
-            .or(self.candidates.last())
-            .map_or(0, |candidate| candidate.token as usize)
-    }
-
-    fn draw_any(&self, uniform: f64) -> usize {
-        let target = uniform * self.block_sums.iter().sum::<f64>();
-        let mut sum = 0.0;
-        let mut block = 0;
-        for (i, block_sum) in self.block_sums.iter().enumerate() {
-            if *block_sum > 0.0 {
-                block = i;
-                if sum + block_sum > target {
-                    break;
-                }
-                sum += block_sum;
-            }
-        }
-        let mut token = block * BLOCK;
-        let weights = self
-            .weights
-            .iter()
-            .enumerate()
-            .skip(block * BLOCK)
-            .take(BLOCK);
-        for (i, weight) in weights {
-            if *weight > 0.0 {
-                token = i;
+        let mut token = last * BLOCK;
+        let mut ties_left = self.blocks[last].ties;
+        let weights = self.weights.iter().enumerate();
+        for (index, weight) in weights.skip(last * BLOCK).take(BLOCK) {
+            let is_tie = *weight == cut.weight && ties_left > 0;
+            ties_left -= usize::from(is_tie);
+            if *weight > cut.weight || is_tie {
+                token = index;
                 sum += f64::from(*weight);
                 if sum > target {
                     break;
@@ -220,6 +157,12 @@ impl Draw {
             }
         }
         token
+    }
+}
+
+impl Block {
+    fn total(&self, cut: Cut) -> f64 {
+        self.mass + self.ties as f64 * f64::from(cut.weight)
     }
 }
 
@@ -236,7 +179,6 @@ struct Weigh<'a> {
     highest: f32,
     temperature: f32,
     weights: &'a mut [f32],
-    block_sums: &'a mut [f64],
     lane_maxima: &'a mut [f32],
 }
 
@@ -249,35 +191,79 @@ impl Kernel for Weigh<'_> {
             .logits
             .chunks(BLOCK)
             .zip(self.weights.chunks_mut(BLOCK));
-        let results = self
-            .block_sums
-            .iter_mut()
-            .zip(self.lane_maxima.as_chunks_mut::<LANES>().0);
-        for ((logits, weights), (block_sum, maxima)) in blocks.zip(results) {
+        let maxima = self.lane_maxima.as_chunks_mut::<LANES>().0;
+        for ((logits, weights), maxima) in blocks.zip(maxima) {
             for (weight, logit) in weights.iter_mut().zip(logits) {
                 // A division, since the inverse of a tiny temperature is infinite.
                 *weight = exp::<S>((*logit - self.highest) / self.temperature);
             }
-            let mut sums = [0.0_f32; LANES];
             let mut highest = [0.0_f32; LANES];
             let (chunks, rest) = weights.as_chunks::<LANES>();
-            for chunk in chunks {
-                for lane in 0..LANES {
-                    sums[lane] += chunk[lane];
-                }
-            }
-            // A loop of its own: with both in one the compiler gives up on vectors.
             for chunk in chunks {
                 for lane in 0..LANES {
                     highest[lane] = highest[lane].max(chunk[lane]);
                 }
             }
             for (lane, weight) in rest.iter().enumerate() {
-                sums[lane] += weight;
                 highest[lane] = highest[lane].max(*weight);
             }
             *maxima = highest;
-            *block_sum = sums.iter().map(|sum| f64::from(*sum)).sum();
+        }
+    }
+}
+
+struct Keep<'a> {
+    weights: &'a [f32],
+    lane_maxima: &'a [f32],
+    cut: f32,
+    blocks: &'a mut [Block],
+}
+
+impl Kernel for Keep<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let blocks = self.weights.chunks(BLOCK).zip(self.blocks);
+        let maxima = self.lane_maxima.as_chunks::<LANES>().0;
+        for ((weights, block), maxima) in blocks.zip(maxima) {
+            *block = Block::default();
+            let mut highest = 0.0_f32;
+            for lane in maxima {
+                highest = highest.max(*lane);
+            }
+            if highest < self.cut {
+                continue;
+            }
+            let mut masses = [0.0_f64; LANES];
+            let mut ties = [0_u32; LANES];
+            let (chunks, rest) = weights.as_chunks::<LANES>();
+            for chunk in chunks {
+                for lane in 0..LANES {
+                    let kept = if chunk[lane] > self.cut {
+                        chunk[lane]
+                    } else {
+                        0.0
+                    };
+                    masses[lane] += f64::from(kept);
+                }
+            }
+            // A loop of its own: with both in one the compiler gives up on vectors.
+            for chunk in chunks {
+                for lane in 0..LANES {
+                    ties[lane] += u32::from(chunk[lane] == self.cut);
+                }
+            }
+            for (lane, weight) in rest.iter().enumerate() {
+                if *weight > self.cut {
+                    masses[lane] += f64::from(*weight);
+                }
+                ties[lane] += u32::from(*weight == self.cut);
+            }
+            for lane in 0..LANES {
+                block.mass += masses[lane];
+                block.ties += ties[lane] as usize;
+            }
         }
     }
 }

@@ -57,6 +57,11 @@ impl Lanes for Avx2 {
             [_mm256_mul_ps(a[0], factor), _mm256_mul_ps(a[1], factor)]
         }
     }
+
+    #[inline(always)]
+    unsafe fn prefetch(line: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+    }
 }
 
 impl Dot<f32> for Avx2 {
@@ -84,14 +89,6 @@ impl Dot<f32> for Avx2 {
                 _mm256_fmadd_ps(weights[0], x[0], sum[0]),
                 _mm256_fmadd_ps(weights[1], x[1], sum[1]),
             ]
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn prefetch(pair: *const f32) {
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(pair.cast());
-            _mm_prefetch::<_MM_HINT_T0>(pair.wrapping_add(16).cast());
         }
     }
 }
@@ -130,10 +127,5 @@ impl Dot<bf16> for Avx2 {
     #[inline(always)]
     unsafe fn dot(sum: Self::F32, weights: Self::Operand, x: Self::Operand) -> Self::F32 {
         unsafe { <Self as Dot<f32>>::dot(sum, weights, x) }
-    }
-
-    #[inline(always)]
-    unsafe fn prefetch(pair: *const bf16) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(pair.cast()) }
     }
 }

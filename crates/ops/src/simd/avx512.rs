@@ -52,6 +52,11 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     unsafe fn scale(a: Self::F32, factor: f32) -> Self::F32 {
         unsafe { _mm512_mul_ps(a, _mm512_set1_ps(factor)) }
     }
+
+    #[inline(always)]
+    unsafe fn prefetch(line: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+    }
 }
 
 impl<const BF16: bool> Dot<f32> for Avx512<BF16> {
@@ -74,14 +79,6 @@ impl<const BF16: bool> Dot<f32> for Avx512<BF16> {
     #[inline(always)]
     unsafe fn dot(sum: Self::F32, weights: Self::Operand, x: Self::Operand) -> Self::F32 {
         unsafe { _mm512_fmadd_ps(weights, x, sum) }
-    }
-
-    #[inline(always)]
-    unsafe fn prefetch(pair: *const f32) {
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(pair.cast());
-            _mm_prefetch::<_MM_HINT_T0>(pair.wrapping_add(16).cast());
-        }
     }
 }
 
@@ -113,10 +110,5 @@ impl Dot<bf16> for Avx512<false> {
     #[inline(always)]
     unsafe fn dot(sum: Self::F32, weights: Self::Operand, x: Self::Operand) -> Self::F32 {
         unsafe { <Self as Dot<f32>>::dot(sum, weights, x) }
-    }
-
-    #[inline(always)]
-    unsafe fn prefetch(pair: *const bf16) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(pair.cast()) }
     }
 }

@@ -41,9 +41,4 @@ impl Dot<bf16> for Avx512<true> {
             _mm512_dpbf16_ps(sum, weights, x)
         }
     }
-
-    #[inline(always)]
-    unsafe fn prefetch(pair: *const bf16) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(pair.cast()) }
-    }
 }

@@ -46,6 +46,9 @@ impl Lanes for Portable {
         }
         a
     }
+
+    #[inline(always)]
+    unsafe fn prefetch(_line: *const u8) {}
 }
 
 impl Dot<f32> for Portable {
@@ -71,9 +74,6 @@ impl Dot<f32> for Portable {
         }
         sum
     }
-
-    #[inline(always)]
-    unsafe fn prefetch(_pair: *const f32) {}
 }
 
 impl Dot<bf16> for Portable {
@@ -109,7 +109,4 @@ impl Dot<bf16> for Portable {
     unsafe fn dot(sum: Self::F32, weights: Self::Operand, x: Self::Operand) -> Self::F32 {
         unsafe { <Self as Dot<f32>>::dot(sum, weights, x) }
     }
-
-    #[inline(always)]
-    unsafe fn prefetch(_pair: *const bf16) {}
 }
