@@ -7,6 +7,7 @@ use anyhow::Result;
 
 mod arrows;
 mod habits;
+mod inlining;
 mod op_names;
 mod private_names;
 mod rooms;
@@ -25,6 +26,7 @@ pub fn check(root: &Path) -> Result<Report> {
     arrows::check(&tree, &mut findings);
     rooms::check(&tree, &mut findings);
     habits::check(&tree, &mut findings);
+    inlining::check(&tree, &mut findings);
     op_names::check(&tree, &mut findings);
     shape::check(&tree, &mut findings);
     private_names::check(&tree, &mut findings);

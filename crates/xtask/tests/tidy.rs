@@ -157,6 +157,37 @@ fn unsafe_out_of_ops() {
 }
 
 #[test]
+fn a_function_of_a_level_that_is_not_inlined() {
+    let path = "crates/ops/src/simd/wide.rs";
+    let message = "`#[inline(always)]`";
+    let generic = "unsafe fn sum<S: Lanes>() -> f32 {\n    0.0\n}\n";
+    assert_found(path, generic, &format!("{path}:1"), message);
+    let method = "impl<S: Dot<W>, W> Grid<S, W> for Scores {\n    unsafe fn tile() {\n    }\n}\n";
+    assert_found(path, method, &format!("{path}:2"), message);
+    let inlined = format!("#[inline(always)]\n{generic}");
+    assert_eq!(findings(path, &inlined), [""; 0]);
+    let declared = "trait Lanes {\n    unsafe fn zero() -> Self;\n}\n";
+    assert_eq!(findings(path, declared), [""; 0]);
+}
+
+#[test]
+fn a_closure_between_dispatch_and_an_instruction() {
+    let path = "crates/ops/src/simd/wide.rs";
+    let function = |body: &str| {
+        format!("#[inline(always)]\nunsafe fn dot<S: Dot<W>, W>() {{\n    {body}\n}}\n")
+    };
+    let at = format!("{path}:3");
+    let message = "write a loop";
+    let one_line = function("weights.map(|weights| S::weights(weights.add(pair), step));");
+    assert_found(path, &one_line, &at, message);
+    let several_lines = function("rows.for_each(|row| {\n        *row = exp::<S>(*row);\n    });");
+    assert_found(path, &several_lines, &at, message);
+    let plain =
+        function("let next = weights.map(|weights| weights.wrapping_add(1));\n    S::zero();");
+    assert_eq!(findings(path, &plain), [""; 0]);
+}
+
+#[test]
 fn an_ignored_test_and_a_sleeping_one() {
     let path = "crates/model/tests/llama.rs";
     assert_found(

@@ -1,0 +1,134 @@
+//! Between `dispatch` and a vector instruction everything is inlined: a function or a closure that is
+//! not is compiled without the level's instructions, and each of them becomes a call.
+
+use super::Finding;
+use super::source::{SourceFile, Tree};
+
+const OPS: &str = "crates/ops/src/";
+/// Traits whose methods run inside a level.
+const TRAITS: [&str; 6] = [
+    "Activation",
+    "CacheElement",
+    "Dot",
+    "Grid",
+    "Kernel",
+    "Lanes",
+];
+/// Bounds of a function that is compiled once for each level.
+const BOUNDS: [&str; 3] = ["S: Dot", "S: Lanes", "S: Simd"];
+
+pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
+    let kernels = tree
+        .rust_files()
+        .filter(|file| file.path.starts_with(OPS) && !file.is_test());
+    for file in kernels {
+        check_file(file, findings);
+    }
+}
+
+fn check_file(file: &SourceFile, findings: &mut Vec<Finding>) {
+    let lines: Vec<&str> = file.code_lines().map(|(_, line)| line).collect();
+    let mut in_trait_of_level = false;
+    for (index, line) in lines.iter().enumerate() {
+        if line.starts_with("impl") || line.starts_with("trait") || line.starts_with("pub") {
+            let header = until(&lines[index..], '{');
+            in_trait_of_level = implements_trait_of_level(&header);
+        }
+        if !is_function(line) {
+            continue;
+        }
+        let signature = until(&lines[index..], '{');
+        let has_bound = BOUNDS.iter().any(|bound| signature.contains(bound));
+        let runs_in_level = has_bound || in_trait_of_level && line.starts_with("    ");
+        // A declaration in a trait has no body.
+        if !runs_in_level || signature.contains(';') {
+            continue;
+        }
+        let is_inlined = lines[..index]
+            .iter()
+            .rev()
+            .take_while(|line| line.trim_start().starts_with('#'))
+            .any(|line| line.contains("#[inline(always)]"));
+        if !is_inlined {
+            findings.push(Finding::error(
+                &file.path,
+                index + 1,
+                "a function that runs inside a level is `#[inline(always)]`: else it is compiled \
+                 without the level's instructions",
+            ));
+        }
+        check_closures(file, &lines, index, findings);
+    }
+}
+
+/// Whether the header of an `impl` names one of the traits.
+fn implements_trait_of_level(header: &str) -> bool {
+    let Some((before, _)) = header.split_once(" for ") else {
+        return false;
+    };
+    let generics_end = before.rfind("> ").map_or(4, |at| at + 2);
+    let name = before.get(generics_end..).unwrap_or(before).trim();
+    TRAITS.iter().any(|it| name.split('<').next() == Some(*it))
+}
+
+/// Closures of the function that begins on this line must not use the level.
+fn check_closures(file: &SourceFile, lines: &[&str], first: usize, findings: &mut Vec<Finding>) {
+    let indent = lines[first].len() - lines[first].trim_start().len();
+    let end = format!("{}}}", " ".repeat(indent));
+    let body = lines[first..].iter().take_while(|line| **line != end);
+    for (offset, line) in body.enumerate() {
+        let Some(start) = closure_start(line) else {
+            continue;
+        };
+        let text = lines[first + offset..].join("\n");
+        let closure = expression(&text[start..]);
+        if closure.contains("S::") || closure.contains("<S>") || closure.contains("<S,") {
+            findings.push(Finding::error(
+                &file.path,
+                first + offset + 1,
+                "a closure is compiled without the level's instructions: write a loop",
+            ));
+        }
+    }
+}
+
+fn is_function(line: &str) -> bool {
+    line.split_whitespace()
+        .take_while(|word| {
+            ["pub", "pub(crate)", "pub(super)", "const", "unsafe", "fn"].contains(word)
+        })
+        .any(|word| word == "fn")
+}
+
+/// Everything up to the first `end` or `;`, that included.
+fn until(lines: &[&str], end: char) -> String {
+    let text = lines.iter().take(20).copied().collect::<Vec<_>>().join(" ");
+    let stop = text.find([end, ';']).map_or(text.len(), |at| at + 1);
+    text[..stop].to_owned()
+}
+
+/// Where the body of the line's first closure begins, after its parameters.
+fn closure_start(line: &str) -> Option<usize> {
+    let open = line.match_indices('|').find(|(at, _)| {
+        let before = line[..*at].trim_end();
+        before.ends_with(['(', ',', '=']) || before.ends_with("move")
+    })?;
+    let parameters = open.0 + 1;
+    let close = line[parameters..].find('|')?;
+    Some(parameters + close + 1)
+}
+
+/// The expression at the start of the text.
+fn expression(text: &str) -> &str {
+    let mut depth = 0;
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' if depth == 0 => return &text[..at],
+            ')' | ']' | '}' => depth -= 1,
+            ',' | ';' if depth == 0 => return &text[..at],
+            _ => {}
+        }
+    }
+    text
+}
