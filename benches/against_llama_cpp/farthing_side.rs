@@ -1,7 +1,8 @@
 //! Farthing's side of the comparison with llama.cpp: one load, one measurement, one line of JSON.
 //!
 //! ```text
-//! farthing_side MODEL --sequences 8 [--context 128] [--new 48]
+//! farthing_side MODEL --sequences 8 [--context 128] [--new 48] [--simd-level avx2]
+//! farthing_side --levels
 //! ```
 //!
 //! The clock runs around whole steps of the serving loop: plan, compute, sample greedily, commit.
@@ -13,14 +14,21 @@ use std::path::PathBuf;
 use clap::Parser;
 use farthing_benches::{Load, StepLoop};
 use farthing_model::{Checkpoint, ComputeType, DeviceKind, LoadFormat, ModelConfig};
-use farthing_ops::Limits;
+use farthing_ops::{Limits, SimdLevel, use_simd_level};
 use serde_json::json;
 
 /// Measures one load; prints one line of JSON.
 #[derive(Parser)]
 struct Args {
     /// A GGUF file or a directory of safetensors.
-    model: PathBuf,
+    #[arg(required_unless_present = "levels")]
+    model: Option<PathBuf>,
+    /// Print the levels of instructions of this machine's processor, and end.
+    #[arg(long)]
+    levels: bool,
+    /// Compute at this level; the best if absent.
+    #[arg(long)]
+    simd_level: Option<SimdLevel>,
     /// Sequences at once.
     #[arg(long, default_value_t = 1)]
     sequences: usize,
@@ -34,7 +42,18 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let checkpoint = Checkpoint::open(&args.model, LoadFormat::Auto, 0)?;
+    let Some(model) = args.model else {
+        let names: Vec<_> = SimdLevel::available()
+            .into_iter()
+            .map(SimdLevel::name)
+            .collect();
+        println!("{}", json!(names));
+        return Ok(());
+    };
+    if let Some(level) = args.simd_level {
+        use_simd_level(level)?;
+    }
+    let checkpoint = Checkpoint::open(&model, LoadFormat::Auto, 0)?;
     let config = checkpoint.config().clone();
     let load = Load {
         sequences: args.sequences,

@@ -2,12 +2,23 @@
 
     pip install llama-cpp-python==0.3.36        # builds llama.cpp from source, some minutes
     python benches/against_llama_cpp/run.py [--model DEMO.gguf] [--rounds 5] [--note quiet]
+        [--level avx2=PYTHON] [--busy 1]
 
 llama.cpp writes the model's GGUF file again in bf16, and both read that file. Each measurement is
 a process of its own (128 tokens of context, 48 new tokens, all cores, steps of 512 tokens), and
 the two take turns, so that whatever else the machine does meets both. In the same run Farthing's
 side measures what memory and arithmetic allow. Prints a table and writes it, with every single
 measurement, to benches/results/.
+
+Farthing runs at every level of vector instructions that the processor has, but for the portable one.
+llama.cpp chooses its level when it is built, by default this machine's best. `--level avx2=PYTHON`
+names an interpreter whose llama-cpp-python was built for a lower one, which Farthing's same level is
+then held against (and only the named levels run):
+
+    CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON" \\
+        pip install --no-cache-dir --no-binary llama-cpp-python llama-cpp-python==0.3.36
+
+`--busy N` keeps N other processes busy meanwhile.
 """
 
 import argparse
@@ -33,30 +44,59 @@ def main() -> None:
     )
     args.add_argument("--model", type=pathlib.Path, help="GGUF file; the demo in the cache if absent")
     args.add_argument("--rounds", type=int, default=5)
+    args.add_argument("--level", type=level_and_python, action="append", default=[], metavar="LEVEL=PYTHON")
+    args.add_argument("--busy", type=int, default=0, help="processes that keep the machine busy")
     args.add_argument("--note", default="", help="kept with the result: what else was running")
     a = args.parse_args()
 
     farthing, model = build(), in_bf16(a.model or machine.cached_demo())
-    sides = {
-        "farthing": [str(farthing), str(model)],
-        "llama.cpp": [sys.executable, str(HERE / "llama_cpp_side.py"), str(model)],
-    }
-    measured = []
-    for turn in range(a.rounds):
-        for sequences in SEQUENCES:
-            # Who comes first changes with every round.
-            for side in sorted(sides, reverse=turn % 2 == 1):
-                load = [f"--sequences={sequences}", f"--context={CONTEXT}", f"--new={NEW}"]
-                result = {"round": turn, "side": side} | measure(sides[side] + load)
-                measured.append(result)
-                print(progress(result), file=sys.stderr, flush=True)
+    peers = dict(a.level) or dict.fromkeys(levels(farthing), sys.executable)
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(a.busy)]
+    try:
+        measured = list(measure_all(farthing, model, peers, a.rounds))
+    finally:
+        for process in busy:
+            process.kill()
 
     given = [f"--rounds {a.rounds}"] + ([f"--model {a.model.name}"] if a.model else [])
+    given += [f"--level {level}=PYTHON" for level, _ in a.level]
+    given += [f"--busy {a.busy}"] if a.busy else []
     command = " ".join(["python benches/against_llama_cpp/run.py", *given])
     report = machine.describe(command, a.note) | {"model": model.name, "measured": measured}
-    report["limits"] = best_limits(measured)
-    report["summary"] = [row for n in SEQUENCES for row in compare(report, n)]
-    machine.keep("against-llama-cpp", report, table(report))
+    report["levels"] = {level: summary(measured, level) for level in peers}
+    name = "against-llama-cpp" + ("-busy" if a.busy else "")
+    machine.keep(name, report, table(report))
+
+
+def level_and_python(text: str) -> tuple[str, str]:
+    level, found, python = text.partition("=")
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LEVEL=PYTHON, such as avx2=/venv/bin/python")
+    return level, python
+
+
+def levels(farthing: pathlib.Path) -> list[str]:
+    """Those of this processor, without the portable one where there is another."""
+    done = subprocess.run([farthing, "--levels"], stdout=subprocess.PIPE, check=True)
+    found = json.loads(done.stdout)
+    return found[1:] or found
+
+
+def measure_all(farthing: pathlib.Path, model: pathlib.Path, peers: dict[str, str], rounds: int):
+    for turn in range(rounds):
+        for level, python in peers.items():
+            sides = {
+                "farthing": [str(farthing), str(model), f"--simd-level={level}"],
+                "llama.cpp": [python, str(HERE / "llama_cpp_side.py"), str(model)],
+            }
+            for sequences in SEQUENCES:
+                # Who comes first changes with every round.
+                for side in sorted(sides, reverse=turn % 2 == 1):
+                    load = [f"--sequences={sequences}", f"--context={CONTEXT}", f"--new={NEW}"]
+                    result = {"round": turn, "level": level, "side": side}
+                    result |= measure(sides[side] + load)
+                    print(progress(result), file=sys.stderr, flush=True)
+                    yield result
 
 
 def build() -> pathlib.Path:
@@ -80,47 +120,44 @@ def measure(command: list[str]) -> dict:
     return json.loads(done.stdout)
 
 
-def best_limits(measured: list[dict]) -> dict:
-    """The machine's best moment: what it can do at most."""
-    found = [m["limits"] for m in measured if m["side"] == "farthing"]
-    return {name: max(limits[name] for limits in found) for name in found[0]}
+def summary(measured: list[dict], level: str) -> dict:
+    at_level = [m for m in measured if m["level"] == level]
+    ours = [m for m in at_level if m["side"] == "farthing"]
+    theirs = [m for m in at_level if m["side"] == "llama.cpp"]
+    found = [m["limits"] for m in ours]
+    # The machine's best moment: what it can do at most.
+    limits = {name: max(limits[name] for limits in found) for name in found[0]}
+    return {
+        "device": ours[0]["device"],
+        "llama_cpp": f"{theirs[0]['version']}: {theirs[0]['system_info']}",
+        "limits": limits,
+        "rows": [compare(ours, theirs, limits, phase, n) for n in SEQUENCES for phase in PHASES],
+    }
 
 
-def compare(report: dict, sequences: int) -> list[dict]:
-    rows = []
-    for phase in PHASES:
-        rates = {
-            side: [
-                m[f"{phase}_tokens_per_second"]
-                for m in report["measured"]
-                if m["side"] == side and m["sequences"] == sequences
-            ]
-            for side in ("farthing", "llama.cpp")
-        }
-        ours, theirs = rates["farthing"], rates["llama.cpp"]
-        limit = physical_limit(report, phase, sequences)
-        rows.append(
-            {
-                "phase": phase,
-                "sequences": sequences,
-                "farthing_best": max(ours),
-                "llama_cpp_best": max(theirs),
-                "ratio_of_best": max(ours) / max(theirs),
-                "farthing_median": statistics.median(ours),
-                "llama_cpp_median": statistics.median(theirs),
-                "ratio_of_medians": statistics.median(ours) / statistics.median(theirs),
-                "limit": limit,
-                "share_of_limit": max(ours) / limit,
-            }
-        )
-    return rows
+def compare(ours: list[dict], theirs: list[dict], limits: dict, phase: str, sequences: int) -> dict:
+    def rates(side: list[dict]) -> list[float]:
+        return [m[f"{phase}_tokens_per_second"] for m in side if m["sequences"] == sequences]
+
+    farthing, llama_cpp = rates(ours), rates(theirs)
+    limit = physical_limit(ours[0], limits, phase, sequences)
+    return {
+        "phase": phase,
+        "sequences": sequences,
+        "farthing_best": max(farthing),
+        "llama_cpp_best": max(llama_cpp),
+        "ratio_of_best": max(farthing) / max(llama_cpp),
+        "farthing_median": statistics.median(farthing),
+        "llama_cpp_median": statistics.median(llama_cpp),
+        "ratio_of_medians": statistics.median(farthing) / statistics.median(llama_cpp),
+        "limit": limit,
+        "share_of_limit": max(farthing) / limit,
+    }
 
 
-def physical_limit(report: dict, phase: str, sequences: int) -> float:
+def physical_limit(ours: dict, limits: dict, phase: str, sequences: int) -> float:
     """Tokens a second if nothing but the weights were read, each once a step, and nothing but the
-    matrix products computed, by the processor's own instruction for bf16 or else f32."""
-    ours = next(m for m in report["measured"] if m["side"] == "farthing")
-    limits = report["limits"]
+    matrix products computed, by the level's own instruction for bf16 or else f32."""
     if phase == "prompt":
         return CONTEXT * limits["flops"] / ours["flops_per_prompt"]
     reading = ours["weight_bytes"] / limits["read_bytes_per_second"]
@@ -129,31 +166,36 @@ def physical_limit(report: dict, phase: str, sequences: int) -> float:
 
 
 def table(report: dict) -> str:
-    limits = report["limits"]
-    sides = {m["side"]: m for m in report["measured"]}
     lines = machine.heading("Against llama.cpp", report) + [
-        f"{report['model']}. Farthing: {sides['farthing']['device']};"
-        f" llama-cpp-python {sides['llama.cpp']['version']}: {sides['llama.cpp']['system_info']}",
-        f"Context {CONTEXT}, {NEW} new tokens; tok/s, the best of each side's rounds. Farthing's"
-        " time includes scheduling and sampling, llama.cpp's does not.",
-        f"Limits measured in the same run: {limits['read_bytes_per_second'] / 1e9:.1f} GB/s read,"
-        f" {limits['flops'] / 1e9:.0f} GFLOP/s.",
-        "",
-        "| sequences | phase | Farthing | llama.cpp | ratio | ratio of medians | limit | share |",
-        "|--:|---|--:|--:|--:|--:|--:|--:|",
+        f"{report['model']}. Context {CONTEXT}, {NEW} new tokens; tok/s, the best of each side's"
+        " rounds. Farthing's time includes scheduling and sampling, llama.cpp's does not.",
     ]
-    for row in report["summary"]:
-        lines.append(
+    for level, found in report["levels"].items():
+        limits = found["limits"]
+        lines += [
+            "",
+            f"## {level}",
+            "",
+            f"Farthing: {found['device']}; llama-cpp-python {found['llama_cpp']}",
+            f"Limits measured in the same run: {limits['read_bytes_per_second'] / 1e9:.1f} GB/s read,"
+            f" {limits['flops'] / 1e9:.0f} GFLOP/s.",
+            "",
+            "| sequences | phase | Farthing | llama.cpp | ratio | ratio of medians | limit | share |",
+            "|--:|---|--:|--:|--:|--:|--:|--:|",
+        ]
+        lines += [
             f"| {row['sequences']} | {row['phase']} | {row['farthing_best']:.0f} |"
             f" {row['llama_cpp_best']:.0f} | {row['ratio_of_best']:.2f} |"
             f" {row['ratio_of_medians']:.2f} | {row['limit']:.0f} | {row['share_of_limit']:.0%} |"
-        )
+            for row in found["rows"]
+        ]
     return "\n".join(lines)
 
 
 def progress(result: dict) -> str:
     return (
-        f"round {result['round']}  {result['side']:9}  sequences {result['sequences']:2}"
+        f"round {result['round']}  {result['level']:11}  {result['side']:9}"
+        f"  sequences {result['sequences']:2}"
         f"  prompt {result['prompt_tokens_per_second']:6.0f}"
         f"  output {result['output_tokens_per_second']:6.0f} tok/s"
     )

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use farthing_economics::HourlyPrice;
-use farthing_model::DeviceKind;
+use farthing_model::{DeviceKind, SimdLevel};
 
 use crate::AdminKey;
 use crate::bench::BenchArgs;
@@ -83,6 +83,10 @@ pub struct ServeArgs {
     /// Where to compute: auto (a GPU if there is one), cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     pub device: DeviceArg,
+    /// Hold the CPU's kernels to a level of instructions, to compare levels: portable, avx2, avx512
+    /// or avx512-bf16 [default: the best that the CPU has]
+    #[arg(long, value_name = "LEVEL")]
+    pub simd_level: Option<SimdLevel>,
 
     /// A LoRA adapter in PEFT's format, served as a model of that name; may be repeated
     #[arg(long = "adapter", value_name = "NAME=DIR")]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use farthing_engine::EngineHandle;
 use farthing_ledger::{Ledger, Location};
+use farthing_model::use_simd_level;
 use tokio::sync::oneshot;
 
 use crate::args::ServeArgs;
@@ -31,6 +32,9 @@ const LEDGER_PATIENCE: Duration = Duration::from_secs(10);
 #[tokio::main]
 pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let process_began = Instant::now();
+    if let Some(level) = args.simd_level {
+        use_simd_level(level)?;
+    }
     let config = Config::try_from(args)?;
     // The port is taken first: a long load must not end in "address in use".
     let listener = bind(config.http.address)?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use farthing_model::{Part, SelfTest, Shape};
+use farthing_model::{Part, SelfTest, Shape, SimdLevel, use_simd_level};
 
 use crate::args::DeviceArg;
 
@@ -16,6 +16,10 @@ pub struct SelfTestArgs {
     /// What to test: auto (a GPU if there is one), cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     pub device: DeviceArg,
+    /// Hold the CPU's kernels to a level of instructions, to compare levels: portable, avx2, avx512
+    /// or avx512-bf16 [default: the best that the CPU has]
+    #[arg(long, value_name = "LEVEL")]
+    pub simd_level: Option<SimdLevel>,
     /// One part of the test; the checks alone are what compute-sanitizer can watch in a few minutes
     #[arg(long, value_name = "PART")]
     pub only: Option<PartArg>,
@@ -53,6 +57,9 @@ pub fn run(args: &SelfTestArgs) -> anyhow::Result<()> {
         )),
         None => None,
     };
+    if let Some(level) = args.simd_level {
+        use_simd_level(level)?;
+    }
     let device = args.device.choose(&|line| println!("{line}"));
     let shape = args.shape.unwrap_or_else(|| Shape::of(device));
     let only = args.only.map(Part::from);
