@@ -342,11 +342,11 @@ fn bench_sample(limits: Limits) -> Result<()> {
             SampleSpec {
                 temperature: 0.0,
                 logprobs: Some(5),
-                ..plain
+                ..plain.clone()
             },
         ),
     ];
-    for m in [1, 32] {
+    for m in [1, 8, 32] {
         let logits = Tensor::from_vec(logits(m * VOCAB), (m, VOCAB), &Device::Cpu)?;
         for (name, spec) in &specs {
             let specs = vec![spec.clone(); m];
@@ -359,6 +359,24 @@ fn bench_sample(limits: Limits) -> Result<()> {
                 limits,
             );
         }
+        // The most work: top-p keeps most tokens, and none weighs as much as another.
+        let flat: Vec<f32> = (0..m * VOCAB)
+            .map(|i| (i * 7919 % VOCAB) as f32 / VOCAB as f32)
+            .collect();
+        let flat = Tensor::from_vec(flat, (m, VOCAB), &Device::Cpu)?;
+        let top_p = SampleSpec {
+            top_p: 0.9,
+            ..plain.clone()
+        };
+        let specs = vec![top_p; m];
+        let seconds = best_seconds(1, || sample(&flat, &specs).map(drop))?;
+        line(
+            &format!("sample top-p 0.9 of a flat row, {m} rows"),
+            seconds,
+            (m * VOCAB * 4) as f64,
+            0.0,
+            limits,
+        );
     }
     Ok(())
 }

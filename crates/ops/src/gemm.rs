@@ -6,7 +6,7 @@ use std::ops::Range;
 use candle_core::{CpuStorage, Result, bail};
 use half::bf16;
 
-use crate::grid::{Ahead, Grid, dot_panels, for_each_tile, pair_bytes};
+use crate::grid::{Ahead, Grid, dot_panels, for_each_tile};
 use crate::linear_weight::{PANEL, panel_len};
 use crate::pool;
 use crate::simd::{Activation, Dot, Kernel, Lanes, MAX_TILE_ROWS, Simd, SimdLevel, dispatch};
@@ -309,7 +309,7 @@ struct Product<X, W> {
 
 impl<S: Dot<W>, W> Grid<S, W> for Product<S::X, W> {
     #[inline(always)]
-    unsafe fn tile<const M: usize, const P: usize>(&self, row: usize, panel: usize) {
+    unsafe fn tile<const M: usize, const P: usize>(&self, row: usize, panel: usize, pass: usize) {
         unsafe {
             let mut weights = [self.weight; P];
             for p in 0..P {
@@ -317,16 +317,24 @@ impl<S: Dot<W>, W> Grid<S, W> for Product<S::X, W> {
             }
             let x = self.x.add(row * self.x_stride);
             let zero = [[S::zero(); P]; M];
-            // Ahead of the last pairs of these panels are the first of the next P.
-            let distance = (PREFETCH / P).min(self.pairs);
-            let ahead = Ahead {
-                panels: weights.map(|weights| weights.wrapping_add(distance * 2 * PANEL).cast()),
-                pair_bytes: pair_bytes::<W>(),
-                turn: self.pairs - distance,
-                skip: (P - 1) * self.pairs,
+            let (x_stride, pairs) = (self.x_stride, self.pairs);
+            let sums = if pass == 0 {
+                // Ahead of the last pairs of these panels are the first of the next P.
+                let distance = (PREFETCH / P).min(pairs);
+                let mut panels = weights;
+                for p in 0..P {
+                    panels[p] = panels[p].wrapping_add(distance * 2 * PANEL);
+                }
+                let ahead = Ahead {
+                    panels,
+                    turn: pairs - distance,
+                    skip: (P - 1) * pairs,
+                };
+                dot_panels::<S, W, M, P, P>(zero, weights, ahead, x, x_stride, pairs)
+            } else {
+                // The first pass has brought these panels into a cache.
+                dot_panels::<S, W, M, P, 0>(zero, weights, Ahead::NOTHING, x, x_stride, pairs)
             };
-            let sums =
-                dot_panels::<S, W, M, P, P>(zero, weights, ahead, x, self.x_stride, self.pairs);
             for m in 0..M {
                 for p in 0..P {
                     let column = (panel + p) * PANEL;

@@ -92,7 +92,7 @@ impl Kernel for Sum<'_> {
             for at in (0..len).step_by(LANES) {
                 for (stream, sum) in sums.iter_mut().enumerate() {
                     let line = self.values.as_ptr().add(stream * len + at);
-                    S::prefetch(line.wrapping_add(AHEAD).cast());
+                    <S as Dot<bf16>>::prefetch_pair(line.wrapping_add(AHEAD).cast());
                     *sum = S::add(*sum, S::load(line));
                 }
             }
@@ -115,7 +115,7 @@ impl Kernel for Multiply {
     unsafe fn run<S: Simd>(self) -> f64 {
         // As many independent sums as the registers hold and the latency needs.
         unsafe {
-            if const { <S as Dot<bf16>>::TILE_PANELS[1] == 6 } {
+            if const { <S as Dot<bf16>>::TILE_PANELS[2] == 6 } {
                 multiply::<S, 16>()
             } else {
                 multiply::<S, 6>()

@@ -163,8 +163,6 @@ pub(crate) trait Lanes: Copy {
     unsafe fn add(a: Self::F32, b: Self::F32) -> Self::F32;
     /// Every lane times `factor`.
     unsafe fn scale(a: Self::F32, factor: f32) -> Self::F32;
-    /// Asks for a cache line that will be needed; the address may be any.
-    unsafe fn prefetch(line: *const u8);
 }
 
 /// Rows that a tile has at most.
@@ -187,6 +185,10 @@ pub(crate) trait Dot<W>: Lanes {
     unsafe fn weights(pair: *const W, step: usize) -> Self::Operand;
     /// The activation of a step in every lane, `pair` being the address of the pair's two.
     unsafe fn broadcast(pair: *const Self::X, step: usize) -> Self::Operand;
+    /// Tiles of so many sums leave no registers for the weights of both steps of a pair.
+    const FENCED_SUMS: usize;
+    /// Asks for the cache lines of a pair that will be needed; the address may be any.
+    unsafe fn prefetch_pair(pair: *const W);
     /// `sum + weights · activation`.
     unsafe fn dot(sum: Self::F32, weights: Self::Operand, activation: Self::Operand) -> Self::F32;
 }

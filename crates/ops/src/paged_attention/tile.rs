@@ -278,7 +278,7 @@ struct Scores<'a, X, W> {
 
 impl<S: Dot<W>, W> Grid<S, W> for Scores<'_, S::X, W> {
     #[inline(always)]
-    unsafe fn tile<const M: usize, const P: usize>(&self, row: usize, block: usize) {
+    unsafe fn tile<const M: usize, const P: usize>(&self, row: usize, block: usize, pass: usize) {
         unsafe {
             let (mut keys, mut values) = ([self.keys[block]; P], [self.values[block]; P]);
             keys.copy_from_slice(&self.keys[block..block + P]);
@@ -287,7 +287,7 @@ impl<S: Dot<W>, W> Grid<S, W> for Scores<'_, S::X, W> {
             let zero = [[S::zero(); P]; M];
             let pairs = self.head_dim / 2;
             let stride = self.head_dim;
-            let scores = if row == 0 {
+            let scores = if pass == 0 {
                 let ahead = Ahead::straight(values);
                 dot_panels::<S, W, M, P, P>(zero, keys, ahead, x, stride, pairs)
             } else {
@@ -315,7 +315,7 @@ struct Sums<'a, X, W> {
 
 impl<S: Dot<W>, W> Grid<S, W> for Sums<'_, S::X, W> {
     #[inline(always)]
-    unsafe fn tile<const M: usize, const P: usize>(&self, row: usize, panel: usize) {
+    unsafe fn tile<const M: usize, const P: usize>(&self, row: usize, panel: usize, pass: usize) {
         unsafe {
             let to = self.scratch.sums.add(row * self.row_len + panel * PANEL);
             let mut sums = [[S::zero(); P]; M];
@@ -338,7 +338,7 @@ impl<S: Dot<W>, W> Grid<S, W> for Sums<'_, S::X, W> {
                     .probabilities
                     .add(row * CHUNK + block * BLOCK_SIZE);
                 let pairs = const { BLOCK_SIZE / 2 };
-                sums = if row == 0 {
+                sums = if pass == 0 {
                     let ahead = Ahead::straight(keys);
                     dot_panels::<S, W, M, P, P>(sums, values, ahead, x, CHUNK, pairs)
                 } else {

@@ -57,11 +57,6 @@ impl Lanes for Avx2 {
             [_mm256_mul_ps(a[0], factor), _mm256_mul_ps(a[1], factor)]
         }
     }
-
-    #[inline(always)]
-    unsafe fn prefetch(line: *const u8) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
-    }
 }
 
 impl Dot<f32> for Avx2 {
@@ -70,7 +65,8 @@ impl Dot<f32> for Avx2 {
     const STEPS: usize = 2;
     /// 12 of the 16 registers accumulate at most. Eight hide the latency: two multiplications begin
     /// each cycle and take four. Three rows have only six, since two panels of them spill.
-    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 4, 2, 1, 1, 1, 1];
+    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 6, 2, 1, 1, 1, 1];
+    const FENCED_SUMS: usize = 6;
 
     #[inline(always)]
     unsafe fn weights(pair: *const f32, step: usize) -> Self::Operand {
@@ -91,6 +87,14 @@ impl Dot<f32> for Avx2 {
             ]
         }
     }
+
+    #[inline(always)]
+    unsafe fn prefetch_pair(pair: *const f32) {
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(pair.cast());
+            _mm_prefetch::<_MM_HINT_T0>(pair.wrapping_add(16).cast());
+        }
+    }
 }
 
 impl Dot<bf16> for Avx2 {
@@ -98,6 +102,7 @@ impl Dot<bf16> for Avx2 {
     type Operand = [__m256; 2];
     const STEPS: usize = 2;
     const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = <Self as Dot<f32>>::TILE_PANELS;
+    const FENCED_SUMS: usize = <Self as Dot<f32>>::FENCED_SUMS;
 
     #[inline(always)]
     unsafe fn weights(pair: *const bf16, step: usize) -> Self::Operand {
@@ -127,5 +132,10 @@ impl Dot<bf16> for Avx2 {
     #[inline(always)]
     unsafe fn dot(sum: Self::F32, weights: Self::Operand, x: Self::Operand) -> Self::F32 {
         unsafe { <Self as Dot<f32>>::dot(sum, weights, x) }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch_pair(pair: *const bf16) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(pair.cast()) }
     }
 }

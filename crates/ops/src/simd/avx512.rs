@@ -52,11 +52,6 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     unsafe fn scale(a: Self::F32, factor: f32) -> Self::F32 {
         unsafe { _mm512_mul_ps(a, _mm512_set1_ps(factor)) }
     }
-
-    #[inline(always)]
-    unsafe fn prefetch(line: *const u8) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
-    }
 }
 
 impl<const BF16: bool> Dot<f32> for Avx512<BF16> {
@@ -65,6 +60,7 @@ impl<const BF16: bool> Dot<f32> for Avx512<BF16> {
     const STEPS: usize = 2;
     /// The precision of tests: a few tiles do.
     const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 2, 2, 2, 2, 2, 2];
+    const FENCED_SUMS: usize = 12;
 
     #[inline(always)]
     unsafe fn weights(pair: *const f32, step: usize) -> Self::Operand {
@@ -80,6 +76,14 @@ impl<const BF16: bool> Dot<f32> for Avx512<BF16> {
     unsafe fn dot(sum: Self::F32, weights: Self::Operand, x: Self::Operand) -> Self::F32 {
         unsafe { _mm512_fmadd_ps(weights, x, sum) }
     }
+
+    #[inline(always)]
+    unsafe fn prefetch_pair(pair: *const f32) {
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(pair.cast());
+            _mm_prefetch::<_MM_HINT_T0>(pair.wrapping_add(16).cast());
+        }
+    }
 }
 
 impl Dot<bf16> for Avx512<false> {
@@ -89,6 +93,7 @@ impl Dot<bf16> for Avx512<false> {
     /// Accumulators, weights and both activations of a pair of every row fit the 32 registers: the
     /// compiler loads all activations first, and larger tiles spill.
     const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 6, 6, 6, 4, 2, 2];
+    const FENCED_SUMS: usize = 12;
 
     #[inline(always)]
     unsafe fn weights(pair: *const bf16, step: usize) -> Self::Operand {
@@ -110,5 +115,10 @@ impl Dot<bf16> for Avx512<false> {
     #[inline(always)]
     unsafe fn dot(sum: Self::F32, weights: Self::Operand, x: Self::Operand) -> Self::F32 {
         unsafe { <Self as Dot<f32>>::dot(sum, weights, x) }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch_pair(pair: *const bf16) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(pair.cast()) }
     }
 }

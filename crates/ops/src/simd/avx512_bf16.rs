@@ -21,6 +21,7 @@ impl Dot<bf16> for Avx512<true> {
     type Operand = __m512i;
     const STEPS: usize = 1;
     const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 6, 6, 6, 6, 4, 4];
+    const FENCED_SUMS: usize = usize::MAX;
 
     #[inline(always)]
     unsafe fn weights(pair: *const bf16, _step: usize) -> Self::Operand {
@@ -40,5 +41,10 @@ impl Dot<bf16> for Avx512<true> {
             let x = std::mem::transmute::<__m512i, __m512bh>(x);
             _mm512_dpbf16_ps(sum, weights, x)
         }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch_pair(pair: *const bf16) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(pair.cast()) }
     }
 }

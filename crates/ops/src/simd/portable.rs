@@ -46,9 +46,6 @@ impl Lanes for Portable {
         }
         a
     }
-
-    #[inline(always)]
-    unsafe fn prefetch(_line: *const u8) {}
 }
 
 impl Dot<f32> for Portable {
@@ -56,6 +53,7 @@ impl Dot<f32> for Portable {
     type Operand = [f32; LANES];
     const STEPS: usize = 2;
     const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 1, 1, 1, 1, 1, 1];
+    const FENCED_SUMS: usize = usize::MAX;
 
     #[inline(always)]
     unsafe fn weights(pair: *const f32, step: usize) -> Self::Operand {
@@ -74,6 +72,9 @@ impl Dot<f32> for Portable {
         }
         sum
     }
+
+    #[inline(always)]
+    unsafe fn prefetch_pair(_pair: *const f32) {}
 }
 
 impl Dot<bf16> for Portable {
@@ -81,6 +82,7 @@ impl Dot<bf16> for Portable {
     type Operand = [f32; LANES];
     const STEPS: usize = 2;
     const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = <Self as Dot<f32>>::TILE_PANELS;
+    const FENCED_SUMS: usize = usize::MAX;
 
     #[inline(always)]
     unsafe fn weights(pair: *const bf16, step: usize) -> Self::Operand {
@@ -109,4 +111,7 @@ impl Dot<bf16> for Portable {
     unsafe fn dot(sum: Self::F32, weights: Self::Operand, x: Self::Operand) -> Self::F32 {
         unsafe { <Self as Dot<f32>>::dot(sum, weights, x) }
     }
+
+    #[inline(always)]
+    unsafe fn prefetch_pair(_pair: *const bf16) {}
 }
