@@ -36,6 +36,6 @@ pub use memory_plan::{MemoryPlan, MemoryRequest};
 pub use rope::{RopeConfig, RopeScaling};
 pub use runner::{ModelRunner, RunnerConfig};
 pub use selftest::{
-    AdapterTime, Check, DecodeTime, DeviceLimits, OpRate, Part, PrefillTime, SelfTest, Shape,
-    StepSeconds, StepTimes,
+    AdapterTime, Check, DecodeTime, DeviceLimits, ModelCheck, OpRate, Part, PrefillTime, SelfTest,
+    Shape, StepSeconds, StepTimes,
 };

@@ -1,7 +1,9 @@
 //! What `farthing selftest` does: every operation against its CPU twin on shapes that are easy to
-//! get wrong, then how fast each is beside what the device can do, then whole steps.
+//! get wrong, then a whole model, then how fast each operation is beside what the device can do, then
+//! whole steps.
 
 mod checks;
+mod model;
 mod rates;
 mod side;
 mod steps;
@@ -11,14 +13,17 @@ use serde::Serialize;
 use crate::{DeviceKind, ModelError};
 
 pub use self::checks::Check;
+pub use self::model::ModelCheck;
 pub use self::rates::{DeviceLimits, OpRate};
 pub use self::steps::{AdapterTime, DecodeTime, PrefillTime, Shape, StepSeconds, StepTimes};
 
-/// A third of the test.
+/// A part of the test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Every operation against its twin.
     Checks,
+    /// A whole model against its twin.
+    Model,
     /// What each operation reaches of what the device can do.
     Rates,
     /// Whole steps of a model.
@@ -32,7 +37,9 @@ pub struct SelfTest {
     pub device: String,
     /// Each operation against its twin.
     pub checks: Vec<Check>,
-    /// What the device can do at most; none where only the checks were asked for.
+    /// A whole model against its twin, by kinds of rows.
+    pub model: Vec<ModelCheck>,
+    /// What the device can do at most; none where nothing was to be measured.
     pub limits: Option<DeviceLimits>,
     /// What each operation reaches of that.
     pub rates: Vec<OpRate>,
@@ -56,6 +63,7 @@ impl SelfTest {
         let mut report = Self {
             device: device.describe(),
             checks: Vec::new(),
+            model: Vec::new(),
             limits: None,
             rates: Vec::new(),
             steps: None,
@@ -64,7 +72,10 @@ impl SelfTest {
         if has(Part::Checks) {
             report.checks = checks::run(device, say)?;
         }
-        if only == Some(Part::Checks) {
+        if has(Part::Model) {
+            report.model = model::run(device, say)?;
+        }
+        if !has(Part::Rates) && !has(Part::Steps) {
             return Ok(report);
         }
         let limits = DeviceLimits::measure(device)?;
@@ -79,8 +90,11 @@ impl SelfTest {
         Ok(report)
     }
 
-    /// Whether every operation agrees with its twin.
-    pub fn passed(&self) -> bool {
-        self.checks.iter().all(Check::passed)
+    /// What does not agree with its twin: operations, and kinds of rows of a model.
+    pub fn failed(&self) -> Vec<&'static str> {
+        let checks = self.checks.iter().filter(|check| !check.passed());
+        let model = self.model.iter().filter(|check| !check.passed());
+        let ops = checks.map(|check| check.op);
+        ops.chain(model.map(|check| check.case)).collect()
     }
 }
