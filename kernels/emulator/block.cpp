@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <random>
+#include <unordered_map>
 
 #include "fiber.h"
 
@@ -34,6 +35,8 @@ struct Running {
     u32 at_barrier = 0;
     u32 returned = 0;
     std::vector<u32> waiting_at_barrier;
+    std::unordered_map<const void*, u32> updates;
+    u32 hottest_updates = 0;
     std::minstd_rand random;
     const std::function<void()>* kernel = nullptr;
     Fiber scheduler;
@@ -96,6 +99,7 @@ void run_block(Dim3 index) {
     r.block.shared = static_cast<unsigned char*>(memory);
 
     r.returned = 0;
+    r.updates.clear();
     r.runnable.clear();
     for (u32 i = 0; i < r.threads; ++i) {
         r.thread[i] = {{i, 0, 0}, {}};
@@ -196,6 +200,13 @@ void check_shared(const void* address, size_t bytes, const char* what) {
         check(false, "uses an address outside shared memory, or not aligned");
     }
 }
+
+void count_update(const void* address) {
+    Running& r = running();
+    r.hottest_updates = std::max(r.hottest_updates, r.updates[address] += 1);
+}
+
+u32 hottest_updates() { return running().hottest_updates; }
 
 void run(const Launch& launch, const std::function<void()>& kernel) {
     Running& r = running();

@@ -71,6 +71,11 @@ void check(bool holds, const char* problem);
 /// The bytes must be shared memory, aligned to their number.
 void check_shared(const void* address, size_t bytes, const char* what);
 
+/// Notes an atomic update of an address.
+void count_update(const void* address);
+/// Atomic updates of the address that had most of them from one block, in all launches so far.
+u32 hottest_updates();
+
 struct Launch {
     Dim3 grid;
     u32 threads;

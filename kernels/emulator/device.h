@@ -71,12 +71,14 @@ inline int __ffs(u32 bits) { return __builtin_ffs(int(bits)); }
 
 // Only one thread runs at a time.
 template <typename T> T atomicAdd(T* at, T value) {
+    emulator::count_update(at);
     const T before = *at;
     *at += value;
     return before;
 }
 
 inline u32 atomicOr(u32* at, u32 value) {
+    emulator::count_update(at);
     const u32 before = *at;
     *at |= value;
     return before;
