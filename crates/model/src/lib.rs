@@ -37,5 +37,5 @@ pub use rope::{RopeConfig, RopeScaling};
 pub use runner::{ModelRunner, RunnerConfig};
 pub use selftest::{
     AdapterTime, Check, DecodeTime, DeviceLimits, ModelCheck, OpRate, Part, PrefillTime, SelfTest,
-    Shape, StepSeconds, StepTimes,
+    Shape, StepSeconds, StepTimes, StepsOptions,
 };

@@ -15,7 +15,9 @@ use crate::{DeviceKind, ModelError};
 pub use self::checks::Check;
 pub use self::model::ModelCheck;
 pub use self::rates::{DeviceLimits, OpRate};
-pub use self::steps::{AdapterTime, DecodeTime, PrefillTime, Shape, StepSeconds, StepTimes};
+pub use self::steps::{
+    AdapterTime, DecodeTime, PrefillTime, Shape, StepSeconds, StepTimes, StepsOptions,
+};
 
 /// A part of the test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +56,7 @@ impl SelfTest {
     /// The device cannot be opened, or fails; a check that finds a difference is no error.
     pub fn run(
         device: DeviceKind,
-        shape: Shape,
+        steps: StepsOptions,
         only: Option<Part>,
         say: &mut dyn FnMut(String),
     ) -> Result<Self, ModelError> {
@@ -78,14 +80,14 @@ impl SelfTest {
         if !has(Part::Rates) && !has(Part::Steps) {
             return Ok(report);
         }
-        let limits = DeviceLimits::measure(device)?;
+        let limits = DeviceLimits::measure(device, steps.shape)?;
         report.limits = Some(limits);
         say(format!("\n{limits}"));
         if has(Part::Rates) {
-            report.rates = rates::measure(device, &limits, say)?;
+            report.rates = rates::measure(device, steps.shape, &limits, say)?;
         }
         if has(Part::Steps) {
-            report.steps = Some(StepTimes::measure(device, shape, &limits, say)?);
+            report.steps = Some(StepTimes::measure(device, steps, &limits, say)?);
         }
         Ok(report)
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use farthing_model::{Part, SelfTest, Shape};
+use farthing_model::{Part, SelfTest, Shape, StepsOptions};
 
 use crate::args::DeviceArg;
 
@@ -19,10 +19,16 @@ pub struct SelfTestArgs {
     /// One part of the test; the checks alone are what compute-sanitizer can watch in a few minutes
     #[arg(long, value_name = "PART")]
     pub only: Option<PartArg>,
-    /// The model whose steps are timed, with random weights: small, mistral-7b or llama-3.1-8b
-    /// [default: small on the CPU, mistral-7b on a GPU]
+    /// The model whose operations and steps are timed, with random weights: tiny (for a trial), small,
+    /// mistral-7b or llama-3.1-8b [default: small on the CPU, mistral-7b on a GPU]
     #[arg(long)]
     pub shape: Option<Shape>,
+    /// How the timed steps sample; 0 takes the likeliest token
+    #[arg(long, default_value_t = 0.0)]
+    pub temperature: f32,
+    /// How the timed steps sample
+    #[arg(long, default_value_t = 1.0)]
+    pub top_p: f32,
     /// Write the figures to a file as well
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -56,9 +62,13 @@ pub fn run(args: &SelfTestArgs) -> anyhow::Result<()> {
         None => None,
     };
     let device = args.device.choose(&|line| println!("{line}"));
-    let shape = args.shape.unwrap_or_else(|| Shape::of(device));
+    let steps = StepsOptions {
+        shape: args.shape.unwrap_or_else(|| Shape::of(device)),
+        temperature: args.temperature,
+        top_p: args.top_p,
+    };
     let only = args.only.map(Part::from);
-    let report = SelfTest::run(device, shape, only, &mut |line| println!("{line}"))?;
+    let report = SelfTest::run(device, steps, only, &mut |line| println!("{line}"))?;
     if let Some((path, mut file)) = file {
         serde_json::to_writer_pretty(&mut file, &report)?;
         writeln!(file).with_context(|| cannot_write(path))?;
