@@ -29,6 +29,7 @@ pub use checkpoint::{Checkpoint, GgufTokenizer, LoadFormat};
 pub use config::{Architecture, ModelConfig};
 pub use device::{ComputeType, DeviceKind};
 pub use error::ModelError;
+pub use farthing_ops::GpuInfo;
 pub use kv_cache::{BLOCK_SIZE, KvCache};
 pub use llama::Llama;
 pub use lora::{AdapterReport, LoraAdapter, LoraBase};
@@ -37,5 +38,5 @@ pub use rope::{RopeConfig, RopeScaling};
 pub use runner::{ModelRunner, RunnerConfig};
 pub use selftest::{
     AdapterTime, Check, DecodeTime, DeviceLimits, ModelCheck, OpRate, Part, PrefillTime, SelfTest,
-    Shape, StepSeconds, StepTimes, StepsOptions,
+    SelfTestOptions, Shape, StepSeconds, StepTimes, StepsOptions,
 };

@@ -32,6 +32,19 @@ pub enum Part {
     Steps,
 }
 
+/// What to test, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SelfTestOptions {
+    /// The device.
+    pub device: DeviceKind,
+    /// One part; else all.
+    pub only: Option<Part>,
+    /// Of the operations that are timed, only those with this in their name.
+    pub op: Option<String>,
+    /// The steps that are timed; operations are timed in the same shape.
+    pub steps: StepsOptions,
+}
+
 /// All that was found.
 #[derive(Clone, Debug, Serialize)]
 pub struct SelfTest {
@@ -54,12 +67,14 @@ impl SelfTest {
     ///
     /// # Errors
     /// The device cannot be opened, or fails; a check that finds a difference is no error.
-    pub fn run(
-        device: DeviceKind,
-        steps: StepsOptions,
-        only: Option<Part>,
-        say: &mut dyn FnMut(String),
-    ) -> Result<Self, ModelError> {
+    pub fn run(options: &SelfTestOptions, say: &mut dyn FnMut(String)) -> Result<Self, ModelError> {
+        let SelfTestOptions {
+            device,
+            only,
+            op,
+            steps,
+        } = options;
+        let (device, steps) = (*device, *steps);
         device.check()?;
         let has = |part: Part| only.is_none_or(|only| only == part);
         let mut report = Self {
@@ -84,7 +99,7 @@ impl SelfTest {
         report.limits = Some(limits);
         say(format!("\n{limits}"));
         if has(Part::Rates) {
-            report.rates = rates::measure(device, steps.shape, &limits, say)?;
+            report.rates = rates::measure(device, steps.shape, op.as_deref(), &limits, say)?;
         }
         if has(Part::Steps) {
             report.steps = Some(StepTimes::measure(device, steps, &limits, say)?);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use farthing_model::{Part, SelfTest, Shape, StepsOptions};
+use farthing_model::{Part, SelfTest, SelfTestOptions, Shape, StepsOptions};
 
 use crate::args::DeviceArg;
 
@@ -19,6 +19,9 @@ pub struct SelfTestArgs {
     /// One part of the test; the checks alone are what compute-sanitizer can watch in a few minutes
     #[arg(long, value_name = "PART")]
     pub only: Option<PartArg>,
+    /// Time only operations with this in their name
+    #[arg(long, value_name = "NAME")]
+    pub op: Option<String>,
     /// The model whose operations and steps are timed, with random weights: tiny (for a trial), small,
     /// mistral-7b or llama-3.1-8b [default: small on the CPU, mistral-7b on a GPU]
     #[arg(long)]
@@ -67,8 +70,13 @@ pub fn run(args: &SelfTestArgs) -> anyhow::Result<()> {
         temperature: args.temperature,
         top_p: args.top_p,
     };
-    let only = args.only.map(Part::from);
-    let report = SelfTest::run(device, steps, only, &mut |line| println!("{line}"))?;
+    let options = SelfTestOptions {
+        device,
+        only: args.only.map(Part::from),
+        op: args.op.clone(),
+        steps,
+    };
+    let report = SelfTest::run(&options, &mut |line| println!("{line}"))?;
     if let Some((path, mut file)) = file {
         serde_json::to_writer_pretty(&mut file, &report)?;
         writeln!(file).with_context(|| cannot_write(path))?;

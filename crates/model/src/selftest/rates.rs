@@ -252,6 +252,7 @@ const SMALL: Layer = Layer {
 pub(super) fn measure(
     device: DeviceKind,
     shape: Shape,
+    only: Option<&str>,
     limits: &DeviceLimits,
     say: &mut dyn FnMut(String),
 ) -> Result<Vec<OpRate>, ModelError> {
@@ -268,6 +269,7 @@ pub(super) fn measure(
     };
     let mut bench = Bench {
         side,
+        only,
         limits,
         say,
         rates: Vec::new(),
@@ -282,6 +284,8 @@ pub(super) fn measure(
 
 struct Bench<'a> {
     side: Side,
+    /// What has this in its name, else all.
+    only: Option<&'a str>,
     limits: &'a DeviceLimits,
     say: &'a mut dyn FnMut(String),
     rates: Vec<OpRate>,
@@ -297,6 +301,9 @@ impl Bench<'_> {
         flops: usize,
         f: impl Fn() -> Result<(), ModelError>,
     ) -> Result<(), ModelError> {
+        if self.only.is_some_and(|only| !op.contains(only)) {
+            return Ok(());
+        }
         let (bytes, flops) = (bytes as f64, flops as f64);
         let seconds = seconds(&self.side.device, f)?;
         let rate = OpRate {

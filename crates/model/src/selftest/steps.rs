@@ -133,11 +133,11 @@ impl<'a> Model<'a> {
         let model = Llama::load(&checkpoint, longest, compute_type, device)?;
         let wanted = (rows * blocks_of(context + 1)).max(blocks_of(longest));
         let max_adapters = most(sizes.adapters);
-        let num_blocks = match device.free_gpu_bytes()? {
-            Some(free) => {
+        let num_blocks = match device.gpu()? {
+            Some(gpu) => {
                 let slots = max_adapters * MemoryPlan::adapter_slot_bytes(&config, ADAPTER_RANK);
                 // A fifth is for activations and graphs.
-                let room = (free / 10 * 8).saturating_sub(slots);
+                let room = (gpu.free_bytes / 10 * 8).saturating_sub(slots);
                 wanted.min(room / KvCache::block_bytes(&config, compute_type))
             }
             None => wanted,
