@@ -24,6 +24,8 @@ struct Meeting {
 };
 
 struct Running {
+    /// Of the kernel; null between launches.
+    const char* name = nullptr;
     Block block = {};
     u32 threads = 0;
     u32 current = 0;
@@ -179,11 +181,19 @@ void check(bool holds, const char* problem) {
     if (holds) {
         return;
     }
-    const Running& r = running();
-    const Dim3 index = r.block.index;
-    std::fprintf(stderr, "thread %u of block (%u, %u, %u) %s\n", r.current, index.x, index.y,
-                 index.z, problem);
+    std::fprintf(stderr, "%s %s\n", whereabouts().c_str(), problem);
     std::_Exit(1);
+}
+
+std::string whereabouts() {
+    const Running& r = running();
+    if (r.name == nullptr) {
+        return "";
+    }
+    const Dim3 index = r.block.index;
+    return std::string(r.name) + ": thread " + std::to_string(r.current) + " of block (" +
+           std::to_string(index.x) + ", " + std::to_string(index.y) + ", " +
+           std::to_string(index.z) + ")";
 }
 
 void check_shared(const void* address, size_t bytes, const char* what) {
@@ -199,6 +209,7 @@ void check_shared(const void* address, size_t bytes, const char* what) {
 
 void run(const Launch& launch, const std::function<void()>& kernel) {
     Running& r = running();
+    r.name = launch.name;
     r.block.grid = launch.grid;
     r.block.shared_bytes = launch.shared_bytes;
     r.threads = launch.threads;
@@ -222,6 +233,7 @@ void run(const Launch& launch, const std::function<void()>& kernel) {
     for (const Dim3& index : blocks) {
         run_block(index);
     }
+    r.name = nullptr;
 }
 
 }  // namespace emulator

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <string>
 #include <vector>
 
 namespace emulator {
@@ -72,6 +73,8 @@ void check(bool holds, const char* problem);
 void check_shared(const void* address, size_t bytes, const char* what);
 
 struct Launch {
+    /// Of the kernel, for messages.
+    const char* name;
     Dim3 grid;
     u32 threads;
     size_t shared_bytes;
@@ -80,5 +83,8 @@ struct Launch {
 
 /// Runs every block of a grid, in a random order.
 void run(const Launch& launch, const std::function<void()>& kernel);
+
+/// Where the thread is that runs, in words; empty between launches.
+std::string whereabouts();
 
 }  // namespace emulator
