@@ -41,10 +41,9 @@ struct Running {
     Fiber scheduler;
 };
 
-Running& running() {
-    static Running instance;
-    return instance;
-}
+Running the_running;
+
+Running& running() { return the_running; }
 
 void release_barrier_if_all_wait() {
     Running& r = running();
@@ -100,7 +99,8 @@ void run_block(Dim3 index) {
     r.returned = 0;
     r.runnable.clear();
     for (u32 i = 0; i < r.threads; ++i) {
-        r.thread[i] = {{i, 0, 0}, {}};
+        r.thread[i].index = {i, 0, 0};
+        r.thread[i].copies.clear();
         r.fibers[i].start(thread_main);
         r.runnable.push_back(i);
     }
@@ -137,6 +137,12 @@ void Copies::publish() {
     arrived_.clear();
 }
 
+void Copies::clear() {
+    open_.clear();
+    groups_.clear();
+    arrived_.clear();
+}
+
 bool Copies::done() const {
     const auto is_empty = [](const std::vector<Copy>& group) { return group.empty(); };
     return open_.empty() && std::all_of(groups_.begin(), groups_.end(), is_empty);
@@ -159,7 +165,8 @@ void meet(const char* what, void* brought, void (*act)(void* const (&lanes)[32])
     Running& r = running();
     const u32 warp = r.current / WARP_SIZE, lane = r.current % WARP_SIZE;
     Meeting& meeting = r.meetings[warp];
-    check(meeting.arrived == 0 || std::strcmp(meeting.what, what) == 0,
+    const auto is_same = [&] { return meeting.what == what || std::strcmp(meeting.what, what) == 0; };
+    check(meeting.arrived == 0 || is_same(),
           "comes to another operation than the lanes of its warp that wait");
     meeting.what = what;
     meeting.brought[lane] = brought;
@@ -217,9 +224,12 @@ void run(const Launch& launch, const std::function<void()>& kernel) {
     r.random.seed(launch.seed);
     check(launch.threads > 0 && launch.threads <= MAX_THREADS && launch.threads % WARP_SIZE == 0,
           "a block needs whole warps, at most 1024 threads");
-    r.thread.resize(launch.threads);
-    r.fibers.resize(launch.threads);
-    r.meetings.resize(launch.threads / WARP_SIZE);
+    // Those of a larger block stay for the next: their stacks are dear.
+    if (r.fibers.size() < launch.threads) {
+        r.thread.resize(launch.threads);
+        r.fibers.resize(launch.threads);
+        r.meetings.resize(launch.threads / WARP_SIZE);
+    }
 
     std::vector<Dim3> blocks;
     for (u32 z = 0; z < launch.grid.z; ++z) {

@@ -35,6 +35,8 @@ class Copies {
     /// Lets others see what has arrived, as a barrier does. The thread itself could see it before; no
     /// kernel here needs that, and so a missing barrier shows.
     void publish();
+    /// Forgets all of them.
+    void clear();
     /// Whether nothing is left that could arrive.
     bool done() const;
 
