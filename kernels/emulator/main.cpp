@@ -77,6 +77,7 @@ int main() {
     const Entry& entry = find_entry(name);
 
     emulator::Launch launch;
+    launch.name = entry.name;
     launch.grid.x = read_number();
     launch.grid.y = read_number();
     launch.grid.z = read_number();
@@ -102,8 +103,8 @@ int main() {
             read(argument.number.data(), bytes);
         }
     }
-    if (arguments.size() != entry.arity) {
-        fail(name + " has " + std::to_string(entry.arity) + " parameters");
+    if (arguments.size() != entry.parameters.size()) {
+        fail(name + " has " + std::to_string(entry.parameters.size()) + " parameters");
     }
     const auto kernel = entry.bind(arguments);
     if (!kernel) {
