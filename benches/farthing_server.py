@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -15,15 +16,19 @@ BINARY = machine.TARGET / "release" / "farthing"
 
 class FarthingServer:
     """Starts the release binary on a free port of the loopback, and ends it. Without a `--ledger=`
-    among the flags it keeps none: trials do not belong in a user's own."""
+    among the flags it keeps none: trials do not belong in a user's own. `environment` is added to
+    this process's."""
 
-    def __init__(self, *flags: str, start_timeout: float = 60.0):
+    def __init__(
+        self, *flags: str, start_timeout: float = 60.0, environment: dict[str, str] | None = None
+    ):
         self.started_at = time.perf_counter()
         self.process = subprocess.Popen(
             [str(BINARY), "--port", "0", *keeping(flags)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env=os.environ | (environment or {}),
         )
         self.output: list[str] = []
         self.address: str | None = None

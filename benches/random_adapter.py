@@ -1,15 +1,40 @@
-"""LoRA adapters of random weights for the demo's shape, as PEFT saves them."""
+"""LoRA adapters of random weights, as PEFT saves them."""
 
 import array
+import dataclasses
 import json
 import pathlib
 import random
-import struct
 
-ATTENTION = {"q_proj": (576, 576), "k_proj": (576, 192), "v_proj": (576, 192), "o_proj": (576, 576)}
-MLP = {"gate_proj": (576, 1536), "up_proj": (576, 1536), "down_proj": (1536, 576)}
-LAYERS = 30
+import safetensors_file
+
 NOISE = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """Of the model that is adapted: widths, and the number of layers."""
+
+    hidden: int
+    kv: int
+    mlp: int
+    layers: int
+
+    def targets(self) -> list[tuple[str, str, tuple[int, int]]]:
+        """Block, name, inputs and outputs of each linear layer; all queries are `hidden` wide."""
+        hidden, kv, mlp = self.hidden, self.kv, self.mlp
+        return [
+            ("self_attn", "q_proj", (hidden, hidden)),
+            ("self_attn", "k_proj", (hidden, kv)),
+            ("self_attn", "v_proj", (hidden, kv)),
+            ("self_attn", "o_proj", (hidden, hidden)),
+            ("mlp", "gate_proj", (hidden, mlp)),
+            ("mlp", "up_proj", (hidden, mlp)),
+            ("mlp", "down_proj", (mlp, hidden)),
+        ]
+
+
+DEMO = Shape(hidden=576, kv=192, mlp=1536, layers=30)
 
 
 def write_adapter(
@@ -18,29 +43,22 @@ def write_adapter(
     seed: int = 0,
     size: float = 0.01,
     modules: frozenset[str] | None = None,
+    shape: Shape = DEMO,
 ) -> pathlib.Path:
     """`size` is the weights' standard deviation; `modules` are those adapted, all by default."""
     directory.mkdir(parents=True)
     chooser = random.Random(f"{seed} {rank}")
     noise = [chooser.gauss(0.0, size) for _ in range(NOISE)]
-    tensors, header, offset = [], {}, 0
-    targets = [("self_attn", name, shape) for name, shape in ATTENTION.items()]
-    targets += [("mlp", name, shape) for name, shape in MLP.items()]
-    targets = [target for target in targets if modules is None or target[1] in modules]
-    for layer in range(LAYERS):
+    targets = [it for it in shape.targets() if modules is None or it[1] in modules]
+    tensors = {}
+    for layer in range(shape.layers):
         for block, name, (inputs, outputs) in targets:
-            for factor, shape in (("lora_A", [rank, inputs]), ("lora_B", [outputs, rank])):
-                count = shape[0] * shape[1]
+            for factor, dimensions in (("lora_A", [rank, inputs]), ("lora_B", [outputs, rank])):
+                count = dimensions[0] * dimensions[1]
                 start = chooser.randrange(NOISE - count)
-                data = array.array("f", noise[start : start + count]).tobytes()
                 key = f"base_model.model.model.layers.{layer}.{block}.{name}.{factor}.weight"
-                span = [offset, offset + len(data)]
-                header[key] = {"dtype": "F32", "shape": shape, "data_offsets": span}
-                tensors.append(data)
-                offset += len(data)
-    head = json.dumps(header).encode()
-    content = struct.pack("<Q", len(head)) + head + b"".join(tensors)
-    (directory / "adapter_model.safetensors").write_bytes(content)
+                tensors[key] = (dimensions, array.array("f", noise[start : start + count]))
+    safetensors_file.write(directory / "adapter_model.safetensors", tensors)
     config = {
         "peft_type": "LORA",
         "r": rank,

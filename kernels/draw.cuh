@@ -52,6 +52,57 @@ struct Cut {
 
 constexpr u32 BINS = 2048;
 
+/// Sums of 64 bits in words of 32, which a GPU adds to in shared memory by one instruction; to 64 bits
+/// it compares and swaps, again and again where many threads want the same bin.
+struct Histogram {
+    u32 low[BINS];
+    u32 high[BINS];
+
+    __device__ u64 operator[](u32 bin) const { return u64(high[bin]) << 32 | low[bin]; }
+
+    __device__ void clear() {
+        for (u32 bin = threadIdx.x; bin < BINS; bin += THREADS) {
+            low[bin] = 0;
+            high[bin] = 0;
+        }
+    }
+
+    /// Every overflow of the low word is seen by the one thread that caused it, so that the sum is exact
+    /// in any order.
+    __device__ void add(u32 bin, u64 amount) {
+        const u32 added = u32(amount);
+        const u32 before = atomicAdd(&low[bin], added);
+        const u32 carry = before + added < before;
+        const u32 more = u32(amount >> 32) + carry;
+        if (more != 0) {
+            atomicAdd(&high[bin], more);
+        }
+    }
+
+    /// Adds an amount for each lane of the warp. Lanes of one bin add theirs up before, where they are
+    /// many: additions to one address come one after the other.
+    __device__ void add_for_warp(u32 bin, u64 amount) {
+        constexpr int MANY = 8;
+        for (;;) {
+            const u32 lanes = __ballot_sync(ALL_LANES, amount != 0);
+            const u32 first = lanes == 0 ? 0 : __ffs(lanes) - 1;
+            const u32 common = __shfl_sync(ALL_LANES, bin, first);
+            const bool shares = amount != 0 && bin == common;
+            if (__popc(__ballot_sync(ALL_LANES, shares)) < MANY) {
+                break;
+            }
+            const u64 sum = warp_reduce(shares ? amount : 0, Sum());
+            if (lane_id() == first) {
+                add(common, sum);
+            }
+            amount = shares ? 0 : amount;
+        }
+        if (amount != 0) {
+            add(bin, amount);
+        }
+    }
+};
+
 /// The bin, counted from the highest, in which a running sum of `amounts` reaches `target`, and the
 /// sum above it.
 struct Bin {
@@ -59,7 +110,7 @@ struct Bin {
     u64 above;
 };
 
-__device__ inline Bin find_bin(const u64 (&amounts)[BINS], u64 above, u64 target) {
+__device__ inline Bin find_bin(const Histogram& amounts, u64 above, u64 target) {
     __shared__ u64 warp_amounts[WARPS];
     __shared__ Bin found;
     const u32 bin = BINS - 2 - 2 * threadIdx.x;  // and the one above it
@@ -89,7 +140,7 @@ __device__ inline Bin find_bin(const u64 (&amounts)[BINS], u64 above, u64 target
 /// `within` keeps.
 template <bool BY_COUNT> __device__ inline Cut select(const Weights& weights, u64 target, Cut within) {
     static_assert(BINS == 2 * THREADS, "a thread does two bins");
-    __shared__ u64 amounts[BINS];
+    __shared__ Histogram amounts;
     u32 prefix = 0;
     u64 above = 0;
     u32 known = 0;  // the bits of the prefix that are settled
@@ -97,16 +148,25 @@ template <bool BY_COUNT> __device__ inline Cut select(const Weights& weights, u6
         // 11, 11 and 10 bits, from the highest on.
         const u32 shift = level == 0 ? 21 : level == 1 ? 10 : 0;
         const u32 bins = level == 2 ? BINS / 2 : BINS;
-        for (u32 bin = threadIdx.x; bin < BINS; bin += THREADS) {
-            amounts[bin] = 0;
-        }
+        amounts.clear();
         __syncthreads();
-        weights.each(threadIdx.x, weights.vocab, THREADS, [&](u32, u32 key) {
-            if ((key & known) == prefix && key >= within.key) {
-                const u64 amount = BY_COUNT ? 1 : mass_of(weight_of(key));
-                atomicAdd(&amounts[key >> shift & (bins - 1)], amount);
+        // All lanes of a warp stay in step to the end.
+        for (u32 start = 0; start < weights.vocab; start += BATCH * THREADS) {
+            float batch[BATCH];
+#pragma unroll
+            for (u32 i = 0; i < BATCH; ++i) {
+                const u32 token = start + i * THREADS + threadIdx.x;
+                batch[i] = token < weights.vocab ? weights.logits[token] : 0.0f;
             }
-        });
+#pragma unroll
+            for (u32 i = 0; i < BATCH; ++i) {
+                const u32 token = start + i * THREADS + threadIdx.x;
+                const u32 key = weights.key(batch[i]);
+                const bool counts = token < weights.vocab && (key & known) == prefix && key >= within.key;
+                const u64 amount = BY_COUNT ? 1 : mass_of(weight_of(key));
+                amounts.add_for_warp(key >> shift & (bins - 1), counts ? amount : 0);
+            }
+        }
         __syncthreads();
         const Bin bin = find_bin(amounts, above, target);
         __syncthreads();
@@ -163,14 +223,17 @@ struct Kept {
         __syncthreads();
     }
 
-    /// Tells the token at which the mass passes `target`, if it is in this warp's stretch.
+    /// Tells the token at which the mass passes `target`, if it is in this warp's stretch. Ends there in
+    /// any case: should the logits have changed since they were added up, no token is told.
     __device__ void find(const Weights& weights, Cut cut, u64 target, u32* token_out) const {
         if (target < before || target >= before + own) {
             return;
         }
         u64 passed = before;
         u32 left = ties_left;
-        for (u32 first = warp_id() * stretch(weights.vocab);; first += BATCH * WARP_SIZE) {
+        const u32 begin = warp_id() * stretch(weights.vocab);
+        const u32 end_of_stretch = min(begin + stretch(weights.vocab), weights.vocab);
+        for (u32 first = begin; first < end_of_stretch; first += BATCH * WARP_SIZE) {
             float batch[BATCH];
 #pragma unroll
             for (u32 i = 0; i < BATCH; ++i) {
@@ -207,6 +270,8 @@ struct Filters {
     float top_p;  // 1: all
 };
 
+constexpr u32 NO_TOKEN = 0xffffffffu;
+
 /// A token of the filtered distribution, at a number in [0, 1).
 __device__ inline u32 draw(const Weights& weights, Filters filters, double uniform) {
     Cut cut = {0, NO_LIMIT};
@@ -224,6 +289,10 @@ __device__ inline u32 draw(const Weights& weights, Filters filters, double unifo
     const Kept kept(weights, cut);
     const u64 target = u64(uniform * double(kept.total));
     __shared__ u32 token;
+    if (threadIdx.x == 0) {
+        token = NO_TOKEN;
+    }
+    __syncthreads();
     kept.find(weights, cut, min(target, kept.total - 1), &token);
     __syncthreads();
     return token;

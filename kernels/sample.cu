@@ -5,8 +5,8 @@
 // inverting its distribution function, in the order of token ids, at a random number that depends
 // on nothing but the row's seed and position. Ties go to the lower id.
 //
-// Per row: tokens u32, status u32 (0 fine, 1 a NaN among the logits, 2 no finite maximum: then the
-// token is 0), logprobs f32 [21] (of the token, then of the likeliest tokens, likeliest first) and
+// Per row: tokens u32, status u32 (0 fine, 1 a NaN among the logits, 2 no finite maximum, 3 passes over
+// the logits that disagree: then the token is 0), logprobs f32 [21] (of the token, then of the likeliest tokens, likeliest first) and
 // top_tokens u32 [20], under the unmodified logits, where params ask for them. history u32 and
 // bias_tokens u32, bias_values f32 are lists that params point into; undo f32 [history_capacity +
 // bias capacity] keeps the logits that they change.
@@ -198,12 +198,16 @@ KERNEL(
 
     const Likeliest top = likeliest(row_logits, vocab, ~u64(0));
     const float highest = row_logits[top.token()];
-    const u32 problem = status_of(top, highest);
+    u32 problem = status_of(top, highest);
     u32 token = problem == 0 ? top.token() : 0;
     if (problem == 0 && own.temperature > 0.0f) {
         const Weights weights = {row_logits, vocab, highest, own.temperature};
         const Filters filters = {own.min_p, own.top_k, own.top_p};
         token = draw(weights, filters, uniform(own.seed, own.position));
+        if (token == NO_TOKEN) {
+            problem = 3;
+            token = 0;
+        }
     }
     if (threadIdx.x == 0) {
         tokens[row] = token;

@@ -24,8 +24,7 @@ SHAPE = {
 
 class Flags(argparse.Namespace):
     json: pathlib.Path
-    loads: list[tuple[int, int]]  # tokens in, tokens out
-    sequences: list[int]
+    loads: list[tuple[int, int, list[int]]]  # tokens in, tokens out, sequences at once
     shape: dict
     device: str
 
@@ -33,15 +32,18 @@ class Flags(argparse.Namespace):
 def flags(doc: str) -> Flags:
     args = argparse.ArgumentParser(description=doc.splitlines()[0])
     args.add_argument("--json", type=pathlib.Path, required=True)
-    args.add_argument("--load", action="append", metavar="IN/OUT")
-    args.add_argument("--sequences", default="1,8,64,256")
+    args.add_argument("--load", action="append", metavar="IN/OUT/SEQUENCES,...")
     args.add_argument("--layers", type=int, default=SHAPE["num_hidden_layers"])
     args.add_argument("--device", default="cuda")
     a = args.parse_args(namespace=Flags())
-    a.loads = [tuple(map(int, load.split("/"))) for load in a.load or ["512/512"]]
-    a.sequences = [int(count) for count in a.sequences.split(",")]
+    a.loads = [load_of(text) for text in a.load or ["512/512/1,8,64,256"]]
     a.shape = SHAPE | {"num_hidden_layers": a.layers}
     return a
+
+
+def load_of(text: str) -> tuple[int, int, list[int]]:
+    tokens_in, tokens_out, sequences = text.split("/")
+    return int(tokens_in), int(tokens_out), [int(count) for count in sequences.split(",")]
 
 
 def measure(
@@ -52,8 +54,8 @@ def measure(
     common. The first run of a load is a warm-up. The file is written anew after each row, so that what
     was measured is kept."""
     report = {"engine": engine, "model": "Mistral-7B-v0.3's shape, random weights", "rows": []}
-    for tokens_in, tokens_out in a.loads:
-        for sequences in a.sequences:
+    for tokens_in, tokens_out, counts in a.loads:
+        for sequences in counts:
             timed(generate, sequences, tokens_in, 8)
             seconds = timed(generate, sequences, tokens_in, tokens_out)
             row = {

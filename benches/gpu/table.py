@@ -4,12 +4,35 @@ import json
 import pathlib
 
 
+SELFTESTS = ["checks", "model", "steps", "rates", "llama"]
+
+
 def of(out: pathlib.Path) -> str:
     """The page of what a folder has so far."""
-    parts = [about(out), *selftest(out, "selftest"), *selftest(out, "llama")]
-    parts += [*sanitizer(out), *greedy(out), *scores(out), *serving(out)]
-    parts += [*peer(out, "transformers"), *peer(out, "vllm")]
+    parts = [about(out), outcomes(out)]
+    for name in SELFTESTS:
+        parts += selftest(out, name)
+    parts += [*sanitizer(out, "memcheck"), *sanitizer(out, "racecheck"), *greedy(out), *scores(out)]
+    parts += [*serving(out), *peer(out, "transformers"), *peer(out, "vllm")]
     return "\n\n".join(parts) + "\n"
+
+
+def short(out: pathlib.Path) -> str:
+    """What became of each step, and the figures that matter most."""
+    parts = [about(out), outcomes(out)]
+    for name in ["steps", "llama"]:
+        if (report := read(out / f"{name}.json")) and report["steps"]:
+            parts.append(step_tables(report["steps"])[1])
+    parts += [*serving(out), *peer(out, "transformers")]
+    return "\n\n".join(parts) + "\n"
+
+
+def outcomes(out: pathlib.Path) -> str:
+    rows = [
+        [it["step"], it["outcome"], f"{it['seconds']:.1f}", it["why"] or ""]
+        for it in (read(out / "outcomes.json") or {"outcomes": []})["outcomes"]
+    ]
+    return table(["step", "outcome", "seconds", "why"], rows)
 
 
 def about(out: pathlib.Path) -> str:
@@ -31,6 +54,8 @@ def selftest(out: pathlib.Path, name: str) -> list[str]:
         failed = [f"{check['op']}: {check['failure']}" for check in checks if check["failure"]]
         cases = sum(check["cases"] for check in checks)
         parts.append("; ".join(failed) or f"All {cases} cases of {len(checks)} operations agree.")
+    if model := report["model"]:
+        parts += model_table(model)
     if limits := report["limits"]:
         parts.append(
             f"Limits: {limits['bytes_per_second'] / 1e9:.0f} GB/s, {limits['flops'] / 1e12:.1f} "
@@ -54,6 +79,17 @@ def selftest(out: pathlib.Path, name: str) -> list[str]:
     return parts
 
 
+def model_table(model: list[dict]) -> list[str]:
+    heading = ["type", "rows", "tokens", "other tokens", "mean drift", "p99 drift", "result"]
+    rows = [
+        [case["compute_type"], case["case"], case["tokens"], case["different_tokens"]]
+        + [f"{case[drift]:.1e}" for drift in ("mean_drift", "p99_drift")]
+        + [case["failure"] or "ok"]
+        for case in model
+    ]
+    return ["A small model against its CPU twin:", table(heading, rows)]
+
+
 def step_tables(steps: dict) -> list[str]:
     decode = [
         [step["rows"], step["context"], *times(step["seconds"], step["floor_seconds"])]
@@ -70,7 +106,8 @@ def step_tables(steps: dict) -> list[str]:
     ]
     floored = ["device ms", "host ms", "floor ms", "floor / device"]
     return [
-        f"Decode steps of {steps['shape']}:",
+        f"Decode steps of {steps['shape']}, temperature {steps['temperature']}, top-p "
+        f"{steps['top_p']}:",
         table(["rows", "context", *floored], decode),
         "Prompts:",
         table(["tokens", "steps", *floored], prefill),
@@ -90,17 +127,12 @@ def times(seconds: dict | None, floor: float | None = None) -> list[str]:
     return cells if floor is None else [*cells, f"{1e3 * floor:.2f}", f"{floor / device:.0%}"]
 
 
-def sanitizer(out: pathlib.Path) -> list[str]:
-    path = out / "sanitizer.txt"
+def sanitizer(out: pathlib.Path, check: str) -> list[str]:
+    path = out / f"{check}.txt"
     if not path.exists():
         return []
-    telling = [
-        line
-        for line in path.read_text().splitlines()
-        if "ERROR SUMMARY" in line or "RACECHECK SUMMARY" in line or ": status " in line
-        or line.startswith("not run")
-    ]
-    return ["## compute-sanitizer", "\n".join(f"- {line}" for line in telling)]
+    told = [line for line in path.read_text().splitlines() if "SUMMARY" in line]
+    return [f"## compute-sanitizer: {check}", "\n".join(f"- {line}" for line in told) or "no summary"]
 
 
 def greedy(out: pathlib.Path) -> list[str]:
@@ -109,12 +141,12 @@ def greedy(out: pathlib.Path) -> list[str]:
         return []
     rows = report["greedy"]
     lines = [
-        f"{sum(row['passed'] for row in rows)} of {len(rows)} greedy answers are the CPU's as far as "
-        "its choices are clear."
+        f"{sum(row['passed'] for row in rows)} of {len(rows)} greedy answers are the CPU's, or differ "
+        "first where its choice is not clear."
     ]
     lines += [
-        f"- {row['model']}, {row['prompt']!r}: equal for {row['equal_tokens']} tokens, clear for "
-        f"{row['clear_tokens']}"
+        f"- {row['model']}, {row['prompt']!r}: equal for {row['equal_tokens']} tokens, then another at "
+        f"a gap of {row['gap']:.2f}"
         for row in rows
         if not row["passed"]
     ]

@@ -1,6 +1,6 @@
 """transformers' continuous batching on random weights, for shapes that Farthing is measured on.
 
-    python benches/gpu/transformers_side.py --json FILE [--load IN/OUT]... [--sequences 1,8,64,256]
+    python benches/gpu/transformers_side.py --json FILE [--load IN/OUT/1,8,64,256]...
 
 Needs torch and transformers 5, and a GPU. Weights are bf16; answers are greedy and go on to their full
 length.

@@ -1,6 +1,6 @@
 """vLLM on random weights, for shapes that Farthing is measured on.
 
-    python benches/gpu/vllm_side.py --json FILE [--load IN/OUT]... [--sequences 1,8,64,256]
+    python benches/gpu/vllm_side.py --json FILE [--load IN/OUT/1,8,64,256]...
 
 Needs vllm 0.25 and a GPU. Weights are bf16; answers are greedy and go on to their full length; no
 prefix is kept. Starting takes one to three minutes: one start serves all loads. Not yet run.
@@ -33,8 +33,8 @@ def main() -> None:
             load_format="dummy",
             skip_tokenizer_init=True,
             dtype="bfloat16",
-            max_model_len=max(map(sum, a.loads)) + 16,
-            max_num_seqs=max(a.sequences),
+            max_model_len=max(tokens_in + tokens_out for tokens_in, tokens_out, _ in a.loads) + 16,
+            max_num_seqs=max(max(sequences) for *_, sequences in a.loads),
             enable_prefix_caching=False,
         )
 

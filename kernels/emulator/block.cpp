@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <random>
+#include <unordered_map>
 
 #include "fiber.h"
 
@@ -24,6 +25,8 @@ struct Meeting {
 };
 
 struct Running {
+    /// Of the kernel; null between launches.
+    const char* name = nullptr;
     Block block = {};
     u32 threads = 0;
     u32 current = 0;
@@ -34,15 +37,16 @@ struct Running {
     u32 at_barrier = 0;
     u32 returned = 0;
     std::vector<u32> waiting_at_barrier;
+    std::unordered_map<const void*, u32> updates;
+    u32 hottest_updates = 0;
     std::minstd_rand random;
     const std::function<void()>* kernel = nullptr;
     Fiber scheduler;
 };
 
-Running& running() {
-    static Running instance;
-    return instance;
-}
+Running the_running;
+
+Running& running() { return the_running; }
 
 void release_barrier_if_all_wait() {
     Running& r = running();
@@ -96,9 +100,11 @@ void run_block(Dim3 index) {
     r.block.shared = static_cast<unsigned char*>(memory);
 
     r.returned = 0;
+    r.updates.clear();
     r.runnable.clear();
     for (u32 i = 0; i < r.threads; ++i) {
-        r.thread[i] = {{i, 0, 0}, {}};
+        r.thread[i].index = {i, 0, 0};
+        r.thread[i].copies.clear();
         r.fibers[i].start(thread_main);
         r.runnable.push_back(i);
     }
@@ -135,6 +141,12 @@ void Copies::publish() {
     arrived_.clear();
 }
 
+void Copies::clear() {
+    open_.clear();
+    groups_.clear();
+    arrived_.clear();
+}
+
 bool Copies::done() const {
     const auto is_empty = [](const std::vector<Copy>& group) { return group.empty(); };
     return open_.empty() && std::all_of(groups_.begin(), groups_.end(), is_empty);
@@ -157,7 +169,8 @@ void meet(const char* what, void* brought, void (*act)(void* const (&lanes)[32])
     Running& r = running();
     const u32 warp = r.current / WARP_SIZE, lane = r.current % WARP_SIZE;
     Meeting& meeting = r.meetings[warp];
-    check(meeting.arrived == 0 || std::strcmp(meeting.what, what) == 0,
+    const auto is_same = [&] { return meeting.what == what || std::strcmp(meeting.what, what) == 0; };
+    check(meeting.arrived == 0 || is_same(),
           "comes to another operation than the lanes of its warp that wait");
     meeting.what = what;
     meeting.brought[lane] = brought;
@@ -179,11 +192,19 @@ void check(bool holds, const char* problem) {
     if (holds) {
         return;
     }
-    const Running& r = running();
-    const Dim3 index = r.block.index;
-    std::fprintf(stderr, "thread %u of block (%u, %u, %u) %s\n", r.current, index.x, index.y,
-                 index.z, problem);
+    std::fprintf(stderr, "%s %s\n", whereabouts().c_str(), problem);
     std::_Exit(1);
+}
+
+std::string whereabouts() {
+    const Running& r = running();
+    if (r.name == nullptr) {
+        return "";
+    }
+    const Dim3 index = r.block.index;
+    return std::string(r.name) + ": thread " + std::to_string(r.current) + " of block (" +
+           std::to_string(index.x) + ", " + std::to_string(index.y) + ", " +
+           std::to_string(index.z) + ")";
 }
 
 void check_shared(const void* address, size_t bytes, const char* what) {
@@ -197,8 +218,16 @@ void check_shared(const void* address, size_t bytes, const char* what) {
     }
 }
 
+void count_update(const void* address) {
+    Running& r = running();
+    r.hottest_updates = std::max(r.hottest_updates, r.updates[address] += 1);
+}
+
+u32 hottest_updates() { return running().hottest_updates; }
+
 void run(const Launch& launch, const std::function<void()>& kernel) {
     Running& r = running();
+    r.name = launch.name;
     r.block.grid = launch.grid;
     r.block.shared_bytes = launch.shared_bytes;
     r.threads = launch.threads;
@@ -206,9 +235,12 @@ void run(const Launch& launch, const std::function<void()>& kernel) {
     r.random.seed(launch.seed);
     check(launch.threads > 0 && launch.threads <= MAX_THREADS && launch.threads % WARP_SIZE == 0,
           "a block needs whole warps, at most 1024 threads");
-    r.thread.resize(launch.threads);
-    r.fibers.resize(launch.threads);
-    r.meetings.resize(launch.threads / WARP_SIZE);
+    // Those of a larger block stay for the next: their stacks are dear.
+    if (r.fibers.size() < launch.threads) {
+        r.thread.resize(launch.threads);
+        r.fibers.resize(launch.threads);
+        r.meetings.resize(launch.threads / WARP_SIZE);
+    }
 
     std::vector<Dim3> blocks;
     for (u32 z = 0; z < launch.grid.z; ++z) {
@@ -222,6 +254,7 @@ void run(const Launch& launch, const std::function<void()>& kernel) {
     for (const Dim3& index : blocks) {
         run_block(index);
     }
+    r.name = nullptr;
 }
 
 }  // namespace emulator

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <string>
 #include <vector>
 
 namespace emulator {
@@ -34,6 +35,8 @@ class Copies {
     /// Lets others see what has arrived, as a barrier does. The thread itself could see it before; no
     /// kernel here needs that, and so a missing barrier shows.
     void publish();
+    /// Forgets all of them.
+    void clear();
     /// Whether nothing is left that could arrive.
     bool done() const;
 
@@ -71,7 +74,14 @@ void check(bool holds, const char* problem);
 /// The bytes must be shared memory, aligned to their number.
 void check_shared(const void* address, size_t bytes, const char* what);
 
+/// Notes an atomic update of an address.
+void count_update(const void* address);
+/// Atomic updates of the address that had most of them from one block, in all launches so far.
+u32 hottest_updates();
+
 struct Launch {
+    /// Of the kernel, for messages.
+    const char* name;
     Dim3 grid;
     u32 threads;
     size_t shared_bytes;
@@ -80,5 +90,8 @@ struct Launch {
 
 /// Runs every block of a grid, in a random order.
 void run(const Launch& launch, const std::function<void()>& kernel);
+
+/// Where the thread is that runs, in words; empty between launches.
+std::string whereabouts();
 
 }  // namespace emulator

@@ -16,6 +16,7 @@
 
 #include "block.h"
 #include "entry.h"
+#include "numbers.h"
 
 #define __device__
 #define __host__
@@ -54,29 +55,22 @@ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 template <typename T> T min(T a, T b) { return b < a ? b : a; }
 template <typename T> T max(T a, T b) { return a < b ? b : a; }
 
-inline u32 __float_as_uint(float x) {
-    u32 bits;
-    std::memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-inline float __uint_as_float(u32 bits) {
-    float x;
-    std::memcpy(&x, &bits, sizeof x);
-    return x;
-}
+inline u32 __float_as_uint(float x) { return emulator::bits_of(x); }
+inline float __uint_as_float(u32 bits) { return emulator::float_of(bits); }
 
 inline int __popc(u32 bits) { return __builtin_popcount(bits); }
 inline int __ffs(u32 bits) { return __builtin_ffs(int(bits)); }
 
 // Only one thread runs at a time.
 template <typename T> T atomicAdd(T* at, T value) {
+    emulator::count_update(at);
     const T before = *at;
     *at += value;
     return before;
 }
 
 inline u32 atomicOr(u32* at, u32 value) {
+    emulator::count_update(at);
     const u32 before = *at;
     *at |= value;
     return before;
@@ -146,47 +140,8 @@ inline void __syncwarp() {
 
 namespace emulator {
 
-/// Rounds to nearest even.
-inline u32 bf16_bits(float x) {
-    const u32 bits = __float_as_uint(x);
-    if (x != x) {
-        return bits >> 16 | 0x40;
-    }
-    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-}
-
-/// Rounds to nearest even.
-inline u32 f16_bits(float x) {
-    const u32 sign = __float_as_uint(x) >> 16 & 0x8000;
-    const float magnitude = std::fabs(x);
-    const u32 bits = __float_as_uint(magnitude);
-    if (x != x) {
-        return sign | 0x7e00;
-    }
-    if (magnitude >= 65520.0f) {
-        return sign | 0x7c00;
-    }
-    if (magnitude < 0x1p-14f) {
-        // The last bit of 0.5 is the last bit of a subnormal half, so the sum rounds as it must.
-        return sign | (__float_as_uint(magnitude + 0.5f) - __float_as_uint(0.5f));
-    }
-    return sign | ((bits + 0xfff + (bits >> 13 & 1) - (112u << 23)) >> 13);
-}
-
-inline float f16_value(u32 bits) {
-    const float sign = bits & 0x8000 ? -1.0f : 1.0f;
-    const u32 exponent = bits >> 10 & 31, fraction = bits & 0x3ff;
-    if (exponent == 0) {
-        return sign * float(fraction) * 0x1p-24f;
-    }
-    if (exponent == 31) {
-        return fraction == 0 ? sign * INFINITY : NAN;
-    }
-    return __uint_as_float((bits & 0x8000) << 16 | (exponent + 112) << 23 | fraction << 13);
-}
-
 template <typename T> float value(u32 bits);
-template <> inline float value<Bf16>(u32 bits) { return __uint_as_float(bits << 16); }
+template <> inline float value<Bf16>(u32 bits) { return bf16_value(bits); }
 template <> inline float value<F16>(u32 bits) { return f16_value(bits); }
 
 }  // namespace emulator

@@ -1,4 +1,4 @@
-// The entry points of a kernel file, by name, for a caller that sends arguments as bytes.
+// The entry points of a kernel file, by name, for a caller that has arguments as bytes.
 #pragma once
 
 #include <cstring>
@@ -17,11 +17,23 @@ struct Argument {
     void* memory;
 };
 
+/// What an entry point takes at one place of its list.
+struct Parameter {
+    bool is_pointer;
+    size_t bytes;
+    /// What a pointer has to be a multiple of.
+    size_t alignment;
+};
+
+/// How often a launch calls an entry point: in each thread, or once for all of the grid.
+enum class Runs { PER_THREAD, ONCE };
+
 class Entry {
   public:
     template <typename... Parameters>
-    Entry(const char* name, unsigned threads, void (*kernel)(Parameters...))
-        : name(name), threads(threads), arity(sizeof...(Parameters)),
+    Entry(const char* name, unsigned threads, void (*kernel)(Parameters...),
+          Runs runs = Runs::PER_THREAD)
+        : name(name), threads(threads), runs(runs), parameters{describe<Parameters>()...},
           bind([kernel](const std::vector<Argument>& arguments) {
               return bind_all(kernel, arguments, std::index_sequence_for<Parameters...>());
           }) {
@@ -35,7 +47,8 @@ class Entry {
 
     const char* name;
     unsigned threads;
-    size_t arity;
+    Runs runs;
+    std::vector<Parameter> parameters;
     /// A call with the arguments; an empty function where one doesn't fit its parameter.
     std::function<std::function<void()>(const std::vector<Argument>&)> bind;
 
@@ -51,16 +64,24 @@ class Entry {
         return [kernel, values] { std::apply(kernel, values); };
     }
 
-    template <typename Parameter> static bool fits(const Argument& argument) {
-        return argument.is_pointer == std::is_pointer_v<Parameter> &&
-               (argument.is_pointer || argument.number.size() == sizeof(Parameter));
+    template <typename Type> static Parameter describe() {
+        if constexpr (std::is_pointer_v<Type>) {
+            return {true, sizeof(Type), alignof(std::remove_pointer_t<Type>)};
+        } else {
+            return {false, sizeof(Type), alignof(Type)};
+        }
     }
 
-    template <typename Parameter> static Parameter value(const Argument& argument) {
-        if constexpr (std::is_pointer_v<Parameter>) {
-            return static_cast<Parameter>(argument.memory);
+    template <typename Type> static bool fits(const Argument& argument) {
+        return argument.is_pointer == std::is_pointer_v<Type> &&
+               (argument.is_pointer || argument.number.size() == sizeof(Type));
+    }
+
+    template <typename Type> static Type value(const Argument& argument) {
+        if constexpr (std::is_pointer_v<Type>) {
+            return static_cast<Type>(argument.memory);
         } else {
-            Parameter number;
+            Type number;
             std::memcpy(&number, argument.number.data(), sizeof number);
             return number;
         }

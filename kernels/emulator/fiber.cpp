@@ -17,6 +17,15 @@ namespace {
 
 constexpr size_t STACK_BYTES = 256 * 1024;
 constexpr size_t GUARD_BYTES = 16 * 1024;
+/// Stacks begin at different places of their pages: else all would want the same lines of the caches.
+constexpr size_t COLOURS = 64;
+constexpr size_t COLOUR_BYTES = 1024;
+
+/// How far below its memory's end the next stack begins.
+size_t next_offset() {
+    static size_t stacks = 0;
+    return stacks++ % COLOURS * COLOUR_BYTES;
+}
 
 /// A stack whose end no one can run past unseen.
 unsigned char* new_stack() {
@@ -37,6 +46,7 @@ unsigned char* new_stack() {
 struct Fiber::State {
     void* stack_pointer = nullptr;
     unsigned char* stack = nullptr;
+    size_t offset = next_offset();
 };
 
 // Saves what the System V ABI says a function preserves, and swaps the stacks.
@@ -67,7 +77,7 @@ void Fiber::start(void (*main)()) {
     if (state_->stack == nullptr) {
         state_->stack = new_stack();
     }
-    auto** top = reinterpret_cast<void**>(state_->stack + STACK_BYTES);
+    auto** top = reinterpret_cast<void**>(state_->stack + STACK_BYTES - state_->offset);
     // A return address for `main`, which never returns, keeps the stack aligned as after a call.
     *--top = nullptr;
     *--top = reinterpret_cast<void*>(main);

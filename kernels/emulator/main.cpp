@@ -3,7 +3,8 @@
 //
 // in:  u32 length of a name, the name; grid x, y, z; threads; shared bytes; seed; number of arguments
 //      (u32 each); then each argument: u32 kind (0 number, 1 memory, 2 null), u32 bytes, the bytes.
-// out: the bytes of each memory, in the order of the arguments.
+// out: the bytes of each memory, in the order of the arguments; u32 atomic updates of the address that had
+//      most of them from one block.
 //
 // Every memory is an allocation of just its size, aligned to 256 bytes as cudaMalloc's, so that the
 // sanitizer sees the first byte past it.
@@ -76,6 +77,7 @@ int main() {
     const Entry& entry = find_entry(name);
 
     emulator::Launch launch;
+    launch.name = entry.name;
     launch.grid.x = read_number();
     launch.grid.y = read_number();
     launch.grid.z = read_number();
@@ -101,8 +103,8 @@ int main() {
             read(argument.number.data(), bytes);
         }
     }
-    if (arguments.size() != entry.arity) {
-        fail(name + " has " + std::to_string(entry.arity) + " parameters");
+    if (arguments.size() != entry.parameters.size()) {
+        fail(name + " has " + std::to_string(entry.parameters.size()) + " parameters");
     }
     const auto kernel = entry.bind(arguments);
     if (!kernel) {
@@ -113,5 +115,7 @@ int main() {
     for (const Memory& memory : memories) {
         std::fwrite(memory.bytes, 1, memory.size, stdout);
     }
+    const u32 hottest_updates = emulator::hottest_updates();
+    std::fwrite(&hottest_updates, sizeof hottest_updates, 1, stdout);
     return std::fflush(stdout) == 0 ? 0 : 1;
 }

@@ -77,7 +77,13 @@ impl Checkpoint {
     /// Random weights for a configuration: normal with standard deviation 0.02, norms 1. Row `i`
     /// of a tensor is a pure function of the seed, the tensor's name and `i`.
     pub fn dummy(config: ModelConfig, seed: u64) -> Self {
-        Self::new(config, Weights::Dummy(DummyWeights::new(seed)))
+        Self::random(config, seed, DummyWeights::STANDARD_DEVIATION)
+    }
+
+    /// As [`Self::dummy`], with another standard deviation.
+    pub(crate) fn random(config: ModelConfig, seed: u64, standard_deviation: f32) -> Self {
+        let weights = DummyWeights::new(seed, standard_deviation);
+        Self::new(config, Weights::Dummy(weights))
     }
 
     fn open_safetensors(directory: &Path) -> Result<Self, ModelError> {

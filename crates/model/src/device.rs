@@ -91,14 +91,14 @@ impl DeviceKind {
         }
     }
 
-    /// Bytes that a GPU has to spare now; none for the processors, whose memory is the machine's.
+    /// What a GPU is, and how much memory it has to spare now; none for the processors.
     ///
     /// # Errors
     /// The device cannot be opened.
-    pub fn free_gpu_bytes(self) -> Result<Option<usize>, ModelError> {
+    pub fn gpu(self) -> Result<Option<GpuInfo>, ModelError> {
         match self {
             Self::Cpu => Ok(None),
-            Self::Cuda(_) => Ok(Some(GpuInfo::of(&self.open()?)?.free_bytes)),
+            Self::Cuda(_) => Ok(Some(GpuInfo::of(&self.open()?)?)),
         }
     }
 

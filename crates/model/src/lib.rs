@@ -29,7 +29,7 @@ pub use checkpoint::{Checkpoint, GgufTokenizer, LoadFormat};
 pub use config::{Architecture, ModelConfig};
 pub use device::{ComputeType, DeviceKind};
 pub use error::ModelError;
-pub use farthing_ops::{SimdLevel, use_simd_level};
+pub use farthing_ops::{GpuInfo, SimdLevel, use_simd_level};
 pub use kv_cache::{BLOCK_SIZE, KvCache};
 pub use llama::Llama;
 pub use lora::{AdapterReport, LoraAdapter, LoraBase};
@@ -37,6 +37,6 @@ pub use memory_plan::{MemoryPlan, MemoryRequest};
 pub use rope::{RopeConfig, RopeScaling};
 pub use runner::{ModelRunner, RunnerConfig};
 pub use selftest::{
-    AdapterTime, Check, DecodeTime, DeviceLimits, OpRate, Part, PrefillTime, SelfTest, Shape,
-    StepSeconds, StepTimes,
+    AdapterTime, Check, DecodeTime, DeviceLimits, ModelCheck, OpRate, Part, PrefillTime, SelfTest,
+    SelfTestOptions, Shape, StepSeconds, StepTimes, StepsOptions,
 };

@@ -14,6 +14,7 @@ use candle_core::{Device, Tensor};
 use farthing_ops::{LinearWeight, LinearWeightBuilder, LoraSegment, LoraWeight, embed, lora};
 use farthing_scheduler::AdapterId;
 
+pub(crate) use self::dummy::{DummyAdapter, DummyTargets};
 pub use self::report::AdapterReport;
 use self::{config::LoraConfig, files::AdapterFiles, loader::Loader};
 use crate::{Checkpoint, ComputeType, DeviceKind, ModelError};

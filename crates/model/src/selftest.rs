@@ -1,7 +1,9 @@
 //! What `farthing selftest` does: every operation against its CPU twin on shapes that are easy to
-//! get wrong, then how fast each is beside what the device can do, then whole steps.
+//! get wrong, then a whole model, then how fast each operation is beside what the device can do, then
+//! whole steps.
 
 mod checks;
+mod model;
 mod rates;
 mod side;
 mod steps;
@@ -11,18 +13,36 @@ use serde::Serialize;
 use crate::{DeviceKind, ModelError};
 
 pub use self::checks::Check;
+pub use self::model::ModelCheck;
 pub use self::rates::{DeviceLimits, OpRate};
-pub use self::steps::{AdapterTime, DecodeTime, PrefillTime, Shape, StepSeconds, StepTimes};
+pub use self::steps::{
+    AdapterTime, DecodeTime, PrefillTime, Shape, StepSeconds, StepTimes, StepsOptions,
+};
 
-/// A third of the test.
+/// A part of the test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Every operation against its twin.
     Checks,
+    /// A whole model against its twin.
+    Model,
     /// What each operation reaches of what the device can do.
     Rates,
     /// Whole steps of a model.
     Steps,
+}
+
+/// What to test, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SelfTestOptions {
+    /// The device.
+    pub device: DeviceKind,
+    /// One part; else all.
+    pub only: Option<Part>,
+    /// Of the operations that are timed, only those with this in their name.
+    pub op: Option<String>,
+    /// The steps that are timed; operations are timed in the same shape.
+    pub steps: StepsOptions,
 }
 
 /// All that was found.
@@ -32,7 +52,9 @@ pub struct SelfTest {
     pub device: String,
     /// Each operation against its twin.
     pub checks: Vec<Check>,
-    /// What the device can do at most; none where only the checks were asked for.
+    /// A whole model against its twin, by kinds of rows.
+    pub model: Vec<ModelCheck>,
+    /// What the device can do at most; none where nothing was to be measured.
     pub limits: Option<DeviceLimits>,
     /// What each operation reaches of that.
     pub rates: Vec<OpRate>,
@@ -45,17 +67,20 @@ impl SelfTest {
     ///
     /// # Errors
     /// The device cannot be opened, or fails; a check that finds a difference is no error.
-    pub fn run(
-        device: DeviceKind,
-        shape: Shape,
-        only: Option<Part>,
-        say: &mut dyn FnMut(String),
-    ) -> Result<Self, ModelError> {
+    pub fn run(options: &SelfTestOptions, say: &mut dyn FnMut(String)) -> Result<Self, ModelError> {
+        let SelfTestOptions {
+            device,
+            only,
+            op,
+            steps,
+        } = options;
+        let (device, steps) = (*device, *steps);
         device.check()?;
         let has = |part: Part| only.is_none_or(|only| only == part);
         let mut report = Self {
             device: device.describe(),
             checks: Vec::new(),
+            model: Vec::new(),
             limits: None,
             rates: Vec::new(),
             steps: None,
@@ -64,23 +89,29 @@ impl SelfTest {
         if has(Part::Checks) {
             report.checks = checks::run(device, say)?;
         }
-        if only == Some(Part::Checks) {
+        if has(Part::Model) {
+            report.model = model::run(device, say)?;
+        }
+        if !has(Part::Rates) && !has(Part::Steps) {
             return Ok(report);
         }
-        let limits = DeviceLimits::measure(device)?;
+        let limits = DeviceLimits::measure(device, steps.shape)?;
         report.limits = Some(limits);
         say(format!("\n{limits}"));
         if has(Part::Rates) {
-            report.rates = rates::measure(device, &limits, say)?;
+            report.rates = rates::measure(device, steps.shape, op.as_deref(), &limits, say)?;
         }
         if has(Part::Steps) {
-            report.steps = Some(StepTimes::measure(device, shape, &limits, say)?);
+            report.steps = Some(StepTimes::measure(device, steps, &limits, say)?);
         }
         Ok(report)
     }
 
-    /// Whether every operation agrees with its twin.
-    pub fn passed(&self) -> bool {
-        self.checks.iter().all(Check::passed)
+    /// What does not agree with its twin: operations, and kinds of rows of a model.
+    pub fn failed(&self) -> Vec<&'static str> {
+        let checks = self.checks.iter().filter(|check| !check.passed());
+        let model = self.model.iter().filter(|check| !check.passed());
+        let ops = checks.map(|check| check.op);
+        ops.chain(model.map(|check| check.case)).collect()
     }
 }

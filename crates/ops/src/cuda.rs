@@ -24,7 +24,7 @@ use self::kernels::Kernels;
 pub(crate) use self::kernels::arguments;
 pub(crate) use self::launch::Grid;
 pub(crate) use self::operand::{Address, address, operand, tensor};
-pub use self::transfer::{Download, Upload};
+pub use self::transfer::{Download, Upload, copy_on_device};
 use crate::paged_attention::geometry::Geometry;
 pub use crate::sample::DeviceSampler;
 

@@ -40,7 +40,8 @@ mod simd;
 
 pub use add::add;
 pub use cuda::{
-    DeviceSampler, Download, Graph, Stopwatch, Upload, is_lost, is_out_of_memory, open_cuda,
+    DeviceSampler, Download, Graph, Stopwatch, Upload, copy_on_device, is_lost, is_out_of_memory,
+    open_cuda,
 };
 pub use embed::embed;
 pub use gather_rows::gather_rows;

@@ -82,7 +82,16 @@ impl InplaceOp3 for RmsNorm {
         weight: &CudaStorage,
         weight_layout: &Layout,
     ) -> Result<()> {
+        /// What a thread loads at once.
+        const VECTOR: usize = 8;
+        /// What a block holds in its registers.
+        const MAX_HIDDEN: usize = 16_384;
         let (rows, hidden) = check(out_layout, x_layout, weight_layout)?;
+        if !hidden.is_multiple_of(VECTOR) || hidden > MAX_HIDDEN {
+            bail!(
+                "rms_norm: rows of {hidden}: a GPU takes multiples of {VECTOR} up to {MAX_HIDDEN}"
+            );
+        }
         let gpu = Gpu::of(&out.device)?;
         let out = operand("rms_norm: out", out, out_layout)?;
         let element = out.element("rms_norm: out")?;

@@ -69,7 +69,12 @@ impl InplaceOp2 for SiluMul {
     ) -> Result<()> {
         /// Columns of a block.
         const BLOCK_COLUMNS: usize = 2048;
+        /// What a thread loads at once.
+        const VECTOR: usize = 8;
         let (rows, width) = check(out_layout, gate_up_layout)?;
+        if !width.is_multiple_of(VECTOR) {
+            bail!("silu_mul: rows of {width}: a GPU takes multiples of {VECTOR}");
+        }
         let gpu = Gpu::of(&out.device)?;
         let out = operand("silu_mul: out", out, out_layout)?;
         let element = out.element("silu_mul: out")?;

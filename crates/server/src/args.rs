@@ -139,18 +139,25 @@ pub struct ServeArgs {
     /// Tokens of the longest sequence, prompt and answer together [default: the model's]
     #[arg(long, value_name = "TOKENS")]
     pub max_model_len: Option<usize>,
-    /// Sequences that run at once
-    #[arg(long, default_value_t = 64)]
-    pub max_num_seqs: usize,
-    /// Tokens that one step computes: more make prompts faster and running answers wait longer
-    #[arg(long, default_value_t = 512)]
-    pub max_num_batched_tokens: usize,
+    /// Sequences that run at once [default: 1024 on a GPU of 70 GiB or more that is no A100, 256 on another,
+    /// 64 on the CPU]
+    #[arg(long)]
+    pub max_num_seqs: Option<usize>,
+    /// Tokens that one step computes: more make prompts faster and running answers wait longer [default:
+    /// 8192 on a GPU of 70 GiB or more that is no A100, 2048 on another, 512 on the CPU]
+    #[arg(long)]
+    pub max_num_batched_tokens: Option<usize>,
     /// Sequences that may wait or run at once; more are answered with 429
     #[arg(long, value_name = "SEQUENCES", default_value_t = 1024)]
     pub max_queue: usize,
-    /// Memory for the KV cache [default: 8 full contexts, at most 4 GiB and half of what is free]
+    /// Memory for the KV cache [default: on the CPU 8 full contexts, at most 4 GiB and half of what is
+    /// free; on a GPU what --gpu-memory-utilization leaves]
     #[arg(long, value_name = "GIB", value_parser = parse_gib)]
     pub kv_cache_memory: Option<Gib>,
+    /// Share of a GPU's memory that weights, KV cache, adapters and activations take together, whoever
+    /// has the rest
+    #[arg(long, value_name = "SHARE", default_value_t = 0.92, value_parser = parse_share)]
+    pub gpu_memory_utilization: f64,
 
     /// What this machine costs in US dollars an hour; answers then tell their cost in dollars
     #[arg(long, value_name = "USD")]
@@ -277,6 +284,13 @@ fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
         _ => Err("write tokens a second above 0, for example 2500".to_owned()),
+    }
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("write a share above 0 and at most 1, for example 0.9".to_owned()),
     }
 }
 

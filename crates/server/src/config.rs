@@ -17,6 +17,42 @@ use crate::AdminKey;
 use crate::args::{AdapterArg, DEMO_MODEL, DtypeArg, LoadFormatArg, ServeArgs};
 use crate::ledger_arg::{LedgerArg, default_location};
 
+/// How large a step is where nobody says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct StepLimits {
+    max_num_seqs: usize,
+    max_num_batched_tokens: usize,
+}
+
+impl StepLimits {
+    fn of(device: DeviceKind) -> Self {
+        match device.gpu() {
+            Ok(None) => Self {
+                max_num_seqs: 64,
+                max_num_batched_tokens: 512,
+            },
+            Ok(Some(gpu)) => Self::of_gpu(&gpu.name, gpu.total_bytes),
+            // Whoever computes on it will say why that is not possible.
+            Err(_) => Self::of_gpu("", 0),
+        }
+    }
+
+    /// vLLM's rule for its server: large steps make an A100 slower, whatever its memory.
+    fn of_gpu(name: &str, total_bytes: usize) -> Self {
+        let is_large = total_bytes >= 70 << 30 && !name.to_lowercase().contains("a100");
+        match is_large {
+            true => Self {
+                max_num_seqs: 1024,
+                max_num_batched_tokens: 8192,
+            },
+            false => Self {
+                max_num_seqs: 256,
+                max_num_batched_tokens: 2048,
+            },
+        }
+    }
+}
+
 /// What a 2-core machine costs about, in US dollars an hour: what the demo counts with where
 /// nobody says what this machine costs.
 const EXAMPLE_PRICE: &str = "0.10";
@@ -65,6 +101,8 @@ pub(crate) struct AdapterChoice {
 pub(crate) struct Limits {
     pub max_model_len: Option<usize>,
     pub kv_cache_bytes: Option<usize>,
+    /// Share of all of a GPU's memory.
+    pub gpu_memory_utilization: f64,
     pub max_num_seqs: usize,
     pub max_num_batched_tokens: usize,
     pub max_queued_sequences: usize,
@@ -110,20 +148,31 @@ impl TryFrom<ServeArgs> for Config {
     type Error = anyhow::Error;
 
     fn try_from(args: ServeArgs) -> anyhow::Result<Self> {
+        let device = args.device.choose(&|line| println!("{line}"));
+        let step = StepLimits::of(device);
+        let max_num_seqs = args.max_num_seqs.unwrap_or(step.max_num_seqs);
+        // Each default makes way for the other's number.
+        let max_num_batched_tokens = args
+            .max_num_batched_tokens
+            .unwrap_or(step.max_num_batched_tokens.max(max_num_seqs));
+        let max_num_seqs = match args.max_num_seqs {
+            Some(asked) => asked,
+            None => max_num_seqs.min(max_num_batched_tokens),
+        };
         for (flag, value) in [
-            ("--max-num-seqs", args.max_num_seqs),
-            ("--max-num-batched-tokens", args.max_num_batched_tokens),
+            ("--max-num-seqs", max_num_seqs),
+            ("--max-num-batched-tokens", max_num_batched_tokens),
             ("--max-queue", args.max_queue),
             ("--max-model-len", args.max_model_len.unwrap_or(1)),
         ] {
             ensure!(value > 0, "{flag} must be at least 1");
         }
         ensure!(
-            args.max_num_batched_tokens >= args.max_num_seqs,
+            max_num_batched_tokens >= max_num_seqs,
             "--max-num-batched-tokens ({}) must be at least --max-num-seqs ({}), or not every \
              running sequence could go on in a step",
-            args.max_num_batched_tokens,
-            args.max_num_seqs
+            max_num_batched_tokens,
+            max_num_seqs
         );
         ensure!(
             args.max_cpu_loras >= args.max_adapters,
@@ -168,7 +217,7 @@ impl TryFrom<ServeArgs> for Config {
                     DtypeArg::Bf16 => Some(ComputeType::Bf16),
                     DtypeArg::F32 => Some(ComputeType::F32),
                 },
-                device: args.device.choose(&|line| println!("{line}")),
+                device,
                 served_names: args.served_model_name,
             },
             adapters: AdapterChoice {
@@ -186,8 +235,9 @@ impl TryFrom<ServeArgs> for Config {
             limits: Limits {
                 max_model_len: args.max_model_len,
                 kv_cache_bytes: args.kv_cache_memory.map(|memory| memory.bytes),
-                max_num_seqs: args.max_num_seqs,
-                max_num_batched_tokens: args.max_num_batched_tokens,
+                gpu_memory_utilization: args.gpu_memory_utilization,
+                max_num_seqs,
+                max_num_batched_tokens,
                 max_queued_sequences: args.max_queue,
             },
             http: HttpConfig {

@@ -33,11 +33,21 @@ impl Memory<'_> {
     /// # Errors
     /// There is not enough; with what to lower.
     pub(crate) fn plan(&self, weights: Weights) -> anyhow::Result<MemoryPlan> {
-        let free = match self.device {
-            DeviceKind::Cpu => free_memory::bytes(),
-            DeviceKind::Cuda(_) => self.device.free_gpu_bytes()?,
+        let free = match self.device.gpu()? {
+            None => free_memory::bytes(),
+            Some(gpu) => Some(self.of_gpu(gpu.free_bytes, gpu.total_bytes, weights)),
         };
         self.divide(free, weights)
+    }
+
+    /// What may be taken of a GPU: its share, less the weights that are there, as far as it is free.
+    fn of_gpu(&self, free: usize, total: usize, weights: Weights) -> usize {
+        let share = (self.limits.gpu_memory_utilization * total as f64) as usize;
+        let taken = match weights {
+            Weights::OnDisk => 0,
+            Weights::Loaded => self.model.num_parameters() * self.compute_type.size_bytes(),
+        };
+        share.saturating_sub(taken).min(free)
     }
 
     /// Divides so many bytes; none where nobody knows how many there are.
@@ -57,8 +67,7 @@ impl Memory<'_> {
                         let half = free.saturating_sub(rest) / 2;
                         self.full_contexts(8).min(4 << 30).min(half)
                     }
-                    // A GPU has nothing else to do; a twentieth is for what nobody counts.
-                    DeviceKind::Cuda(_) => (free / 20 * 19).saturating_sub(rest),
+                    DeviceKind::Cuda(_) => free.saturating_sub(rest),
                 };
                 self.with_kv_cache(wanted.max(self.full_contexts(1)))?
             }
@@ -66,10 +75,14 @@ impl Memory<'_> {
         if let Some(free) = free {
             ensure!(
                 to_take(&plan) <= free,
-                "this needs {plan}, but only {} MiB of memory are free: lower --max-model-len (now \
-                 {}), --kv-cache-memory or --max-adapters, or serve a smaller model",
+                "this needs {plan}, but only {} MiB of memory may be taken: lower --max-model-len (now \
+                 {}), --kv-cache-memory or --max-adapters, {}or serve a smaller model",
                 free >> 20,
-                self.max_model_len
+                self.max_model_len,
+                match self.device {
+                    DeviceKind::Cpu => "",
+                    DeviceKind::Cuda(_) => "raise --gpu-memory-utilization, ",
+                }
             );
         }
         Ok(plan)

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use farthing_model::{Part, SelfTest, Shape, SimdLevel, use_simd_level};
+use farthing_model::{
+    Part, SelfTest, SelfTestOptions, Shape, SimdLevel, StepsOptions, use_simd_level,
+};
 
 use crate::args::DeviceArg;
 
@@ -23,10 +25,19 @@ pub struct SelfTestArgs {
     /// One part of the test; the checks alone are what compute-sanitizer can watch in a few minutes
     #[arg(long, value_name = "PART")]
     pub only: Option<PartArg>,
-    /// The model whose steps are timed, with random weights: small, mistral-7b or llama-3.1-8b
-    /// [default: small on the CPU, mistral-7b on a GPU]
+    /// Time only operations with this in their name
+    #[arg(long, value_name = "NAME")]
+    pub op: Option<String>,
+    /// The model whose operations and steps are timed, with random weights: tiny (for a trial), small,
+    /// mistral-7b or llama-3.1-8b [default: small on the CPU, mistral-7b on a GPU]
     #[arg(long)]
     pub shape: Option<Shape>,
+    /// How the timed steps sample; 0 takes the likeliest token
+    #[arg(long, default_value_t = 0.0)]
+    pub temperature: f32,
+    /// How the timed steps sample
+    #[arg(long, default_value_t = 1.0)]
+    pub top_p: f32,
     /// Write the figures to a file as well
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -37,6 +48,8 @@ pub struct SelfTestArgs {
 pub enum PartArg {
     /// Compare every operation with its twin
     Checks,
+    /// Compare a whole model with its twin
+    Model,
     /// Measure every operation
     Rates,
     /// Measure whole steps
@@ -61,21 +74,32 @@ pub fn run(args: &SelfTestArgs) -> anyhow::Result<()> {
         use_simd_level(level)?;
     }
     let device = args.device.choose(&|line| println!("{line}"));
-    let shape = args.shape.unwrap_or_else(|| Shape::of(device));
-    let only = args.only.map(Part::from);
-    let report = SelfTest::run(device, shape, only, &mut |line| println!("{line}"))?;
+    let steps = StepsOptions {
+        shape: args.shape.unwrap_or_else(|| Shape::of(device)),
+        temperature: args.temperature,
+        top_p: args.top_p,
+    };
+    let options = SelfTestOptions {
+        device,
+        only: args.only.map(Part::from),
+        op: args.op.clone(),
+        steps,
+    };
+    let report = SelfTest::run(&options, &mut |line| println!("{line}"))?;
     if let Some((path, mut file)) = file {
         serde_json::to_writer_pretty(&mut file, &report)?;
         writeln!(file).with_context(|| cannot_write(path))?;
         println!("\nwritten to {}", path.display());
     }
-    if !report.passed() {
-        let failed = report.checks.iter().filter(|check| !check.passed());
-        let names: Vec<_> = failed.map(|check| check.op).collect();
-        bail!("not as they should be: {}", names.join(", "));
+    let failed = report.failed();
+    if !failed.is_empty() {
+        bail!("not as they should be: {}", failed.join(", "));
     }
     if !report.checks.is_empty() {
         println!("\nEvery operation computes what its twin does.");
+    }
+    if !report.model.is_empty() {
+        println!("\nThe model computes what its twin does.");
     }
     Ok(())
 }
@@ -84,6 +108,7 @@ impl From<PartArg> for Part {
     fn from(part: PartArg) -> Self {
         match part {
             PartArg::Checks => Self::Checks,
+            PartArg::Model => Self::Model,
             PartArg::Rates => Self::Rates,
             PartArg::Steps => Self::Steps,
         }

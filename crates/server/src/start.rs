@@ -131,8 +131,9 @@ pub(crate) fn start(
             device: choice.device,
         },
     )?;
-    if let Some(left) = choice.device.free_gpu_bytes()? {
-        say(&format!("{} has {} MiB left", choice.device, left >> 20));
+    if let Some(gpu) = choice.device.gpu()? {
+        let left_mib = gpu.free_bytes >> 20;
+        say(&format!("{} has {left_mib} MiB left", choice.device));
     }
     let sliding_window = checkpoint.config().sliding_window;
     let timed = timed_adapters(&named, max_adapters, config, &checkpoint, compute_type)?;

@@ -2,18 +2,22 @@
 
 use std::ops::Range;
 
-/// Standard deviation of the weights; what Llama's training starts from.
-const STANDARD_DEVIATION: f32 = 0.02;
-
 /// Weights that are computed instead of read.
 #[derive(Debug)]
 pub(crate) struct DummyWeights {
     seed: u64,
+    standard_deviation: f32,
 }
 
 impl DummyWeights {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { seed }
+    /// What Llama's training starts from.
+    pub(crate) const STANDARD_DEVIATION: f32 = 0.02;
+
+    pub(crate) fn new(seed: u64, standard_deviation: f32) -> Self {
+        Self {
+            seed,
+            standard_deviation,
+        }
     }
 
     pub(crate) fn append_rows(
@@ -30,8 +34,9 @@ impl DummyWeights {
         let tensor_key = name
             .bytes()
             .fold(mix(self.seed), |key, byte| mix(key ^ u64::from(byte)));
+        let scale = self.standard_deviation / BYTES_DEVIATION;
         for row in rows {
-            append_row(mix(tensor_key ^ row as u64), width, out);
+            append_row(mix(tensor_key ^ row as u64), width, scale, out);
         }
     }
 }
@@ -47,23 +52,23 @@ fn mix(mut z: u64) -> u64 {
 }
 
 /// Appends `width` numbers; a hash gives two.
-fn append_row(row_key: u64, width: usize, out: &mut Vec<f32>) {
+fn append_row(row_key: u64, width: usize, scale: f32, out: &mut Vec<f32>) {
     let hash = |pair: u64| mix(row_key.wrapping_add(pair.wrapping_mul(GOLDEN_RATIO)));
     let pairs = (width / 2) as u64;
-    out.extend((0..pairs).flat_map(|pair| normal_pair(hash(pair))));
+    out.extend((0..pairs).flat_map(|pair| normal_pair(hash(pair), scale)));
     if !width.is_multiple_of(2) {
-        out.push(normal_pair(hash(pairs))[0]);
+        out.push(normal_pair(hash(pairs), scale)[0]);
     }
 }
 
 /// Two sums of four random bytes each: close to normal, bounded, and without a logarithm.
-fn normal_pair(bits: u64) -> [f32; 2] {
+fn normal_pair(bits: u64, scale: f32) -> [f32; 2] {
     const EVEN_BYTES: u64 = 0x00FF_00FF_00FF_00FF;
     let sums_of_two = (bits & EVEN_BYTES) + (bits >> 8 & EVEN_BYTES);
     let sums_of_four = sums_of_two + (sums_of_two >> 16);
-    [sums_of_four as u16, (sums_of_four >> 32) as u16].map(|sum| (f32::from(sum) - MEAN) * SCALE)
+    [sums_of_four as u16, (sums_of_four >> 32) as u16].map(|sum| (f32::from(sum) - MEAN) * scale)
 }
 
 /// Four uniform numbers over 0..=255 have mean 4 · 127.5 and variance 4 · (256² − 1) / 12.
 const MEAN: f32 = 510.0;
-const SCALE: f32 = STANDARD_DEVIATION / 147.800_54;
+const BYTES_DEVIATION: f32 = 147.800_54;

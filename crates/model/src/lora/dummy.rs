@@ -1,10 +1,31 @@
-//! Adapters of random weights, for measurements.
+//! Adapters of random weights, for measurements and comparisons.
 
+use candle_core::{Device, Tensor};
 use farthing_ops::{LinearWeight, LoraExpand, LoraWeight};
 use farthing_scheduler::AdapterId;
 
 use super::{LoraAdapter, LoraEmbedding, LoraHead, LoraLayer, factor};
 use crate::{ComputeType, DeviceKind, ModelConfig, ModelError, checkpoint::DummyWeights};
+
+/// What a random adapter is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DummyAdapter {
+    pub rank: usize,
+    /// Another seed makes another adapter.
+    pub seed: u8,
+    pub standard_deviation: f32,
+    pub targets: DummyTargets,
+    /// Whether it multiplies the base's outputs, as DoRA does.
+    pub has_gains: bool,
+}
+
+/// The linear layers that a random adapter changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DummyTargets {
+    All,
+    /// What the LoRA paper adapts.
+    QueryAndValue,
+}
 
 impl LoraAdapter {
     /// An adapter of one rank on every linear layer. Another seed makes another.
@@ -18,32 +39,37 @@ impl LoraAdapter {
         compute_type: ComputeType,
         device: DeviceKind,
     ) -> Result<Self, ModelError> {
-        let mut maker = Maker {
-            weights: DummyWeights::new(u64::from(seed)),
+        let dummy = DummyAdapter {
             rank,
+            seed,
+            standard_deviation: DummyWeights::STANDARD_DEVIATION,
+            targets: DummyTargets::All,
+            has_gains: false,
+        };
+        dummy.make(config, compute_type, device)
+    }
+}
+
+impl DummyAdapter {
+    pub(crate) fn make(
+        self,
+        config: &ModelConfig,
+        compute_type: ComputeType,
+        device: DeviceKind,
+    ) -> Result<LoraAdapter, ModelError> {
+        let mut maker = Maker {
+            weights: DummyWeights::new(u64::from(self.seed), self.standard_deviation),
+            adapter: self,
             compute_type,
             device,
             size_bytes: 0,
         };
-        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-        let (q, kv) = (config.q_size(), config.kv_size());
-        let mut layer = |index: usize| {
-            let mut fused = |part: &str, in_features: usize, targets: &[usize]| {
-                maker.fused(&format!("{index}.{part}"), in_features, targets)
-            };
-            Ok(LoraLayer {
-                qkv_proj: Some(fused("qkv", hidden, &[q, kv, kv])?),
-                o_proj: Some(fused("o", q, &[hidden])?),
-                gate_up_proj: Some(fused("gate_up", hidden, &[intermediate; 2])?),
-                down_proj: Some(fused("down", intermediate, &[hidden])?),
-            })
-        };
         let layers = (0..config.num_hidden_layers)
-            .map(&mut layer)
+            .map(|index| maker.layer(index, config))
             .collect::<Result<_, ModelError>>()?;
-        Ok(Self {
-            id: AdapterId([seed; 32]),
-            rank,
+        Ok(LoraAdapter {
+            id: AdapterId([self.seed; 32]),
+            rank: self.rank,
             layers,
             embed_tokens: LoraEmbedding::default(),
             lm_head: LoraHead::default(),
@@ -54,37 +80,76 @@ impl LoraAdapter {
 
 struct Maker {
     weights: DummyWeights,
-    rank: usize,
+    adapter: DummyAdapter,
     compute_type: ComputeType,
     device: DeviceKind,
     size_bytes: usize,
 }
 
 impl Maker {
+    fn layer(&mut self, index: usize, config: &ModelConfig) -> Result<LoraLayer, ModelError> {
+        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+        let (q, kv) = (config.q_size(), config.kv_size());
+        let name = |part: &str| format!("{index}.{part}");
+        let query_and_value = [(q, true), (kv, false), (kv, true)];
+        Ok(match self.adapter.targets {
+            DummyTargets::All => LoraLayer {
+                qkv_proj: Some(self.fused(&name("qkv"), hidden, &[q, kv, kv].map(all))?),
+                o_proj: Some(self.fused(&name("o"), q, &[all(hidden)])?),
+                gate_up_proj: Some(self.fused(
+                    &name("gate_up"),
+                    hidden,
+                    &[all(intermediate); 2],
+                )?),
+                down_proj: Some(self.fused(&name("down"), intermediate, &[all(hidden)])?),
+            },
+            DummyTargets::QueryAndValue => LoraLayer {
+                qkv_proj: Some(self.fused(&name("qkv"), hidden, &query_and_value)?),
+                ..LoraLayer::default()
+            },
+        })
+    }
+
+    /// `targets` are the columns of each, and whether it is changed.
     fn fused(
         &mut self,
         name: &str,
         in_features: usize,
-        targets: &[usize],
+        targets: &[(usize, bool)],
     ) -> Result<LoraWeight, ModelError> {
-        let rank = self.rank;
-        let shrink = self.factor(&format!("{name}.a"), targets.len() * rank, in_features)?;
-        let mut out_offset = 0;
-        let mut expand = Vec::with_capacity(targets.len());
-        for (i, out_features) in targets.iter().enumerate() {
-            expand.push(LoraExpand {
-                weight: self.factor(&format!("{name}.b{i}"), *out_features, rank)?,
-                shrink_offset: i * rank,
-                out_offset,
-            });
+        let rank = self.adapter.rank;
+        let changed = targets.iter().filter(|(_, is_changed)| *is_changed).count();
+        let shrink = self.factor(&format!("{name}.a"), changed * rank, in_features)?;
+        let (mut shrink_offset, mut out_offset) = (0, 0);
+        let mut expand = Vec::with_capacity(changed);
+        for (i, (out_features, is_changed)) in targets.iter().enumerate() {
+            if *is_changed {
+                expand.push(LoraExpand {
+                    weight: self.factor(&format!("{name}.b{i}"), *out_features, rank)?,
+                    shrink_offset,
+                    out_offset,
+                });
+                shrink_offset += rank;
+            }
             out_offset += out_features;
         }
         Ok(LoraWeight {
             shrink,
             expand,
-            gain: None,
+            gain: match self.adapter.has_gains {
+                true => Some(self.gain(name, out_offset)?),
+                false => None,
+            },
             bias: None,
         })
+    }
+
+    /// A factor around 1 for each output.
+    fn gain(&mut self, name: &str, out_features: usize) -> Result<Tensor, ModelError> {
+        let mut gain = self.rows(&format!("{name}.gain"), 1, out_features);
+        gain.iter_mut().for_each(|gain| *gain += 1.0);
+        self.size_bytes += size_of_val(gain.as_slice());
+        Ok(Tensor::new(gain, &Device::Cpu)?)
     }
 
     fn factor(
@@ -93,11 +158,19 @@ impl Maker {
         out_features: usize,
         in_features: usize,
     ) -> Result<LinearWeight, ModelError> {
-        let mut rows = Vec::with_capacity(out_features * in_features);
-        self.weights
-            .append_rows(name, 0..out_features, in_features, &mut rows);
+        let rows = self.rows(name, out_features, in_features);
         let weight = factor(&rows, out_features, self.compute_type, self.device)?;
         self.size_bytes += weight.size_bytes();
         Ok(weight)
     }
+
+    fn rows(&self, name: &str, height: usize, width: usize) -> Vec<f32> {
+        let mut rows = Vec::with_capacity(height * width);
+        self.weights.append_rows(name, 0..height, width, &mut rows);
+        rows
+    }
+}
+
+fn all(columns: usize) -> (usize, bool) {
+    (columns, true)
 }

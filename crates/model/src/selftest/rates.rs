@@ -1,25 +1,29 @@
 //! How fast each operation is beside what the device can do.
 
-use std::{fmt, time::Instant};
+mod rotation;
+
+use std::{collections::HashMap, fmt, rc::Rc, time::Instant};
 
 use candle_core::{DType, Device, Tensor};
 use farthing_ops::{
     Accumulate, AttentionBatch, DeviceSampler, Graph, LinearWeight, ListCapacity, LoraRows,
-    LoraStack, LoraStackShape, RopeTable, SampleSpec, Stopwatch, embed, gather_rows, linear,
-    lora_slots, paged_attention, rms_norm, rope_and_cache, sample, silu_mul,
+    LoraStack, LoraStackShape, RopeTable, SampleSpec, Stopwatch, copy_on_device, embed,
+    gather_rows, linear, lora_slots, paged_attention, rms_norm, rope_and_cache, sample, silu_mul,
 };
 use serde::Serialize;
 
+use self::rotation::Rotation;
 use super::side::{Random, Side};
+use super::steps::Shape;
 use crate::{BLOCK_SIZE, DeviceKind, ModelError};
 
 /// What a device can do at most, measured.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct DeviceLimits {
-    /// Bytes a second: on the CPU read from memory, on a GPU copied (read and written).
+    /// Bytes a second: on the CPU read from memory, on a GPU copied by the driver (read and written).
     pub bytes_per_second: f64,
     /// Multiplications and additions a second: on the CPU by vector instructions, on a GPU by a
-    /// matrix multiplication of 8192³.
+    /// multiplication of large random matrices; zeros take less power and are faster.
     pub flops: f64,
     /// Host seconds to start one kernel.
     pub launch_seconds: f64,
@@ -45,8 +49,8 @@ pub struct OpRate {
 }
 
 impl DeviceLimits {
-    /// Measures for a few seconds.
-    pub(super) fn measure(device: DeviceKind) -> Result<Self, ModelError> {
+    /// Measures for a few seconds; for a tiny shape a GPU only a little.
+    pub(super) fn measure(device: DeviceKind, shape: Shape) -> Result<Self, ModelError> {
         match device {
             DeviceKind::Cpu => {
                 let limits = farthing_ops::Limits::measure();
@@ -58,29 +62,32 @@ impl DeviceLimits {
                     graph_launch_seconds: 0.0,
                 })
             }
-            DeviceKind::Cuda(_) => Self::of_gpu(&Side::tested(device)?),
+            DeviceKind::Cuda(_) => Self::of_gpu(&Side::tested(device)?, shape),
         }
     }
 
-    fn of_gpu(side: &Side) -> Result<Self, ModelError> {
-        const COPIED: usize = 1 << 30;
-        const MATRIX: usize = 8192;
+    fn of_gpu(side: &Side, shape: Shape) -> Result<Self, ModelError> {
+        let (copied, matrix) = match shape {
+            Shape::Tiny => (1 << 16, 64),
+            _ => (1 << 30, 8192),
+        };
         let device = &side.device;
-        let source = Tensor::zeros(COPIED / 4, DType::U32, device)?;
-        let target = Tensor::zeros(COPIED / 4, DType::U32, device)?;
-        let copy = seconds(device, || Ok(target.slice_set(&source, 0, 0)?))?;
+        let source = Tensor::zeros(copied / 4, DType::U32, device)?;
+        let target = Tensor::zeros(copied / 4, DType::U32, device)?;
+        let copy = seconds(device, || Ok(copy_on_device(&target, &source)?))?;
         drop((source, target));
-        let x = Tensor::zeros((MATRIX, MATRIX), DType::BF16, device)?;
-        let out = Tensor::zeros((MATRIX, MATRIX), DType::BF16, device)?;
-        let weight = side.weight(&vec![0.0; MATRIX * MATRIX], MATRIX)?;
+        let values = Random::new(5).values(matrix * matrix);
+        let x = side.activations(&values, matrix)?;
+        let out = side.room(matrix, matrix)?;
+        let weight = side.weight(&values, matrix)?;
         let multiply = seconds(device, || {
             Ok(linear(&out, &x, &weight, Accumulate::Overwrite)?)
         })?;
         drop((x, out, weight));
         let [launch_seconds, graph_kernel_seconds, graph_launch_seconds] = launches(side)?;
         Ok(Self {
-            bytes_per_second: 2.0 * COPIED as f64 / copy,
-            flops: 2.0 * (MATRIX as f64).powi(3) / multiply,
+            bytes_per_second: 2.0 * copied as f64 / copy,
+            flops: 2.0 * (matrix as f64).powi(3) / multiply,
             launch_seconds,
             graph_kernel_seconds,
             graph_launch_seconds,
@@ -215,6 +222,19 @@ const LARGE: Layer = Layer {
     prompt: 2048,
 };
 
+/// Small enough for a device that is emulated.
+const TINY: Layer = Layer {
+    hidden: 128,
+    intermediate: 256,
+    heads: 4,
+    kv_heads: 2,
+    head_dim: 64,
+    vocab: 1024,
+    rows: &[1, 3],
+    context: 40,
+    prompt: 40,
+};
+
 /// SmolLM2-135M's, for a CPU.
 const SMALL: Layer = Layer {
     hidden: 576,
@@ -231,20 +251,29 @@ const SMALL: Layer = Layer {
 /// Times every operation, and tells each as it is known.
 pub(super) fn measure(
     device: DeviceKind,
+    shape: Shape,
+    only: Option<&str>,
     limits: &DeviceLimits,
     say: &mut dyn FnMut(String),
 ) -> Result<Vec<OpRate>, ModelError> {
     say(format!("\n{HEADING}"));
     let side = Side::tested(device)?;
-    let layer = match device {
-        DeviceKind::Cpu => SMALL,
-        DeviceKind::Cuda(_) => LARGE,
+    let layer = match shape {
+        Shape::Tiny => TINY,
+        Shape::Small => SMALL,
+        Shape::Mistral7b => LARGE,
+        Shape::Llama8b => Layer {
+            vocab: 128_256,
+            ..LARGE
+        },
     };
     let mut bench = Bench {
         side,
+        only,
         limits,
         say,
         rates: Vec::new(),
+        weights: HashMap::new(),
     };
     for rows in layer.rows {
         bench.decode(&layer, *rows)?;
@@ -255,9 +284,13 @@ pub(super) fn measure(
 
 struct Bench<'a> {
     side: Side,
+    /// What has this in its name, else all.
+    only: Option<&'a str>,
     limits: &'a DeviceLimits,
     say: &'a mut dyn FnMut(String),
     rates: Vec<OpRate>,
+    /// By outputs and inputs.
+    weights: HashMap<(usize, usize), Rc<Rotation<LinearWeight>>>,
 }
 
 impl Bench<'_> {
@@ -268,6 +301,9 @@ impl Bench<'_> {
         flops: usize,
         f: impl Fn() -> Result<(), ModelError>,
     ) -> Result<(), ModelError> {
+        if self.only.is_some_and(|only| !op.contains(only)) {
+            return Ok(());
+        }
         let (bytes, flops) = (bytes as f64, flops as f64);
         let seconds = seconds(&self.side.device, f)?;
         let rate = OpRate {
@@ -282,9 +318,25 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn weight(&self, out_features: usize, in_features: usize) -> Result<LinearWeight, ModelError> {
+    /// So many copies of a weight that none is in a cache when its turn comes, as in a step of a whole
+    /// model.
+    fn weights(
+        &mut self,
+        out_features: usize,
+        in_features: usize,
+    ) -> Result<Rc<Rotation<LinearWeight>>, ModelError> {
+        if let Some(made) = self.weights.get(&(out_features, in_features)) {
+            return Ok(made.clone());
+        }
         let values = Random::new(1).values(out_features * in_features);
-        self.side.weight(&values, in_features)
+        let bytes = 2 * values.len();
+        let rotation = Rotation::new(self.side.kind, bytes, |_| {
+            self.side.weight(&values, in_features)
+        })?;
+        let rotation = Rc::new(rotation);
+        self.weights
+            .insert((out_features, in_features), rotation.clone());
+        Ok(rotation)
     }
 
     /// Every operation of a decode step of so many rows.
@@ -309,9 +361,9 @@ impl Bench<'_> {
         let name = |op: &str| format!("{op}, {rows} rows");
         let ids = side.integers(&vec![7; rows])?;
 
-        let table = self.weight(vocab, hidden)?;
+        let table = self.weights(vocab, hidden)?;
         self.time(name("embed"), 2 * rows * hidden * size, 0, || {
-            Ok(embed(&x, &ids, &table)?)
+            Ok(embed(&x, &ids, table.next())?)
         })?;
         self.time(name("rms_norm"), 2 * rows * hidden * size, 0, || {
             Ok(rms_norm(&normed, &x, &norm, 1e-5)?)
@@ -325,13 +377,13 @@ impl Bench<'_> {
             ("down", hidden, intermediate),
         ];
         for (what, out_features, in_features) in projections {
-            let weight = self.weight(out_features, in_features)?;
+            let weight = self.weights(out_features, in_features)?;
             let (x, out) = (random(rows, in_features)?, random(rows, out_features)?);
             let moved = (in_features + out_features) * rows * size;
             let op = name(&format!("linear {what}"));
             let flops = 2 * rows * in_features * out_features;
-            self.time(op, weight.size_bytes() + moved, flops, || {
-                Ok(linear(&out, &x, &weight, Accumulate::Overwrite)?)
+            self.time(op, weight.next().size_bytes() + moved, flops, || {
+                Ok(linear(&out, &x, weight.next(), Accumulate::Overwrite)?)
             })?;
         }
         let logits = Tensor::zeros((rows, vocab), DType::F32, &side.device)?;
@@ -339,13 +391,22 @@ impl Bench<'_> {
         let flops = 2 * rows * hidden * vocab;
         self.time(
             name("linear lm_head"),
-            table.size_bytes() + moved,
+            table.next().size_bytes() + moved,
             flops,
-            || Ok(linear(&logits, &normed, &table, Accumulate::Overwrite)?),
+            || {
+                Ok(linear(
+                    &logits,
+                    &normed,
+                    table.next(),
+                    Accumulate::Overwrite,
+                )?)
+            },
         )?;
 
         let blocks = context.div_ceil(BLOCK_SIZE);
-        let cache = side.cache(rows * blocks, kv_heads, head_dim)?;
+        let read = rows * context * 2 * kv_heads * head_dim * 2;
+        let copies = Rotation::<Tensor>::copies(side.kind, read);
+        let cache = side.cache(copies * rows * blocks, kv_heads, head_dim)?;
         let rope = RopeTable::new(&vec![0.01; head_dim / 2], context, &side.device)?;
         let positions = side.integers(&vec![context as u32 - 1; rows])?;
         let slots: Vec<u32> = (0..rows)
@@ -358,16 +419,17 @@ impl Bench<'_> {
                 &qkv, &rope, &positions, &slots, &cache, heads,
             )?)
         })?;
-        let batch = AttentionBatch {
-            query_starts: side.integers(&(0..=rows as u32).collect::<Vec<_>>())?,
-            context_lens: side.integers(&vec![context as u32; rows])?,
-            block_tables: side
-                .integers(&(0..(rows * blocks) as u32).collect::<Vec<_>>())?
-                .reshape((rows, blocks))?,
-            max_queries: 1,
-        };
+        let batches = Rotation::new(side.kind, read, |copy| {
+            let first = (copy * rows * blocks) as u32;
+            let blocks_of_rows: Vec<u32> = (first..first + (rows * blocks) as u32).collect();
+            Ok(AttentionBatch {
+                query_starts: side.integers(&(0..=rows as u32).collect::<Vec<_>>())?,
+                context_lens: side.integers(&vec![context as u32; rows])?,
+                block_tables: side.integers(&blocks_of_rows)?.reshape((rows, blocks))?,
+                max_queries: 1,
+            })
+        })?;
         let out = random(rows, heads * head_dim)?;
-        let read = rows * context * 2 * kv_heads * head_dim * 2;
         let flops = 4 * rows * context * heads * head_dim;
         let scale = 1.0 / (head_dim as f32).sqrt();
         self.time(
@@ -376,7 +438,13 @@ impl Bench<'_> {
             flops,
             || {
                 Ok(paged_attention(
-                    &out, &qkv, &cache, &batch, heads, scale, None,
+                    &out,
+                    &qkv,
+                    &cache,
+                    batches.next(),
+                    heads,
+                    scale,
+                    None,
                 )?)
             },
         )?;
@@ -410,8 +478,8 @@ impl Bench<'_> {
             token_slots: side.integers(&slots)?,
             shrunk: side.vector(&vec![0.0; shape.shrunk_len(rows)])?,
         };
-        let bytes = used * shape.slot_bytes() + rows * (layer.hidden + 2 * columns) * 2;
-        let stack = LoraStack::new(shape, DType::BF16, &side.device)?;
+        let slots_bytes = used * shape.slot_bytes();
+        let bytes = slots_bytes + rows * (layer.hidden + 2 * columns) * 2;
         let weight = farthing_ops::LoraWeight {
             shrink: side.adapter_weight(&vec![0.1; 2 * RANK * layer.hidden], layer.hidden)?,
             expand: (0..2)
@@ -426,35 +494,36 @@ impl Bench<'_> {
             gain: None,
             bias: None,
         };
-        for slot in 0..SLOTS {
-            stack.fill(slot, Some(&weight))?;
-        }
+        let stacks = Rotation::new(side.kind, slots_bytes, |_| {
+            let stack = LoraStack::new(shape.clone(), DType::BF16, &side.device)?;
+            (0..used).try_for_each(|slot| stack.fill(slot, Some(&weight)))?;
+            Ok(stack)
+        })?;
         let flops = 2 * rows * RANK * (2 * layer.hidden + columns);
         self.time(
             format!("lora gate_up, {rows} rows of {used}"),
             bytes,
             flops,
-            || Ok(lora_slots(&out, &x, &stack, &rows_of)?),
+            || Ok(lora_slots(&out, &x, stacks.next(), &rows_of)?),
         )
     }
 
     fn sample(&mut self, logits: &Tensor, rows: usize, vocab: usize) -> Result<(), ModelError> {
         let side = self.side.clone();
         let spec = SampleSpec {
-            temperature: 0.8,
-            top_p: 0.95,
+            temperature: 0.2,
+            top_p: 0.9,
             seed: 1,
             ..SampleSpec::PLAIN
         };
         let specs = vec![spec; rows];
-        let random = Random::new(3).values(rows * vocab);
-        let random: Vec<f32> = random.into_iter().map(|x| x * 8.0).collect();
-        let logits_ = side.vector(&random)?.reshape(logits.shape())?;
-        let name = format!("sample top_p 0.95, {rows} rows");
+        let peaked = peaked_logits(rows * vocab);
+        let logits = side.vector(&peaked)?.reshape(logits.shape())?;
+        let name = format!("sample T 0.2, top_p 0.9, {rows} rows");
         let bytes = rows * vocab * 4;
         match side.kind {
             DeviceKind::Cpu => self.time(name, bytes, 0, || {
-                sample(&logits_, &specs)?;
+                sample(&logits, &specs)?;
                 Ok(())
             }),
             DeviceKind::Cuda(_) => {
@@ -466,12 +535,7 @@ impl Bench<'_> {
                 let mut parameters = vec![0; rows * DeviceSampler::PARAMETER_WORDS];
                 sampler.stage(&specs, &mut parameters)?;
                 let parameters = side.integers(&parameters)?;
-                self.time(
-                    name,
-                    bytes,
-                    0,
-                    || Ok(sampler.launch(&logits_, &parameters)?),
-                )
+                self.time(name, bytes, 0, || Ok(sampler.launch(&logits, &parameters)?))
             }
         }
     }
@@ -492,13 +556,13 @@ impl Bench<'_> {
         let random = |rows: usize, columns: usize| {
             side.activations(&Random::new(4).values(rows * columns), columns)
         };
-        let weight = self.weight(2 * intermediate, hidden)?;
+        let weight = self.weights(2 * intermediate, hidden)?;
         let (x, out) = (random(tokens, hidden)?, random(tokens, 2 * intermediate)?);
         let moved = (hidden + 2 * intermediate) * tokens * size;
         let flops = 4 * tokens * hidden * intermediate;
         let op = format!("linear gate_up, {tokens} tokens");
-        self.time(op, weight.size_bytes() + moved, flops, || {
-            Ok(linear(&out, &x, &weight, Accumulate::Overwrite)?)
+        self.time(op, weight.next().size_bytes() + moved, flops, || {
+            Ok(linear(&out, &x, weight.next(), Accumulate::Overwrite)?)
         })?;
         let blocks = tokens.div_ceil(BLOCK_SIZE);
         let cache = side.cache(blocks, kv_heads, head_dim)?;
@@ -527,4 +591,15 @@ impl Bench<'_> {
             },
         )
     }
+}
+
+/// Logits as models have them: nearly normal, so that at a low temperature few tokens are likely.
+fn peaked_logits(len: usize) -> Vec<f32> {
+    const STANDARD_DEVIATION: f32 = 2.5;
+    // The sum of three uniform numbers over -1..1 has variance 1.
+    let uniform = Random::new(3).values(3 * len);
+    let sums = uniform
+        .chunks_exact(3)
+        .map(|three| three.iter().sum::<f32>());
+    sums.map(|sum| sum * STANDARD_DEVIATION).collect()
 }

@@ -23,11 +23,23 @@ use crate::{
     ModelConfig, ModelError, ModelRunner, RunnerConfig,
 };
 
+/// Which steps of which model.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct StepsOptions {
+    /// The model.
+    pub shape: Shape,
+    /// Of sampling; 0 takes the likeliest token.
+    pub temperature: f32,
+    /// Of sampling.
+    pub top_p: f32,
+}
+
 /// How long the steps of a model take.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepTimes {
-    /// The model.
-    pub shape: Shape,
+    /// The model, and how its steps sample.
+    #[serde(flatten)]
+    pub options: StepsOptions,
     /// Every row computes one token.
     pub decode: Vec<DecodeTime>,
     /// One row computes a prompt.
@@ -54,13 +66,13 @@ impl StepTimes {
     /// Times the steps of a model with random weights in bf16.
     pub(super) fn measure(
         device: DeviceKind,
-        shape: Shape,
+        options: StepsOptions,
         limits: &DeviceLimits,
         say: &mut dyn FnMut(String),
     ) -> Result<Self, ModelError> {
-        let mut model = Model::load(device, shape, limits)?;
+        let mut model = Model::load(device, options, limits)?;
         Ok(Self {
-            shape,
+            options,
             decode: model.decode(say)?,
             prefill: model.prefill(say)?,
             adapters: model.adapters(say)?,
@@ -103,15 +115,16 @@ struct Model<'a> {
     num_blocks: usize,
     device: DeviceKind,
     limits: &'a DeviceLimits,
+    params: Arc<SamplingParams>,
 }
 
 impl<'a> Model<'a> {
     fn load(
         device: DeviceKind,
-        shape: Shape,
+        options: StepsOptions,
         limits: &'a DeviceLimits,
     ) -> Result<Self, ModelError> {
-        let (config, sizes) = (shape.config()?, shape.sizes());
+        let (config, sizes) = (options.shape.config()?, options.shape.sizes());
         let compute_type = ComputeType::Bf16;
         let most = |of: &[usize]| of.iter().copied().max().unwrap_or(1);
         let (rows, context) = (most(sizes.rows), most(sizes.contexts));
@@ -120,11 +133,11 @@ impl<'a> Model<'a> {
         let model = Llama::load(&checkpoint, longest, compute_type, device)?;
         let wanted = (rows * blocks_of(context + 1)).max(blocks_of(longest));
         let max_adapters = most(sizes.adapters);
-        let num_blocks = match device.free_gpu_bytes()? {
-            Some(free) => {
+        let num_blocks = match device.gpu()? {
+            Some(gpu) => {
                 let slots = max_adapters * MemoryPlan::adapter_slot_bytes(&config, ADAPTER_RANK);
                 // A fifth is for activations and graphs.
-                let room = (free / 10 * 8).saturating_sub(slots);
+                let room = (gpu.free_bytes / 10 * 8).saturating_sub(slots);
                 wanted.min(room / KvCache::block_bytes(&config, compute_type))
             }
             None => wanted,
@@ -148,15 +161,19 @@ impl<'a> Model<'a> {
             num_blocks,
             device,
             limits,
+            params: Arc::new(SamplingParams {
+                temperature: options.temperature,
+                top_p: options.top_p,
+                ..SamplingParams::default()
+            }),
         })
     }
 
     /// Times steps that follow each other, as one.
     fn time(&mut self, steps: &[Batch]) -> Result<StepSeconds, ModelError> {
-        const RUNS: usize = 15;
         let (mut host, mut device) = (Vec::new(), Vec::new());
         self.run(steps)?;
-        for _ in 0..RUNS {
+        for _ in 0..self.sizes.runs {
             let started = Instant::now();
             device.extend(self.run(steps)?);
             host.push(started.elapsed().as_secs_f64());
@@ -193,10 +210,36 @@ impl<'a> Model<'a> {
         let blocks = blocks_of(context + 1);
         let row = |index: usize| BatchRow {
             adapter: adapters.get(index % adapters.len().max(1)).copied(),
-            ..row(index, context..context + 1, blocks)
+            ..self.row(index, context..context + 1, blocks)
         };
         Batch {
             rows: (0..rows).map(row).collect(),
+        }
+    }
+
+    /// Computes the tokens at these positions of a sequence, in the `index`-th run of blocks, and
+    /// samples after them.
+    fn row(&self, index: usize, positions: std::ops::Range<usize>, blocks: usize) -> BatchRow {
+        BatchRow {
+            sequence: SequenceId(index as u64),
+            tokens: positions
+                .clone()
+                .map(|at| (index + at) as u32 % 1000)
+                .collect(),
+            start: positions.start,
+            prompt_tokens: 0,
+            block_table: (0..blocks)
+                .map(|block| BlockId((index * blocks + block) as u32))
+                .collect(),
+            adapter: None,
+            sample: Some(SampleRow {
+                params: self.params.clone(),
+                history: Vec::new(),
+                history_prompt_tokens: 0,
+                position: 0,
+            }),
+            prompt_logprobs: None,
+            next_prompt_token: None,
         }
     }
 
@@ -216,34 +259,4 @@ impl<'a> Model<'a> {
 
 fn blocks_of(tokens: usize) -> usize {
     tokens.div_ceil(BLOCK_SIZE)
-}
-
-/// Computes the tokens at these positions of a sequence, in the `index`-th run of blocks, and
-/// samples the likeliest after them.
-fn row(index: usize, positions: std::ops::Range<usize>, blocks: usize) -> BatchRow {
-    let params = Arc::new(SamplingParams {
-        temperature: 0.0,
-        ..SamplingParams::default()
-    });
-    BatchRow {
-        sequence: SequenceId(index as u64),
-        tokens: positions
-            .clone()
-            .map(|at| (index + at) as u32 % 1000)
-            .collect(),
-        start: positions.start,
-        prompt_tokens: 0,
-        block_table: (0..blocks)
-            .map(|block| BlockId((index * blocks + block) as u32))
-            .collect(),
-        adapter: None,
-        sample: Some(SampleRow {
-            params,
-            history: Vec::new(),
-            history_prompt_tokens: 0,
-            position: 0,
-        }),
-        prompt_logprobs: None,
-        next_prompt_token: None,
-    }
 }

@@ -24,6 +24,14 @@ pub fn is_out_of_memory(_: &Error) -> bool {
     false
 }
 
+/// Always fails.
+///
+/// # Errors
+/// This build has no CUDA.
+pub fn copy_on_device(_: &Tensor, _: &Tensor) -> Result<()> {
+    Err(absent())
+}
+
 fn absent() -> Error {
     Error::msg("this build has no CUDA: build it with `cargo build --release --features cuda`")
 }

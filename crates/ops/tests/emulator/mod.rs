@@ -30,8 +30,13 @@ enum Argument {
     Null,
 }
 
-/// What a launch left in its memory arguments, in their order.
-pub(crate) struct Memory(Vec<Vec<u8>>);
+/// What a launch left.
+pub(crate) struct Memory {
+    /// The memory arguments, in their order.
+    arguments: Vec<Vec<u8>>,
+    /// Atomic updates of the address that had most of them from one block.
+    pub(crate) hottest_updates: u32,
+}
 
 impl Launch {
     /// The entry point `entry` of `kernels/{kernel}.cu`, in one block.
@@ -131,14 +136,17 @@ impl Launch {
             }
             _ => None,
         });
-        Memory(memories.collect())
+        Memory {
+            arguments: memories.collect(),
+            hottest_updates: u32::from_le_bytes(rest.try_into().unwrap()),
+        }
     }
 }
 
 impl Memory {
     /// The elements of the memory argument `index`, counted without the numbers.
     pub(crate) fn get<E: Element>(&self, index: usize) -> Vec<E> {
-        let bytes = self.0[index].chunks_exact(size_of::<E>());
+        let bytes = self.arguments[index].chunks_exact(size_of::<E>());
         bytes.map(E::from_bytes).collect()
     }
 }

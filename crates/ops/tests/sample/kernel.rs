@@ -18,6 +18,11 @@ struct Found {
 
 /// The kernel's answers for rows of logits.
 fn on_the_device(logits: &[f32], specs: &[SampleSpec<'_>]) -> Vec<Found> {
+    launch(logits, specs).0
+}
+
+/// The same, and the updates of the address that had most of them.
+fn launch(logits: &[f32], specs: &[SampleSpec<'_>]) -> (Vec<Found>, u32) {
     let live = specs.len();
     let (vocab, rows) = (logits.len() / live, live + 1);
     // So that the lists of the first row don't begin at 0.
@@ -56,14 +61,13 @@ fn on_the_device(logits: &[f32], specs: &[SampleSpec<'_>]) -> Vec<Found> {
     let (tokens, status) = (memory.get::<u32>(0), memory.get::<u32>(1));
     assert_eq!((tokens[live], status[live]), (u32::MAX, u32::MAX));
     let (logprobs, top_tokens) = (memory.get::<f32>(2), memory.get::<u32>(3));
-    (0..live)
-        .map(|row| Found {
-            token: tokens[row],
-            status: status[row],
-            logprobs: logprobs[row * (1 + MAX_TOP)..][..1 + MAX_TOP].to_vec(),
-            top_tokens: top_tokens[row * MAX_TOP..][..MAX_TOP].to_vec(),
-        })
-        .collect()
+    let found = (0..live).map(|row| Found {
+        token: tokens[row],
+        status: status[row],
+        logprobs: logprobs[row * (1 + MAX_TOP)..][..1 + MAX_TOP].to_vec(),
+        top_tokens: top_tokens[row * MAX_TOP..][..MAX_TOP].to_vec(),
+    });
+    (found.collect(), memory.hottest_updates)
 }
 
 const PARAMS_BYTES: usize = 72;
@@ -267,6 +271,48 @@ fn the_kernel_keeps_the_lower_ids_of_a_tie() {
     };
     let specs = [tied(2, 1.0), tied(3, 0.6), tied(0, 0.1), tied(700, 0.99)].concat();
     assert_eq!(differences(&logits, &specs), 0);
+}
+
+#[test]
+fn no_address_is_updated_by_all_tokens() {
+    const VOCAB: usize = 128_256;
+    // Updates of one address come one after the other.
+    const FEW: u32 = 5_000;
+    const TENTH: u32 = VOCAB as u32 / 10;
+    let mut random = Random(5);
+    // Sums of three, as good as normal, with a standard deviation of 2.
+    let uniform = random.values(3 * VOCAB);
+    let peaked: Vec<f32> = uniform
+        .chunks(3)
+        .map(|x| 2.0 * x.iter().sum::<f32>())
+        .collect();
+    let two_values: Vec<f32> = (0..VOCAB).map(|i| (i % 2) as f32).collect();
+    let equal = vec![1.0; VOCAB];
+    let drawn = |temperature, top_p, top_k| SampleSpec {
+        temperature,
+        top_p,
+        top_k,
+        ..PLAIN
+    };
+    let cases = [
+        (&peaked, drawn(0.1, 0.9, 0), FEW),
+        (&peaked, drawn(0.02, 1.0, 1_000), FEW),
+        (&equal, drawn(1.0, 0.9, 0), FEW),
+        (&equal, drawn(1.0, 1.0, 1_000), FEW),
+        (&peaked, drawn(1.0, 0.9, 0), TENTH),
+        (&peaked, drawn(100.0, 0.9, 0), TENTH),
+        (&two_values, drawn(1.0, 0.9, 0), TENTH),
+    ];
+    for (logits, spec, bound) in cases {
+        let spec = [spec];
+        let (found, hottest) = launch(logits, &spec);
+        let expected = sample(&matrix(logits, 1, VOCAB), &spec).unwrap();
+        assert_eq!(found[0].token, expected[0].token, "{spec:?}");
+        assert!(
+            hottest <= bound,
+            "{spec:?}: {hottest} updates of one address"
+        );
+    }
 }
 
 /// Pearson's χ² of 400 draws; with 9 degrees of freedom one in 10,000 would exceed 33.7.

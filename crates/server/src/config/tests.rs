@@ -69,6 +69,29 @@ fn adapters_and_memory_are_read() {
 }
 
 #[test]
+fn steps_are_as_large_as_the_device() {
+    let limits = |flags: &[&str]| {
+        let limits = config(&[&["--device", "cpu"], flags].concat())
+            .unwrap()
+            .limits;
+        (limits.max_num_seqs, limits.max_num_batched_tokens)
+    };
+    assert_eq!(limits(&[]), (64, 512));
+    assert_eq!(limits(&["--max-num-seqs", "600"]), (600, 600));
+    assert_eq!(limits(&["--max-num-batched-tokens", "32"]), (32, 32));
+    for (name, gib, expected) in [
+        ("NVIDIA H100 80GB HBM3", 79, (1024, 8192)),
+        ("NVIDIA H200", 140, (1024, 8192)),
+        ("NVIDIA A100-SXM4-80GB", 79, (256, 2048)),
+        ("NVIDIA L4", 22, (256, 2048)),
+    ] {
+        let step = StepLimits::of_gpu(name, gib << 30);
+        let found = (step.max_num_seqs, step.max_num_batched_tokens);
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+#[test]
 fn what_cannot_be_is_refused() {
     for (flags, expected) in [
         (
@@ -76,7 +99,7 @@ fn what_cannot_be_is_refused() {
             "--max-num-seqs must be at least 1",
         ),
         (
-            &["--max-num-batched-tokens", "8"],
+            &["--max-num-batched-tokens", "8", "--max-num-seqs", "9"],
             "must be at least --max-num-seqs",
         ),
         (
@@ -87,6 +110,7 @@ fn what_cannot_be_is_refused() {
         (&["--kv-cache-memory", "0"], "--kv-cache-memory"),
         (&["--price-per-hour", "cheap"], "write it like 0.10"),
         (&["--dtype", "fp8"], "invalid value 'fp8'"),
+        (&["--gpu-memory-utilization", "1.1"], "write a share"),
     ] {
         let error = config(flags).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");

@@ -5,7 +5,7 @@ use std::fmt;
 use farthing_scheduler::Batch;
 use serde::Serialize;
 
-use super::{MAX_STEP_TOKENS, Milliseconds, Model, StepSeconds, blocks_of, row};
+use super::{MAX_STEP_TOKENS, Milliseconds, Model, StepSeconds, blocks_of};
 use crate::ModelError;
 
 /// How long a prompt takes to its first token.
@@ -47,7 +47,7 @@ impl Model<'_> {
         say(format!("\n{HEADING}"));
         let mut times = Vec::new();
         for &tokens in self.sizes.prompts {
-            let steps = prompt_steps(tokens);
+            let steps = self.prompt_steps(tokens);
             let time = PrefillTime {
                 tokens,
                 steps: steps.len(),
@@ -58,6 +58,18 @@ impl Model<'_> {
             times.push(time);
         }
         Ok(times)
+    }
+
+    /// The steps that a prompt is computed in; a token is sampled after the last.
+    fn prompt_steps(&self, tokens: usize) -> Vec<Batch> {
+        let step = |start: usize| {
+            let end = tokens.min(start + MAX_STEP_TOKENS);
+            let mut row = self.row(0, start..end, blocks_of(tokens));
+            row.prompt_tokens = end - start;
+            row.sample = row.sample.filter(|_| end == tokens);
+            Batch { rows: vec![row] }
+        };
+        (0..tokens).step_by(MAX_STEP_TOKENS).map(step).collect()
     }
 
     /// `max(weight bytes · steps / bandwidth, (2 · parameters of the layers · tokens + 2 · tokens² ·
@@ -73,16 +85,4 @@ impl Model<'_> {
             2.0 * (parameters * tokens + attention),
         )
     }
-}
-
-/// The steps that a prompt is computed in; a token is sampled after the last.
-fn prompt_steps(tokens: usize) -> Vec<Batch> {
-    let step = |start: usize| {
-        let end = tokens.min(start + MAX_STEP_TOKENS);
-        let mut row = row(0, start..end, blocks_of(tokens));
-        row.prompt_tokens = end - start;
-        row.sample = row.sample.filter(|_| end == tokens);
-        Batch { rows: vec![row] }
-    };
-    (0..tokens).step_by(MAX_STEP_TOKENS).map(step).collect()
 }

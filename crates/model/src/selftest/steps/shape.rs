@@ -12,6 +12,8 @@ use crate::{DeviceKind, ModelConfig, ModelError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(into = "&str")]
 pub enum Shape {
+    /// Two thin layers, for a trial on a device that is emulated; the figures say nothing.
+    Tiny,
     /// Four layers of SmolLM2-135M.
     Small,
     /// Mistral-7B-v0.3.
@@ -31,6 +33,8 @@ pub(super) struct Sizes {
     /// Adapters in a step of `adapter_rows`.
     pub adapters: &'static [usize],
     pub adapter_rows: usize,
+    /// Runs of which the median counts.
+    pub runs: usize,
 }
 
 impl Shape {
@@ -44,25 +48,43 @@ impl Shape {
 
     pub(super) fn sizes(self) -> Sizes {
         match self {
+            Self::Tiny => Sizes {
+                rows: &[1, 3],
+                contexts: &[40],
+                prompts: &[20],
+                adapters: &[1, 2],
+                adapter_rows: 3,
+                runs: 3,
+            },
             Self::Small => Sizes {
                 rows: &[1, 8],
                 contexts: &[64, 256],
                 prompts: &[128, 512],
                 adapters: &[1, 4, 8],
                 adapter_rows: 8,
+                runs: 15,
             },
             Self::Mistral7b | Self::Llama8b => Sizes {
-                rows: &[1, 8, 32, 64, 128, 256],
-                contexts: &[512, 1024, 2048],
+                rows: &[1, 8, 64, 256],
+                contexts: &[1024, 2048],
                 prompts: &[512, 2048, 8192],
-                adapters: &[1, 4, 8, 16, 32],
+                adapters: &[1, 8, 32],
                 adapter_rows: 64,
+                runs: 15,
             },
         }
     }
 
     pub(super) fn config(self) -> Result<ModelConfig, ModelError> {
         let shape = match self {
+            Self::Tiny => json!({
+                "architectures": ["LlamaForCausalLM"], "model_type": "llama",
+                "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2,
+                "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64,
+                "vocab_size": 1024, "max_position_embeddings": 2048, "rope_theta": 10_000.0,
+                "rms_norm_eps": 1e-5, "hidden_act": "silu", "tie_word_embeddings": true,
+                "torch_dtype": "bfloat16",
+            }),
             Self::Small => json!({
                 "architectures": ["LlamaForCausalLM"], "model_type": "llama",
                 "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 4,
@@ -97,6 +119,7 @@ impl Shape {
 impl From<Shape> for &'static str {
     fn from(shape: Shape) -> Self {
         match shape {
+            Shape::Tiny => "tiny",
             Shape::Small => "small",
             Shape::Mistral7b => "mistral-7b",
             Shape::Llama8b => "llama-3.1-8b",
@@ -114,9 +137,9 @@ impl FromStr for Shape {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Small, Self::Mistral7b, Self::Llama8b]
+        [Self::Tiny, Self::Small, Self::Mistral7b, Self::Llama8b]
             .into_iter()
             .find(|shape| <&str>::from(*shape) == text)
-            .ok_or_else(|| "write small, mistral-7b or llama-3.1-8b".to_owned())
+            .ok_or_else(|| "write tiny, small, mistral-7b or llama-3.1-8b".to_owned())
     }
 }

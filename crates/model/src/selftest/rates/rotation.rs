@@ -1,0 +1,49 @@
+//! Operands that take turns, so that none is in a cache when it is read again.
+
+use std::cell::Cell;
+
+use crate::{DeviceKind, ModelError};
+
+/// Several of one kind, one after the other.
+pub(super) struct Rotation<T> {
+    items: Vec<T>,
+    next: Cell<usize>,
+}
+
+impl<T> Rotation<T> {
+    /// Bytes that go through the device between two uses of an item, at least: several times the last
+    /// level of cache (50 MB on an H100).
+    fn bytes(device: DeviceKind) -> usize {
+        match device {
+            DeviceKind::Cpu => 128 << 20,
+            DeviceKind::Cuda(_) => 256 << 20,
+        }
+    }
+
+    /// Items that it takes, of so many bytes each.
+    pub(super) fn copies(device: DeviceKind, item_bytes: usize) -> usize {
+        /// Tiny items would be too many.
+        const MOST: usize = 128;
+        (Self::bytes(device).div_ceil(item_bytes.max(1)) + 1).min(MOST)
+    }
+
+    /// As many items as it takes; `make` is told the number of each.
+    pub(super) fn new(
+        device: DeviceKind,
+        item_bytes: usize,
+        make: impl FnMut(usize) -> Result<T, ModelError>,
+    ) -> Result<Self, ModelError> {
+        let items = (0..Self::copies(device, item_bytes)).map(make);
+        Ok(Self {
+            items: items.collect::<Result<_, _>>()?,
+            next: Cell::new(0),
+        })
+    }
+
+    /// The item whose turn it is.
+    pub(super) fn next(&self) -> &T {
+        let index = self.next.get();
+        self.next.set((index + 1) % self.items.len());
+        &self.items[index]
+    }
+}

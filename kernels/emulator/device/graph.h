@@ -1,0 +1,32 @@
+// Recorded work.
+#pragma once
+
+#include <cuda.h>
+
+#include <vector>
+
+#include "handles.h"
+#include "task.h"
+
+namespace device {
+
+struct Graph {
+    std::vector<Task> tasks;
+
+    static Handles<Graph>& all() {
+        static auto& graphs = *new Handles<Graph>("graph");
+        return graphs;
+    }
+};
+
+/// A graph that can be launched: the work as it was when it was made.
+struct GraphExec {
+    std::vector<Task> tasks;
+
+    static Handles<GraphExec>& all() {
+        static auto& graphs = *new Handles<GraphExec>("executable graph");
+        return graphs;
+    }
+};
+
+}  // namespace device

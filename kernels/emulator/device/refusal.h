@@ -1,0 +1,48 @@
+// What becomes of a call that a device would refuse: an error code for the caller, and the reason on
+// standard error, which a real device keeps to itself.
+#pragma once
+
+#include <cuda.h>
+
+#include <cstdio>
+#include <mutex>
+#include <string>
+
+namespace device {
+
+struct Refusal {
+    CUresult code;
+    std::string why;
+};
+
+/// Held by every call: the device has one thing in hand at a time.
+inline std::recursive_mutex& lock() {
+    static auto& mutex = *new std::recursive_mutex;
+    return mutex;
+}
+
+/// Says what is wrong on standard error.
+inline void say(const char* function, const std::string& why) {
+    std::fprintf(stderr, "emulated device: %s: %s\n", function, why.c_str());
+}
+
+/// Runs the body of a driver function.
+template <typename Body> CUresult call(const char* function, Body body) {
+    const std::lock_guard<std::recursive_mutex> guard(lock());
+    try {
+        body();
+        return CUDA_SUCCESS;
+    } catch (const Refusal& refusal) {
+        say(function, refusal.why);
+        return refusal.code;
+    }
+}
+
+/// Refuses unless `holds`.
+inline void require(bool holds, CUresult code, const std::string& why) {
+    if (!holds) {
+        throw Refusal{code, why};
+    }
+}
+
+}  // namespace device

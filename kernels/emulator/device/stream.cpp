@@ -1,0 +1,113 @@
+#include "stream.h"
+
+#include <vector>
+
+#include "settings.h"
+
+namespace device {
+namespace {
+
+/// Streams that have been made and not destroyed, and the default ones.
+std::vector<std::weak_ptr<Stream>>& known() {
+    static auto& streams = *new std::vector<std::weak_ptr<Stream>>;
+    return streams;
+}
+
+std::shared_ptr<Stream> default_stream() {
+    static auto& stream = *new std::shared_ptr<Stream>([] {
+        auto made = std::make_shared<Stream>();
+        known().push_back(made);
+        return made;
+    }());
+    return stream;
+}
+
+}  // namespace
+
+Handles<Stream>& Stream::all() {
+    static auto& streams = *new Handles<Stream>("stream");
+    return streams;
+}
+
+std::shared_ptr<Stream> Stream::of(CUstream handle) {
+    const bool is_default = handle == nullptr || handle == CU_STREAM_LEGACY || handle == CU_STREAM_PER_THREAD;
+    return is_default ? default_stream() : all().get(handle);
+}
+
+CUstream Stream::create() {
+    auto stream = std::make_shared<Stream>();
+    known().push_back(stream);
+    return all().add<CUstream>(stream);
+}
+
+void Stream::destroy(CUstream handle) {
+    // The work that it was given is done all the same.
+    all().get(handle)->run();
+    all().remove(handle);
+}
+
+void Stream::run_all() {
+    for (const auto& stream : known()) {
+        if (const auto alive = stream.lock()) {
+            alive->run();
+        }
+    }
+}
+
+void Stream::refuse_in_capture(const std::string& what) {
+    for (const auto& known_stream : known()) {
+        const auto stream = known_stream.lock();
+        if (stream != nullptr && stream->is_capturing() &&
+            stream->capturing_thread_ == std::this_thread::get_id()) {
+            stream->is_spoilt_ = true;
+            throw Refusal{CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, what + " while a graph is recorded"};
+        }
+    }
+}
+
+void Stream::submit(Task task) {
+    task.require_live_memory();
+    if (capture_ != nullptr) {
+        capture_->tasks.push_back(std::move(task));
+        return;
+    }
+    submit_outside_graph(std::move(task));
+}
+
+void Stream::submit_outside_graph(Task task) {
+    queue_.push_back(std::move(task));
+    if (!Settings::instance().is_late) {
+        run();
+    }
+}
+
+void Stream::run_to(uint64_t number) {
+    while (done_ < number) {
+        // Taken out first: it counts as done where it asks for what it is part of.
+        const Task task = std::move(queue_.front());
+        queue_.pop_front();
+        done_ += 1;
+        task.run();
+        for (const Address address : task.memory) {
+            Memory::instance().check_surroundings(address, task.name);
+        }
+    }
+}
+
+void Stream::begin_capture() {
+    require(capture_ == nullptr, CUDA_ERROR_ILLEGAL_STATE, "the stream is recorded already");
+    capture_ = std::make_shared<Graph>();
+    is_spoilt_ = false;
+    capturing_thread_ = std::this_thread::get_id();
+}
+
+std::shared_ptr<Graph> Stream::end_capture() {
+    require(capture_ != nullptr, CUDA_ERROR_ILLEGAL_STATE, "the stream is not recorded");
+    const auto graph = std::move(capture_);
+    capture_ = nullptr;
+    require(!is_spoilt_, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED,
+            "something was called that cannot be recorded");
+    return graph;
+}
+
+}  // namespace device
