@@ -37,6 +37,6 @@ pub use memory_plan::{MemoryPlan, MemoryRequest};
 pub use rope::{RopeConfig, RopeScaling};
 pub use runner::{ModelRunner, RunnerConfig};
 pub use selftest::{
-    AdapterTime, Check, DecodeTime, DeviceLimits, ModelCheck, OpRate, Part, PrefillTime, SelfTest,
-    SelfTestOptions, Shape, StepSeconds, StepTimes, StepsOptions,
+    AdapterTime, Check, DecodeTime, DeviceLimits, ModelCheck, OpRate, Part, PrefillTime, RateBelow,
+    SelfTest, SelfTestOptions, Shape, SlowOp, StepSeconds, StepTimes, StepsOptions,
 };

@@ -6,6 +6,7 @@ mod checks;
 mod model;
 mod rates;
 mod side;
+mod slow;
 mod steps;
 
 use serde::Serialize;
@@ -14,7 +15,8 @@ use crate::{DeviceKind, ModelError};
 
 pub use self::checks::Check;
 pub use self::model::ModelCheck;
-pub use self::rates::{DeviceLimits, OpRate};
+pub use self::rates::{DeviceLimits, OpRate, RateBelow};
+pub use self::slow::SlowOp;
 pub use self::steps::{
     AdapterTime, DecodeTime, PrefillTime, Shape, StepSeconds, StepTimes, StepsOptions,
 };
@@ -58,6 +60,9 @@ pub struct SelfTest {
     pub limits: Option<DeviceLimits>,
     /// What each operation reaches of that.
     pub rates: Vec<OpRate>,
+    /// Operations that are far slower than the same with fewer rows or at a lower level of
+    /// instructions.
+    pub slow: Vec<SlowOp>,
     /// Whole steps.
     pub steps: Option<StepTimes>,
 }
@@ -83,6 +88,7 @@ impl SelfTest {
             model: Vec::new(),
             limits: None,
             rates: Vec::new(),
+            slow: Vec::new(),
             steps: None,
         };
         say(format!("device   {}", report.device));
@@ -99,7 +105,8 @@ impl SelfTest {
         report.limits = Some(limits);
         say(format!("\n{limits}"));
         if has(Part::Rates) {
-            report.rates = rates::measure(device, steps.shape, op.as_deref(), &limits, say)?;
+            (report.rates, report.slow) =
+                rates::measure(device, steps.shape, op.as_deref(), &limits, say)?;
         }
         if has(Part::Steps) {
             report.steps = Some(StepTimes::measure(device, steps, &limits, say)?);

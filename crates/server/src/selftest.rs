@@ -95,6 +95,10 @@ pub fn run(args: &SelfTestArgs) -> anyhow::Result<()> {
     if !failed.is_empty() {
         bail!("not as they should be: {}", failed.join(", "));
     }
+    if !report.slow.is_empty() {
+        let slow: Vec<_> = report.slow.iter().map(ToString::to_string).collect();
+        bail!("far slower than it should be: {}", slow.join("; "));
+    }
     if !report.checks.is_empty() {
         println!("\nEvery operation computes what its twin does.");
     }

@@ -7,13 +7,15 @@ use std::{collections::HashMap, fmt, rc::Rc, time::Instant};
 use candle_core::{DType, Device, Tensor};
 use farthing_ops::{
     Accumulate, AttentionBatch, DeviceSampler, Graph, LinearWeight, ListCapacity, LoraRows,
-    LoraStack, LoraStackShape, RopeTable, SampleSpec, Stopwatch, copy_on_device, embed,
+    LoraStack, LoraStackShape, RopeTable, SampleSpec, SimdLevel, Stopwatch, copy_on_device, embed,
     gather_rows, linear, lora_slots, paged_attention, rms_norm, rope_and_cache, sample, silu_mul,
+    with_simd_level,
 };
 use serde::Serialize;
 
 use self::rotation::Rotation;
 use super::side::{Random, Side};
+use super::slow::{SlowOp, slow_beside};
 use super::steps::Shape;
 use crate::{BLOCK_SIZE, DeviceKind, ModelError};
 
@@ -46,6 +48,33 @@ pub struct OpRate {
     pub flops: f64,
     /// The least time by the limits over the time it takes.
     pub share: f64,
+    /// The same at the level of instructions below; none on a GPU and at the lowest level.
+    pub below: Option<RateBelow>,
+}
+
+/// What an operation takes at a lower level of instructions.
+#[derive(Clone, Debug, Serialize)]
+pub struct RateBelow {
+    /// The level.
+    pub level: String,
+    /// Seconds of one operation.
+    pub seconds: f64,
+}
+
+impl OpRate {
+    /// The operation without its shape.
+    pub(super) fn name(&self) -> &str {
+        self.op.split(',').next().unwrap_or_default()
+    }
+
+    /// What it computes a second, or moves where it computes next to nothing.
+    pub(super) fn speed(&self) -> f64 {
+        if self.flops > 0.0 {
+            self.flops
+        } else {
+            self.bytes_per_second
+        }
+    }
 }
 
 impl DeviceLimits {
@@ -248,14 +277,18 @@ const SMALL: Layer = Layer {
     prompt: 128,
 };
 
-/// Times every operation, and tells each as it is known.
+/// An operation that seems far slower than its neighbours is timed again, since others may use the
+/// machine.
+const RETRIES: usize = 3;
+
+/// Times every operation, and tells each as it is known; then those that are far too slow.
 pub(super) fn measure(
     device: DeviceKind,
     shape: Shape,
     only: Option<&str>,
     limits: &DeviceLimits,
     say: &mut dyn FnMut(String),
-) -> Result<Vec<OpRate>, ModelError> {
+) -> Result<(Vec<OpRate>, Vec<SlowOp>), ModelError> {
     say(format!("\n{HEADING}"));
     let side = Side::tested(device)?;
     let layer = match shape {
@@ -273,13 +306,14 @@ pub(super) fn measure(
         limits,
         say,
         rates: Vec::new(),
+        slow: Vec::new(),
         weights: HashMap::new(),
     };
     for rows in layer.rows {
         bench.decode(&layer, *rows)?;
     }
     bench.prompt(&layer)?;
-    Ok(bench.rates)
+    Ok((bench.rates, bench.slow))
 }
 
 struct Bench<'a> {
@@ -289,6 +323,7 @@ struct Bench<'a> {
     limits: &'a DeviceLimits,
     say: &'a mut dyn FnMut(String),
     rates: Vec<OpRate>,
+    slow: Vec<SlowOp>,
     /// By outputs and inputs.
     weights: HashMap<(usize, usize), Rc<Rotation<LinearWeight>>>,
 }
@@ -305,17 +340,46 @@ impl Bench<'_> {
             return Ok(());
         }
         let (bytes, flops) = (bytes as f64, flops as f64);
-        let seconds = seconds(&self.side.device, f)?;
-        let rate = OpRate {
-            op,
+        let below = self.below(&f)?;
+        let rate = |seconds: f64| OpRate {
+            op: op.clone(),
             seconds,
             bytes_per_second: bytes / seconds,
             flops: flops / seconds,
             share: self.limits.least_seconds(bytes, flops) / seconds,
+            below: below.clone(),
         };
+        let mut least = seconds(&self.side.device, &f)?;
+        for _ in 0..RETRIES {
+            if slow_beside(&rate(least), &self.rates).is_none() {
+                break;
+            }
+            least = least.min(seconds(&self.side.device, &f)?);
+        }
+        let rate = rate(least);
         (self.say)(rate.to_string());
+        self.slow.extend(slow_beside(&rate, &self.rates));
         self.rates.push(rate);
         Ok(())
+    }
+
+    /// The operation at the next lower level of instructions, on the CPU.
+    fn below(
+        &self,
+        f: impl Fn() -> Result<(), ModelError>,
+    ) -> Result<Option<RateBelow>, ModelError> {
+        let lower = SimdLevel::available()
+            .into_iter()
+            .take_while(|level| *level != SimdLevel::current())
+            .last();
+        let level = match (self.side.kind, lower) {
+            (DeviceKind::Cpu, Some(level)) => level,
+            _ => return Ok(None),
+        };
+        Ok(Some(RateBelow {
+            level: level.to_string(),
+            seconds: with_simd_level(level, || seconds(&self.side.device, f))?,
+        }))
     }
 
     /// So many copies of a weight that none is in a cache when its turn comes, as in a step of a whole

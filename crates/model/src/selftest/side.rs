@@ -20,8 +20,7 @@ impl Side {
         Ok(Self {
             device: kind.open()?,
             kind,
-            // The best is the last, and there is always one.
-            level: SimdLevel::available().pop().unwrap_or(SimdLevel::Portable),
+            level: SimdLevel::current(),
         })
     }
 

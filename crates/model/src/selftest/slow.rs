@@ -1,0 +1,56 @@
+//! Operations that are far slower than their neighbours.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::rates::OpRate;
+
+/// A neighbour's speed may be at most so many times an operation's own. A kernel that is compiled
+/// without its level's instructions is some thirty times slower; twice is not yet noise.
+const FAR: f64 = 2.0;
+
+/// An operation that is far slower than a neighbour.
+#[derive(Clone, Debug, Serialize)]
+pub struct SlowOp {
+    /// The operation and its shape.
+    pub op: String,
+    /// What it is compared with: the same with fewer rows, or at the level of instructions below.
+    pub neighbour: String,
+    /// Its speed over the neighbour's.
+    pub ratio: f64,
+}
+
+impl fmt::Display for SlowOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} has {:.0} % of the speed of {}",
+            self.op,
+            self.ratio * 100.0,
+            self.neighbour
+        )
+    }
+}
+
+/// Whether an operation is far slower than the last one of the same name that was timed, which has
+/// fewer rows, or than itself at the level of instructions below.
+pub(super) fn slow_beside(rate: &OpRate, timed: &[OpRate]) -> Option<SlowOp> {
+    let fewer_rows = timed.iter().rev().find(|other| other.name() == rate.name());
+    let fewer_rows = fewer_rows.map(|other| (other.op.clone(), rate.speed() / other.speed()));
+    let below = rate.below.as_ref().map(|below| {
+        let neighbour = format!("the same at level {}", below.level);
+        (neighbour, below.seconds / rate.seconds)
+    });
+    let neighbours = fewer_rows.into_iter().chain(below);
+    let far = neighbours.filter(|(_, ratio)| ratio * FAR < 1.0);
+    let slowest = far.min_by(|(_, a), (_, b)| a.total_cmp(b));
+    slowest.map(|(neighbour, ratio)| SlowOp {
+        op: rate.op.clone(),
+        neighbour,
+        ratio,
+    })
+}
+
+#[cfg(test)]
+mod tests;
