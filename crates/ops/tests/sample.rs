@@ -5,6 +5,8 @@ mod emulator;
 #[path = "sample/kernel.rs"]
 mod kernel;
 mod reference;
+#[path = "sample/textbook.rs"]
+mod textbook;
 
 use std::collections::HashMap;
 
