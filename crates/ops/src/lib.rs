@@ -22,6 +22,7 @@ mod gather_rows;
 mod gemm;
 mod gpu_info;
 mod grid;
+mod huge_pages;
 mod kv_cache_layer;
 mod limits;
 mod linear;

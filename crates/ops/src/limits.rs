@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use half::bf16;
 
+use crate::huge_pages::filled;
 use crate::linear_weight::PANEL;
 use crate::pool;
 use crate::simd::{Dot, Kernel, LANES, Simd, SimdLevel, dispatch};
@@ -19,14 +20,18 @@ pub struct Limits {
     pub flops: f64,
 }
 
-/// Bytes that are read at a time: so few that some attempts run undisturbed.
-const PART: usize = 24 << 20;
+/// Bytes that are read at a time: as much as a decode step of the demo reads, since a memory that
+/// others use too is faster for a moment than for as long as a step takes.
+const PART: usize = 240 << 20;
 
-/// Parts read in turn: so many that none is in a cache when its turn comes.
-const PARTS: usize = 21;
+/// Parts read in turn: no cache holds the other one meanwhile.
+const PARTS: usize = 2;
 
-/// Attempts, of which the best counts: others may use the machine.
-const ATTEMPTS: usize = 500;
+/// Attempts to read, of which the best counts: others may use the machine.
+const READS: usize = 60;
+
+/// The same, to multiply.
+const MULTIPLICATIONS: usize = 500;
 
 impl Limits {
     /// Measures for about a second.
@@ -40,9 +45,9 @@ impl Limits {
 
 fn read_speed() -> f64 {
     const TASK: usize = PART / size_of::<f32>() / 64;
-    let buffer = vec![1.0_f32; PART / size_of::<f32>() * PARTS];
+    let buffer = filled(1.0_f32, PART / size_of::<f32>() * PARTS);
     let level = SimdLevel::current();
-    let seconds = best_seconds(|attempt| {
+    let seconds = best_seconds(READS, |attempt| {
         let part = &buffer[attempt % PARTS * 64 * TASK..][..64 * TASK];
         pool::run(64, |task| {
             let values = &part[task * TASK..][..TASK];
@@ -56,7 +61,7 @@ fn multiply_speed() -> f64 {
     let level = SimdLevel::current();
     let tasks = 8 * pool::num_threads();
     let flops: f64 = dispatch(level, Multiply);
-    let seconds = best_seconds(|_| {
+    let seconds = best_seconds(MULTIPLICATIONS, |_| {
         pool::run(tasks, |_| {
             black_box(dispatch(level, Multiply));
         });
@@ -64,13 +69,13 @@ fn multiply_speed() -> f64 {
     tasks as f64 * flops / seconds
 }
 
-fn best_seconds(f: impl Fn(usize)) -> f64 {
+fn best_seconds(attempts: usize, f: impl Fn(usize)) -> f64 {
     let attempt = |attempt| {
         let start = Instant::now();
         f(attempt);
         start.elapsed().as_secs_f64()
     };
-    (0..ATTEMPTS).map(attempt).fold(f64::INFINITY, f64::min)
+    (0..attempts).map(attempt).fold(f64::INFINITY, f64::min)
 }
 
 struct Sum<'a> {

@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 
+use crate::huge_pages::filled;
 use crate::simd::Activation;
 
 /// Output rows of a panel: one vector of accumulators.
@@ -133,8 +134,8 @@ impl LinearWeightBuilder {
             WeightLayout::Rows => out_features * in_features,
         };
         let elements = match (dtype, layout) {
-            (DType::BF16, _) => Elements::Bf16(vec![bf16::ZERO; len]),
-            (DType::F32, WeightLayout::Panels) => Elements::F32(vec![0.0; len]),
+            (DType::BF16, _) => Elements::Bf16(filled(bf16::ZERO, len)),
+            (DType::F32, WeightLayout::Panels) => Elements::F32(filled(0.0, len)),
             (other, WeightLayout::Panels) => {
                 bail!("weights are computed as BF16 or F32, not as {other:?}")
             }

@@ -5,11 +5,12 @@ use super::source::{SourceFile, Tree};
 
 const OPS: &str = "crates/ops/src/";
 /// Files directly in `ops/src` that are no operation: what the operations stand on.
-const GROUND: [&str; 13] = [
+const GROUND: [&str; 14] = [
     "cuda",
     "gemm",
     "gpu_info",
     "grid",
+    "huge_pages",
     "kv_cache_layer",
     "lib",
     "limits",
