@@ -408,14 +408,20 @@ fn a_busy_machine_is_timed_more_often() {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
         (state >> 40) as f64 / (1u64 << 24) as f64
     };
-    let (found, timed) = calibrate_with(|| match share() < 0.3 {
-        true => 1.0 + 3.0 * share(),
-        false => 1.0 + 0.2 * share(),
+    let (found, timed) = calibrate_with(|| {
+        if share() < 0.3 {
+            1.0 + 3.0 * share()
+        } else {
+            1.0 + 0.2 * share()
+        }
     });
     assert!(timed > timed_when_quiet, "{timed} {timed_when_quiet}");
     assert!(found.fit.is_good(), "{found:?}");
     let meter = meter(DEVICE);
-    for rows in [vec![prompt(0, 200, None)], vec![decode(500, None); 20]] {
+    for rows in [
+        vec![prompt(0, 200, None)],
+        (0..20).map(|_| decode(500, None)).collect(),
+    ] {
         let rows = works(&meter, &rows);
         let ratio = found.expect(&rows) / DEVICE.expect(&rows);
         assert!((0.95..1.35).contains(&ratio), "{ratio}");
