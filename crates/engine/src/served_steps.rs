@@ -38,8 +38,9 @@ const MEMORY_SECONDS: f64 = 300.0;
 impl ServedSteps {
     /// Keeps the step, unless its class had one just before.
     pub(crate) fn observe(&mut self, step: TimedStep) {
-        let at = self.spent_seconds + step.seconds;
-        self.spent_seconds = at;
+        // When it began: by its end, long steps would be kept more often than short ones.
+        let at = self.spent_seconds;
+        self.spent_seconds += step.seconds;
         let key = step.features.class();
         let class = match self.classes.iter().position(|class| class.key == key) {
             Some(index) => &mut self.classes[index],
@@ -88,12 +89,12 @@ impl ServedSteps {
         self.spent_seconds
     }
 
-    /// The kept steps that ended after `earliest`, class by class, as far as they still say
+    /// The kept steps that began at `earliest` or later, class by class, as far as they still say
     /// anything.
     pub(crate) fn since(&self, earliest: f64) -> Vec<Vec<TimedStep>> {
         let earliest = earliest.max(self.spent_seconds - MEMORY_SECONDS);
         let recent = |class: &Class| {
-            let steps = class.steps.iter().filter(|served| served.at > earliest);
+            let steps = class.steps.iter().filter(|served| served.at >= earliest);
             steps.map(|served| served.step).collect()
         };
         self.classes.iter().map(recent).collect()

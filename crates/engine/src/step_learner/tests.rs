@@ -347,3 +347,22 @@ fn what_is_no_time_is_not_learnt_from() {
     }
     assert!(learner.served.since(f64::NEG_INFINITY).concat().is_empty());
 }
+
+/// Of short steps, some of which take ten times as long, as many of these are kept as there are.
+#[test]
+fn long_steps_are_not_kept_more_often() {
+    let mut chance = Chance(9);
+    let mut learner = StepLearner::default();
+    let (mut kept, mut slow) = (0, 0);
+    for _ in 0..200 {
+        for _ in 0..2000 {
+            let seconds = if chance.share() < 0.1 { 0.1 } else { 0.01 };
+            learner.observe(StepFeatures::of(&decodes(4, 100)), seconds);
+        }
+        let steps = learner.served.since(f64::NEG_INFINITY).concat();
+        kept += steps.len();
+        slow += steps.iter().filter(|step| step.seconds > 0.05).count();
+    }
+    let share = slow as f64 / kept as f64;
+    assert!((0.07..0.13).contains(&share), "{share}");
+}
