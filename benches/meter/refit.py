@@ -19,10 +19,10 @@ from farthing_server import BINARY, FarthingServer
 BURSTS = """
 import random, time
 while True:
-    until = time.perf_counter() + random.expovariate(1 / 0.15)
+    until = time.perf_counter() + random.expovariate(1 / 0.3)
     while time.perf_counter() < until:
         pass
-    time.sleep(random.expovariate(1 / 0.15))
+    time.sleep(random.expovariate(1 / 0.3))
 """
 LOAD = [
     "--random-input-len=260",
@@ -73,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=300, help="of load")
     parser.add_argument("--every", type=float, default=15, help="seconds between two looks")
-    parser.add_argument("--busy", type=int, default=4, help="processes that disturb")
+    parser.add_argument("--busy", type=int, default=8, help="processes that disturb")
     parser.add_argument("--note", default="", help="what else the machine did")
     parser.add_argument("--model", help="instead of the demo")
     args = parser.parse_args()
@@ -105,9 +105,9 @@ def main() -> None:
 
     lines = machine.heading("R² and basis after a disturbed start", report)
     lines += [
-        f"{args.busy} other processes compute and sleep in turn, 0.15 s each on average, from before the",
-        f"start to the end of the load: `farthing bench {' '.join(LOAD)} --duration {args.seconds}`, the",
-        "base model and an adapter at random.",
+        f"{args.busy} other processes compute and sleep in turn, 0.3 s each on average, from before the",
+        "start to the end of the load, which is the base model and an adapter at random:",
+        f"`farthing bench --duration {args.seconds} {' '.join(LOAD)}`.",
         "",
         f"At start: {report['at_start']}",
         "",

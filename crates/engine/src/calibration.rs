@@ -79,7 +79,7 @@ const PASSES: usize = 9;
 const BUSY_BUDGET_SECONDS: f64 = 15.0;
 const BUSY_PASSES: usize = 25;
 /// The machine is busy where half of the medians may be off by more than this share.
-const BUSY_SPREAD: f64 = 0.03;
+const BUSY_SPREAD: f64 = 0.02;
 /// A ladder ends with the first step that takes longer than this, once it has its least steps.
 const LONG_STEP_SECONDS: f64 = 0.1;
 

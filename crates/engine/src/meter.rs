@@ -142,8 +142,8 @@ impl Meter {
             return;
         };
         let before = self.basis();
+        self.refits += u64::from(model.coefficients() != self.model.coefficients());
         self.model = model;
-        self.refits += 1;
         let fit = model.fit;
         if self.basis() != before {
             let basis = self.basis();

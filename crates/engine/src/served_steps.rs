@@ -89,14 +89,14 @@ impl ServedSteps {
         self.spent_seconds
     }
 
-    /// The kept steps that began at `earliest` or later, class by class, as far as they still say
-    /// anything.
-    pub(crate) fn since(&self, earliest: f64) -> Vec<Vec<TimedStep>> {
+    /// The kept steps that began at `earliest` or later, as far as they still say anything, with
+    /// classes that are alike beside each other.
+    pub(crate) fn since(&self, earliest: f64) -> Vec<TimedStep> {
         let earliest = earliest.max(self.spent_seconds - MEMORY_SECONDS);
-        let recent = |class: &Class| {
-            let steps = class.steps.iter().filter(|served| served.at >= earliest);
-            steps.map(|served| served.step).collect()
-        };
-        self.classes.iter().map(recent).collect()
+        let mut classes: Vec<&Class> = self.classes.iter().collect();
+        classes.sort_unstable_by_key(|class| class.key);
+        let steps = classes.into_iter().flat_map(|class| &class.steps);
+        let recent = steps.filter(|served| served.at >= earliest);
+        recent.map(|served| served.step).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! Learns how long steps take from those that are served.
 
 use crate::{
-    Fit, StepFeatures, StepModel,
+    Fit, FitSource, StepFeatures, StepModel,
     least_squares::Prior,
     robust_fit::{TimedStep, fit_robustly, median},
     served_steps::ServedSteps,
@@ -28,18 +28,17 @@ struct Candidate {
 const LOOK_EVERY_SECONDS: f64 = 5.0;
 /// Steps to fit a candidate to.
 const STEPS_TO_FIT: usize = 32;
-/// Groups of like steps to judge a candidate by. One class has fewer: a load of one kind judges
-/// nobody.
-const GROUPS_TO_JUDGE: usize = 16;
-/// Steps of one class whose median is judged; fewer say nothing.
-const STEPS_A_GROUP: usize = 3;
+/// Steps, neighbours by class, whose median is judged as one.
+const STEPS_A_GROUP: usize = 4;
+/// Groups to judge a model by. A class or two have fewer: a load of one kind judges nobody.
+const GROUPS_TO_JUDGE: usize = 20;
 /// Steps that have some of a kind of work before the model counts as knowing it.
 const STEPS_TO_KNOW: usize = 8;
 /// What the model in use counts beside the steps. It matters where the steps leave a coefficient
 /// open: that stays as it was.
 const PRIOR_WEIGHT: f64 = 0.01;
-/// A candidate that explains too little takes the place of a model that explained enough only where
-/// it errs by less than this share of what that errs by now.
+/// A candidate that explains too little takes the place of a model that explained enough before only
+/// where it leaves less than this share of the variance that this one leaves by now.
 const CONTRADICTED: f64 = 0.8;
 /// A model follows the machine's speed where that differs by more than this factor.
 const OTHER_SPEED: f64 = 1.1;
@@ -65,13 +64,13 @@ impl StepLearner {
             None => None,
             Some(candidate) => {
                 let fresh = self.served.since(candidate.fitted_at);
-                if fresh.iter().flat_map(groups).count() < GROUPS_TO_JUDGE {
+                if fresh.len() < GROUPS_TO_JUDGE * STEPS_A_GROUP {
                     return None;
                 }
                 judge(current, &candidate.model, &fresh)
             }
         };
-        let steps = self.served.since(f64::NEG_INFINITY).concat();
+        let steps = self.served.since(f64::NEG_INFINITY);
         if steps.len() >= STEPS_TO_FIT {
             let model = fit(next.as_ref().unwrap_or(current), &steps);
             let fitted_at = now;
@@ -81,83 +80,77 @@ impl StepLearner {
     }
 }
 
-/// The steps of one class in groups of about as many.
-fn groups(class: &Vec<TimedStep>) -> impl Iterator<Item = &[TimedStep]> {
-    let count = class.len() / STEPS_A_GROUP;
-    (0..count).map(move |i| &class[i * class.len() / count..(i + 1) * class.len() / count])
-}
-
-/// What the candidate is worth, by steps that it has not seen: whether it takes the place of
-/// `current`. Else `current` may have to follow the machine's speed.
-fn judge(
-    current: &StepModel,
-    candidate: &StepModel,
-    fresh: &[Vec<TimedStep>],
-) -> Option<StepModel> {
-    let told = |group: &[TimedStep]| measured_and_expected(candidate, group);
-    let groups = fresh.iter().flat_map(groups).map(told);
-    let (measured, expected): (Vec<f64>, Vec<f64>) = groups.unzip();
-    let fresh = fresh.concat();
-    let fit = Fit {
-        reach: candidate.fit.reach,
-        ..Fit::of_served(&measured, &expected, candidate.fit.coefficients)
-    };
-    let candidate = StepModel { fit, ..*candidate };
-    let old = Errors::of(current, &fresh);
-    let is_contradicted = || {
-        let new = Errors::of(&candidate, &fresh);
-        new.around_speed < CONTRADICTED * old.around_speed
-    };
-    if fit.is_good() || !current.fit.is_good() || is_contradicted() {
+/// What both models are worth, by steps that neither has seen: whether the candidate takes the place
+/// of `current`. Else `current` may have to follow the machine's speed, which changes no split.
+fn judge(current: &StepModel, candidate: &StepModel, fresh: &[TimedStep]) -> Option<StepModel> {
+    let candidate = judged(candidate, fresh);
+    if candidate.fit.is_good() || !current.fit.is_good() {
         return Some(candidate);
     }
-    let has_changed = !(1.0 / OTHER_SPEED..OTHER_SPEED).contains(&old.speed);
-    has_changed.then(|| current.scaled(old.speed))
+    let speed = speed(current, fresh);
+    let has_changed = !(1.0 / OTHER_SPEED..OTHER_SPEED).contains(&speed);
+    let current = current.scaled(if has_changed { speed } else { 1.0 });
+    let confirmed = judged(&current.scaled(speed), fresh).fit;
+    let left = |fit: &Fit| 1.0 - fit.r_squared;
+    if confirmed.is_good() {
+        Some(StepModel {
+            fit: confirmed,
+            ..current
+        })
+    } else if left(&candidate.fit) < CONTRADICTED * left(&confirmed) {
+        Some(candidate)
+    } else {
+        has_changed.then_some(current)
+    }
+}
+
+/// The model with the fit that it has by these steps.
+fn judged(model: &StepModel, steps: &[TimedStep]) -> StepModel {
+    let groups = steps.chunks(STEPS_A_GROUP);
+    let told = groups.map(|group| measured_and_expected(model, group));
+    let (measured, expected): (Vec<f64>, Vec<f64>) = told.unzip();
+    let Fit {
+        source,
+        coefficients,
+        reach,
+        ..
+    } = model.fit;
+    StepModel {
+        fit: Fit {
+            source,
+            coefficients,
+            reach,
+            ..Fit::of_served(&measured, &expected)
+        },
+        ..*model
+    }
 }
 
 /// Of like steps, what the model expects of them on average, and what they took: the median of how
 /// many times as long as expected, as the calibration takes the median of a step's times. What a
 /// busy machine adds to one of them is not the model's to explain, and evens out in what is charged.
 fn measured_and_expected(model: &StepModel, group: &[TimedStep]) -> (f64, f64) {
-    let expected_of = |step: &TimedStep| {
-        let expected = model.expect_features(&step.features);
-        expected.max(f64::MIN_POSITIVE)
-    };
-    let expected = group.iter().map(expected_of).sum::<f64>() / group.len() as f64;
-    let ratios = group.iter().map(|step| step.seconds / expected_of(step));
-    (expected * median(ratios.collect()), expected)
+    let expected = group.iter().map(|step| expected(model, step));
+    let mean = expected.sum::<f64>() / group.len() as f64;
+    (mean * speed(model, group), mean)
 }
 
-/// How far off a model is.
-struct Errors {
-    /// What its expectations are to be multiplied with.
-    speed: f64,
-    /// The mean of `|ln(measured / expected)|` after that: a split goes by ratios, so a machine that
-    /// got slower as a whole does not contradict it.
-    around_speed: f64,
+/// The median of how many times as long as expected the steps took.
+fn speed(model: &StepModel, steps: &[TimedStep]) -> f64 {
+    let ratios = steps
+        .iter()
+        .map(|step| step.seconds / expected(model, step));
+    median(ratios.collect())
 }
 
-impl Errors {
-    fn of(model: &StepModel, steps: &[TimedStep]) -> Self {
-        let log_ratio = |step: &TimedStep| {
-            let expected = model.expect_features(&step.features);
-            (step.seconds / expected.max(f64::MIN_POSITIVE)).ln()
-        };
-        let log_ratios: Vec<f64> = steps.iter().map(log_ratio).collect();
-        let speed = median(log_ratios.clone());
-        let off: f64 = log_ratios.iter().map(|ratio| (ratio - speed).abs()).sum();
-        Self {
-            speed: speed.exp(),
-            around_speed: off / steps.len() as f64,
-        }
-    }
+fn expected(model: &StepModel, step: &TimedStep) -> f64 {
+    model.expect_features(&step.features).max(f64::MIN_POSITIVE)
 }
 
 /// A candidate. What the steps do not tell, it has from the model before, at the machine's speed.
 fn fit(before: &StepModel, steps: &[TimedStep]) -> StepModel {
-    let speed = Errors::of(before, steps).speed;
     let prior = Prior {
-        x: before.scaled(speed).coefficients(),
+        x: before.scaled(speed(before, steps)).coefficients(),
         weight: PRIOR_WEIGHT,
     };
     let coefficients = fit_robustly(steps, Some(prior));
@@ -168,7 +161,7 @@ fn fit(before: &StepModel, steps: &[TimedStep]) -> StepModel {
     };
     StepModel {
         fit: Fit {
-            steps: steps.len(),
+            source: FitSource::ServedSteps,
             coefficients: reach.0.iter().filter(|most| **most > 0.0).count(),
             reach: reach.max(&known),
             ..Fit::default()

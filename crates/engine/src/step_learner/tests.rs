@@ -323,7 +323,7 @@ fn memory_is_bounded_and_rare_steps_are_remembered() {
         let amounts: [f64; 9] = std::array::from_fn(|_| 1e7 * chance.share().powi(8));
         learner.observe(StepFeatures(amounts), 0.1 * chance.share());
     }
-    let kept = learner.served.since(f64::NEG_INFINITY).concat().len();
+    let kept = learner.served.since(f64::NEG_INFINITY).len();
     assert!(kept <= MOST_CLASSES * STEPS_A_CLASS, "{kept} steps");
 
     let mut learner = StepLearner::default();
@@ -334,7 +334,7 @@ fn memory_is_bounded_and_rare_steps_are_remembered() {
         }
         learner.observe(StepFeatures::of(&decodes(8, 100)), 0.02);
     }
-    let kept = learner.served.since(f64::NEG_INFINITY).concat();
+    let kept = learner.served.since(f64::NEG_INFINITY);
     let rares = kept.iter().filter(|step| step.features == rare).count();
     assert_eq!((rares, kept.len()), (10, 10 + STEPS_A_CLASS));
 }
@@ -345,7 +345,7 @@ fn what_is_no_time_is_not_learnt_from() {
     for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         learner.observe(StepFeatures::of(&decodes(1, 1)), seconds);
     }
-    assert!(learner.served.since(f64::NEG_INFINITY).concat().is_empty());
+    assert!(learner.served.since(f64::NEG_INFINITY).is_empty());
 }
 
 /// Of short steps, some of which take ten times as long, as many of these are kept as there are.
@@ -359,7 +359,7 @@ fn long_steps_are_not_kept_more_often() {
             let seconds = if chance.share() < 0.1 { 0.1 } else { 0.01 };
             learner.observe(StepFeatures::of(&decodes(4, 100)), seconds);
         }
-        let steps = learner.served.since(f64::NEG_INFINITY).concat();
+        let steps = learner.served.since(f64::NEG_INFINITY);
         kept += steps.len();
         slow += steps.iter().filter(|step| step.seconds > 0.05).count();
     }
