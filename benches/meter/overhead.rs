@@ -98,7 +98,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As full as it gets: more classes of steps than it keeps, and more steps of each.
+/// As full as it gets: as many classes of steps as it keeps, and more steps of each.
 fn full_learner(step_model: &StepModel) -> StepLearner {
     let mut learner = StepLearner::default();
     for round in 0..40 {
@@ -107,11 +107,11 @@ fn full_learner(step_model: &StepModel) -> StepLearner {
             learner.look(step_model);
         }
         for class in 0..64 {
-            let tokens = f64::from(1 << (class % 8));
+            let tokens = f64::from(2 << (class % 8));
             let row = RowWork {
                 input: StepWork {
                     tokens,
-                    prompt_keys: f64::from(1 << (2 * (class / 8))) * tokens,
+                    prompt_keys: 16f64.powi(class / 8) * tokens,
                     ..StepWork::default()
                 },
                 output: StepWork {
@@ -120,7 +120,7 @@ fn full_learner(step_model: &StepModel) -> StepLearner {
                 },
                 ..RowWork::default()
             };
-            let seconds = step_model.expect(&[row]).max(0.05);
+            let seconds = step_model.expect(&[row]).clamp(0.01, 0.05);
             learner.observe(StepFeatures::of(&[row]), seconds);
         }
     }

@@ -17,12 +17,13 @@ import machine
 from farthing_server import BINARY, FarthingServer
 
 BURSTS = """
-import random, time
+import random, sys, time
+mean = float(sys.argv[1])
 while True:
-    until = time.perf_counter() + random.expovariate(1 / 0.3)
+    until = time.perf_counter() + random.expovariate(1 / mean)
     while time.perf_counter() < until:
         pass
-    time.sleep(random.expovariate(1 / 0.3))
+    time.sleep(random.expovariate(1 / mean))
 """
 LOAD = [
     "--random-input-len=260",
@@ -37,8 +38,9 @@ LOAD = [
 class Bursts:
     """Processes that compute and sleep in turn."""
 
-    def __init__(self, count: int):
-        self.processes = [subprocess.Popen([sys.executable, "-c", BURSTS]) for _ in range(count)]
+    def __init__(self, count: int, mean_seconds: float):
+        command = [sys.executable, "-c", BURSTS, str(mean_seconds)]
+        self.processes = [subprocess.Popen(command) for _ in range(count)]
 
     def __enter__(self) -> "Bursts":
         return self
@@ -74,15 +76,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=300, help="of load")
     parser.add_argument("--every", type=float, default=15, help="seconds between two looks")
     parser.add_argument("--busy", type=int, default=8, help="processes that disturb")
+    parser.add_argument("--burst", type=float, default=0.3, help="seconds of a burst, on average")
     parser.add_argument("--note", default="", help="what else the machine did")
     parser.add_argument("--model", help="instead of the demo")
     args = parser.parse_args()
 
     report = machine.describe("python benches/meter/refit.py", args.note)
-    report |= {"busy": args.busy, "load": LOAD}
+    report |= {"busy": args.busy, "burst_seconds": args.burst, "load": LOAD}
     model = [*(["--model", args.model] if args.model else [])]
     chance = random.Random(0)
-    with Bursts(args.busy):
+    with Bursts(args.busy, args.burst):
         with FarthingServer("--recalibrate", *model, start_timeout=120) as server:
             report["at_start"] = meter_line(server)
             asked = ",".join(it["id"] for it in json.loads(server.get("/v1/models"))["data"][:2])
@@ -105,7 +108,7 @@ def main() -> None:
 
     lines = machine.heading("R² and basis after a disturbed start", report)
     lines += [
-        f"{args.busy} other processes compute and sleep in turn, 0.3 s each on average, from before the",
+        f"{args.busy} other processes compute and sleep in turn, {args.burst} s each on average, from before the",
         "start to the end of the load, which is the base model and an adapter at random:",
         f"`farthing bench --duration {args.seconds} {' '.join(LOAD)}`.",
         "",

@@ -27,11 +27,13 @@ struct ServedStep {
     at: f64,
 }
 
-pub(crate) const MOST_CLASSES: usize = 48;
+pub(crate) const MOST_CLASSES: usize = 64;
 pub(crate) const STEPS_A_CLASS: usize = 16;
 /// Step seconds between two steps of a class that are kept: the machine is busy in bursts, and one
 /// burst must not be all that is known of a class.
 const SPACING_SECONDS: f64 = 0.5;
+/// Step seconds after which a class that was not seen makes room for another.
+const PATIENCE_SECONDS: f64 = 60.0;
 /// Step seconds after which a step says nothing about the present any more.
 const MEMORY_SECONDS: f64 = 300.0;
 
@@ -44,7 +46,10 @@ impl ServedSteps {
         let key = step.features.class();
         let class = match self.classes.iter().position(|class| class.key == key) {
             Some(index) => &mut self.classes[index],
-            None => self.open(key),
+            None => match self.open(key) {
+                Some(class) => class,
+                None => return,
+            },
         };
         class.seen_at = at;
         if at - class.kept_at < SPACING_SECONDS {
@@ -59,9 +64,10 @@ impl ServedSteps {
         class.next = (class.next + 1) % STEPS_A_CLASS;
     }
 
-    /// A class without steps, in place of the one that was not seen for longest where there are
-    /// too many.
-    fn open(&mut self, key: u64) -> &mut Class {
+    /// A class without steps. Where there are too many it takes the place of the one that was not
+    /// seen for longest, but of none that is still seen: classes that take turns would all be
+    /// forgotten.
+    fn open(&mut self, key: u64) -> Option<&mut Class> {
         let class = Class {
             key,
             steps: Vec::with_capacity(STEPS_A_CLASS),
@@ -69,19 +75,17 @@ impl ServedSteps {
             seen_at: self.spent_seconds,
             kept_at: f64::NEG_INFINITY,
         };
-        let longest_unseen =
-            |(_, a): &(usize, &Class), (_, b): &(usize, &Class)| a.seen_at.total_cmp(&b.seen_at);
-        let index = match self.classes.iter().enumerate().min_by(longest_unseen) {
-            Some((index, _)) if self.classes.len() >= MOST_CLASSES => {
-                self.classes[index] = class;
-                index
-            }
-            _ => {
-                self.classes.push(class);
-                self.classes.len() - 1
-            }
-        };
-        &mut self.classes[index]
+        if self.classes.len() < MOST_CLASSES {
+            self.classes.push(class);
+            return self.classes.last_mut();
+        }
+        let classes = self.classes.iter_mut();
+        let unseen = classes.min_by(|a, b| a.seen_at.total_cmp(&b.seen_at))?;
+        let is_forgotten = self.spent_seconds - unseen.seen_at > PATIENCE_SECONDS;
+        is_forgotten.then(|| {
+            *unseen = class;
+            unseen
+        })
     }
 
     /// Step seconds so far.

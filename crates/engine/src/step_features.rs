@@ -60,7 +60,7 @@ impl StepFeatures {
     }
 
     /// Steps of one class have about the same work: their tokens within a factor of 2, the keys that
-    /// they read within a factor of 4.
+    /// they read within a factor of 16.
     pub(crate) fn class(&self) -> u64 {
         let [_, _, prompt_keys, decode_keys, _, adapters, segments @ ..] = self.0;
         let tokens: f64 = segments.iter().sum();
@@ -68,8 +68,8 @@ impl StepFeatures {
         let log2 = |amount: f64| ((amount + 1.0).to_bits() >> 52) & 0x7ff;
         [
             log2(tokens),
-            log2(prompt_keys) / 2,
-            log2(decode_keys) / 2,
+            log2(prompt_keys) / 4,
+            log2(decode_keys) / 4,
             adapters.min(2.0) as u64,
         ]
         .into_iter()

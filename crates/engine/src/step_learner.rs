@@ -24,7 +24,7 @@ struct Candidate {
     fitted_at: f64,
 }
 
-/// Step seconds between two looks at what was served: fits take some 100 µs each.
+/// Step seconds between two looks at what was served: fits take some 200 µs each.
 const LOOK_EVERY_SECONDS: f64 = 5.0;
 /// Steps to fit a candidate to.
 const STEPS_TO_FIT: usize = 32;

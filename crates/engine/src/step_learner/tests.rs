@@ -348,6 +348,21 @@ fn what_is_no_time_is_not_learnt_from() {
     assert!(learner.served.since(f64::NEG_INFINITY).is_empty());
 }
 
+/// More kinds of step than are kept, one after the other: those that are kept stay.
+#[test]
+fn classes_that_take_turns_do_not_drive_each_other_out() {
+    let mut learner = StepLearner::default();
+    for _ in 0..STEPS_A_CLASS {
+        for class in 0..2 * MOST_CLASSES as i32 {
+            let mut features = StepFeatures::of(&decodes(2 << (class % 8), 1));
+            features.0[2] = 16f64.powi(class / 8);
+            learner.observe(features, 0.05);
+        }
+    }
+    let kept = learner.served.since(f64::NEG_INFINITY).len();
+    assert_eq!(kept, MOST_CLASSES * STEPS_A_CLASS);
+}
+
 /// Of short steps, some of which take ten times as long, as many of these are kept as there are.
 #[test]
 fn long_steps_are_not_kept_more_often() {
