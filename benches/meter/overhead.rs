@@ -4,13 +4,15 @@
 //! cargo bench -p farthing-benches --bench meter -- MODEL
 //! ```
 //!
-//! MODEL is a GGUF file or a directory of safetensors. Prints both times and their ratio, and fails
-//! where it is above 1 %.
+//! MODEL is a GGUF file or a directory of safetensors. Prints both times and their ratio, and what a
+//! new fit of the step model takes with its memory full; fails where one of them is above 1 %.
 
 use std::{hint::black_box, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::{Context, ensure};
-use farthing_engine::{Calibration, Fit, Meter, StepModel};
+use farthing_engine::{
+    Calibration, Fit, Meter, RowWork, StepFeatures, StepLearner, StepModel, StepWork,
+};
 use farthing_model::{
     BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, Llama, LoadFormat, ModelError, ModelRunner,
     RunnerConfig,
@@ -20,6 +22,8 @@ use farthing_scheduler::{Batch, BatchRow, BlockId, SampleRow, SamplingParams, Se
 const ROWS: usize = 32;
 const CONTEXT: usize = 256;
 const LIMIT: f64 = 0.01;
+/// How often the meter fits anew, in step seconds.
+const LOOK_EVERY_SECONDS: f64 = 5.0;
 
 fn main() -> anyhow::Result<()> {
     // Cargo passes `--bench` on.
@@ -56,12 +60,24 @@ fn main() -> anyhow::Result<()> {
     // Charged by the model, whatever its fit on a noisy machine: that is the longer way.
     let fit = Fit {
         r_squared: 1.0,
+        reach: StepFeatures::UNLIMITED,
         ..step_model.fit
     };
-    let meter = Meter::new(StepModel { fit, ..step_model }, None, Instant::now());
+    let step_model = StepModel { fit, ..step_model };
+    let meter = Meter::new(step_model, None, Instant::now());
+    let mut learner = StepLearner::default();
     let metering_seconds = fastest(2000, || {
         let works: Vec<_> = batch.rows.iter().map(|row| meter.work(row, 64)).collect();
         black_box(meter.split(black_box(&works), step_seconds));
+        learner.observe(StepFeatures::of(&works), step_seconds);
+        Ok::<_, ModelError>(())
+    })?;
+    let look_seconds = fastest(50, || {
+        let mut learner = full_learner(&step_model);
+        black_box(learner.look(&step_model));
+        Ok::<_, ModelError>(())
+    })? - fastest(50, || {
+        black_box(full_learner(&step_model));
         Ok::<_, ModelError>(())
     })?;
     let share = metering_seconds / step_seconds;
@@ -71,8 +87,44 @@ fn main() -> anyhow::Result<()> {
         1e6 * metering_seconds,
         1e2 * share
     );
+    let look_share = look_seconds / LOOK_EVERY_SECONDS;
+    println!(
+        "a new fit, every {LOOK_EVERY_SECONDS} s of steps, takes {:.0} µs: {:.4} %",
+        1e6 * look_seconds,
+        1e2 * look_share
+    );
     ensure!(share <= LIMIT, "metering takes more than 1 % of the step");
+    ensure!(look_share <= LIMIT, "fits take more than 1 % of the steps");
     Ok(())
+}
+
+/// As full as it gets: as many classes of steps as it keeps, and more steps of each.
+fn full_learner(step_model: &StepModel) -> StepLearner {
+    let mut learner = StepLearner::default();
+    for round in 0..40 {
+        if round == 20 {
+            // From here on there is a candidate to judge as well.
+            learner.look(step_model);
+        }
+        for class in 0..64 {
+            let tokens = f64::from(2 << (class % 8));
+            let row = RowWork {
+                input: StepWork {
+                    tokens,
+                    prompt_keys: 16f64.powi(class / 8) * tokens,
+                    ..StepWork::default()
+                },
+                output: StepWork {
+                    logits: 1.0 + f64::from(round),
+                    ..StepWork::default()
+                },
+                ..RowWork::default()
+            };
+            let seconds = step_model.expect(&[row]).clamp(0.01, 0.05);
+            learner.observe(StepFeatures::of(&[row]), seconds);
+        }
+    }
+    learner
 }
 
 fn decodes() -> Batch {

@@ -121,7 +121,7 @@ def main() -> None:
         model, residuals = entry["step_model"], entry["residuals"]
         lines.append(
             f"Round {number}: R² {model['r_squared']:.4f}, 95 % of {model['fitted_steps']} "
-            f"calibration steps within {model['residual_p95']:.1%}; sums off by at most "
+            f"steps within {model['residual_p95']:.1%} (fitted to {model['fitted_to']}); sums off by at most "
             f"{max(residuals.values()):.0e}."
         )
     machine.keep("meter", report, "\n".join(lines))

@@ -23,7 +23,7 @@ pub struct CostsNow {
     /// known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slo_tokens_per_second: Option<f64>,
-    /// How seconds are split, as in an answer's cost.
+    /// How a step's seconds are split at this moment, as in an answer's cost.
     pub basis: &'static str,
     /// The last minutes.
     pub now: CostSpan,
@@ -60,6 +60,10 @@ pub struct CostSpan {
     /// What the machine costs in so long.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub window_usd: Option<Decimal>,
+    /// How its steps' seconds were split; where some were split by tokens, that.
+    pub basis: &'static str,
+    /// Of the steps' seconds, those that were split by tokens.
+    pub seconds_by_tokens: f64,
     /// Where the time went.
     pub seconds: CostBuckets,
     /// The share of it in which steps ran.
@@ -158,11 +162,17 @@ pub struct StepModelCard {
     pub seconds_per_adapter_byte: f64,
     /// Each adapter of a step.
     pub seconds_per_adapter: f64,
-    /// Steps that it was fitted to.
+    /// What it was fitted to: `calibration`, the steps that are timed at start, or `served_steps`.
+    pub fitted_to: &'static str,
+    /// How often served steps have changed it since the start.
+    pub refits: u64,
+    /// Steps that it was judged by.
     pub fitted_steps: usize,
     /// Coefficients that were fitted.
     pub fitted_coefficients: usize,
-    /// The share of the variance of their seconds that it explains, adjusted for the coefficients.
+    /// The share of the variance of their seconds, or of the logarithms of these where that is less,
+    /// that it explains: adjusted for the coefficients where they are the calibration's own, else told
+    /// by steps that came after the fit.
     pub r_squared: f64,
     /// 95 % of them are off by at most this share.
     pub residual_p95: f64,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use farthing_scheduler::BatchRow;
 
-use crate::{GenerationUsage, TokenCounts, TokenSeconds};
+use crate::{GenerationUsage, SplitBasis, TokenCounts, TokenSeconds};
 
 /// Tokens, device seconds and the moments that latencies are measured between.
 pub(crate) struct Account {
@@ -15,6 +15,8 @@ pub(crate) struct Account {
     pub device_seconds: f64,
     pub preemptions: usize,
     token_seconds: TokenSeconds,
+    /// The less exact one, where steps were split by both.
+    basis: SplitBasis,
     /// How much of the prompt was ever computed or found in the cache.
     prompt_known: usize,
     arrived: Instant,
@@ -32,6 +34,7 @@ impl Account {
             device_seconds: 0.0,
             preemptions: 0,
             token_seconds: TokenSeconds::default(),
+            basis: SplitBasis::default(),
             prompt_known: 0,
             arrived: Instant::now(),
             first_step: None,
@@ -52,6 +55,11 @@ impl Account {
     /// Whether there was a step for it.
     pub(crate) fn has_begun(&self) -> bool {
         self.first_step.is_some()
+    }
+
+    /// Notes what a share that is charged went by.
+    pub(crate) fn note_basis(&mut self, basis: SplitBasis) {
+        self.basis = self.basis.max(basis);
     }
 
     /// Adds the share of a step that failed.
@@ -83,6 +91,7 @@ impl Account {
     pub(crate) fn forget_seconds(&mut self) {
         self.device_seconds = 0.0;
         self.token_seconds = TokenSeconds::default();
+        self.basis = SplitBasis::default();
     }
 
     pub(crate) fn count_token(&mut self, sampled_at: Instant) {
@@ -102,6 +111,7 @@ impl Account {
             completion_tokens: self.completion_tokens,
             device_seconds: self.device_seconds,
             token_seconds: self.token_seconds,
+            basis: self.basis,
             queue_seconds: between(Some(self.arrived), self.first_step),
             prefill_seconds: between(self.first_step, self.first_token),
             decode_seconds: between(self.first_token, self.last_token),

@@ -8,9 +8,10 @@ use farthing_scheduler::{
 };
 
 use crate::{
-    Fit, RowContext, RowWork, StepModel,
-    least_squares::non_negative_least_squares,
-    step_model::{TOKEN_KNOTS, TOKEN_SEGMENTS, token_segments},
+    Fit, RowContext, RowWork, StepFeatures, StepModel,
+    robust_fit::{TimedStep, fit_robustly, median},
+    step_features::FEATURES,
+    step_model::TOKEN_KNOTS,
 };
 
 /// What steps are timed, and within which limits.
@@ -55,21 +56,32 @@ impl Sample {
     /// The median: what the machine does besides is in some of the times, and in those of the steps
     /// to come too.
     fn seconds(&self) -> f64 {
-        let mut times = self.times.clone();
-        times.sort_unstable_by(f64::total_cmp);
-        let middle = times.len() / 2;
-        match times.len() % 2 {
-            0 => (times[middle - 1] + times[middle]) / 2.0,
-            _ => times[middle],
+        median(self.times.clone())
+    }
+
+    /// By which share the median may well be off, as far as its times differ; nothing is known of
+    /// a single one.
+    fn spread(&self) -> f64 {
+        let seconds = self.seconds();
+        let off = self.times.iter().map(|time| (time - seconds).abs());
+        let deviation = median(off.collect()) / seconds;
+        match self.times.len() {
+            1 => f64::INFINITY,
+            times => deviation / (times as f64).sqrt(),
         }
     }
 }
 
-/// Seconds after which no step is timed again.
+/// Seconds after which no step is timed again, where their times hardly differ.
 const BUDGET_SECONDS: f64 = 6.0;
+const PASSES: usize = 9;
+/// The same where they differ: on a busy machine.
+const BUSY_BUDGET_SECONDS: f64 = 15.0;
+const BUSY_PASSES: usize = 25;
+/// The machine is busy where half of the medians may be off by more than this share.
+const BUSY_SPREAD: f64 = 0.02;
 /// A ladder ends with the first step that takes longer than this, once it has its least steps.
 const LONG_STEP_SECONDS: f64 = 0.1;
-const MOST_PASSES: usize = 9;
 
 impl Calibration {
     /// Times steps, each by `time` (in seconds), and fits a model to them.
@@ -88,23 +100,33 @@ impl Calibration {
                 if samples.is_empty() {
                     time(&batch)?; // The first step finds cold caches.
                 }
-                let seconds = time(&batch)?;
-                samples.push(Sample {
-                    shape,
-                    times: vec![seconds],
-                });
-                spent_seconds += seconds;
-                if i + 1 >= ladder.at_least && seconds > LONG_STEP_SECONDS {
+                let is_last = i + 1 >= ladder.at_least;
+                let mut times = vec![time(&batch)?];
+                if is_last && times[0] > LONG_STEP_SECONDS {
+                    // Perhaps the machine did something else: that must not end the ladder.
+                    times.push(time(&batch)?);
+                }
+                spent_seconds += times.iter().sum::<f64>();
+                let fastest_seconds = times.iter().copied().fold(f64::INFINITY, f64::min);
+                samples.push(Sample { shape, times });
+                if is_last && fastest_seconds > LONG_STEP_SECONDS {
                     break;
                 }
             }
         }
-        for _ in 1..MOST_PASSES {
-            if spent_seconds >= BUDGET_SECONDS {
+        for pass in 1..BUSY_PASSES {
+            let spread = median(samples.iter().map(Sample::spread).collect());
+            let (passes, budget_seconds) = if spread > BUSY_SPREAD {
+                (BUSY_PASSES, BUSY_BUDGET_SECONDS)
+            } else {
+                (PASSES, BUDGET_SECONDS)
+            };
+            if pass >= passes || spent_seconds >= budget_seconds {
                 break;
             }
             for sample in &mut samples {
-                let Some(batch) = self.batch(sample.shape) else {
+                let batch = self.batch(sample.shape);
+                let Some(batch) = batch.filter(|_| spent_seconds < budget_seconds) else {
                     continue;
                 };
                 let seconds = time(&batch)?;
@@ -230,7 +252,6 @@ impl Calibration {
         Some(batch.rows.iter().enumerate().map(work).collect())
     }
 
-    /// Residuals are relative, so that short steps count as much as long ones.
     fn fit(&self, samples: &[Sample]) -> StepModel {
         let works: Vec<_> = samples.iter().filter_map(|s| self.works(s.shape)).collect();
         let tokens = |rows: &Vec<RowWork>| rows.iter().map(|row| row.total().tokens).sum();
@@ -240,107 +261,23 @@ impl Calibration {
             .into_iter()
             .filter(|knot| 2.0 * knot <= most_tokens)
             .collect();
-        let rows: Vec<_> = works
-            .iter()
-            .zip(samples)
-            .map(|(rows, sample)| {
-                let features = features(rows, &knots);
-                (features.map(|amount| amount / sample.seconds()), 1.0)
-            })
-            .collect();
-        let mut model = StepModel::from(non_negative_least_squares(&rows));
+        let timed = |(rows, sample): (&Vec<RowWork>, &Sample)| TimedStep {
+            features: StepFeatures::with_knots(rows, &knots),
+            seconds: sample.seconds(),
+        };
+        let steps: Vec<_> = works.iter().zip(samples).map(timed).collect();
+        let mut model = StepModel::from_coefficients(fit_robustly(&steps, None));
         let known = model.seconds_per_token[knots.len()];
         model.seconds_per_token[knots.len()..].fill(known);
         let seconds: Vec<_> = samples.iter().map(Sample::seconds).collect();
         let expected: Vec<_> = works.iter().map(|rows| model.expect(rows)).collect();
-        model.fit = Fit::of(&seconds, &expected, fitted_coefficients(&rows));
+        model.fit = Fit::of_calibration(&seconds, &expected, fitted_coefficients(&steps));
         model
     }
 }
 
-const FEATURES: usize = TOKEN_SEGMENTS + 6;
-
 /// Coefficients that the steps told anything about: those whose amount is not zero in all of them.
-fn fitted_coefficients(rows: &[([f64; FEATURES], f64)]) -> usize {
-    let is_told = |i: &usize| rows.iter().any(|(features, _)| features[*i] != 0.0);
+fn fitted_coefficients(steps: &[TimedStep]) -> usize {
+    let is_told = |kind: &usize| steps.iter().any(|step| step.features.0[*kind] != 0.0);
     (0..FEATURES).filter(is_told).count()
-}
-
-/// What the step model's coefficients are multiplied with, in the order of [`StepModel::from`].
-fn features(rows: &[RowWork], knots: &[f64]) -> [f64; FEATURES] {
-    let mut total = crate::StepWork::default();
-    rows.iter().for_each(|row| total += row.total());
-    let mut adapters: Vec<_> = rows.iter().filter_map(|row| row.adapter).collect();
-    adapters.sort_unstable();
-    adapters.dedup();
-    let mut features = [0.0; FEATURES];
-    features[..6].copy_from_slice(&[
-        1.0,
-        total.logits,
-        total.prompt_keys,
-        total.decode_keys,
-        total.adapter_bytes,
-        adapters.len() as f64,
-    ]);
-    features[6..].copy_from_slice(&token_segments(total.tokens, knots));
-    features
-}
-
-impl From<[f64; FEATURES]> for StepModel {
-    fn from(coefficients: [f64; FEATURES]) -> Self {
-        let [
-            fixed,
-            logits,
-            prompt_key,
-            decode_key,
-            adapter_byte,
-            adapter,
-            per_token @ ..,
-        ] = coefficients;
-        Self {
-            fixed_seconds: fixed,
-            seconds_per_token: per_token,
-            seconds_per_logits: logits,
-            seconds_per_prompt_key: prompt_key,
-            seconds_per_decode_key: decode_key,
-            seconds_per_adapter_byte: adapter_byte,
-            seconds_per_adapter: adapter,
-            fit: Fit::default(),
-        }
-    }
-}
-
-impl Fit {
-    /// Of a model with so many coefficients, the fixed part among them.
-    fn of(measured: &[f64], expected: &[f64], coefficients: usize) -> Self {
-        let mean = measured.iter().sum::<f64>() / measured.len().max(1) as f64;
-        let square = |x: f64| x * x;
-        let variance: f64 = measured.iter().map(|m| square(m - mean)).sum();
-        let unexplained: f64 = measured
-            .iter()
-            .zip(expected)
-            .map(|(m, e)| square(m - e))
-            .sum();
-        let mut residuals: Vec<f64> = measured
-            .iter()
-            .zip(expected)
-            .map(|(m, e)| (m - e).abs() / m)
-            .collect();
-        residuals.sort_unstable_by(f64::total_cmp);
-        let p95 = (residuals.len() as f64 * 0.95).ceil() as usize;
-        // Each coefficient can take one step exactly: what is explained is judged by the others.
-        let free = measured.len().saturating_sub(coefficients);
-        Self {
-            steps: measured.len(),
-            coefficients,
-            r_squared: match free > 0 && variance > 0.0 {
-                true => {
-                    let total = variance / (measured.len() - 1) as f64;
-                    1.0 - unexplained / free as f64 / total
-                }
-                false => 0.0,
-            },
-            residual_p95: p95.checked_sub(1).map_or(0.0, |i| residuals[i]),
-        }
-    }
 }

@@ -15,11 +15,12 @@ use tokio::sync::mpsc::{UnboundedSender, error::TryRecvError};
 use tracing::{debug, error};
 
 use crate::{
-    Ending, EngineHandle, EngineLimits, EngineStats, Meter, Pause, Receipt, RowWork, Runner,
+    Ending, EngineHandle, EngineLimits, EngineStats, Meter, Pause, Receipt, RowWork, Runner, Split,
     Tokenizer,
     account::Account,
     command::{Command, NewSequence, SequenceEvent},
     handle::EngineDoor,
+    meter::StepTaken,
 };
 
 /// Everything that one thread owns: no lock, no other thread touches it.
@@ -110,6 +111,7 @@ impl EngineCore {
         // The figures first: a caller who looks at them finds its own step in them.
         self.publish(adapters.len());
         letters.into_iter().for_each(Letter::send);
+        self.meter.learn();
         next
     }
 
@@ -272,7 +274,11 @@ impl EngineCore {
 
     /// Splits a step's seconds over its rows, whether or not it succeeded.
     fn charge(&mut self, batch: &Batch, works: &[RowWork], succeeded: bool) {
-        let shares = self.meter.charge_step(works, self.runner.device_seconds());
+        let Split { shares, basis } = self.meter.charge_step(StepTaken {
+            rows: works,
+            measured_seconds: self.runner.device_seconds(),
+            succeeded,
+        });
         self.totals.steps += 1;
         let tokens = batch.rows.iter().map(|row| row.tokens.len()).sum();
         self.totals.step_sizes.count(tokens);
@@ -280,6 +286,7 @@ impl EngineCore {
             let Some(caller) = self.callers.get_mut(&row.sequence) else {
                 continue;
             };
+            caller.account.note_basis(basis);
             if succeeded {
                 self.totals.prompt_tokens += row.prompt_tokens as u64;
                 self.totals.tokens += caller.account.charge(row, share);
@@ -356,6 +363,8 @@ impl EngineCore {
             seconds: self.meter.seconds(),
             expected_seconds: self.meter.expected_seconds(),
             step_model: *self.meter.model(),
+            seconds_by_tokens: self.meter.seconds_by_tokens(),
+            refits: self.meter.refits(),
             attributed_seconds: self.totals.attributed_seconds + open_seconds,
             adapters_in_batch,
             running_adapters: self.adapters_of(|account| account.has_begun()),

@@ -6,7 +6,7 @@ use farthing_model::LoraAdapter;
 use farthing_scheduler::{FinishReason, SamplingParams, TokenLogprobs};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::TokenSeconds;
+use crate::{SplitBasis, TokenSeconds};
 
 /// A prompt as token ids and how to go on from it.
 #[derive(Clone, Debug)]
@@ -121,6 +121,8 @@ pub struct GenerationUsage {
     pub device_seconds: f64,
     /// The same by kind of token; together less than `device_seconds` where a step failed.
     pub token_seconds: TokenSeconds,
+    /// What the steps were split by; [`SplitBasis::Tokens`] where some of them were.
+    pub basis: SplitBasis,
     /// From arrival at the engine to the first step.
     pub queue_seconds: f64,
     /// From the first step to the first token.

@@ -6,21 +6,48 @@ mod tests;
 /// A pivot below this share of its column says that the column depends on others.
 const DEPENDENT: f64 = 1e-10;
 
+/// What the coefficients were believed to be before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Prior<const N: usize> {
+    pub x: [f64; N],
+    /// How much that counts beside the rows, which count 1 together.
+    pub weight: f64,
+}
+
 /// Minimises `‖A x - b‖` over `x >= 0`, from rows of `A` with their `b`: the active-set method of
 /// Lawson and Hanson, "Solving Least Squares Problems", 1974, chapter 23, on the normal equations
-/// of columns scaled to length 1. A column that is zero, or depends on others, gets 0.
-pub(crate) fn non_negative_least_squares<const N: usize>(rows: &[([f64; N], f64)]) -> [f64; N] {
-    let mut lengths = [0.0; N];
-    for (row, _) in rows {
-        (0..N).for_each(|i| lengths[i] += row[i] * row[i]);
-    }
-    let lengths = lengths.map(|square: f64| if square > 0.0 { square.sqrt() } else { 1.0 });
+/// of columns scaled to length 1. With a prior it adds `weight ‖x - prior‖²`, scaled in the same
+/// way: what the rows do not tell stays as it was (ridge regression). Without one, a column that is
+/// zero, or depends on others, gets 0.
+pub(crate) fn non_negative_least_squares<const N: usize>(
+    rows: &[([f64; N], f64)],
+    prior: Option<Prior<N>>,
+) -> [f64; N] {
     let mut gram = [[0.0; N]; N];
     let mut moment = [0.0; N];
     for (row, b) in rows {
         for i in 0..N {
-            moment[i] += row[i] / lengths[i] * b;
-            (0..N).for_each(|j| gram[i][j] += row[i] / lengths[i] * row[j] / lengths[j]);
+            moment[i] += row[i] * b;
+            (0..=i).for_each(|j| gram[i][j] += row[i] * row[j]);
+        }
+    }
+    let length = |i: usize| {
+        if gram[i][i] > 0.0 {
+            gram[i][i].sqrt()
+        } else {
+            1.0
+        }
+    };
+    let lengths: [f64; N] = std::array::from_fn(length);
+    for i in 0..N {
+        moment[i] /= lengths[i];
+        for j in 0..=i {
+            gram[i][j] /= lengths[i] * lengths[j];
+            gram[j][i] = gram[i][j];
+        }
+        if let Some(prior) = prior {
+            gram[i][i] += prior.weight;
+            moment[i] += prior.weight * prior.x[i] * lengths[i];
         }
     }
     let x = solve_non_negative(&gram, &moment);

@@ -12,8 +12,12 @@ mod handle;
 mod least_squares;
 mod meter;
 mod queue_places;
+mod robust_fit;
 mod runner;
+mod served_steps;
 mod stats;
+mod step_features;
+mod step_learner;
 mod step_model;
 mod step_work;
 mod stop;
@@ -32,10 +36,12 @@ pub use generation::{
     Receipt,
 };
 pub use handle::{EngineHandle, EngineLimits, SubmitError};
-pub use meter::{Meter, SplitBasis};
+pub use meter::{Meter, Split, SplitBasis};
 pub use runner::Runner;
 pub use stats::{EngineStats, StepSizes};
-pub use step_model::{Fit, StepModel};
+pub use step_features::StepFeatures;
+pub use step_learner::StepLearner;
+pub use step_model::{Fit, FitSource, StepModel};
 pub use step_work::{RowContext, RowWork, StepWork};
 pub use stream::GenerationStream;
 pub use text_error::TextError;

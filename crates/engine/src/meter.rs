@@ -5,7 +5,8 @@ use std::{collections::HashMap, time::Instant};
 use farthing_scheduler::{AdapterId, BatchRow};
 
 use crate::{
-    DeviceSeconds, Pause, RowContext, RowWork, StepModel, TokenSeconds, device_seconds::Timeline,
+    DeviceSeconds, Pause, RowContext, RowWork, StepFeatures, StepModel, TokenSeconds,
+    device_seconds::Timeline, step_learner::StepLearner,
 };
 
 /// Books all time since the start of the process, and splits that of steps over their rows.
@@ -16,16 +17,37 @@ pub struct Meter {
     adapter_bytes: HashMap<AdapterId, usize>,
     timeline: Timeline,
     expected_seconds: f64,
+    seconds_by_tokens: f64,
+    learner: StepLearner,
+    refits: u64,
 }
 
 /// By what a step's seconds are split over its rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SplitBasis {
     /// By what the step model expects of each.
     #[default]
     StepModel,
-    /// By their new tokens, since the model does not fit this device.
+    /// By their new tokens, since the model explains too little, or does not know such steps.
     Tokens,
+}
+
+/// A step's seconds, shared out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Split {
+    /// Those of each row. They add up to the step's.
+    pub shares: Vec<TokenSeconds>,
+    /// What they went by.
+    pub basis: SplitBasis,
+}
+
+/// A step as it went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StepTaken<'a> {
+    pub rows: &'a [RowWork],
+    /// What the device itself says that it took.
+    pub measured_seconds: Option<f64>,
+    pub succeeded: bool,
 }
 
 impl Meter {
@@ -38,6 +60,9 @@ impl Meter {
             adapter_bytes: HashMap::new(),
             timeline: Timeline::new(process_began),
             expected_seconds: 0.0,
+            seconds_by_tokens: 0.0,
+            learner: StepLearner::default(),
+            refits: 0,
         }
     }
 
@@ -51,12 +76,9 @@ impl Meter {
         self.adapter_bytes.remove(&id);
     }
 
-    /// What the rows' seconds go by.
+    /// What the rows' seconds go by in steps of the kinds that the model knows.
     pub fn basis(&self) -> SplitBasis {
-        match self.model.fit.is_good() {
-            true => SplitBasis::StepModel,
-            false => SplitBasis::Tokens,
-        }
+        self.model.fit.basis()
     }
 
     /// What a row has to do whose sequence found `cached_tokens` in the prefix cache.
@@ -70,41 +92,67 @@ impl Meter {
         RowWork::of(row, context)
     }
 
-    /// The seconds of each row. They add up to `step_seconds`.
-    pub fn split(&self, rows: &[RowWork], step_seconds: f64) -> Vec<TokenSeconds> {
-        self.scaled(self.model.apportion(rows), rows, step_seconds)
+    /// Shares a step's seconds out over its rows: what the model expects of each, scaled to what they
+    /// took together.
+    pub fn split(&self, rows: &[RowWork], step_seconds: f64) -> Split {
+        self.split_known(rows, &StepFeatures::of(rows), step_seconds)
     }
 
-    /// What the model expects of the rows, scaled to what they took together.
-    fn scaled(
-        &self,
-        expected: Vec<TokenSeconds>,
-        rows: &[RowWork],
-        step_seconds: f64,
-    ) -> Vec<TokenSeconds> {
-        let by_model = match self.basis() {
-            SplitBasis::StepModel => scale(&expected, step_seconds),
-            SplitBasis::Tokens => None,
-        };
+    fn split_known(&self, rows: &[RowWork], work: &StepFeatures, step_seconds: f64) -> Split {
+        let by_model = self.model.is_good_for(work).then(|| Split {
+            shares: self.model.apportion(rows),
+            basis: SplitBasis::StepModel,
+        });
+        // A fit may find a kind of work too cheap to see; no step is free for that.
+        let by_model = by_model.and_then(|split| split.scaled_to(step_seconds));
         let by_tokens = || {
-            let tokens: Vec<_> = rows.iter().map(tokens_of).collect();
-            scale(&tokens, step_seconds)
+            let split = Split {
+                shares: rows.iter().map(tokens_of).collect(),
+                basis: SplitBasis::Tokens,
+            };
+            split.scaled_to(step_seconds)
         };
-        // A calibration may find a kind of work too cheap to see; no step is free for that.
-        by_model.or_else(by_tokens).unwrap_or_default()
+        by_model.or_else(by_tokens).unwrap_or(Split {
+            shares: Vec::new(),
+            basis: SplitBasis::Tokens,
+        })
     }
 
-    /// Books the time until now to a step with these rows, and splits it. `measured_seconds` is
-    /// what the device itself says that it took.
-    pub(crate) fn charge_step(
-        &mut self,
-        rows: &[RowWork],
-        measured_seconds: Option<f64>,
-    ) -> Vec<TokenSeconds> {
-        let step_seconds = self.timeline.step(measured_seconds);
-        let expected = self.model.apportion(rows);
-        self.expected_seconds += expected.iter().map(TokenSeconds::total).sum::<f64>();
-        self.scaled(expected, rows, step_seconds)
+    /// Books the time until now to a step, splits it, and takes note of it for the next fit.
+    pub(crate) fn charge_step(&mut self, step: StepTaken<'_>) -> Split {
+        let seconds = self.timeline.step(step.measured_seconds);
+        let work = StepFeatures::of(step.rows);
+        self.expected_seconds += self.model.expect_features(&work);
+        let split = self.split_known(step.rows, &work, seconds);
+        if split.basis == SplitBasis::Tokens {
+            self.seconds_by_tokens += seconds;
+        }
+        if step.succeeded {
+            self.learner.observe(work, seconds);
+        }
+        split
+    }
+
+    /// Fits the model anew every now and then. What was charged stays as it was.
+    pub(crate) fn learn(&mut self) {
+        if !self.learner.is_due() {
+            return;
+        }
+        let Some(model) = self.learner.look(&self.model) else {
+            return;
+        };
+        let before = self.basis();
+        self.refits += u64::from(model.coefficients() != self.model.coefficients());
+        self.model = model;
+        let fit = model.fit;
+        if self.basis() != before {
+            let basis = self.basis();
+            tracing::info!(
+                r_squared = fit.r_squared,
+                ?basis,
+                "the step model was fitted to served steps"
+            );
+        }
     }
 
     /// Books the time until now, and tells when that is.
@@ -126,6 +174,7 @@ impl Meter {
     pub(crate) fn end_warm_up(&mut self) {
         self.timeline.end_warm_up();
         self.expected_seconds = 0.0;
+        self.seconds_by_tokens = 0.0;
     }
 
     pub(crate) fn seconds(&self) -> DeviceSeconds {
@@ -135,6 +184,16 @@ impl Meter {
     /// Σ of what the model expected of the steps.
     pub(crate) fn expected_seconds(&self) -> f64 {
         self.expected_seconds
+    }
+
+    /// Σ of the steps' seconds that were split by tokens.
+    pub(crate) fn seconds_by_tokens(&self) -> f64 {
+        self.seconds_by_tokens
+    }
+
+    /// How often the model has changed since the start.
+    pub(crate) fn refits(&self) -> u64 {
+        self.refits
     }
 
     /// How long steps take.
@@ -151,13 +210,20 @@ fn tokens_of(row: &RowWork) -> TokenSeconds {
     }
 }
 
-/// The weights, times what makes them add up to `seconds`; none where they are all zero.
-fn scale(weights: &[TokenSeconds], seconds: f64) -> Option<Vec<TokenSeconds>> {
-    let total: f64 = weights.iter().map(TokenSeconds::total).sum();
-    let scaled = |weight: &TokenSeconds| TokenSeconds {
-        input: seconds * (weight.input / total),
-        cached: seconds * (weight.cached / total),
-        output: seconds * (weight.output / total),
-    };
-    (total > 0.0).then(|| weights.iter().map(scaled).collect())
+impl Split {
+    /// The shares, times what makes them add up to `seconds`; none where they are all zero.
+    fn scaled_to(mut self, seconds: f64) -> Option<Self> {
+        let total: f64 = self.shares.iter().map(TokenSeconds::total).sum();
+        for share in &mut self.shares {
+            *share = TokenSeconds {
+                input: seconds * (share.input / total),
+                cached: seconds * (share.cached / total),
+                output: seconds * (share.output / total),
+            };
+        }
+        (total > 0.0).then_some(self)
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,6 +45,10 @@ pub struct EngineStats {
     pub expected_seconds: f64,
     /// How long steps take, which their split goes by.
     pub step_model: StepModel,
+    /// Σ of the seconds of steps that were split by tokens, since the model did not explain enough.
+    pub seconds_by_tokens: f64,
+    /// How often the model was changed by what was served, since the start.
+    pub refits: u64,
     /// Prompt tokens computed, those computed again after a preemption included.
     pub prompt_tokens: u64,
     /// Tokens sampled whose callers were told.

@@ -4,7 +4,8 @@
 use std::{convert::Infallible, sync::Arc, time::Instant};
 
 use farthing_engine::{
-    Calibration, Fit, Meter, RowContext, RowWork, SplitBasis, StepModel, StepWork, TokenSeconds,
+    Calibration, Fit, FitSource, Meter, RowContext, RowWork, SplitBasis, StepFeatures, StepModel,
+    StepWork, TokenSeconds,
 };
 use farthing_scheduler::{
     AdapterId, Batch, BatchRow, BlockId, SampleRow, SamplingParams, SequenceId,
@@ -62,6 +63,8 @@ const DEVICE: StepModel = StepModel {
         coefficients: 0,
         r_squared: 1.0,
         residual_p95: 0.0,
+        source: FitSource::Calibration,
+        reach: StepFeatures::UNLIMITED,
     },
 };
 
@@ -211,7 +214,7 @@ fn shares_are_what_the_model_expects_scaled_to_what_was_measured() {
     ];
     let total: f64 = expected.iter().map(TokenSeconds::total).sum();
     assert!(near(DEVICE.expect(&rows), total));
-    let shares = meter.split(&rows, 0.5);
+    let shares = meter.split(&rows, 0.5).shares;
     for (share, expected) in shares.iter().zip(expected) {
         assert!(near(share.input, 0.5 * expected.input / total));
         assert!(near(share.output, 0.5 * expected.output / total));
@@ -232,7 +235,7 @@ fn an_adapter_pays_its_own_extra_time() {
     ];
     let rows = works(&meter, &rows);
     let seconds = DEVICE.expect(&rows);
-    let [base, legal, also_legal, medical] = meter.split(&rows, seconds)[..] else {
+    let [base, legal, also_legal, medical] = meter.split(&rows, seconds).shares[..] else {
         panic!("one share a row");
     };
     let own = 1e-11 * ADAPTER_BYTES as f64;
@@ -251,7 +254,7 @@ fn nothing_is_lost_where_the_model_knows_nothing() {
     };
     let meter = meter(blind);
     let rows = works(&meter, &[prompt(0, 3, None), decode(5, None)]);
-    let shares = meter.split(&rows, 1.0);
+    let shares = meter.split(&rows, 1.0).shares;
     assert_eq!(shares[0].total(), 0.75);
     assert_eq!(shares[1].total(), 0.25);
 }
@@ -317,7 +320,7 @@ fn what_cannot_be_explained_is_split_by_tokens() {
     let meter = meter(found);
     assert_eq!(meter.basis(), SplitBasis::Tokens);
     let rows = works(&meter, &[prompt(0, 9, None), decode(2000, Some(LEGAL))]);
-    let shares = meter.split(&rows, 1.0);
+    let shares = meter.split(&rows, 1.0).shares;
     assert!(near(shares[0].input, 0.9) && near(shares[1].output, 0.1));
 }
 
@@ -381,4 +384,66 @@ fn a_model_is_kept_only_while_it_holds() {
     for (factor, holds) in [(1.0, true), (1.2, true), (2.0, false), (0.5, false)] {
         assert_eq!(calibration().still_holds(&DEVICE, time(factor)), Ok(holds));
     }
+}
+
+/// Counts how often steps are timed on a machine that multiplies their time with `noise`.
+fn calibrate_with(mut noise: impl FnMut() -> f64) -> (StepModel, usize) {
+    let meter = meter(DEVICE);
+    let mut timed = 0;
+    let time = |batch: &Batch| {
+        timed += 1;
+        Ok::<_, Infallible>(noise() * DEVICE.expect(&works(&meter, &batch.rows)))
+    };
+    let Ok(found) = calibration().run(time);
+    (found, timed)
+}
+
+/// Every second step takes up to four times as long: they are timed more often than on a quiet
+/// machine, and the medians tell what they take beside each other.
+#[test]
+fn a_busy_machine_is_timed_more_often() {
+    let (_, timed_when_quiet) = calibrate_with(|| 1.0);
+    let mut state = 1u64;
+    let mut share = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
+        (state >> 40) as f64 / (1u64 << 24) as f64
+    };
+    let (found, timed) = calibrate_with(|| {
+        if share() < 0.5 {
+            1.0 + 3.0 * share()
+        } else {
+            1.0 + 0.2 * share()
+        }
+    });
+    assert!(timed > timed_when_quiet, "{timed} {timed_when_quiet}");
+    let meter = meter(DEVICE);
+    let [prompt, decodes] = [
+        vec![prompt(0, 200, None)],
+        (0..20).map(|_| decode(500, None)).collect(),
+    ]
+    .map(|rows| {
+        let rows = works(&meter, &rows);
+        found.expect(&rows) / DEVICE.expect(&rows)
+    });
+    assert!((prompt / decodes - 1.0).abs() < 0.25, "{prompt} {decodes}");
+}
+
+/// The first time of every step is longer than a ladder's last: no ladder ends for that.
+#[test]
+fn one_slow_time_does_not_end_a_ladder() {
+    let meter = meter(DEVICE);
+    let mut seen: Vec<Vec<RowWork>> = Vec::new();
+    let time = |batch: &Batch| {
+        let rows = works(&meter, &batch.rows);
+        let seconds = DEVICE.expect(&rows);
+        if seen.contains(&rows) {
+            return Ok::<_, Infallible>(seconds);
+        }
+        seen.push(rows);
+        Ok(seconds + 0.15)
+    };
+    let Ok(found) = calibration().run(time);
+    let (undisturbed, _) = calibrate_with(|| 1.0);
+    assert_eq!(found.fit.steps, undisturbed.fit.steps);
+    assert!(found.fit.is_good(), "{found:?}");
 }

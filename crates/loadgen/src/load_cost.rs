@@ -21,6 +21,9 @@ use crate::window::Window;
 pub struct LoadCost {
     /// How dollars are told.
     pub split: CostSplit,
+    /// Of the device seconds that the server metered, the share that it split by tokens, since its
+    /// step model explained too little; none where it does not say.
+    pub split_by_tokens_share: Option<f64>,
     /// What the machine costs.
     #[serde(serialize_with = "exact")]
     pub price_per_hour_usd: Decimal,
@@ -77,9 +80,23 @@ pub enum CostSplit {
     EvenlyByToken,
 }
 
+impl LoadCost {
+    /// How dollars are told, in words.
+    pub fn split_told(&self) -> String {
+        let split = self.split.told();
+        match self.split_by_tokens_share {
+            Some(share) if share > 0.0 => format!(
+                "{split}, of which it split {:.0} % by tokens: its step model explained too little",
+                (100.0 * share).max(1.0)
+            ),
+            _ => split.to_owned(),
+        }
+    }
+}
+
 impl CostSplit {
     /// In words.
-    pub fn told(self) -> &'static str {
+    fn told(self) -> &'static str {
         match self {
             Self::MeteredByServer => "split by the device seconds that the server metered",
             Self::EvenlyByToken => {
@@ -179,7 +196,13 @@ impl CostBasis<'_> {
             interval: cost.loaded.and_then(|_| interval(of)),
             busy_usd_per_million: cost.busy.map(Cost::usd),
         };
-        self.whole(
+        let by_tokens = |reading: &MeterReading| reading.seconds_by_tokens;
+        let (first, last) = (readings[0], readings[readings.len() - 1]);
+        let split_by_tokens_share = by_tokens(first)
+            .zip(by_tokens(last))
+            .filter(|_| all.step_seconds > 0.0)
+            .map(|(first, last)| (last - first) / all.step_seconds);
+        let cost = self.whole(
             CostSplit::MeteredByServer,
             price,
             all.window_seconds,
@@ -191,7 +214,11 @@ impl CostBasis<'_> {
             ],
             bootstrap,
             slices.len(),
-        )
+        )?;
+        Ok(LoadCost {
+            split_by_tokens_share,
+            ..cost
+        })
     }
 
     fn evenly(&self, price: HourlyPrice) -> Result<LoadCost, CostError> {
@@ -256,6 +283,7 @@ impl CostBasis<'_> {
         let whole: f64 = usd.try_into().unwrap_or(f64::NAN);
         Ok(LoadCost {
             split,
+            split_by_tokens_share: None,
             price_per_hour_usd: price.usd(),
             window_seconds,
             usd,

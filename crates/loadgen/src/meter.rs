@@ -20,6 +20,9 @@ pub(crate) struct MeterReading {
     pub window_seconds: f64,
     /// Of them, seconds in which steps ran.
     pub step_seconds: f64,
+    /// Of these, those that the server split by tokens for want of a step model that explains
+    /// enough; none where it does not say.
+    pub seconds_by_tokens: Option<f64>,
     pub tokens: ByClass<u64>,
     /// Device seconds of these tokens.
     pub token_seconds: ByClass<f64>,
@@ -55,6 +58,8 @@ impl MeterReading {
         #[derive(Deserialize)]
         struct Span {
             window_seconds: f64,
+            #[serde(default)]
+            seconds_by_tokens: Option<f64>,
             seconds: Seconds,
             tokens: ByClass<u64>,
             token_seconds: ByClass<f64>,
@@ -69,6 +74,7 @@ impl MeterReading {
             price_per_hour_usd: costs.price_per_hour_usd,
             window_seconds: costs.since_start.window_seconds,
             step_seconds: costs.since_start.seconds.steps,
+            seconds_by_tokens: costs.since_start.seconds_by_tokens,
             tokens: costs.since_start.tokens,
             token_seconds: costs.since_start.token_seconds,
         })

@@ -134,19 +134,22 @@ function showMemory({ memory_plan: plan, kv_cache: cache, adapters, resident_byt
     `${count(adapters.on_device)} of ${count(adapters.device_slots)} places on the device.`;
 }
 
-function showMeter({ step_model: model, residuals, basis }) {
+function showMeter({ step_model: model, residuals, basis, now }) {
   const worst = Math.max(residuals.rows, residuals.window, residuals.tokens);
   facts(document.getElementById('fit'), [
-    ['R², adjusted', fraction(model.r_squared, 4), 'share of the variance of steps that is explained'],
+    ['R²', fraction(model.r_squared, 4), 'share of the variance of steps that is explained'],
+    ['fitted to', model.fitted_to === 'calibration' ? 'steps timed at start' : 'served steps'],
     ['95 % of steps within', percent(model.residual_p95)],
     ['expected over measured', fraction(model.expected_over_measured), 'all steps since the start'],
     ['steps, coefficients', `${count(model.fitted_steps)}, ${count(model.fitted_coefficients)}`],
     ['sums differ by', residual(worst), 'the worst of three sums that have to be equal, as a share'],
   ]);
+  const byTokens = now.seconds_by_tokens / now.seconds.steps;
   document.getElementById('basis').textContent =
-    basis === 'measured_device_time'
+    (basis === 'measured_device_time'
       ? "Each step's measured time is split over its rows by what this model expects of them."
-      : 'The model explains too little (R² below 0.9), so each step is split by tokens.';
+      : 'The model explains too little (R² below 0.9), so each step is split by tokens.') +
+    (byTokens > 0 ? ` Of the last minutes' step time, ${percent(byTokens)} was split by tokens.` : '');
   const value = (key) => key.split('.').reduce((it, part) => it[part], model);
   fill(
     document.getElementById('coefficients'),

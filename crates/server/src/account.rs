@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::ApiError;
 use crate::adapters::AdapterInUse;
+use crate::costs::basis;
 use crate::request_usage::RequestUsage;
 use crate::row::OpenRow;
 
@@ -111,6 +112,7 @@ impl ClosedRequest {
             cached_tokens = usage.cached_tokens(),
             completion_tokens = usage.completion_tokens(),
             device_seconds = usage.device_time().as_secs_f64(),
+            basis = basis(usage.basis()).as_str(),
             seconds = self.elapsed.as_secs_f64(),
             error = self.failure.as_ref().map(tracing::field::display),
             "request"

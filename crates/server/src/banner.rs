@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use farthing_engine::FitSource;
 use farthing_ledger::Location;
 use farthing_model::DeviceKind;
 
@@ -61,11 +62,15 @@ impl fmt::Display for Banner<'_> {
         let fit = step_model.fit;
         let whence = match step_model_origin {
             Origin::Measured(seconds) => format!("measured in {seconds:.1} s"),
-            Origin::Kept => "measured at an earlier start".to_owned(),
+            Origin::Kept => match fit.source {
+                FitSource::Calibration => "measured at an earlier start",
+                FitSource::ServedSteps => "learnt from what was served earlier",
+            }
+            .to_owned(),
         };
         let split = match fit.is_good() {
             true => "costs are split by work",
-            false => "which is too little: costs are split by tokens",
+            false => "which is too little: costs are split by tokens until enough was served",
         };
         writeln!(
             f,

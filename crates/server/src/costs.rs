@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use farthing_api::{CostComparison, Moment};
 use farthing_economics::{Basis, Cost, HourlyPrice, MachineTime, PriceBook, TokenWork, UnitCosts};
-use farthing_engine::{DeviceSeconds, EngineStats};
+use farthing_engine::{DeviceSeconds, EngineStats, SplitBasis};
 use rust_decimal::Decimal;
 
 use crate::Backend;
@@ -34,6 +34,8 @@ pub(crate) struct Costs {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     pub seconds: DeviceSeconds,
+    /// Of the steps' seconds, those that were split by tokens.
+    pub seconds_by_tokens: f64,
     pub machine: MachineTime,
     /// Absent where no price is known.
     pub unit_costs: Option<UnitCosts>,
@@ -44,6 +46,25 @@ pub(crate) struct Span {
 pub(crate) struct Factors {
     pub loaded: Option<f64>,
     pub at_capacity: Option<f64>,
+}
+
+impl Span {
+    /// What its steps were split by: the less exact one, where it was by both.
+    pub(crate) fn basis(&self) -> SplitBasis {
+        if self.seconds_by_tokens > 0.0 {
+            SplitBasis::Tokens
+        } else {
+            SplitBasis::StepModel
+        }
+    }
+}
+
+/// How device seconds are told that were split by this.
+pub(crate) fn basis(split: SplitBasis) -> Basis {
+    match split {
+        SplitBasis::StepModel => Basis::MeasuredDeviceTime,
+        SplitBasis::Tokens => Basis::MeasuredDeviceTimeByTokens,
+    }
 }
 
 /// By how much three sums that have to be equal differ, as shares of the sum.
@@ -79,14 +100,6 @@ impl Costs {
 
     pub(crate) fn price(&self) -> Option<HourlyPrice> {
         self.price
-    }
-
-    /// How device seconds are told.
-    pub(crate) fn basis(&self) -> Basis {
-        match self.stats().step_model.fit.is_good() {
-            true => Basis::MeasuredDeviceTime,
-            false => Basis::MeasuredDeviceTimeByTokens,
-        }
     }
 
     /// What device seconds cost, as it is shown; none where no price is known.
@@ -206,6 +219,7 @@ impl Costs {
         };
         Span {
             seconds,
+            seconds_by_tokens: (to.seconds_by_tokens - from.seconds_by_tokens).max(0.0),
             machine,
             unit_costs: self
                 .price

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::account::{ClosedRequest, OpenAccount};
 use crate::adapters::AdapterInUse;
+use crate::costs::basis;
 use crate::local::Escort;
 use crate::metrics::{FinishedChoice, Metrics, Outcome};
 use crate::request_usage::RequestUsage;
@@ -213,7 +214,7 @@ impl RequestRecord {
                 loaded_usd: usd(factors.loaded),
                 at_capacity_usd: usd(factors.at_capacity),
                 price_per_hour_usd: costs.price().map(HourlyPrice::usd),
-                basis: costs.basis().as_str(),
+                basis: basis(self.usage.basis()).as_str(),
             },
         }
     }

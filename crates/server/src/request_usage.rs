@@ -1,6 +1,6 @@
 //! What the choices of one request used, added up.
 
-use farthing_engine::GenerationUsage;
+use farthing_engine::{GenerationUsage, SplitBasis};
 use farthing_ledger::Picoseconds;
 
 /// Prompts, and the accounts of their choices as far as they are closed.
@@ -80,6 +80,12 @@ impl RequestUsage {
     /// What an answer tells and the ledger keeps: to the same picosecond.
     pub(crate) fn device_time(&self) -> Picoseconds {
         Picoseconds::from_seconds(self.sum(|usage| usage.device_seconds))
+    }
+
+    /// What the device's time was split by: the less exact one, where it was by both.
+    pub(crate) fn basis(&self) -> SplitBasis {
+        let bases = self.closed().map(|usage| usage.basis);
+        bases.max().unwrap_or_default()
     }
 
     /// Until the first step of any choice.

@@ -14,6 +14,7 @@ use crate::args::ServeArgs;
 use crate::banner::Banner;
 use crate::config::{Config, Price};
 use crate::start::{Started, start};
+use crate::step_model::StepModelKeeper;
 use crate::{App, Bookkeeper, Local, Machine, Timeouts, serve};
 
 /// How long a request may take to arrive, its head and its body each.
@@ -21,6 +22,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the engine thread is waited for when nobody asks anything of it any more.
 const LAST_STEP: Duration = Duration::from_secs(10);
+
+/// How often a step model that was learnt is written down.
+const KEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// How long rows may take to come in and be written once the server has ended.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(10);
@@ -81,19 +85,23 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         engine,
         engine_thread,
         local,
+        step_model_keeper,
         ..
     } = started;
     drop(local);
     let sampling = tokio::spawn(sample_costs(app.clone()));
+    let keeping = tokio::spawn(keep_step_model(engine.clone(), step_model_keeper));
     let timeouts = Timeouts {
         read: READ_TIMEOUT,
         shutdown: http.shutdown_timeout,
     };
     let listener = tokio::net::TcpListener::from_std(listener)?;
     serve(listener, app, stop_signal(engine.clone()), timeouts).await;
-    sampling.abort();
-    // Cancelled, it drops its handle to the engine.
-    let _ = sampling.await;
+    for task in [sampling, keeping] {
+        task.abort();
+        // Cancelled, it drops its handle to the engine.
+        let _ = task.await;
+    }
     if let Some(bookkeeper) = bookkeeper {
         tokio::task::spawn_blocking(move || bookkeeper.close(LEDGER_PATIENCE)).await??;
     }
@@ -123,6 +131,23 @@ async fn sample_costs(app: App) {
     loop {
         every_second.tick().await;
         app.sample_costs();
+    }
+}
+
+/// Writes down what the engine learns of its steps, now and then, while it goes on.
+async fn keep_step_model(engine: EngineHandle, mut keeper: StepModelKeeper) {
+    let mut ticks = tokio::time::interval(KEEP_EVERY);
+    loop {
+        ticks.tick().await;
+        let step_model = engine.stats().step_model;
+        let kept = tokio::task::spawn_blocking(move || {
+            keeper.keep(step_model);
+            keeper
+        });
+        let Ok(back) = kept.await else {
+            return;
+        };
+        keeper = back;
     }
 }
 

@@ -16,7 +16,7 @@ use crate::args::AdapterArg;
 use crate::config::{AdapterChoice, Config, Limits};
 use crate::memory::{Memory, Weights};
 use crate::models::{self, HubAdapters, ModelRequest, ResolvedModel};
-use crate::step_model::{self, Circumstances, Origin};
+use crate::step_model::{self, Circumstances, Origin, StepModelKeeper};
 use crate::text::Text;
 use crate::{
     AdapterLoader, AdapterSources, Adapters, AdaptersConfig, Backend, HostCapacity, Local,
@@ -35,6 +35,7 @@ pub(crate) struct Started {
     pub memory: MemoryPlan,
     pub step_model: StepModel,
     pub step_model_origin: Origin,
+    pub step_model_keeper: StepModelKeeper,
 }
 
 /// The weights of a dummy model; any number would do, the same each time is what matters.
@@ -157,8 +158,12 @@ pub(crate) fn start(
         checkpoint.config(),
         &calibration,
     );
-    let (step_model, step_model_origin) =
-        step_model::find_or_measure(&mut runner, &calibration, circumstances, config.recalibrate)?;
+    let (step_model, step_model_origin) = step_model::find_or_measure(
+        &mut runner,
+        &calibration,
+        &circumstances,
+        config.recalibrate,
+    )?;
     let meter = Meter::new(step_model, sliding_window, process_began);
     for adapter in timed {
         runner.release_adapter(adapter.id());
@@ -226,6 +231,7 @@ pub(crate) fn start(
         memory,
         step_model,
         step_model_origin,
+        step_model_keeper: StepModelKeeper::new(circumstances, step_model),
     })
 }
 

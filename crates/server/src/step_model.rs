@@ -35,8 +35,15 @@ pub(crate) struct Circumstances {
 pub(crate) enum Origin {
     /// Measured just now, which took so many seconds.
     Measured(f64),
-    /// Measured at an earlier start.
+    /// From an earlier run.
     Kept,
+}
+
+/// Writes down what the engine learns from the steps that it serves, for the next start.
+#[derive(Clone, Debug)]
+pub(crate) struct StepModelKeeper {
+    circumstances: Circumstances,
+    last: StepModel,
 }
 
 /// What is written down.
@@ -84,14 +91,35 @@ impl Circumstances {
     }
 }
 
-/// The step model under these circumstances, for an idle runner with an empty cache.
+impl StepModelKeeper {
+    /// For an engine that began with `step_model`.
+    pub(crate) fn new(circumstances: Circumstances, step_model: StepModel) -> Self {
+        let last = step_model;
+        Self {
+            circumstances,
+            last,
+        }
+    }
+
+    /// Writes the model down where it is new and explains enough. This blocks.
+    pub(crate) fn keep(&mut self, step_model: StepModel) {
+        if step_model == self.last || !step_model.fit.is_good() {
+            return;
+        }
+        self.last = step_model;
+        keep_for_next_start(self.circumstances.clone(), step_model);
+    }
+}
+
+/// The step model under these circumstances, for an idle runner with an empty cache. One that
+/// explains too little is not kept, lest it be believed at all starts to come.
 ///
 /// # Errors
 /// A step failed.
 pub(crate) fn find_or_measure(
     runner: &mut ModelRunner,
     calibration: &Calibration,
-    circumstances: Circumstances,
+    circumstances: &Circumstances,
     measure_anew: bool,
 ) -> Result<(StepModel, Origin), ModelError> {
     let started = Instant::now();
@@ -102,19 +130,15 @@ pub(crate) fn find_or_measure(
         Ok::<_, ModelError>(runner.device_seconds().unwrap_or(on_host))
     };
     if !measure_anew
-        && let Some(kept) = find(&circumstances)
+        && let Some(kept) = find(circumstances)
         && calibration.still_holds(&kept, &mut time)?
     {
         return Ok((kept, Origin::Kept));
     }
     let step_model = calibration.run(time)?;
     let seconds = started.elapsed().as_secs_f64();
-    let kept = Kept {
-        circumstances,
-        step_model,
-    };
-    if let Err(error) = keep(&kept) {
-        tracing::warn!("the next start will have to measure steps again: {error:#}");
+    if step_model.fit.is_good() {
+        keep_for_next_start(circumstances.clone(), step_model);
     }
     Ok((step_model, Origin::Measured(seconds)))
 }
@@ -122,7 +146,18 @@ pub(crate) fn find_or_measure(
 fn find(circumstances: &Circumstances) -> Option<StepModel> {
     let json = fs::read(circumstances.path().ok()?).ok()?;
     let kept: Kept = serde_json::from_slice(&json).ok()?;
-    (kept.circumstances == *circumstances).then_some(kept.step_model)
+    let is_usable = kept.circumstances == *circumstances && kept.step_model.fit.is_good();
+    is_usable.then_some(kept.step_model)
+}
+
+fn keep_for_next_start(circumstances: Circumstances, step_model: StepModel) {
+    let kept = Kept {
+        circumstances,
+        step_model,
+    };
+    if let Err(error) = keep(&kept) {
+        tracing::warn!("the next start will have to measure steps again: {error:#}");
+    }
 }
 
 fn keep(kept: &Kept) -> anyhow::Result<()> {

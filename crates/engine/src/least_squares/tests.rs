@@ -96,7 +96,7 @@ const CASES: [Case; 4] = [
 #[test]
 fn equals_scipy() {
     for (rows, expected) in CASES {
-        let found = non_negative_least_squares(rows);
+        let found = non_negative_least_squares(rows, None);
         let scale = expected.iter().fold(1e-9, |max: f64, x| max.max(x.abs()));
         for (found, expected) in found.iter().zip(expected) {
             assert!(
@@ -116,7 +116,7 @@ fn says_nothing_of_what_it_cannot_tell() {
             ([a, b, a + b, 0.0], 2.0 * a + 3.0 * b)
         })
         .collect();
-    let found = non_negative_least_squares(&rows);
+    let found = non_negative_least_squares(&rows, None);
     assert_eq!(found[3], 0.0);
     for (row, b) in rows {
         let fitted: f64 = row.iter().zip(found).map(|(a, x)| a * x).sum();

@@ -87,6 +87,23 @@ fn what_the_server_meters_adds_up_to_the_bill() {
     assert!((interval.low - 2.5).abs() < 1e-9 && (interval.high - 2.5).abs() < 1e-9);
 }
 
+/// The server's step model explained enough after a quarter of the window, or does not say.
+#[test]
+fn seconds_that_the_server_split_by_tokens_are_said_so() {
+    let mut readings = readings(|_| 0.35);
+    assert_eq!(cost(&readings).split_by_tokens_share, None);
+    for (second, reading) in readings.iter_mut().enumerate() {
+        reading.seconds_by_tokens = Some(7.0 + 0.5 * second.min(10) as f64);
+    }
+    let cost = cost(&readings);
+    assert!((cost.split_by_tokens_share.unwrap() - 0.25).abs() < 1e-9);
+    assert_eq!(
+        cost.split_told(),
+        "split by the device seconds that the server metered, of which it split 25 % by tokens: its \
+         step model explained too little"
+    );
+}
+
 #[test]
 fn what_varies_has_an_interval_around_the_figure() {
     let cost = cost(&readings(|second| if second % 4 == 0 { 0.5 } else { 0.3 }));

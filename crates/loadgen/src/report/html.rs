@@ -276,7 +276,7 @@ fn notes(report: &Report, page: &mut String) {
             page,
             "<li>Dollars at {} an hour{whose}, {}.</li>",
             shown_usd(cost.price_per_hour_usd),
-            escape(cost.split.told())
+            escape(&cost.split_told())
         );
         if let Some(drawn) = &cost.bootstrap {
             let _ = write!(

@@ -196,7 +196,7 @@ impl fmt::Display for Report {
                 ""
             };
             let price = shown_usd(cost.price_per_hour_usd);
-            writeln!(f, "At {price} an hour{whose}; {}.", cost.split.told())?;
+            writeln!(f, "At {price} an hour{whose}; {}.", cost.split_told())?;
         }
         if let Some(told) = slo_told(self) {
             writeln!(f, "{told}")?;

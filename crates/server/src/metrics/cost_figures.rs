@@ -97,14 +97,24 @@ fn render_model(page: &mut Exposition, stats: &EngineStats) {
         "What the step model expected of all steps.",
         stats.expected_seconds,
     );
+    page.counter(
+        "farthing_step_seconds_by_tokens_total",
+        "Time of steps that was split by tokens: the step model explained too little.",
+        stats.seconds_by_tokens,
+    );
+    page.counter(
+        "farthing_step_model_refits_total",
+        "How often served steps changed the step model.",
+        stats.refits,
+    );
     page.gauge(
         "farthing_step_model_r_squared",
-        "Share of the variance of the calibration's steps that the step model explains.",
+        "Share of the variance of steps that the step model explains; below 0.9 steps are split by tokens.",
         model.fit.r_squared,
     );
     page.gauge(
         "farthing_step_model_residual_p95",
-        "95 % of the calibration's steps are off by at most this share of their time.",
+        "95 % of the steps that it was judged by are off by at most this share of their time.",
         model.fit.residual_p95,
     );
     let [to_16, to_256, beyond] = model.seconds_per_token;

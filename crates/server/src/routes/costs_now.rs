@@ -8,11 +8,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, header};
 use farthing_api::{CostResiduals, CostsNow, Load, StepModelCard};
 use farthing_economics::HourlyPrice;
-use farthing_engine::EngineStats;
+use farthing_engine::{EngineStats, FitSource};
 
 use crate::App;
 use crate::admin_key::AdminKey;
-use crate::costs::Residuals;
+use crate::costs::{Residuals, basis};
 
 /// Who the tenants are is told as `/v1/organization` does: where the server has an admin key, only
 /// to those who send it. All else is told to everybody, as `/metrics` is.
@@ -34,7 +34,7 @@ pub(super) async fn show(
         price_per_hour_usd: costs.price().map(HourlyPrice::usd),
         price_is_example: app.machine.as_ref().is_some_and(|it| it.price_is_example),
         slo_tokens_per_second: costs.slo_tokens_per_second(),
-        basis: costs.basis().as_str(),
+        basis: basis(stats.step_model.fit.basis()).as_str(),
         now: span::card(costs, &costs.now(&stats)),
         since_start: span::card(costs, &costs.since_start(&stats)),
         residuals: CostResiduals {
@@ -68,6 +68,11 @@ fn step_model(stats: &EngineStats) -> StepModelCard {
         seconds_per_decode_key: model.seconds_per_decode_key,
         seconds_per_adapter_byte: model.seconds_per_adapter_byte,
         seconds_per_adapter: model.seconds_per_adapter,
+        fitted_to: match model.fit.source {
+            FitSource::Calibration => "calibration",
+            FitSource::ServedSteps => "served_steps",
+        },
+        refits: stats.refits,
         fitted_steps: model.fit.steps,
         fitted_coefficients: model.fit.coefficients,
         r_squared: model.fit.r_squared,

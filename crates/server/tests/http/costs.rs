@@ -1,6 +1,8 @@
 //! `/v1/costs/now`, and the cost of an answer with the idle time shared out.
 
-use farthing_engine::{DeviceSeconds, EngineStats, TokenCounts, TokenSeconds};
+use farthing_engine::{
+    DeviceSeconds, EngineStats, GenerationUsage, SplitBasis, TokenCounts, TokenSeconds,
+};
 use farthing_scheduler::FinishReason;
 use serde_json::{Value, json};
 
@@ -111,21 +113,59 @@ async fn what_is_unknown_is_absent() {
     assert_eq!(span["load_factor"], 4.0);
 }
 
-/// A step model that does not fit is not gone by, and answers say so.
+/// What an answer was charged by is told, not what the next one will be: the step model explains
+/// enough by now, but did not while one of the choices ran.
 #[tokio::test]
 async fn an_answer_says_that_it_was_split_by_tokens() {
     let mut server = Server::start().await;
-    *server.engine.stats.lock().unwrap() = EngineStats::default();
-    let body = json!({"model": "base", "prompt": "hi", "max_tokens": 1});
+    *server.engine.stats.lock().unwrap() = well_fitted();
+    let body = json!({"model": "base", "prompt": "hi", "max_tokens": 1, "n": 2});
     let connection = server.open("/v1/completions", &body).await;
     let play = server.play().await;
-    play.finish(0, FinishReason::Length, usage(3, 1, 1));
+    let by_tokens = GenerationUsage {
+        basis: SplitBasis::Tokens,
+        ..usage(3, 1, 1)
+    };
+    play.finish(0, FinishReason::Length, by_tokens);
+    play.finish(1, FinishReason::Length, usage(3, 1, 1));
     let answer = connection.response().await.json();
     assert_eq!(
         answer["usage"]["cost"]["basis"],
         "measured_device_time_by_tokens"
     );
     assert_eq!(answer["usage"]["cost"].get("loaded_usd"), None);
+}
+
+/// A step model that explains too little now, and one that explains enough but did not always.
+#[tokio::test]
+async fn costs_say_what_they_were_split_by() {
+    let server = Server::start().await;
+    let by_tokens = |seconds_by_tokens, model: EngineStats| EngineStats {
+        seconds_by_tokens,
+        step_model: model.step_model,
+        ..a_quarter_busy()
+    };
+    let cases = [
+        (by_tokens(9.0, EngineStats::default()), [true, true]),
+        (by_tokens(3.0, well_fitted()), [false, true]),
+        (by_tokens(0.0, well_fitted()), [false, false]),
+    ];
+    for (stats, expected) in cases {
+        let seconds = stats.seconds_by_tokens;
+        *server.engine.stats.lock().unwrap() = stats;
+        let costs = server.get("/v1/costs/now").await.json();
+        let found = [&costs["basis"], &costs["since_start"]["basis"]];
+        let names = ["measured_device_time", "measured_device_time_by_tokens"];
+        assert_eq!(
+            found,
+            expected.map(|by_tokens| names[usize::from(by_tokens)])
+        );
+        assert_eq!(costs["since_start"]["seconds_by_tokens"], seconds);
+        let metrics = server.get("/metrics").await.body;
+        let counter = "farthing_step_seconds_by_tokens_total";
+        let line = metrics.lines().find(|line| line.starts_with(counter));
+        assert!(line.unwrap().ends_with(&format!(" {seconds}")), "{line:?}");
+    }
 }
 
 /// The curve goes through the loaded price, and meets a vendor's where both cost the same.

@@ -132,6 +132,7 @@ pub(crate) fn well_fitted() -> EngineStats {
                 coefficients: 9,
                 r_squared: 0.99,
                 residual_p95: 0.05,
+                ..Fit::default()
             },
             ..StepModel::default()
         },

@@ -3,11 +3,12 @@
 use farthing_api::{ByToken, CostBuckets, CostSpan, ThreeFigures};
 use farthing_economics::{Cost, UnitCost};
 
-use crate::costs::{Costs, Span};
+use crate::costs::{Costs, Span, basis};
 
 pub(super) fn card(costs: &Costs, span: &Span) -> CostSpan {
     let Span {
         seconds,
+        seconds_by_tokens,
         machine,
         unit_costs,
     } = span;
@@ -15,6 +16,8 @@ pub(super) fn card(costs: &Costs, span: &Span) -> CostSpan {
     CostSpan {
         window_seconds: seconds.window,
         window_usd: costs.usd(seconds.window),
+        basis: basis(span.basis()).as_str(),
+        seconds_by_tokens: *seconds_by_tokens,
         seconds: CostBuckets {
             warm_up: seconds.warm_up,
             adapter_load: seconds.adapter_load,

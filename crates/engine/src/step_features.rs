@@ -1,0 +1,78 @@
+//! What a step model's coefficients are multiplied with.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    RowWork, StepWork,
+    step_model::{TOKEN_KNOTS, TOKEN_SEGMENTS, token_segments},
+};
+
+pub(crate) const FEATURES: usize = TOKEN_SEGMENTS + 6;
+
+/// Amounts of each kind of work in one step, in the order of the coefficients
+/// of a [`StepModel`](crate::StepModel).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepFeatures(pub(crate) [f64; FEATURES]);
+
+impl StepFeatures {
+    /// More of everything than any step has.
+    pub const UNLIMITED: Self = Self([f64::MAX; FEATURES]);
+
+    /// The work of all rows together.
+    pub fn of(rows: &[RowWork]) -> Self {
+        Self::with_knots(rows, &TOKEN_KNOTS)
+    }
+
+    /// The same with a curve that bends at these knots only.
+    pub(crate) fn with_knots(rows: &[RowWork], knots: &[f64]) -> Self {
+        let mut total = StepWork::default();
+        rows.iter().for_each(|row| total += row.total());
+        let mut adapters: Vec<_> = rows.iter().filter_map(|row| row.adapter).collect();
+        adapters.sort_unstable();
+        adapters.dedup();
+        let mut features = [0.0; FEATURES];
+        features[..6].copy_from_slice(&[
+            1.0,
+            total.logits,
+            total.prompt_keys,
+            total.decode_keys,
+            total.adapter_bytes,
+            adapters.len() as f64,
+        ]);
+        features[6..].copy_from_slice(&token_segments(total.tokens, knots));
+        Self(features)
+    }
+
+    /// Σ of each amount times its coefficient.
+    pub(crate) fn dot(&self, coefficients: &[f64; FEATURES]) -> f64 {
+        self.0.iter().zip(coefficients).map(|(x, c)| x * c).sum()
+    }
+
+    /// Whether all amounts are at most `factor` times those of `other`.
+    pub(crate) fn is_within(&self, factor: f64, other: &Self) -> bool {
+        let pairs = self.0.iter().zip(&other.0);
+        pairs.into_iter().all(|(x, most)| *x <= factor * most)
+    }
+
+    /// The larger of both amounts, kind by kind.
+    pub(crate) fn max(&self, other: &Self) -> Self {
+        Self(std::array::from_fn(|kind| self.0[kind].max(other.0[kind])))
+    }
+
+    /// Steps of one class have about the same work: their tokens within a factor of 2, the keys that
+    /// they read within a factor of 16.
+    pub(crate) fn class(&self) -> u64 {
+        let [_, _, prompt_keys, decode_keys, _, adapters, segments @ ..] = self.0;
+        let tokens: f64 = segments.iter().sum();
+        // A float's exponent is its logarithm to base 2, rounded down.
+        let log2 = |amount: f64| ((amount + 1.0).to_bits() >> 52) & 0x7ff;
+        [
+            log2(tokens),
+            log2(prompt_keys) / 4,
+            log2(decode_keys) / 4,
+            adapters.min(2.0) as u64,
+        ]
+        .into_iter()
+        .fold(0, |class, part| class << 12 | part)
+    }
+}
