@@ -50,11 +50,12 @@ fn main() -> anyhow::Result<()> {
         max_model_len: CONTEXT,
         ..Calibration::default()
     };
-    let step_model = calibration.run(|batch: &Batch| {
+    let calibrated = calibration.run(|batch: &Batch| {
         let started = Instant::now();
         runner.execute(batch)?;
         Ok::<_, ModelError>(started.elapsed().as_secs_f64())
     })?;
+    let step_model = calibrated.step_model;
     let batch = decodes();
     let step_seconds = fastest(20, || runner.execute(&batch).map(drop))?;
     // Charged by the model, whatever its fit on a noisy machine: that is the longer way.

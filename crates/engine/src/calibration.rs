@@ -31,6 +31,25 @@ pub struct Calibration {
     pub adapters: Vec<(AdapterId, usize)>,
 }
 
+/// What a calibration found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Calibrated {
+    /// How long steps take.
+    pub step_model: StepModel,
+    /// A step that took far longer than its tokens would one by one, if there was any: something in
+    /// it does not run as it should on this machine.
+    pub slow_step: Option<SlowStep>,
+}
+
+/// A step in which a token takes longer than alone, though it shares the reading of the weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SlowStep {
+    /// New tokens of the step.
+    pub tokens: usize,
+    /// Seconds of a token in it over those of a token alone.
+    pub ratio: f64,
+}
+
 /// Equal rows; with adapters, these take turns.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
@@ -80,6 +99,9 @@ const BUSY_BUDGET_SECONDS: f64 = 15.0;
 const BUSY_PASSES: usize = 25;
 /// The machine is busy where half of the medians may be off by more than this share.
 const BUSY_SPREAD: f64 = 0.02;
+/// A step is slow whose tokens take so many times as long as one alone; a busy machine may make it a
+/// little more than once.
+const SLOW_RATIO: f64 = 1.5;
 /// A ladder ends with the first step that takes longer than this, once it has its least steps.
 const LONG_STEP_SECONDS: f64 = 0.1;
 
@@ -88,7 +110,7 @@ impl Calibration {
     ///
     /// # Errors
     /// What `time` returns.
-    pub fn run<E>(&self, mut time: impl FnMut(&Batch) -> Result<f64, E>) -> Result<StepModel, E> {
+    pub fn run<E>(&self, mut time: impl FnMut(&Batch) -> Result<f64, E>) -> Result<Calibrated, E> {
         let mut samples = Vec::new();
         let mut spent_seconds = 0.0;
         for ladder in self.ladders() {
@@ -134,7 +156,10 @@ impl Calibration {
                 spent_seconds += seconds;
             }
         }
-        Ok(self.fit(&samples))
+        Ok(Calibrated {
+            step_model: self.fit(&samples),
+            slow_step: slow_step(&samples),
+        })
     }
 
     /// Whether a model that was fitted earlier still tells how long a short step takes, give or take
@@ -274,6 +299,24 @@ impl Calibration {
         model.fit = Fit::of_calibration(&seconds, &expected, fitted_coefficients(&steps));
         model
     }
+}
+
+/// The slowest step by its tokens, of those with neither adapters nor a long context, if it is slow
+/// beside the first, which has one token.
+fn slow_step(samples: &[Sample]) -> Option<SlowStep> {
+    let alone = samples.first()?;
+    let ratio = |sample: &Sample| SlowStep {
+        tokens: sample.shape.rows * sample.shape.new_tokens,
+        ratio: sample.seconds()
+            / (sample.shape.rows * sample.shape.new_tokens) as f64
+            / alone.seconds(),
+    };
+    samples
+        .iter()
+        .filter(|it| it.shape.adapters == 0 && it.shape.start <= alone.shape.start)
+        .map(ratio)
+        .filter(|step| step.ratio > SLOW_RATIO)
+        .max_by(|a, b| a.ratio.total_cmp(&b.ratio))
 }
 
 /// Coefficients that the steps told anything about: those whose amount is not zero in all of them.

@@ -26,7 +26,7 @@ mod text_error;
 mod token_seconds;
 mod tokenizer;
 
-pub use calibration::Calibration;
+pub use calibration::{Calibrated, Calibration, SlowStep};
 pub use chat_template::{ChatContent, ChatMessage, ChatTemplate};
 pub use core::EngineCore;
 pub use detokenizer::{Detokenizer, Piece};

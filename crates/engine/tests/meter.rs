@@ -4,8 +4,8 @@
 use std::{convert::Infallible, sync::Arc, time::Instant};
 
 use farthing_engine::{
-    Calibration, Fit, FitSource, Meter, RowContext, RowWork, SplitBasis, StepFeatures, StepModel,
-    StepWork, TokenSeconds,
+    Calibrated, Calibration, Fit, FitSource, Meter, RowContext, RowWork, SlowStep, SplitBasis,
+    StepFeatures, StepModel, StepWork, TokenSeconds,
 };
 use farthing_scheduler::{
     AdapterId, Batch, BatchRow, BlockId, SampleRow, SamplingParams, SequenceId,
@@ -264,7 +264,9 @@ fn nothing_is_lost_where_the_model_knows_nothing() {
 fn calibration_finds_how_long_steps_take() {
     let meter = meter(DEVICE);
     let time = |batch: &Batch| Ok::<_, Infallible>(DEVICE.expect(&works(&meter, &batch.rows)));
-    let Ok(found) = calibration().run(time);
+    let Ok(Calibrated {
+        step_model: found, ..
+    }) = calibration().run(time);
     assert!(found.fit.r_squared > 1.0 - 1e-9, "{found:?}");
     assert!(found.fit.residual_p95 < 1e-6, "{found:?}");
     let unseen = [
@@ -282,6 +284,27 @@ fn calibration_finds_how_long_steps_take() {
     }
 }
 
+/// As where the kernels for several rows are compiled without the processor's instructions.
+#[test]
+fn a_step_of_several_tokens_that_is_far_too_slow_is_told() {
+    let slow_in_batches = |factor: f64| {
+        let meter = meter(DEVICE);
+        let time = |batch: &Batch| {
+            let rows = works(&meter, &batch.rows);
+            let is_several = rows.iter().map(|row| row.total().tokens).sum::<f64>() > 1.0;
+            let factor = if is_several { factor } else { 1.0 };
+            Ok::<_, Infallible>(factor * DEVICE.expect(&rows))
+        };
+        let Ok(Calibrated { slow_step, .. }) = calibration().run(time);
+        slow_step
+    };
+    assert_eq!(slow_in_batches(1.0), None);
+    let Some(SlowStep { tokens, ratio }) = slow_in_batches(30.0) else {
+        panic!("a step that takes thirty times too long is not slow");
+    };
+    assert!(tokens >= 2 && ratio > 10.0, "{tokens} tokens, {ratio}");
+}
+
 /// What the larger steps take goes on as far as they were timed.
 #[test]
 fn a_slow_device_is_timed_with_small_steps_only() {
@@ -297,7 +320,9 @@ fn a_slow_device_is_timed_with_small_steps_only() {
         largest = largest.max(tokens);
         Ok::<_, Infallible>(slow.expect(&works(&meter, &batch.rows)))
     };
-    let Ok(found) = calibration().run(time);
+    let Ok(Calibrated {
+        step_model: found, ..
+    }) = calibration().run(time);
     assert!(largest <= 16, "{largest} tokens");
     let rows = works(&meter, &[prompt(0, 1000, None)]);
     let (found, truth) = (found.expect(&rows), slow.expect(&rows));
@@ -315,7 +340,9 @@ fn what_cannot_be_explained_is_split_by_tokens() {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
         Ok::<_, Infallible>(1e-3 + (state >> 40) as f64 * 1e-9)
     };
-    let Ok(found) = calibration().run(time);
+    let Ok(Calibrated {
+        step_model: found, ..
+    }) = calibration().run(time);
     assert!(found.fit.r_squared < 0.9, "{found:?}");
     let meter = meter(found);
     assert_eq!(meter.basis(), SplitBasis::Tokens);
@@ -340,7 +367,9 @@ fn r_squared_is_adjusted_for_the_coefficients() {
         }
         Ok::<_, Infallible>(seconds)
     };
-    let Ok(found) = calibration().run(time);
+    let Ok(Calibrated {
+        step_model: found, ..
+    }) = calibration().run(time);
     let (n, p) = (timed.len() as f64, found.fit.coefficients as f64);
     assert_eq!((found.fit.steps, found.fit.coefficients), (timed.len(), 8));
     let mean = timed.iter().map(|(_, seconds)| seconds).sum::<f64>() / n;
@@ -368,7 +397,9 @@ fn as_many_coefficients_as_steps_explain_nothing() {
         ..calibration()
     };
     let time = |batch: &Batch| Ok::<_, Infallible>(DEVICE.expect(&works(&meter, &batch.rows)));
-    let Ok(found) = few.run(time);
+    let Ok(Calibrated {
+        step_model: found, ..
+    }) = few.run(time);
     assert!(found.fit.steps <= found.fit.coefficients, "{found:?}");
     assert_eq!(found.fit.r_squared, 0.0);
     assert!(!found.fit.is_good());
@@ -394,7 +425,9 @@ fn calibrate_with(mut noise: impl FnMut() -> f64) -> (StepModel, usize) {
         timed += 1;
         Ok::<_, Infallible>(noise() * DEVICE.expect(&works(&meter, &batch.rows)))
     };
-    let Ok(found) = calibration().run(time);
+    let Ok(Calibrated {
+        step_model: found, ..
+    }) = calibration().run(time);
     (found, timed)
 }
 
@@ -442,7 +475,9 @@ fn one_slow_time_does_not_end_a_ladder() {
         seen.push(rows);
         Ok(seconds + 0.15)
     };
-    let Ok(found) = calibration().run(time);
+    let Ok(Calibrated {
+        step_model: found, ..
+    }) = calibration().run(time);
     let (undisturbed, _) = calibrate_with(|| 1.0);
     assert_eq!(found.fit.steps, undisturbed.fit.steps);
     assert!(found.fit.is_good(), "{found:?}");

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Instant, UNIX_EPOCH};
 
 use anyhow::Context;
-use farthing_engine::{Calibration, StepModel};
+use farthing_engine::{Calibrated, Calibration, SlowStep, StepModel};
 use farthing_model::{ComputeType, DeviceKind, ModelConfig, ModelError, ModelRunner};
 use farthing_scheduler::Batch;
 use serde::{Deserialize, Serialize};
@@ -135,7 +135,16 @@ pub(crate) fn find_or_measure(
     {
         return Ok((kept, Origin::Kept));
     }
-    let step_model = calibration.run(time)?;
+    let Calibrated {
+        step_model,
+        slow_step,
+    } = calibration.run(time)?;
+    if let Some(SlowStep { tokens, ratio }) = slow_step {
+        tracing::warn!(
+            "a step of {tokens} tokens takes {ratio:.1} times as long as its tokens one by one: \
+             `farthing selftest --only rates` tells which operation is slow on this machine"
+        );
+    }
     let seconds = started.elapsed().as_secs_f64();
     if step_model.fit.is_good() {
         keep_for_next_start(circumstances.clone(), step_model);

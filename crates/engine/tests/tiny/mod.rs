@@ -85,12 +85,12 @@ impl Engine {
             sliding_window: None,
             adapters: vec![(adapter.id(), adapter.size_bytes())],
         };
-        let step_model = calibration.run(|batch: &Batch| {
+        let calibrated = calibration.run(|batch: &Batch| {
             let started = Instant::now();
             runner.execute(batch)?;
             Ok::<_, ModelError>(started.elapsed().as_secs_f64())
         });
-        let meter = Meter::new(step_model.unwrap(), None, Instant::now());
+        let meter = Meter::new(calibrated.unwrap().step_model, None, Instant::now());
         runner.release_adapter(adapter.id());
         runner.retire_adapter(adapter.id());
         Self::with_runner(runner, meter, room)
