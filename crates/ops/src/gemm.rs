@@ -169,7 +169,8 @@ impl<'a> Gemm<'a> {
 
     fn tile(&'a self, task: usize, packed: &'a [f32]) -> Tile<'a> {
         let shares = self.shares();
-        let (block, column) = (task / shares.columns, task % shares.columns);
+        let block = task / shares.columns;
+        let column = column_of(task % shares.columns, shares.columns);
         let (row, panel) = (block * shares.block_rows, column * shares.panels);
         Tile {
             product: self,
@@ -213,6 +214,15 @@ impl<'a> Gemm<'a> {
             }
         });
     }
+}
+
+/// The threads take tasks in turn, and each goes on where its last one ended: what was asked for ahead
+/// of the last panels is then what it needs next. So the first tasks of all threads begin far apart.
+fn column_of(task: usize, columns: usize) -> usize {
+    let threads = pool::num_threads();
+    let (each, more) = (columns / threads, columns % threads);
+    let (turn, thread) = (task / threads, task % threads);
+    thread * each + thread.min(more) + turn
 }
 
 struct Pack<'a> {
