@@ -164,6 +164,8 @@ fn a_function_of_a_level_that_is_not_inlined() {
     assert_found(path, generic, &format!("{path}:1"), message);
     let method = "impl<S: Dot<W>, W> Grid<S, W> for Scores {\n    unsafe fn tile() {\n    }\n}\n";
     assert_found(path, method, &format!("{path}:2"), message);
+    let array = "unsafe fn sum<S: Lanes>(\n    sums: [[S::F32; 2]; 3],\n) -> f32 {\n    0.0\n}\n";
+    assert_found(path, array, &format!("{path}:1"), message);
     let inlined = format!("#[inline(always)]\n{generic}");
     assert_eq!(findings(path, &inlined), [""; 0]);
     let declared = "trait Lanes {\n    unsafe fn zero() -> Self;\n}\n";

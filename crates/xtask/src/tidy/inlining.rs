@@ -31,17 +31,16 @@ fn check_file(file: &SourceFile, findings: &mut Vec<Finding>) {
     let mut in_trait_of_level = false;
     for (index, line) in lines.iter().enumerate() {
         if line.starts_with("impl") || line.starts_with("trait") || line.starts_with("pub") {
-            let header = until(&lines[index..], '{');
-            in_trait_of_level = implements_trait_of_level(&header);
+            in_trait_of_level = implements_trait_of_level(&signature(&lines[index..]));
         }
         if !is_function(line) {
             continue;
         }
-        let signature = until(&lines[index..], '{');
+        let signature = signature(&lines[index..]);
         let has_bound = BOUNDS.iter().any(|bound| signature.contains(bound));
         let runs_in_level = has_bound || in_trait_of_level && line.starts_with("    ");
         // A declaration in a trait has no body.
-        if !runs_in_level || signature.contains(';') {
+        if !runs_in_level || signature.ends_with(';') {
             continue;
         }
         let is_inlined = lines[..index]
@@ -100,11 +99,21 @@ fn is_function(line: &str) -> bool {
         .any(|word| word == "fn")
 }
 
-/// Everything up to the first `end` or `;`, that included.
-fn until(lines: &[&str], end: char) -> String {
+/// Everything up to the body or, of a declaration, the `;`, that included; an array's type has one in
+/// its brackets.
+fn signature(lines: &[&str]) -> String {
     let text = lines.iter().take(20).copied().collect::<Vec<_>>().join(" ");
-    let stop = text.find([end, ';']).map_or(text.len(), |at| at + 1);
-    text[..stop].to_owned()
+    let mut depth = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth -= 1,
+            _ => {}
+        }
+        depth == 0 && matches!(c, '{' | ';')
+    });
+    let end = end.map_or(text.len(), |(at, _)| at + 1);
+    text[..end].to_owned()
 }
 
 /// Where the body of the line's first closure begins, after its parameters.
