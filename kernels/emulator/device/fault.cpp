@@ -28,8 +28,8 @@ void tell(int signal, siginfo_t* info, void*) {
     }
     const std::string where =
         signal == SIGILL ? "does what C++ leaves undefined, such as a misaligned access"
-        : is_ours        ? "touches " + Memory::instance().describe(address)
-                         : "touches address " + std::to_string(address) + ", or one that is misaligned";
+        : is_ours ? "touches " + Memory::instance().describe(address)
+                  : "touches address " + std::to_string(address) + ", or one that is misaligned";
     std::fprintf(stderr, "emulated device: %s: %s\n", kernel.empty() ? "no kernel" : kernel.c_str(),
                  where.c_str());
     std::_Exit(1);
