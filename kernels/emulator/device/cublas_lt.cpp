@@ -268,9 +268,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, 
                 "the workspace is smaller than the algorithm was asked for");
         Memory::instance().require_live(reinterpret_cast<Address>(workspace), workspace_bytes,
                                         Place::DEVICE, "the workspace");
-        if (algorithms_that_ran().insert(algorithm.number).second) {
+        if (algorithms_that_ran().count(algorithm.number) == 0) {
             Stream::refuse_in_capture("a product runs for the first time");
         }
+        algorithms_that_ran().insert(algorithm.number);
         const std::vector<Address> memory = {
             reinterpret_cast<Address>(a), reinterpret_cast<Address>(b),
             reinterpret_cast<Address>(c), reinterpret_cast<Address>(d),
