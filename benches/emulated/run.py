@@ -91,7 +91,7 @@ def main() -> None:
                 print(f"{device.mode:<6} {len(device.answers)} answers, {seconds:.0f} s")
             compare_with_cpu(files, sides)
             compare_devices(*sides)
-        except Failure as failure:
+        except (Failure, RuntimeError) as failure:
             sys.exit(f"\n{failure}")
     print("The emulated device answers as the CPU does.")
 

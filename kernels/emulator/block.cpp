@@ -169,8 +169,8 @@ void meet(const char* what, void* brought, void (*act)(void* const (&lanes)[32])
     Running& r = running();
     const u32 warp = r.current / WARP_SIZE, lane = r.current % WARP_SIZE;
     Meeting& meeting = r.meetings[warp];
-    const auto is_same = [&] { return meeting.what == what || std::strcmp(meeting.what, what) == 0; };
-    check(meeting.arrived == 0 || is_same(),
+    const bool is_first = meeting.arrived == 0;
+    check(is_first || meeting.what == what || std::strcmp(meeting.what, what) == 0,
           "comes to another operation than the lanes of its warp that wait");
     meeting.what = what;
     meeting.brought[lane] = brought;

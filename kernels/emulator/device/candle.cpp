@@ -1,5 +1,5 @@
-// candle's own kernels, those that the program launches, after candle-kernels 0.11. They are no part
-// of what is tested: each does all of its grid by itself.
+// candle's own kernels, those that the program launches, after candle-kernels 0.11. They are no
+// part of what is tested: each does all of its grid by itself.
 #include <cstddef>
 #include <cstdint>
 
@@ -39,8 +39,8 @@ size_t place_of(size_t element, size_t dimensions, const size_t* info) {
     return place;
 }
 
-template <typename T>
-void copy2d(const T* from, T* to, uint32_t rows, uint32_t columns, uint32_t from_stride, uint32_t to_stride) {
+template <typename T> void copy2d(const T* from, T* to, uint32_t rows, uint32_t columns,
+                                  uint32_t from_stride, uint32_t to_stride) {
     for (size_t row = 0; row < rows; ++row) {
         for (size_t column = 0; column < columns; ++column) {
             to[row * to_stride + column] = from[row * from_stride + column];

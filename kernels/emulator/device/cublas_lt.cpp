@@ -36,9 +36,12 @@ struct Algorithm {
     uint32_t alignment[4];
 };
 
-static_assert(sizeof(Layout) <= sizeof(cublasLtMatrixLayoutOpaque_t), "NVIDIA's struct is too small");
-static_assert(sizeof(Operation) <= sizeof(cublasLtMatmulDescOpaque_t), "NVIDIA's struct is too small");
-static_assert(sizeof(Preference) <= sizeof(cublasLtMatmulPreferenceOpaque_t), "NVIDIA's struct is too small");
+static_assert(sizeof(Layout) <= sizeof(cublasLtMatrixLayoutOpaque_t),
+              "NVIDIA's struct is too small");
+static_assert(sizeof(Operation) <= sizeof(cublasLtMatmulDescOpaque_t),
+              "NVIDIA's struct is too small");
+static_assert(sizeof(Preference) <= sizeof(cublasLtMatmulPreferenceOpaque_t),
+              "NVIDIA's struct is too small");
 static_assert(sizeof(Algorithm) <= sizeof(cublasLtMatmulAlgo_t), "NVIDIA's struct is too small");
 
 std::unordered_set<uint64_t>& algorithms_that_ran() {
@@ -69,13 +72,15 @@ Element element_of(cudaDataType type) {
     case CUDA_R_32F:
         return Element::F32;
     default:
-        throw Refusal{CUDA_ERROR_NOT_SUPPORTED, "matrices of type " + std::to_string(type) + " are not emulated"};
+        throw Refusal{CUDA_ERROR_NOT_SUPPORTED,
+                      "matrices of type " + std::to_string(type) + " are not emulated"};
     }
 }
 
 template <typename Value> Value read(const void* from, size_t bytes) {
     require(bytes == sizeof(Value), CUDA_ERROR_INVALID_VALUE,
-            "an attribute has " + std::to_string(bytes) + " bytes, not " + std::to_string(sizeof(Value)));
+            "an attribute has " + std::to_string(bytes) + " bytes, not " +
+                std::to_string(sizeof(Value)));
     Value value;
     std::memcpy(&value, from, sizeof value);
     return value;
@@ -89,8 +94,8 @@ template <typename Description, typename Opaque> Description& inside(Opaque* opa
 
 Matrix matrix(const void* elements, cublasLtMatrixLayout_t opaque) {
     const Layout& layout = inside<Layout>(opaque);
-    return {const_cast<void*>(elements), layout.element, size_t(layout.rows), size_t(layout.columns),
-            size_t(layout.stride)};
+    return {const_cast<void*>(elements), layout.element, size_t(layout.rows),
+            size_t(layout.columns), size_t(layout.stride)};
 }
 
 void require_matrix(const Matrix& matrix, uint32_t alignment, const char* name) {
@@ -108,12 +113,13 @@ void require_shapes(const Matmul& it) {
     const size_t k = it.transpose_a ? it.a.rows : it.a.columns;
     const size_t n = it.transpose_b ? it.b.rows : it.b.columns;
     const size_t other_k = it.transpose_b ? it.b.columns : it.b.rows;
-    const bool fit = k == other_k && it.d.rows == m && it.d.columns == n && it.c.rows == m && it.c.columns == n;
+    const bool fit =
+        k == other_k && it.d.rows == m && it.d.columns == n && it.c.rows == m && it.c.columns == n;
     require(fit, CUDA_ERROR_INVALID_VALUE, "the shapes of A, B, C and D don't fit each other");
 }
 
-Matmul described(
-    cublasLtMatmulDesc_t operation, const Matrix& a, const Matrix& b, const Matrix& c, const Matrix& d) {
+Matmul described(cublasLtMatmulDesc_t operation, const Matrix& a, const Matrix& b, const Matrix& c,
+                 const Matrix& d) {
     const Operation& it = inside<Operation>(operation);
     const Matmul matmul = {a, b, c, d, it.a == CUBLAS_OP_T, it.b == CUBLAS_OP_T, 1.0f, 0.0f};
     require_shapes(matmul);
@@ -134,8 +140,8 @@ cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
 
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t) { return CUBLAS_STATUS_SUCCESS; }
 
-cublasStatus_t cublasLtMatrixLayoutCreate(
-    cublasLtMatrixLayout_t* layout, cudaDataType type, uint64_t rows, uint64_t columns, int64_t stride) {
+cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType type,
+                                          uint64_t rows, uint64_t columns, int64_t stride) {
     return blas_call("cublasLtMatrixLayoutCreate", [&] {
         const Layout described = {element_of(type), rows, columns, stride};
         *layout = new cublasLtMatrixLayoutOpaque_t();
@@ -148,11 +154,12 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulDescCreate(
-    cublasLtMatmulDesc_t* operation, cublasComputeType_t compute_type, cudaDataType_t scale_type) {
+cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* operation,
+                                        cublasComputeType_t compute_type,
+                                        cudaDataType_t scale_type) {
     return blas_call("cublasLtMatmulDescCreate", [&] {
-        require(compute_type == CUBLAS_COMPUTE_32F && scale_type == CUDA_R_32F, CUDA_ERROR_NOT_SUPPORTED,
-                "only sums and scales in f32 are emulated");
+        require(compute_type == CUBLAS_COMPUTE_32F && scale_type == CUDA_R_32F,
+                CUDA_ERROR_NOT_SUPPORTED, "only sums and scales in f32 are emulated");
         const Operation described = {CUBLAS_OP_N, CUBLAS_OP_N};
         *operation = new cublasLtMatmulDescOpaque_t();
         std::memcpy(*operation, &described, sizeof described);
@@ -164,9 +171,9 @@ cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t operation) {
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulDescSetAttribute(
-    cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t attribute, const void* value,
-    size_t bytes) {
+cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t operation,
+                                              cublasLtMatmulDescAttributes_t attribute,
+                                              const void* value, size_t bytes) {
     return blas_call("cublasLtMatmulDescSetAttribute", [&] {
         Operation& it = inside<Operation>(operation);
         const bool is_a = attribute == CUBLASLT_MATMUL_DESC_TRANSA;
@@ -188,9 +195,9 @@ cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t prefer
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(
-    cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t attribute,
-    const void* value, size_t bytes) {
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
+                                                    cublasLtMatmulPreferenceAttributes_t attribute,
+                                                    const void* value, size_t bytes) {
     return blas_call("cublasLtMatmulPreferenceSetAttribute", [&] {
         Preference& it = inside<Preference>(preference);
         switch (attribute) {
@@ -211,14 +218,17 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(
     });
 }
 
-cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
-    cublasLtHandle_t, cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
-    cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t preference,
-    int wanted, cublasLtMatmulHeuristicResult_t* results, int* count) {
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t operation,
+                                              cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                              cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                              cublasLtMatmulPreference_t preference, int wanted,
+                                              cublasLtMatmulHeuristicResult_t* results,
+                                              int* count) {
     *count = 0;
     return blas_call("cublasLtMatmulAlgoGetHeuristic", [&] {
         Stream::refuse_in_capture("a product is planned");
-        described(operation, matrix(nullptr, a), matrix(nullptr, b), matrix(nullptr, c), matrix(nullptr, d));
+        described(operation, matrix(nullptr, a), matrix(nullptr, b), matrix(nullptr, c),
+                  matrix(nullptr, d));
         const Preference& asked = inside<Preference>(preference);
         static uint64_t last = 0;
         Algorithm algorithm = {last += 1, asked.workspace_bytes, {}};
@@ -233,17 +243,19 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
     });
 }
 
-cublasStatus_t cublasLtMatmul(
-    cublasLtHandle_t, cublasLtMatmulDesc_t operation, const void* alpha, const void* a,
-    cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout, const void* beta,
-    const void* c, cublasLtMatrixLayout_t c_layout, void* d, cublasLtMatrixLayout_t d_layout,
-    const cublasLtMatmulAlgo_t* chosen, void* workspace, size_t workspace_bytes, cudaStream_t stream) {
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, const void* alpha,
+                              const void* a, cublasLtMatrixLayout_t a_layout, const void* b,
+                              cublasLtMatrixLayout_t b_layout, const void* beta, const void* c,
+                              cublasLtMatrixLayout_t c_layout, void* d,
+                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t* chosen,
+                              void* workspace, size_t workspace_bytes, cudaStream_t stream) {
     return blas_call("cublasLtMatmul", [&] {
         require(current_context() != nullptr, CUDA_ERROR_INVALID_CONTEXT,
                 "this thread has made no context current");
-        require(chosen != nullptr, CUDA_ERROR_NOT_SUPPORTED, "a product without an algorithm is not emulated");
-        Matmul matmul = described(
-            operation, matrix(a, a_layout), matrix(b, b_layout), matrix(c, c_layout), matrix(d, d_layout));
+        require(chosen != nullptr, CUDA_ERROR_NOT_SUPPORTED,
+                "a product without an algorithm is not emulated");
+        Matmul matmul = described(operation, matrix(a, a_layout), matrix(b, b_layout),
+                                  matrix(c, c_layout), matrix(d, d_layout));
         matmul.alpha = *static_cast<const float*>(alpha);
         matmul.beta = *static_cast<const float*>(beta);
         Algorithm algorithm;
@@ -254,14 +266,16 @@ cublasStatus_t cublasLtMatmul(
         require_matrix(matmul.d, algorithm.alignment[3], "D");
         require(workspace_bytes >= algorithm.workspace_bytes, CUDA_ERROR_INVALID_VALUE,
                 "the workspace is smaller than the algorithm was asked for");
-        Memory::instance().require_live(reinterpret_cast<Address>(workspace), workspace_bytes, Place::DEVICE,
-                                        "the workspace");
-        if (algorithms_that_ran().insert(algorithm.number).second) {
+        Memory::instance().require_live(reinterpret_cast<Address>(workspace), workspace_bytes,
+                                        Place::DEVICE, "the workspace");
+        if (algorithms_that_ran().count(algorithm.number) == 0) {
             Stream::refuse_in_capture("a product runs for the first time");
         }
+        algorithms_that_ran().insert(algorithm.number);
         const std::vector<Address> memory = {
-            reinterpret_cast<Address>(a), reinterpret_cast<Address>(b), reinterpret_cast<Address>(c),
-            reinterpret_cast<Address>(d), reinterpret_cast<Address>(workspace)};
+            reinterpret_cast<Address>(a), reinterpret_cast<Address>(b),
+            reinterpret_cast<Address>(c), reinterpret_cast<Address>(d),
+            reinterpret_cast<Address>(workspace)};
         // A workspace is anybody's: who keeps something there finds it gone.
         Stream::of(reinterpret_cast<CUstream>(stream))
             ->submit({"a matrix product", memory, [matmul, workspace, workspace_bytes] {

@@ -1,7 +1,7 @@
 // libcuda: memory and copies.
 //
-// A copy from pageable memory of the host reads it at the call, one from page-locked memory when the
-// device comes to it. A copy to pageable memory waits for the device, one to page-locked memory
+// A copy from pageable memory of the host reads it at the call, one from page-locked memory when
+// the device comes to it. A copy to pageable memory waits for the device, one to page-locked memory
 // doesn't.
 #include <cuda.h>
 
@@ -41,14 +41,16 @@ void copy_to_device(CUdeviceptr to, const void* from, size_t bytes, Stream& stre
         return;
     }
     if (is_page_locked(from, bytes)) {
-        stream.submit({"a copy from page-locked memory", {Address(to)},
-                       [=] { std::memcpy(pointer(to), from, bytes); }});
+        stream.submit({"a copy from page-locked memory", {Address(to)}, [=] {
+                           std::memcpy(pointer(to), from, bytes);
+                       }});
         return;
     }
     const auto* source = static_cast<const unsigned char*>(from);
     const auto staged = std::make_shared<std::vector<unsigned char>>(source, source + bytes);
-    stream.submit({"a copy from the host", {Address(to)},
-                   [=] { std::memcpy(pointer(to), staged->data(), bytes); }});
+    stream.submit({"a copy from the host", {Address(to)}, [=] {
+                       std::memcpy(pointer(to), staged->data(), bytes);
+                   }});
 }
 
 void copy_to_host(void* to, CUdeviceptr from, size_t bytes, Stream& stream) {
@@ -58,7 +60,8 @@ void copy_to_host(void* to, CUdeviceptr from, size_t bytes, Stream& stream) {
         return;
     }
     const bool waits = !is_page_locked(to, bytes);
-    stream.submit({"a copy to the host", {Address(from)}, [=] { std::memcpy(to, pointer(from), bytes); }});
+    stream.submit(
+        {"a copy to the host", {Address(from)}, [=] { std::memcpy(to, pointer(from), bytes); }});
     if (waits) {
         stream.run();
     }
@@ -175,8 +178,9 @@ CUresult cuMemcpyDtoDAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstr
         require_device_memory(to, bytes, "where the copy goes");
         require_device_memory(from, bytes, "where the copy comes from");
         if (bytes > 0) {
-            Stream::of(stream)->submit({"a copy on the device", {Address(to), Address(from)},
-                                        [=] { std::memmove(pointer(to), pointer(from), bytes); }});
+            Stream::of(stream)->submit({"a copy on the device", {Address(to), Address(from)}, [=] {
+                                            std::memmove(pointer(to), pointer(from), bytes);
+                                        }});
         }
     });
 }
@@ -185,8 +189,8 @@ CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUst
     return call_in_context("cuMemsetD8Async", [&] {
         require_device_memory(to, bytes, "what is set");
         if (bytes > 0) {
-            Stream::of(stream)->submit({"memory is set", {Address(to)},
-                                        [=] { std::memset(pointer(to), value, bytes); }});
+            Stream::of(stream)->submit(
+                {"memory is set", {Address(to)}, [=] { std::memset(pointer(to), value, bytes); }});
         }
     });
 }

@@ -42,28 +42,29 @@ CUresult cuFuncGetAttribute(int* value, CUfunction_attribute attribute, CUfuncti
 
 CUresult cuFuncSetAttribute(CUfunction handle, CUfunction_attribute attribute, int value) {
     return call("cuFuncSetAttribute", [&] {
-        require(attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, CUDA_ERROR_INVALID_VALUE,
-                "this attribute of a function is not emulated");
+        require(attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                CUDA_ERROR_INVALID_VALUE, "this attribute of a function is not emulated");
         const auto function = Function::all().get(handle);
         const int most = Settings::MAX_SHARED_BYTES - function->static_shared_bytes;
         require(value >= 0 && value <= most, CUDA_ERROR_INVALID_VALUE,
-                std::to_string(value) + " bytes of shared memory, a block has " + std::to_string(most));
+                std::to_string(value) + " bytes of shared memory, a block has " +
+                    std::to_string(most));
         function->max_dynamic_shared_bytes = value;
     });
 }
 
-CUresult cuLaunchKernel(
-    CUfunction handle, unsigned int grid_x, unsigned int grid_y, unsigned int grid_z,
-    unsigned int threads_x, unsigned int threads_y, unsigned int threads_z, unsigned int shared_bytes,
-    CUstream stream_handle, void** arguments, void** extra) {
+CUresult cuLaunchKernel(CUfunction handle, unsigned int grid_x, unsigned int grid_y,
+                        unsigned int grid_z, unsigned int threads_x, unsigned int threads_y,
+                        unsigned int threads_z, unsigned int shared_bytes, CUstream stream_handle,
+                        void** arguments, void** extra) {
     return call_in_context("cuLaunchKernel", [&] {
         const auto function = Function::all().get(handle);
         const auto stream = Stream::of(stream_handle);
-        require(extra == nullptr, CUDA_ERROR_NOT_SUPPORTED, "arguments in one buffer are not emulated");
-        Task task = launch(*function, {{grid_x, grid_y, grid_z},
-                                       {threads_x, threads_y, threads_z},
-                                       shared_bytes,
-                                       arguments});
+        require(extra == nullptr, CUDA_ERROR_NOT_SUPPORTED,
+                "arguments in one buffer are not emulated");
+        Task task = launch(
+            *function,
+            {{grid_x, grid_y, grid_z}, {threads_x, threads_y, threads_z}, shared_bytes, arguments});
         if (!function->was_launched) {
             Stream::refuse_in_capture(task.name + " is launched for the first time");
         }

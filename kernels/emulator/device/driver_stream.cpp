@@ -30,14 +30,16 @@ CUresult cuStreamWaitEvent(CUstream stream, CUevent handle, unsigned int) {
         Stream::refuse_in_capture("a wait for an event");
         // As the event is now: it may be recorded anew before the stream comes to this.
         const Event event = *Event::all().get(handle);
-        Stream::of(stream)->submit_outside_graph({"a wait for an event", {}, [event] { event.wait(); }});
+        Stream::of(stream)->submit_outside_graph(
+            {"a wait for an event", {}, [event] { event.wait(); }});
     });
 }
 
 CUresult cuStreamBeginCapture(CUstream stream, CUstreamCaptureMode) {
     return call_in_context("cuStreamBeginCapture", [&] {
         const bool is_legacy = stream == nullptr || stream == CU_STREAM_LEGACY;
-        require(!is_legacy, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "the legacy stream can't be recorded");
+        require(!is_legacy, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+                "the legacy stream can't be recorded");
         Stream::of(stream)->begin_capture();
     });
 }
@@ -52,9 +54,9 @@ CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {
 CUresult cuStreamIsCapturing(CUstream handle, CUstreamCaptureStatus* status) {
     return call_in_context("cuStreamIsCapturing", [&] {
         const auto stream = Stream::of(handle);
-        *status = !stream->is_capturing()       ? CU_STREAM_CAPTURE_STATUS_NONE
+        *status = !stream->is_capturing()        ? CU_STREAM_CAPTURE_STATUS_NONE
                   : stream->has_spoilt_capture() ? CU_STREAM_CAPTURE_STATUS_INVALIDATED
-                                                : CU_STREAM_CAPTURE_STATUS_ACTIVE;
+                                                 : CU_STREAM_CAPTURE_STATUS_ACTIVE;
     });
 }
 

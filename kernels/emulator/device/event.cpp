@@ -10,17 +10,19 @@ Handles<Event>& Event::all() {
 }
 
 void Event::record(const std::shared_ptr<Stream>& stream) {
-    const auto record = std::make_shared<Record>(Record{stream, 0, stream->is_capturing(), false, 0.0});
+    const auto record =
+        std::make_shared<Record>(Record{stream, 0, stream->is_capturing(), false, 0.0});
     record_ = record;
     if (record->is_captured) {
         return;
     }
     record->number = stream->submitted() + 1;
     stream->submit_outside_graph({"an event", {}, [record] {
-        const auto now = std::chrono::steady_clock::now().time_since_epoch();
-        record->seconds = std::chrono::duration<double>(now).count();
-        record->is_done = true;
-    }});
+                                      const auto now =
+                                          std::chrono::steady_clock::now().time_since_epoch();
+                                      record->seconds = std::chrono::duration<double>(now).count();
+                                      record->is_done = true;
+                                  }});
 }
 
 void Event::wait() const {
@@ -39,8 +41,10 @@ double Event::seconds_to(const Event& end) const {
     for (const Event* event : {this, &end}) {
         event->refuse_captured();
         require(event->has_time_, CUDA_ERROR_INVALID_HANDLE, "the event was made without a time");
-        require(event->record_ != nullptr, CUDA_ERROR_INVALID_HANDLE, "the event was never recorded");
-        require(event->record_->is_done, CUDA_ERROR_NOT_READY, "the device has not come to the event");
+        require(event->record_ != nullptr, CUDA_ERROR_INVALID_HANDLE,
+                "the event was never recorded");
+        require(event->record_->is_done, CUDA_ERROR_NOT_READY,
+                "the device has not come to the event");
     }
     return end.record_->seconds - record_->seconds;
 }

@@ -1,8 +1,10 @@
 #include "fault.h"
 
+#include <unistd.h>
+
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
+#include <string>
 
 #include "../block.h"
 #include "memory.h"
@@ -29,9 +31,13 @@ void tell(int signal, siginfo_t* info, void*) {
     const std::string where =
         signal == SIGILL ? "does what C++ leaves undefined, such as a misaligned access"
         : is_ours        ? "touches " + Memory::instance().describe(address)
-                         : "touches address " + std::to_string(address) + ", or one that is misaligned";
-    std::fprintf(stderr, "emulated device: %s: %s\n", kernel.empty() ? "no kernel" : kernel.c_str(),
-                 where.c_str());
+        : address != 0   ? "touches address " + std::to_string(address)
+                         : "touches address 0, or one that is misaligned or beyond all memory";
+    // Not printf, which wants more stack than a handler has.
+    const std::string line =
+        "emulated device: " + (kernel.empty() ? "no kernel" : kernel) + ": " + where + "\n";
+    const auto written = write(STDERR_FILENO, line.data(), line.size());
+    static_cast<void>(written);
     std::_Exit(1);
 }
 

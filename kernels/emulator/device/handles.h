@@ -22,7 +22,8 @@ template <typename Object> class Handles {
     /// Refuses a handle that stands for nothing, or no longer.
     std::shared_ptr<Object> get(void* handle) const {
         const auto found = objects_.find(handle);
-        require(found != objects_.end(), CUDA_ERROR_INVALID_HANDLE, std::string("there is no such ") + noun_);
+        require(found != objects_.end(), CUDA_ERROR_INVALID_HANDLE,
+                std::string("there is no such ") + noun_);
         return found->second;
     }
 

@@ -13,7 +13,8 @@ using emulator::Entry;
 using emulator::Parameter;
 
 std::string words(Dim3 size) {
-    return "(" + std::to_string(size.x) + ", " + std::to_string(size.y) + ", " + std::to_string(size.z) + ")";
+    return "(" + std::to_string(size.x) + ", " + std::to_string(size.y) + ", " +
+           std::to_string(size.z) + ")";
 }
 
 void require_size(const Function& function, const LaunchRequest& request) {
@@ -26,8 +27,10 @@ void require_size(const Function& function, const LaunchRequest& request) {
             CUDA_ERROR_INVALID_VALUE,
             name + ": a block of " + words(threads) + " threads, it is made for " +
                 std::to_string(function.entry->threads));
-    require(request.shared_bytes <= size_t(function.max_dynamic_shared_bytes), CUDA_ERROR_INVALID_VALUE,
-            name + ": " + std::to_string(request.shared_bytes) + " bytes of shared memory, it may use " +
+    require(request.shared_bytes <= size_t(function.max_dynamic_shared_bytes),
+            CUDA_ERROR_INVALID_VALUE,
+            name + ": " + std::to_string(request.shared_bytes) +
+                " bytes of shared memory, it may use " +
                 std::to_string(function.max_dynamic_shared_bytes) + " beside its own " +
                 std::to_string(function.static_shared_bytes));
 }
@@ -75,8 +78,8 @@ Task launch(Function& function, const LaunchRequest& request) {
         task.run = kernel;
         return task;
     }
-    const emulator::Launch size = {
-        entry.name, request.grid, request.threads.x, request.shared_bytes, next_seed()};
+    const emulator::Launch size = {entry.name, request.grid, request.threads.x,
+                                   request.shared_bytes, next_seed()};
     task.run = [size, kernel] { emulator::run(size, kernel); };
     return task;
 }

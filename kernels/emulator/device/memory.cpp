@@ -17,9 +17,13 @@ constexpr size_t ARENA_BYTES = size_t(1) << 42;
 /// As 16-bit and 32-bit floats a NaN.
 constexpr unsigned char FRESH = 0xff;
 
-size_t round_up(size_t bytes, size_t multiple) { return (bytes + multiple - 1) / multiple * multiple; }
+size_t round_up(size_t bytes, size_t multiple) {
+    return (bytes + multiple - 1) / multiple * multiple;
+}
 
-Address first_page(const Allocation& allocation) { return allocation.begin / PAGE_BYTES * PAGE_BYTES; }
+Address first_page(const Allocation& allocation) {
+    return allocation.begin / PAGE_BYTES * PAGE_BYTES;
+}
 
 Address last_page_end(const Allocation& allocation) {
     return round_up(allocation.end(), PAGE_BYTES);
@@ -42,7 +46,8 @@ Memory& Memory::instance() {
 }
 
 Memory::Memory() : total_bytes_(Settings::instance().memory_bytes) {
-    void* arena = mmap(nullptr, ARENA_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* arena =
+        mmap(nullptr, ARENA_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     require(arena != MAP_FAILED, CUDA_ERROR_OUT_OF_MEMORY, "the host has no addresses to spare");
     arena_ = reinterpret_cast<Address>(arena);
     next_ = arena_ + PAGE_BYTES;
@@ -51,7 +56,8 @@ Memory::Memory() : total_bytes_(Settings::instance().memory_bytes) {
 Address Memory::allocate(size_t bytes, Place place) {
     if (place == Place::DEVICE) {
         require(bytes <= free_bytes(), CUDA_ERROR_OUT_OF_MEMORY,
-                std::to_string(bytes) + " bytes are wanted, " + std::to_string(free_bytes()) + " are free");
+                std::to_string(bytes) + " bytes are wanted, " + std::to_string(free_bytes()) +
+                    " are free");
     }
     const size_t mapped = round_up(round_up(bytes, ALIGNMENT), PAGE_BYTES);
     require(next_ + mapped + PAGE_BYTES <= arena_ + ARENA_BYTES, CUDA_ERROR_OUT_OF_MEMORY,
@@ -95,10 +101,13 @@ const Allocation* Memory::find(Address address) const {
     return address < allocation.end() ? &allocation : nullptr;
 }
 
-void Memory::require_live(Address address, size_t bytes, Place place, const std::string& what) const {
+void Memory::require_live(Address address, size_t bytes, Place place,
+                          const std::string& what) const {
     const Allocation* allocation = find(address);
-    const bool is_live = allocation != nullptr && allocation->place == place && !allocation->is_freed;
-    require(is_live, CUDA_ERROR_ILLEGAL_ADDRESS, what + " is not in live memory: " + describe(address));
+    const bool is_live =
+        allocation != nullptr && allocation->place == place && !allocation->is_freed;
+    require(is_live, CUDA_ERROR_ILLEGAL_ADDRESS,
+            what + " is not in live memory: " + describe(address));
     require(address + bytes <= allocation->end(), CUDA_ERROR_ILLEGAL_ADDRESS,
             what + " has " + std::to_string(bytes) + " bytes, too many for " + describe(address));
 }
@@ -111,7 +120,8 @@ void Memory::check_surroundings(Address address, const std::string& writer) cons
     const bool is_before = !is_fresh(first_page(*allocation), allocation->begin);
     const bool is_behind = !is_fresh(allocation->end(), last_page_end(*allocation));
     if (is_before || is_behind) {
-        say(writer.c_str(), std::string("wrote ") + (is_before ? "before " : "behind ") + describe(address));
+        say(writer.c_str(),
+            std::string("wrote ") + (is_before ? "before " : "behind ") + describe(address));
         std::_Exit(1);
     }
 }
@@ -127,7 +137,8 @@ std::string Memory::describe(Address address) const {
     }
     const Allocation& allocation = (--after)->second;
     return "byte " + std::to_string(address - allocation.begin) + " of an allocation of " +
-           std::to_string(allocation.bytes) + " bytes" + (allocation.is_freed ? ", which is freed" : "");
+           std::to_string(allocation.bytes) + " bytes" +
+           (allocation.is_freed ? ", which is freed" : "");
 }
 
 bool Memory::is_within_arena(Address address) const {

@@ -4,8 +4,9 @@
 // allows before a page that nobody may touch; no address is ever given out twice. So whatever runs
 // past an allocation's pages, or comes after it is freed, is a fault that fault.cpp tells of. What
 // is left of its pages before and behind it is full of NaNs, and looked at after every launch that
-// was given the allocation. The address sanitizer would see a little more, but cannot be loaded
-// into a program that was built without it; the kernels' own tests have it.
+// was given the allocation. This needs nothing of the address sanitizer, whose runtime would have to
+// be loaded under all of the program; it would see more of the kernels' own arrays, and the kernels'
+// own tests have it.
 #pragma once
 
 #include <cstddef>

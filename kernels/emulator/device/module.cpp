@@ -52,12 +52,13 @@ CUfunction Module::function(const std::string& name) {
     for (const emulator::Entry* entry : emulator::Entry::all()) {
         if (name == entry->name) {
             const int own = static_shared_bytes(name);
-            const auto function =
-                std::make_shared<Function>(Function{entry, own, Settings::DEFAULT_SHARED_BYTES - own, false});
+            const auto function = std::make_shared<Function>(
+                Function{entry, own, Settings::DEFAULT_SHARED_BYTES - own, false});
             return functions_[name] = Function::all().add<CUfunction>(function);
         }
     }
-    throw Refusal{CUDA_ERROR_NOT_FOUND, "there is no kernel " + name + " here: candle's are in candle.cpp"};
+    throw Refusal{CUDA_ERROR_NOT_FOUND,
+                  "there is no kernel " + name + " here: candle's are in candle.cpp"};
 }
 
 }  // namespace device

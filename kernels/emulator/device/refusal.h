@@ -1,5 +1,5 @@
-// What becomes of a call that a device would refuse: an error code for the caller, and the reason on
-// standard error, which a real device keeps to itself.
+// What becomes of a call that a device would refuse: an error code for the caller, and the reason
+// on standard error, which a real device keeps to itself.
 #pragma once
 
 #include <cuda.h>

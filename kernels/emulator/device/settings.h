@@ -1,8 +1,8 @@
 // What the emulated device is like, by environment variables.
 //
-//   FARTHING_EMULATED_DEVICE=eager|late   eager: work is done as it is submitted; late: as late as a
-//                                         device may, when somebody waits for it. [eager]
-//   FARTHING_EMULATED_MEMORY_MIB=N        the device's memory [2048]
+//   FARTHING_EMULATED_DEVICE   eager: work is done as it is submitted (the default); late: as late
+//                              as a device may, when somebody waits for it
+//   FARTHING_EMULATED_MEMORY_MIB   the device's memory; 2048 by default
 #pragma once
 
 #include <cstddef>

@@ -30,7 +30,8 @@ Handles<Stream>& Stream::all() {
 }
 
 std::shared_ptr<Stream> Stream::of(CUstream handle) {
-    const bool is_default = handle == nullptr || handle == CU_STREAM_LEGACY || handle == CU_STREAM_PER_THREAD;
+    const bool is_default =
+        handle == nullptr || handle == CU_STREAM_LEGACY || handle == CU_STREAM_PER_THREAD;
     return is_default ? default_stream() : all().get(handle);
 }
 
@@ -60,7 +61,8 @@ void Stream::refuse_in_capture(const std::string& what) {
         if (stream != nullptr && stream->is_capturing() &&
             stream->capturing_thread_ == std::this_thread::get_id()) {
             stream->is_spoilt_ = true;
-            throw Refusal{CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, what + " while a graph is recorded"};
+            throw Refusal{CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+                          what + " while a graph is recorded"};
         }
     }
 }

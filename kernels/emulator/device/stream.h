@@ -24,7 +24,7 @@ class Stream {
     /// Waits for the work of all streams.
     static void run_all();
 
-    /// Refuses, and spoils the capture, where this thread records a graph: `what` can't be recorded.
+    /// Refuses `what`, and spoils the capture, where this thread records a graph.
     static void refuse_in_capture(const std::string& what);
 
     /// Takes work, or records it. Its memory must be live.
