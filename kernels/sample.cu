@@ -190,7 +190,12 @@ KERNEL(
         return;
     }
     DYNAMIC_SHARED(shared);
-    const Params own = params[row];
+    // In shared memory, where they take no registers between their uses.
+    __shared__ Params own;
+    if (threadIdx.x == 0) {
+        own = params[row];
+    }
+    __syncthreads();
     float* row_logits = logits + u64(row) * vocab;
     const Lists lists = {history, bias_tokens, bias_values, undo, history_capacity};
     const Changes changes(own, lists, row_logits);

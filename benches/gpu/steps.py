@@ -19,7 +19,7 @@ SERVED_FLAGS = ["--max-model-len=4096", "--max-num-seqs=256"]
 # Tokens in and out of a request, and how many at once; what matters most comes first.
 LOADS = [((512, 512), [1, 8, 64, 256]), ((2048, 128), [64])]
 TRIAL_LOADS = [((32, 8), [1, 4])]
-TRIAL_FLAGS = ["--max-model-len=256", "--max-num-seqs=4", "--max-num-batched-tokens=64"]
+TRIAL_FLAGS = ["--max-model-len=1024", "--max-num-seqs=4", "--max-num-batched-tokens=64"]
 # What a trial serves: heads of 64, in groups, and little else.
 TRIAL_CONFIG = {
     "architectures": ["LlamaForCausalLM"],

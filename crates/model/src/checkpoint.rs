@@ -10,6 +10,7 @@ mod weight_file;
 
 use std::{collections::HashMap, fs, ops::Range, path::Path};
 
+use half::bf16;
 use serde_json::Value;
 
 use crate::{ModelConfig, ModelError};
@@ -130,18 +131,7 @@ impl Checkpoint {
         rows: Range<usize>,
         out: &mut Vec<f32>,
     ) -> Result<(), ModelError> {
-        let (height, width) = match *self.shape(name)? {
-            [width] => (1, width),
-            [height, width] => (height, width),
-            _ => return Err(ModelError::UnknownTensor(name.to_owned())),
-        };
-        if rows.start > rows.end || rows.end > height {
-            return Err(ModelError::RowsOutOfRange {
-                tensor: name.to_owned(),
-                rows,
-                height,
-            });
-        }
+        let width = self.width_of_rows(name, &rows)?;
         out.reserve(rows.len() * width);
         match &self.weights {
             Weights::Safetensors(shards) => shards.read_rows(name, rows, width, out),
@@ -151,6 +141,46 @@ impl Checkpoint {
                 Ok(())
             }
         }
+    }
+
+    /// Whether [`Self::read_bf16_rows`] reads a tensor as it is stored.
+    pub(crate) fn is_stored_as_bf16(&self, name: &str) -> bool {
+        match &self.weights {
+            Weights::Safetensors(shards) => shards.is_stored_as_bf16(name),
+            Weights::Gguf(_) | Weights::Dummy(_) => false,
+        }
+    }
+
+    /// Appends rows of a tensor that is stored as bf16, without a detour over f32.
+    pub(crate) fn read_bf16_rows(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+        out: &mut Vec<bf16>,
+    ) -> Result<(), ModelError> {
+        let width = self.width_of_rows(name, &rows)?;
+        out.reserve(rows.len() * width);
+        match &self.weights {
+            Weights::Safetensors(shards) => shards.read_bf16_rows(name, rows, width, out),
+            Weights::Gguf(_) | Weights::Dummy(_) => Err(ModelError::UnknownTensor(name.to_owned())),
+        }
+    }
+
+    /// The length of these rows, if the tensor has them.
+    fn width_of_rows(&self, name: &str, rows: &Range<usize>) -> Result<usize, ModelError> {
+        let (height, width) = match *self.shape(name)? {
+            [width] => (1, width),
+            [height, width] => (height, width),
+            _ => return Err(ModelError::UnknownTensor(name.to_owned())),
+        };
+        if rows.start > rows.end || rows.end > height {
+            return Err(ModelError::RowsOutOfRange {
+                tensor: name.to_owned(),
+                rows: rows.clone(),
+                height,
+            });
+        }
+        Ok(width)
     }
 
     /// The tokenizer and chat template in a GGUF file's metadata; `None` for other formats, which

@@ -93,6 +93,7 @@ impl GpuSteps {
     /// Records a graph for every size of a decode step, after running it once: what a first run
     /// sets up cannot be recorded.
     pub(crate) fn record_graphs(&mut self, parts: Parts<'_>) -> Result<(), ModelError> {
+        parts.model.plan_products(parts.workspace)?;
         for rows in graph_sizes(self.max_rows) {
             let layout = self.layout(rows, rows, rows);
             // No row is real, so that what the words hold doesn't matter.
@@ -147,7 +148,7 @@ impl GpuSteps {
         let words = self.upload.words()?;
         layout.write(words, flat, &adapter_slots, last_tokens);
         self.sampler.stage(specs, &mut words[layout.parameters()])?;
-        self.upload.send(layout.words())?;
+        self.upload.send_with_table(layout.block_table(flat))?;
         self.stopwatch.start()?;
         let graph = size.and_then(|size| self.graphs.get(&(size, with_adapters)));
         let hidden = match graph {

@@ -11,7 +11,7 @@ use std::thread;
 use candle_core::{DType, Device, Tensor};
 use farthing_ops::{
     Accumulate, LinearWeight, LinearWeightBuilder, LoraSegment, RopeTable, add, embed, gather_rows,
-    linear, lora, paged_attention, rms_norm, rope_and_cache, silu_mul,
+    linear, lora, paged_attention, plan_linear, planned_rows, rms_norm, rope_and_cache, silu_mul,
 };
 
 use crate::{
@@ -59,10 +59,7 @@ impl Llama {
             checkpoint,
             dtype: compute_type.dtype(),
             device: &device,
-            threads: match device.is_cpu() {
-                true => thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS)),
-                false => 1,
-            },
+            threads: thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS)),
         };
         room_for("the weights", loader.llama(config, max_positions))
     }
@@ -143,6 +140,28 @@ impl Llama {
         Ok(w.hidden)
     }
 
+    /// Chooses how every product of a step is computed, whatever its size, so that none is planned while
+    /// requests wait. The workspace holds nothing of use afterwards.
+    pub(crate) fn plan_products(&self, workspace: &Workspace) -> Result<(), ModelError> {
+        use Accumulate::{Add, Overwrite};
+        for rows in planned_sizes(workspace.max_tokens()?) {
+            let w = workspace.rows(rows)?;
+            // The layers are of one shape.
+            if let Some(layer) = self.layers.first() {
+                plan_linear(&w.qkv, &w.normed, &layer.qkv_proj, Overwrite)?;
+                plan_linear(&w.hidden, &w.attention, &layer.o_proj, Add)?;
+                plan_linear(&w.gate_up, &w.normed, &layer.gate_up_proj, Overwrite)?;
+                plan_linear(&w.hidden, &w.activated, &layer.down_proj, Add)?;
+            }
+        }
+        for rows in planned_sizes(workspace.max_logit_rows()) {
+            let w = workspace.logit_rows(rows)?;
+            let lm_head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
+            plan_linear(&w.logits, &w.normed, lm_head, Overwrite)?;
+        }
+        Ok(())
+    }
+
     /// Logits of some tokens, `tokens` u32 `[n]`, ascending: f32 `[n, vocab]`, a view of the
     /// workspace. `adapters` says which of the tokens, counted from the first of them, have an
     /// adapter that may change the output layer.
@@ -183,6 +202,13 @@ impl Llama {
         lora(&w.logits, &w.normed, &deltas.collect::<Vec<_>>())?;
         Ok(w.logits)
     }
+}
+
+/// Every number of token rows that [`linear`] has a plan for, up to the most that there are.
+fn planned_sizes(max_rows: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(1), move |rows| {
+        (*rows < max_rows).then(|| planned_rows(rows + 1).min(max_rows))
+    })
 }
 
 /// Adds a projection and what adapters make of it to the residual stream. A gain may touch the
@@ -293,7 +319,8 @@ impl Loader<'_> {
 
     /// Stacks matrices of one width over each other, so that one multiplication serves them all.
     fn linear(&self, names: &[&str]) -> Result<LinearWeight, ModelError> {
-        /// Few enough to stay in the processor's cache between reading and packing: 512 KiB of f32.
+        /// Few enough to stay in the processor's cache between reading and packing: 512 KiB of f32, or
+        /// half of that where the checkpoint has bf16.
         const CHUNK_ELEMENTS: usize = 128 << 10;
         /// Rows are packed fastest in whole panels.
         const CHUNK_ROWS: usize = 16;
@@ -308,14 +335,22 @@ impl Loader<'_> {
         let mut weight =
             LinearWeightBuilder::new(out_features, in_features, self.dtype, self.device)?;
         let chunk_rows = (CHUNK_ELEMENTS / in_features / CHUNK_ROWS).max(1) * CHUNK_ROWS;
-        let mut rows = Vec::new();
+        let (mut rows, mut bf16_rows) = (Vec::new(), Vec::new());
         for name in names {
             let height = self.checkpoint.shape(name)?[0];
+            let is_bf16 = self.checkpoint.is_stored_as_bf16(name);
             for start in (0..height).step_by(chunk_rows) {
-                rows.clear();
-                let end = height.min(start + chunk_rows);
-                self.checkpoint.read_rows(name, start..end, &mut rows)?;
-                weight.push_rows(&rows)?;
+                let range = start..height.min(start + chunk_rows);
+                if is_bf16 {
+                    bf16_rows.clear();
+                    self.checkpoint
+                        .read_bf16_rows(name, range, &mut bf16_rows)?;
+                    weight.push_rows(&bf16_rows)?;
+                } else {
+                    rows.clear();
+                    self.checkpoint.read_rows(name, range, &mut rows)?;
+                    weight.push_rows(&rows)?;
+                }
             }
         }
         Ok(weight.finish()?)

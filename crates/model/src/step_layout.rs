@@ -6,7 +6,7 @@ mod tests;
 use std::ops::Range;
 
 use candle_core::Tensor;
-use farthing_ops::{AttentionBatch, DeviceSampler};
+use farthing_ops::{AttentionBatch, DeviceSampler, UploadTable};
 
 use crate::{ModelError, flat_batch::FlatBatch};
 
@@ -86,6 +86,18 @@ impl StepLayout {
 
     fn block_tables(&self) -> Range<usize> {
         after(self.parameters(), self.rows * self.table_width)
+    }
+
+    /// The part of the block tables that a batch uses: a few columns of what the longest sequence would
+    /// need. All other regions lie before it.
+    pub(crate) fn block_table(&self, batch: &FlatBatch<'_>) -> UploadTable {
+        let tables = batch.block_tables.iter();
+        UploadTable {
+            start: self.block_tables().start,
+            rows: batch.block_tables.len(),
+            columns: tables.map(|table| table.len()).max().unwrap_or(0),
+            pitch: self.table_width,
+        }
     }
 
     /// Writes a batch of at most this size. `adapter_slots` has one a token, `last_tokens` one a

@@ -94,6 +94,10 @@ impl Workspace {
         })
     }
 
+    pub(crate) fn max_tokens(&self) -> Result<usize, ModelError> {
+        Ok(self.tokens.hidden.dim(0)?)
+    }
+
     pub(crate) fn max_logit_rows(&self) -> usize {
         self.max_logit_rows
     }

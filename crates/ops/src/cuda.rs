@@ -7,6 +7,7 @@ mod launch;
 mod libraries;
 mod operand;
 mod transfer;
+mod weight_upload;
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
@@ -25,6 +26,7 @@ pub(crate) use self::kernels::arguments;
 pub(crate) use self::launch::Grid;
 pub(crate) use self::operand::{Address, address, operand, tensor};
 pub use self::transfer::{Download, Upload, copy_on_device};
+pub(crate) use self::weight_upload::WeightUpload;
 use crate::paged_attention::geometry::Geometry;
 pub use crate::sample::DeviceSampler;
 

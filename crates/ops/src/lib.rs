@@ -38,6 +38,7 @@ mod rope_table;
 mod sample;
 mod silu_mul;
 mod simd;
+mod upload_table;
 
 pub use add::add;
 pub use cuda::{
@@ -49,8 +50,8 @@ pub use gather_rows::gather_rows;
 pub use gpu_info::GpuInfo;
 pub use kv_cache_layer::{BLOCK_SIZE, KvCacheLayer};
 pub use limits::Limits;
-pub use linear::{Accumulate, linear};
-pub use linear_weight::{LinearWeight, LinearWeightBuilder};
+pub use linear::{Accumulate, linear, plan_linear, planned_rows};
+pub use linear_weight::{LinearWeight, LinearWeightBuilder, WeightElement};
 pub use lora::{
     LoraExpand, LoraRows, LoraSegment, LoraStack, LoraStackShape, LoraWeight, lora, lora_slots,
 };
@@ -63,3 +64,4 @@ pub use rope_table::RopeTable;
 pub use sample::{ListCapacity, SampleSpec, Sampled, sample, token_logprobs};
 pub use silu_mul::silu_mul;
 pub use simd::{SimdLevel, use_simd_level, with_simd_level};
+pub use upload_table::UploadTable;

@@ -20,7 +20,8 @@ pub enum Accumulate {
 }
 
 /// `out [m, out_features] (+)= x [m, in_features] · weightᵀ`. On a GPU, `out` may be f32 while all
-/// else is 16 bits wide.
+/// else is 16 bits wide, and m is rounded up to [`planned_rows`] as far as the storage of both goes on
+/// behind their views: what is there of `out` is lost.
 ///
 /// # Errors
 /// Where a shape or a type doesn't fit, or `out` and `x` share storage.
@@ -34,14 +35,54 @@ pub fn linear(
         in_features: weight.in_features(),
         out_features: weight.out_features(),
         accumulate,
+        plans: false,
     };
     out.inplace_op3(x, weight.panels(), &op)
+}
+
+/// Chooses how a GPU computes [`linear`] of this many rows, by trying what there is: afterwards `out`
+/// holds nothing of use. The CPU has nothing to choose.
+///
+/// # Errors
+/// Those of [`linear`].
+pub fn plan_linear(
+    out: &Tensor,
+    x: &Tensor,
+    weight: &LinearWeight,
+    accumulate: Accumulate,
+) -> Result<()> {
+    let op = Linear {
+        in_features: weight.in_features(),
+        out_features: weight.out_features(),
+        accumulate,
+        plans: true,
+    };
+    out.inplace_op3(x, weight.panels(), &op)
+}
+
+/// The rows that a GPU computes where there are so many: few different numbers, so that all are planned
+/// ahead; at most 15 more up to 256 rows, and an eighth more beyond.
+pub fn planned_rows(rows: usize) -> usize {
+    let step = match rows {
+        0..=2 => 1,
+        3..=4 => 4,
+        5..=64 => 8,
+        65..=256 => 16,
+        257..=512 => 32,
+        513..=1024 => 64,
+        1025..=2048 => 128,
+        2049..=4096 => 256,
+        _ => 512,
+    };
+    rows.next_multiple_of(step)
 }
 
 struct Linear {
     in_features: usize,
     out_features: usize,
     accumulate: Accumulate,
+    /// It is only to be chosen how.
+    plans: bool,
 }
 
 impl InplaceOp3 for Linear {
@@ -59,6 +100,9 @@ impl InplaceOp3 for Linear {
         _: &Layout,
     ) -> Result<()> {
         let rows = self.check(out_layout, x_layout)?;
+        if self.plans {
+            return Ok(());
+        }
         let out = destination("linear: out", out, out_layout)?;
         gemm::run(&[Gemm {
             x: source("linear: x", x, x_layout)?,
@@ -88,8 +132,10 @@ impl InplaceOp3 for Linear {
         let out = operand("linear: out", out, out_layout)?;
         let weight = operand("linear: weight", weight, weight_layout)?;
         let element = weight.element("linear: weight")?;
+        let x = operand("linear: x", x, x_layout)?;
+        let most_rows = (out.elements / self.out_features).min(x.elements / self.in_features);
         let product = Product {
-            m: rows,
+            m: planned_rows(rows).min(most_rows),
             n: self.out_features,
             k: self.in_features,
             element,
@@ -97,12 +143,18 @@ impl InplaceOp3 for Linear {
             add: self.accumulate == Accumulate::Add,
         };
         let matrices = Matrices {
-            x: operand("linear: x", x, x_layout)?.of("linear: x", element)?,
+            x: x.of("linear: x", element)?,
             weight: weight.address,
             out: out.address,
         };
-        // SAFETY: the shapes were checked, and candle lets no operand be the destination too.
-        unsafe { gpu.blas().multiply(product, matrices) }
+        // SAFETY: the shapes were checked, so were the rows behind them, and candle lets no operand be the
+        // destination too.
+        unsafe {
+            match self.plans {
+                true => gpu.blas().plan(product, matrices),
+                false => gpu.blas().multiply(product, matrices),
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 
+use crate::cuda::WeightUpload;
 use crate::huge_pages::filled;
 use crate::simd::Activation;
 
@@ -64,6 +65,44 @@ impl LinearWeight {
     }
 }
 
+/// What rows of a weight may come as.
+pub trait WeightElement: Copy {
+    /// Rounded to nearest even.
+    fn to_bf16(self) -> bf16;
+    /// The value itself.
+    fn to_f32(self) -> f32;
+    /// All of `from`, as [`Self::to_bf16`] does it.
+    fn write_bf16(from: &[Self], to: &mut [bf16]);
+}
+
+impl WeightElement for f32 {
+    fn to_bf16(self) -> bf16 {
+        <bf16 as Activation>::from_f32(self)
+    }
+
+    fn to_f32(self) -> f32 {
+        self
+    }
+
+    fn write_bf16(from: &[Self], to: &mut [bf16]) {
+        to.convert_from_f32_slice(from);
+    }
+}
+
+impl WeightElement for bf16 {
+    fn to_bf16(self) -> bf16 {
+        self
+    }
+
+    fn to_f32(self) -> f32 {
+        bf16::to_f32(self)
+    }
+
+    fn write_bf16(from: &[Self], to: &mut [bf16]) {
+        to.copy_from_slice(from);
+    }
+}
+
 /// How the elements of a weight follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WeightLayout {
@@ -89,6 +128,8 @@ pub struct LinearWeightBuilder {
 enum Elements {
     Bf16(Vec<bf16>),
     F32(Vec<f32>),
+    /// On their way to a GPU.
+    Sent(WeightUpload),
 }
 
 impl LinearWeightBuilder {
@@ -134,6 +175,9 @@ impl LinearWeightBuilder {
             WeightLayout::Rows => out_features * in_features,
         };
         let elements = match (dtype, layout) {
+            (DType::BF16, WeightLayout::Rows) if !device.is_cpu() => {
+                Elements::Sent(WeightUpload::new(len, device)?)
+            }
             (DType::BF16, _) => Elements::Bf16(filled(bf16::ZERO, len)),
             (DType::F32, WeightLayout::Panels) => Elements::F32(filled(0.0, len)),
             (other, WeightLayout::Panels) => {
@@ -157,7 +201,7 @@ impl LinearWeightBuilder {
     ///
     /// # Errors
     /// Where the last row is cut short or there are more rows than the matrix has.
-    pub fn push_rows(&mut self, rows: &[f32]) -> Result<()> {
+    pub fn push_rows<E: WeightElement>(&mut self, rows: &[E]) -> Result<()> {
         let count = rows.len() / self.in_features;
         if count * self.in_features != rows.len() {
             bail!(
@@ -177,7 +221,11 @@ impl LinearWeightBuilder {
         match (self.layout, &mut self.elements) {
             (WeightLayout::Rows, Elements::Bf16(elements)) => {
                 let elements = &mut elements[self.rows * self.in_features..];
-                elements[..rows.len()].convert_from_f32_slice(rows);
+                E::write_bf16(rows, &mut elements[..rows.len()]);
+                self.rows += count;
+            }
+            (_, Elements::Sent(upload)) => {
+                upload.push(rows)?;
                 self.rows += count;
             }
             _ => self.pack_rows(rows),
@@ -185,7 +233,7 @@ impl LinearWeightBuilder {
         Ok(())
     }
 
-    fn pack_rows(&mut self, mut rows: &[f32]) {
+    fn pack_rows<E: WeightElement>(&mut self, mut rows: &[E]) {
         while !rows.is_empty() {
             let count = match self.rows % PANEL {
                 0 if rows.len() >= PANEL * self.in_features => PANEL,
@@ -201,7 +249,7 @@ impl LinearWeightBuilder {
     }
 
     /// Packs the rows of a whole panel: written in the order of memory, unlike row by row.
-    fn push_panel(&mut self, rows: &[f32]) {
+    fn push_panel<E: WeightElement>(&mut self, rows: &[E]) {
         let width = self.in_features;
         let len = panel_len(width);
         let start = self.rows / PANEL * len;
@@ -211,9 +259,9 @@ impl LinearWeightBuilder {
                 for (pair, lanes) in panel.chunks_exact_mut(2 * PANEL).enumerate() {
                     for lane in 0..PANEL {
                         let row = &rows[lane * width..][..width];
-                        lanes[2 * lane] = <bf16 as Activation>::from_f32(row[2 * pair]);
-                        let odd = row.get(2 * pair + 1).copied().unwrap_or(0.0);
-                        lanes[2 * lane + 1] = <bf16 as Activation>::from_f32(odd);
+                        lanes[2 * lane] = row[2 * pair].to_bf16();
+                        let odd = row.get(2 * pair + 1);
+                        lanes[2 * lane + 1] = odd.map_or(bf16::ZERO, |odd| odd.to_bf16());
                     }
                 }
             }
@@ -221,15 +269,17 @@ impl LinearWeightBuilder {
                 let panel = &mut elements[start..start + len];
                 for (input, lanes) in panel.chunks_exact_mut(PANEL).enumerate().take(width) {
                     for lane in 0..PANEL {
-                        lanes[lane] = rows[lane * width + input];
+                        lanes[lane] = rows[lane * width + input].to_f32();
                     }
                 }
             }
+            // It has rows, not panels.
+            Elements::Sent(_) => {}
         }
         self.rows += PANEL;
     }
 
-    fn push_row(&mut self, row: &[f32]) {
+    fn push_row<E: WeightElement>(&mut self, row: &[E]) {
         let len = panel_len(self.in_features);
         let panel = self.rows / PANEL * len;
         let lane = self.rows % PANEL;
@@ -238,16 +288,18 @@ impl LinearWeightBuilder {
                 let panel = &mut elements[panel..panel + len];
                 for (pair, values) in panel.chunks_exact_mut(2 * PANEL).zip(row.chunks(2)) {
                     for (parity, value) in values.iter().enumerate() {
-                        pair[2 * lane + parity] = bf16::from_f32(*value);
+                        pair[2 * lane + parity] = value.to_bf16();
                     }
                 }
             }
             Elements::F32(elements) => {
                 let panel = &mut elements[panel..panel + len];
                 for (lanes, value) in panel.chunks_exact_mut(PANEL).zip(row) {
-                    lanes[lane] = *value;
+                    lanes[lane] = value.to_f32();
                 }
             }
+            // It has rows, not panels.
+            Elements::Sent(_) => {}
         }
         self.rows += 1;
     }
@@ -273,6 +325,7 @@ impl LinearWeightBuilder {
                 let len = elements.len();
                 Tensor::from_vec(elements, len, &self.device)?
             }
+            Elements::Sent(upload) => upload.finish()?,
         };
         Ok(LinearWeight {
             panels,

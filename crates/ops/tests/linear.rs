@@ -4,7 +4,8 @@
 mod reference;
 
 use candle_core::{DType, Device, Tensor};
-use farthing_ops::{Accumulate, LinearWeightBuilder, linear};
+use farthing_ops::{Accumulate, LinearWeightBuilder, linear, planned_rows};
+use half::bf16;
 use reference::{Random, assert_close, flat, matrix, message, on_every_level, product, weight};
 
 const SHAPES: [(usize, usize); 9] = [
@@ -129,10 +130,10 @@ fn wrong_operands_are_refused_by_name() {
 #[test]
 fn a_builder_wants_all_rows_whole() {
     let builder = || LinearWeightBuilder::new(3, 4, DType::BF16, &Device::Cpu).unwrap();
-    assert!(message(builder().push_rows(&[0.0; 6])).contains("not whole rows of 4"));
-    assert!(message(builder().push_rows(&[0.0; 16])).contains("too many"));
+    assert!(message(builder().push_rows(&[0.0_f32; 6])).contains("not whole rows of 4"));
+    assert!(message(builder().push_rows(&[0.0_f32; 16])).contains("too many"));
     let mut short = builder();
-    short.push_rows(&[0.0; 8]).unwrap();
+    short.push_rows(&[0.0_f32; 8]).unwrap();
     assert!(message(short.finish()).contains("got only 2"));
     assert!(message(LinearWeightBuilder::new(0, 4, DType::F32, &Device::Cpu)).contains("empty"));
     assert!(message(LinearWeightBuilder::new(3, 4, DType::F16, &Device::Cpu)).contains("BF16"));
@@ -143,4 +144,45 @@ fn sizes_count_the_padding() {
     let packed = weight(&[1.0; 51], 17, 3, DType::BF16);
     assert_eq!((packed.out_features(), packed.in_features()), (17, 3));
     assert_eq!(packed.size_bytes(), 2 * 2 * 16 * 2 * 2);
+}
+
+#[test]
+fn rows_of_bf16_make_the_same_weight() {
+    let mut random = Random(8);
+    // Whole panels, single rows, and an odd number of inputs.
+    for (out_features, in_features, at_once) in [(48, 64, 16), (37, 33, 5), (20, 7, 20)] {
+        let rows = random.exact(out_features * in_features, DType::BF16);
+        let x = matrix(&random.values(2 * in_features), 2, in_features);
+        for dtype in [DType::BF16, DType::F32] {
+            let builder = || {
+                LinearWeightBuilder::new(out_features, in_features, dtype, &Device::Cpu).unwrap()
+            };
+            let (mut of_f32, mut of_bf16) = (builder(), builder());
+            for rows in rows.chunks(at_once * in_features) {
+                let halves: Vec<bf16> = rows.iter().map(|x| bf16::from_f32(*x)).collect();
+                of_f32.push_rows(rows).unwrap();
+                of_bf16.push_rows(&halves).unwrap();
+            }
+            let times_x = |builder: LinearWeightBuilder| {
+                let out = Tensor::zeros((2, out_features), DType::F32, &Device::Cpu).unwrap();
+                linear(&out, &x, &builder.finish().unwrap(), Accumulate::Overwrite).unwrap();
+                flat(&out)
+            };
+            assert_eq!(times_x(of_bf16), times_x(of_f32), "{dtype:?}");
+        }
+    }
+}
+
+#[test]
+fn few_sizes_are_planned_and_none_is_much_larger() {
+    let mut sizes: Vec<_> = (1..=8192).map(planned_rows).collect();
+    for (rows, size) in (1..).zip(&sizes) {
+        assert!(rows <= *size, "{rows} rows planned as {size}");
+        let most = rows + if rows <= 256 { 15 } else { rows / 8 };
+        assert!(*size <= most, "{rows} rows planned as {size}");
+        assert_eq!(planned_rows(*size), *size);
+    }
+    assert!(sizes.is_sorted());
+    sizes.dedup();
+    assert!(sizes.len() <= 64, "{}", sizes.len());
 }

@@ -168,6 +168,23 @@ CUresult cuMemcpyHtoDAsync(CUdeviceptr to, const void* from, size_t bytes, CUstr
                            [&] { copy_to_device(to, from, bytes, *Stream::of(stream)); });
 }
 
+CUresult cuMemcpy2DAsync(const CUDA_MEMCPY2D* copy, CUstream stream) {
+    return call_in_context("cuMemcpy2DAsync", [&] {
+        const CUDA_MEMCPY2D it = *copy;
+        require(it.srcMemoryType == CU_MEMORYTYPE_HOST && it.dstMemoryType == CU_MEMORYTYPE_DEVICE &&
+                    it.srcXInBytes == 0 && it.srcY == 0 && it.dstXInBytes == 0 && it.dstY == 0,
+                CUDA_ERROR_NOT_SUPPORTED, "another copy of rows than from host to device is not emulated");
+        require(it.WidthInBytes <= it.srcPitch && it.WidthInBytes <= it.dstPitch,
+                CUDA_ERROR_INVALID_VALUE, "rows are longer than the pitch");
+        // The device reads all rows at one time, and a page-locked source is read then.
+        const auto* from = static_cast<const unsigned char*>(it.srcHost);
+        for (size_t row = 0; row < it.Height; ++row) {
+            copy_to_device(it.dstDevice + row * it.dstPitch, from + row * it.srcPitch, it.WidthInBytes,
+                           *Stream::of(stream));
+        }
+    });
+}
+
 CUresult cuMemcpyDtoHAsync(void* to, CUdeviceptr from, size_t bytes, CUstream stream) {
     return call_in_context("cuMemcpyDtoHAsync",
                            [&] { copy_to_host(to, from, bytes, *Stream::of(stream)); });

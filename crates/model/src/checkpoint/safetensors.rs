@@ -6,6 +6,7 @@ use std::{
     path::{Component, Path},
 };
 
+use half::bf16;
 use safetensors::{Dtype, tensor::Metadata};
 
 use super::{float_type::FloatType, read_json, weight_file::WeightFile};
@@ -79,12 +80,43 @@ impl Shards {
         Ok(Self { files, tensors })
     }
 
+    pub(super) fn is_stored_as_bf16(&self, name: &str) -> bool {
+        let tensor = self.tensors.get(name);
+        tensor.is_some_and(|tensor| tensor.float_type == FloatType::Bf16)
+    }
+
     pub(super) fn read_rows(
         &self,
         name: &str,
         rows: Range<usize>,
         width: usize,
         out: &mut Vec<f32>,
+    ) -> Result<(), ModelError> {
+        self.read_pieces(name, rows, width, |float_type, bytes| {
+            float_type.append(bytes, out);
+        })
+    }
+
+    /// Of a tensor that is stored as bf16.
+    pub(super) fn read_bf16_rows(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+        width: usize,
+        out: &mut Vec<bf16>,
+    ) -> Result<(), ModelError> {
+        self.read_pieces(name, rows, width, |_, bytes| {
+            let (elements, _) = bytes.as_chunks::<2>();
+            out.extend(elements.iter().map(|element| bf16::from_le_bytes(*element)));
+        })
+    }
+
+    fn read_pieces(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+        width: usize,
+        mut append: impl FnMut(FloatType, &[u8]),
     ) -> Result<(), ModelError> {
         let Some(tensor) = self.tensors.get(name) else {
             return Err(ModelError::UnknownTensor(name.to_owned()));
@@ -93,7 +125,7 @@ impl Shards {
         let start = tensor.offset + rows.start as u64 * row_bytes;
         let end = tensor.offset + rows.end as u64 * row_bytes;
         self.files[tensor.file].read_pieces(start..end, PIECE_BYTES, |bytes| {
-            tensor.float_type.append(bytes, out);
+            append(tensor.float_type, bytes);
             Ok(())
         })
     }

@@ -35,6 +35,13 @@ fn the_views_show_what_was_written() {
     layout.write(&mut words, &FlatBatch::new(&batch), &[NO_SLOT, 1], &[0, 1]);
     words[layout.parameters()].fill(3);
 
+    let table = layout.block_table(&FlatBatch::new(&batch));
+    assert_eq!((table.rows, table.columns, table.pitch), (2, 3, 3));
+    let sent: Vec<_> = (0..table.rows)
+        .flat_map(|row| &words[table.start + row * table.pitch..][..table.columns])
+        .collect();
+    assert_eq!(sent, [&5, &2, &99, &9, &1, &4]);
+
     let words = Tensor::new(words, &Device::Cpu).unwrap();
     let tensors = layout.tensors(&words, 1).unwrap();
     let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<u32>().unwrap();

@@ -4,7 +4,8 @@ use std::convert::Infallible;
 
 use candle_core::{Device, Error, Result, Tensor};
 
-use crate::{GpuInfo, ListCapacity, SampleSpec, Sampled};
+use crate::linear_weight::WeightElement;
+use crate::{GpuInfo, ListCapacity, SampleSpec, Sampled, UploadTable};
 
 /// Always fails.
 ///
@@ -114,6 +115,11 @@ impl Upload {
     pub fn send(&mut self, _: usize) -> Result<()> {
         match self.0 {}
     }
+
+    /// Cannot be called.
+    pub fn send_with_table(&mut self, _: UploadTable) -> Result<()> {
+        match self.0 {}
+    }
 }
 
 /// Words that come from a device: none in this build.
@@ -167,6 +173,27 @@ impl DeviceSampler {
 
     /// Cannot be called.
     pub fn collect(&mut self, _: &[SampleSpec<'_>]) -> Result<Vec<Sampled>> {
+        match self.0 {}
+    }
+}
+
+/// A weight on its way to a device: none in this build.
+#[derive(Debug)]
+pub(crate) struct WeightUpload(Infallible);
+
+impl WeightUpload {
+    /// Always fails.
+    pub(crate) fn new(_: usize, _: &Device) -> Result<Self> {
+        Err(absent())
+    }
+
+    /// Cannot be called.
+    pub(crate) fn push<E: WeightElement>(&mut self, _: &[E]) -> Result<()> {
+        match self.0 {}
+    }
+
+    /// Cannot be called.
+    pub(crate) fn finish(self) -> Result<Tensor> {
         match self.0 {}
     }
 }

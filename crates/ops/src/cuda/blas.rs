@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex};
+use std::mem::MaybeUninit;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use candle_core::cuda_backend::cudarc::cublas::sys::cublasOperation_t;
 use candle_core::cuda_backend::cudarc::cublaslt::result::{self, CublasError};
 use candle_core::cuda_backend::cudarc::cublaslt::sys;
+use candle_core::cuda_backend::cudarc::driver::sys::CUevent_flags;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream};
 use candle_core::{Context, DType, Error, Result, bail};
 
@@ -34,7 +36,7 @@ pub(crate) struct Matrices {
     pub(crate) out: Address,
 }
 
-/// cublasLt, its workspace, and an algorithm for every product so far: asking for one takes as
+/// cublasLt, its workspace, and algorithms for every product so far: asking for one takes as
 /// long as a small multiplication. All on one stream, so that they can share the workspace.
 pub(crate) struct Blas {
     handle: sys::cublasLtHandle_t,
@@ -63,6 +65,26 @@ impl Blas {
         })
     }
 
+    /// Tries what cublasLt thinks fast for a product, and keeps the fastest; nothing where it has been
+    /// tried before. Leaves nothing of use in `out`.
+    ///
+    /// # Safety
+    /// As for [`Self::multiply`].
+    pub(crate) unsafe fn plan(&self, product: Product, matrices: Matrices) -> Result<()> {
+        if product.m == 0 || product.n == 0 {
+            return Ok(());
+        }
+        let aligned = matrices.are_aligned();
+        let mut plans = self.plans()?;
+        if let Entry::Vacant(new) = plans.entry((product, aligned)) {
+            let mut plan = self.new_plan(product, aligned)?;
+            // SAFETY: the caller's.
+            unsafe { plan.keep_fastest(self, matrices)? };
+            new.insert(plan);
+        }
+        Ok(())
+    }
+
     /// Starts a multiplication.
     ///
     /// # Safety
@@ -72,22 +94,36 @@ impl Blas {
         if product.m == 0 || product.n == 0 {
             return Ok(());
         }
-        let aligned = [matrices.x, matrices.weight, matrices.out]
-            .iter()
-            .all(|address| address.is_multiple_of(u64::from(Plan::BEST_ALIGNMENT)));
-        let mut plans = self
-            .plans
-            .lock()
-            .map_err(|_| Error::msg("cublasLt failed before"))?;
+        let aligned = matrices.are_aligned();
+        let mut plans = self.plans()?;
         let plan = match plans.entry((product, aligned)) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let plan = Plan::new(self, product, aligned)
-                    .with_context(|| format!("cublasLt has no way to compute {product:?}"))?;
-                new.insert(plan)
-            }
+            Entry::Vacant(new) => new.insert(self.new_plan(product, aligned)?),
         };
-        unsafe { plan.run(self, matrices) }
+        let started = unsafe { plan.run(self, matrices, &plan.algorithms[0]) };
+        started.map_err(blas_error)
+    }
+
+    /// The plans so far, for a thread that has the device's context.
+    fn plans(&self) -> Result<MutexGuard<'_, HashMap<(Product, Alignment), Plan>>> {
+        let context = self.stream.context();
+        context.bind_to_thread().map_err(driver_error)?;
+        let plans = self.plans.lock();
+        plans.map_err(|_| Error::msg("cublasLt failed before"))
+    }
+
+    fn new_plan(&self, product: Product, aligned: Alignment) -> Result<Plan> {
+        Plan::new(self, product, aligned)
+            .with_context(|| format!("cublasLt has no way to compute {product:?}"))
+    }
+}
+
+impl Matrices {
+    fn are_aligned(self) -> Alignment {
+        let best = u64::from(Plan::BEST_ALIGNMENT);
+        [self.x, self.weight, self.out]
+            .iter()
+            .all(|address| address.is_multiple_of(best))
     }
 }
 
@@ -99,7 +135,8 @@ struct Plan {
     weight: sys::cublasLtMatrixLayout_t,
     x: sys::cublasLtMatrixLayout_t,
     out: sys::cublasLtMatrixLayout_t,
-    algorithm: sys::cublasLtMatmulAlgo_t,
+    /// The first is used; never empty.
+    algorithms: Vec<sys::cublasLtMatmulAlgo_t>,
     beta: f32,
 }
 
@@ -135,18 +172,57 @@ impl Plan {
             weight: matrix(element, k, n)?,
             x: matrix(element, k, m)?,
             out: matrix(out, n, m)?,
-            algorithm: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
+            algorithms: Vec::new(),
             beta: if product.add { 1.0 } else { 0.0 },
         };
         let alignment = match aligned {
             true => Self::BEST_ALIGNMENT,
             false => Self::LEAST_ALIGNMENT,
         };
-        plan.algorithm = plan.choose_algorithm(blas, alignment)?;
+        plan.algorithms = plan.find_algorithms(blas, alignment)?;
         Ok(plan)
     }
 
-    fn choose_algorithm(&self, blas: &Blas, alignment: u32) -> Result<sys::cublasLtMatmulAlgo_t> {
+    /// Times each algorithm, and keeps the fastest.
+    unsafe fn keep_fastest(&mut self, blas: &Blas, matrices: Matrices) -> Result<()> {
+        const RUNS: usize = 3;
+        if let [_] = self.algorithms.as_slice() {
+            return Ok(());
+        }
+        let context = blas.stream.context();
+        let event = || context.new_event(Some(CUevent_flags::CU_EVENT_DEFAULT));
+        let (started, stopped) = (
+            event().map_err(driver_error)?,
+            event().map_err(driver_error)?,
+        );
+        let mut fastest = None;
+        for algorithm in &self.algorithms {
+            // The first run may set things up. An algorithm that this product cannot have is no error.
+            if unsafe { self.run(blas, matrices, algorithm) }.is_err() {
+                continue;
+            }
+            started.record(&blas.stream).map_err(driver_error)?;
+            for _ in 0..RUNS {
+                unsafe { self.run(blas, matrices, algorithm) }.map_err(blas_error)?;
+            }
+            stopped.record(&blas.stream).map_err(driver_error)?;
+            let milliseconds = started.elapsed_ms(&stopped).map_err(driver_error)?;
+            if fastest.is_none_or(|(least, _)| milliseconds < least) {
+                fastest = Some((milliseconds, *algorithm));
+            }
+        }
+        let (_, algorithm) = fastest.context("no algorithm of cublasLt runs")?;
+        self.algorithms = vec![algorithm];
+        Ok(())
+    }
+
+    /// What cublasLt expects to be fast, fastest first; at least one.
+    fn find_algorithms(
+        &self,
+        blas: &Blas,
+        alignment: u32,
+    ) -> Result<Vec<sys::cublasLtMatmulAlgo_t>> {
+        const WANTED: usize = 8;
         use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
         let preference = result::create_matmul_pref().map_err(blas_error)?;
         let workspace_bytes = blas.workspace.len();
@@ -178,7 +254,9 @@ impl Plan {
                 })
             })
             .and_then(|()| {
-                result::get_matmul_algo_heuristic(
+                let mut found = [MaybeUninit::uninit(); WANTED];
+                let mut count = 0;
+                sys::cublasLtMatmulAlgoGetHeuristic(
                     blas.handle,
                     self.operation,
                     self.weight,
@@ -186,22 +264,40 @@ impl Plan {
                     self.out,
                     self.out,
                     preference,
+                    WANTED as i32,
+                    found.as_mut_ptr().cast(),
+                    &mut count,
                 )
+                .result()?;
+                let count = usize::try_from(count).unwrap_or(0).min(WANTED);
+                // The library has filled so many.
+                let found = found[..count].iter().map(|it| it.assume_init());
+                let found: Vec<sys::cublasLtMatmulHeuristicResult_t> = found.collect();
+                Ok(found)
             })
         };
         // SAFETY: nothing refers to it any more.
         unsafe { result::destroy_matmul_pref(preference) }.map_err(blas_error)?;
-        Ok(chosen.map_err(blas_error)?.algo)
+        let usable = chosen.map_err(blas_error)?.into_iter();
+        let usable = usable.filter(|it| it.state == sys::cublasStatus_t::CUBLAS_STATUS_SUCCESS);
+        let algorithms: Vec<_> = usable.map(|it| it.algo).collect();
+        match algorithms.is_empty() {
+            true => Err(blas_error(CublasError(
+                sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED,
+            ))),
+            false => Ok(algorithms),
+        }
     }
 
-    unsafe fn run(&self, blas: &Blas, matrices: Matrices) -> Result<()> {
+    unsafe fn run(
+        &self,
+        blas: &Blas,
+        matrices: Matrices,
+        algorithm: &sys::cublasLtMatmulAlgo_t,
+    ) -> std::result::Result<(), CublasError> {
         let alpha = 1.0_f32;
         let out = matrices.out as usize as *mut c_void;
-        blas.stream
-            .context()
-            .bind_to_thread()
-            .map_err(driver_error)?;
-        let started = unsafe {
+        unsafe {
             result::matmul(
                 blas.handle,
                 self.operation,
@@ -215,13 +311,12 @@ impl Plan {
                 self.out,
                 out,
                 self.out,
-                &self.algorithm,
+                algorithm,
                 address(&blas.workspace, &blas.stream) as usize as *mut c_void,
                 blas.workspace.len(),
                 blas.stream.cu_stream().cast(),
             )
-        };
-        started.map_err(blas_error)
+        }
     }
 }
 

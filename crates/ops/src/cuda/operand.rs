@@ -16,6 +16,8 @@ const VECTOR_BYTES: Address = 16;
 pub(crate) struct Operand {
     pub(crate) address: Address,
     pub(crate) dtype: DType,
+    /// From its first to the last of its storage.
+    pub(crate) elements: usize,
 }
 
 impl Operand {
@@ -52,17 +54,18 @@ pub(crate) fn operand(name: &str, storage: &CudaStorage, layout: &Layout) -> Res
         );
     };
     let stream = storage.device.cuda_stream();
-    let base = match &storage.slice {
-        CudaStorageSlice::BF16(slice) => address(slice, &stream),
-        CudaStorageSlice::F16(slice) => address(slice, &stream),
-        CudaStorageSlice::F32(slice) => address(slice, &stream),
-        CudaStorageSlice::U32(slice) => address(slice, &stream),
+    let (base, len) = match &storage.slice {
+        CudaStorageSlice::BF16(slice) => (address(slice, &stream), slice.len()),
+        CudaStorageSlice::F16(slice) => (address(slice, &stream), slice.len()),
+        CudaStorageSlice::F32(slice) => (address(slice, &stream), slice.len()),
+        CudaStorageSlice::U32(slice) => (address(slice, &stream), slice.len()),
         _ => bail!("{name}: no kernel reads {:?}", storage.dtype()),
     };
     let dtype = storage.dtype();
     Ok(Operand {
         address: base + (start * dtype.size_in_bytes()) as Address,
         dtype,
+        elements: len - start,
     })
 }
 

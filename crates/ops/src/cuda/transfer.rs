@@ -1,9 +1,10 @@
 //! Words on their way between host and device, over memory that the device reads by itself.
 
-use candle_core::cuda_backend::cudarc::driver::{CudaEvent, PinnedHostSlice, result};
+use candle_core::cuda_backend::cudarc::driver::{CudaEvent, PinnedHostSlice, result, sys};
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::{Address, Gpu, driver_error, tensor};
+use crate::UploadTable;
 
 /// Host memory of an [`Upload`], so many times that the device may still read one while the host
 /// writes the next.
@@ -28,11 +29,12 @@ pub struct Download {
     on_host: Pinned,
 }
 
+/// Host memory that the device reads and writes by itself.
 #[derive(Debug)]
-struct Pinned {
+pub(super) struct Pinned {
     words: PinnedHostSlice<u32>,
     /// After the last copy.
-    copied: CudaEvent,
+    pub(super) copied: CudaEvent,
 }
 
 /// Copies all elements of `source` to `target`, on the device: as fast as its memory can.
@@ -93,23 +95,63 @@ impl Upload {
     /// # Errors
     /// There are not so many, or the device refused.
     pub fn send(&mut self, len: usize) -> Result<()> {
+        self.send_with_table(UploadTable::none_after(len))
+    }
+
+    /// Sends the words before a table and the used part of it after all work so far.
+    ///
+    /// # Errors
+    /// There are not so many, or the device refused.
+    pub fn send_with_table(&mut self, table: UploadTable) -> Result<()> {
+        let (start, end) = (table.start, table.end());
         let pinned = &mut self.ring[self.next];
         self.next = (self.next + 1) % RING;
         let words = pinned.words()?;
-        let Some(words) = words.get(..len) else {
+        let Some(words) = words.get(..end) else {
             bail!(
-                "{len} words do not fit the {} that go to the device",
+                "{end} words do not fit the {} that go to the device",
                 words.len()
             );
         };
-        let stream = self.gpu.stream().cu_stream();
-        // SAFETY: the host's words stay as they are until the copy is through (`words` waits for
+        let stream = self.gpu.stream();
+        // SAFETY: the host's words stay as they are until the copies are through (`words` waits for
         // that), and the device has as many.
-        unsafe { result::memcpy_htod_async(self.address, words, stream) }.map_err(driver_error)?;
-        pinned
-            .copied
-            .record(self.gpu.stream())
-            .map_err(driver_error)
+        unsafe {
+            result::memcpy_htod_async(self.address, &words[..start], stream.cu_stream())
+                .map_err(driver_error)?;
+            if end > start {
+                let copy = table.copy(words, self.address);
+                sys::cuMemcpy2DAsync_v2(&copy, stream.cu_stream())
+                    .result()
+                    .map_err(driver_error)?;
+            }
+        }
+        pinned.copied.record(stream).map_err(driver_error)
+    }
+}
+
+impl UploadTable {
+    /// From the host's words to the same places on the device.
+    fn copy(&self, words: &[u32], address: Address) -> sys::CUDA_MEMCPY2D {
+        let bytes = |words: usize| words * size_of::<u32>();
+        sys::CUDA_MEMCPY2D {
+            srcXInBytes: 0,
+            srcY: 0,
+            srcMemoryType: sys::CUmemorytype::CU_MEMORYTYPE_HOST,
+            srcHost: words[self.start..].as_ptr().cast(),
+            srcDevice: 0,
+            srcArray: std::ptr::null_mut(),
+            srcPitch: bytes(self.pitch),
+            dstXInBytes: 0,
+            dstY: 0,
+            dstMemoryType: sys::CUmemorytype::CU_MEMORYTYPE_DEVICE,
+            dstHost: std::ptr::null_mut(),
+            dstDevice: address + bytes(self.start) as Address,
+            dstArray: std::ptr::null_mut(),
+            dstPitch: bytes(self.pitch),
+            WidthInBytes: bytes(self.columns),
+            Height: self.rows,
+        }
     }
 }
 
@@ -154,7 +196,7 @@ impl Download {
 }
 
 impl Pinned {
-    fn new(gpu: &Gpu, len: usize) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, len: usize) -> Result<Self> {
         let context = gpu.stream().context();
         // Not write-combined, which is slow to read. SAFETY: zeroed before anybody reads it.
         let mut words = unsafe { context.alloc_pinned_with_flags::<u32>(len.max(1), 0) }
@@ -167,8 +209,15 @@ impl Pinned {
     }
 
     /// The words, once the last copy is through.
-    fn words(&mut self) -> Result<&mut [u32]> {
+    pub(super) fn words(&mut self) -> Result<&mut [u32]> {
         self.copied.synchronize().map_err(driver_error)?;
         self.words.as_mut_slice().map_err(driver_error)
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // The device may still read. Where it cannot be asked, it does so no more.
+        let _ = self.copied.synchronize();
     }
 }
