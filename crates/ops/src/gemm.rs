@@ -181,7 +181,7 @@ impl<'a> Gemm<'a> {
     }
 
     fn is_rounded(&self, level: SimdLevel) -> bool {
-        level == SimdLevel::Avx512Bf16 && matches!(self.weight, Panels::Bf16(_))
+        level.rounds_activations() && matches!(self.weight, Panels::Bf16(_))
     }
 
     /// Words that the packed activations take; none where `x` serves as it is.

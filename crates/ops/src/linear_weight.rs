@@ -16,8 +16,9 @@ pub(crate) const PANEL: usize = 16;
 ///
 /// On the CPU that is panels of 16 output rows, zero padded, so that one vector holds 16 outputs
 /// and no horizontal sum is ever needed. Inputs go in pairs: bf16 as
-/// `[ceil(out/16)][ceil(in/2)][16][2]`, the operand of AVX-512's bf16 dot product and two cheap
-/// conversions elsewhere; f32 as `[ceil(out/16)][ceil(in/2)][2][16]`, which needs no conversion.
+/// `[ceil(out/16)][ceil(in/2)][16][2]`, the operand of AVX-512's and NEON's bf16 dot products and
+/// two cheap conversions elsewhere; f32 as `[ceil(out/16)][ceil(in/2)][2][16]`, which needs no
+/// conversion.
 /// On a GPU it is the matrix as it is, row by row.
 #[derive(Clone, Debug)]
 pub struct LinearWeight {

@@ -10,6 +10,10 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_bf16;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_bf16;
 mod portable;
 
 use std::cell::Cell;
@@ -37,6 +41,11 @@ pub enum SimdLevel {
     /// x86-64 AVX-512 with the bf16 dot product; activations are rounded to bf16 where weights
     /// are bf16.
     Avx512Bf16,
+    /// aarch64 NEON: f32 arithmetic on bf16 or f32 weights.
+    Neon,
+    /// aarch64 NEON with the bf16 dot product; activations are rounded to bf16 where weights are
+    /// bf16.
+    NeonBf16,
 }
 
 /// The level of this process, once it is known.
@@ -47,7 +56,14 @@ thread_local! {
 }
 
 impl SimdLevel {
-    const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
+    const ALL: [Self; 6] = [
+        Self::Portable,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Avx512Bf16,
+        Self::Neon,
+        Self::NeonBf16,
+    ];
 
     /// The levels that this CPU has, best last.
     pub fn available() -> Vec<Self> {
@@ -65,6 +81,16 @@ impl SimdLevel {
                 }
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        {
+            use std::arch::is_aarch64_feature_detected as has;
+            if has!("neon") {
+                levels.push(Self::Neon);
+                if has!("bf16") {
+                    levels.push(Self::NeonBf16);
+                }
+            }
+        }
         levels
     }
 
@@ -75,6 +101,11 @@ impl SimdLevel {
         FORCED.get().unwrap_or_else(|| *LEVEL.get_or_init(best))
     }
 
+    /// Whether activations are rounded to bf16 where weights are bf16.
+    pub fn rounds_activations(self) -> bool {
+        matches!(self, Self::Avx512Bf16 | Self::NeonBf16)
+    }
+
     /// As it is written on command lines and in reports.
     pub fn name(self) -> &'static str {
         match self {
@@ -82,6 +113,8 @@ impl SimdLevel {
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::Avx512Bf16 => "avx512-bf16",
+            Self::Neon => "neon",
+            Self::NeonBf16 => "neon-bf16",
         }
     }
 }
@@ -235,14 +268,17 @@ pub(crate) fn dispatch<K: Kernel>(level: SimdLevel, kernel: K) -> K::Output {
     // SAFETY: `current` yields only levels that the CPU has.
     unsafe {
         match level {
-            SimdLevel::Portable => kernel.run::<Portable>(),
             #[cfg(target_arch = "x86_64")]
             SimdLevel::Avx2 => avx2::run(kernel),
             #[cfg(target_arch = "x86_64")]
             SimdLevel::Avx512 => avx512::run(kernel),
             #[cfg(target_arch = "x86_64")]
             SimdLevel::Avx512Bf16 => avx512_bf16::run(kernel),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(target_arch = "aarch64")]
+            SimdLevel::Neon => neon::run(kernel),
+            #[cfg(target_arch = "aarch64")]
+            SimdLevel::NeonBf16 => neon_bf16::run(kernel),
+            // And the levels of other architectures, which never come here.
             _ => kernel.run::<Portable>(),
         }
     }

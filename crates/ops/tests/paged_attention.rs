@@ -137,7 +137,7 @@ fn check(case: &Case, seed: u64) {
         let out = Tensor::zeros((m, heads * head_dim), DType::F32, &Device::Cpu).unwrap();
         let queries = matrix(&queries, m, row_len);
         paged_attention(&out, &queries, &cache, &batch, heads, SCALE, window).unwrap();
-        let rounds = level == farthing_ops::SimdLevel::Avx512Bf16 && dtype == DType::BF16;
+        let rounds = level.rounds_activations() && dtype == DType::BF16;
         let tolerance = if rounds { 1e-2 } else { 5e-6 };
         let what =
             format!("{heads}/{kv_heads} × {head_dim} {dtype:?} {window:?} {level:?} {rows:?}");

@@ -18,8 +18,9 @@ pub struct SelfTestArgs {
     /// What to test: auto (a GPU if there is one), cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     pub device: DeviceArg,
-    /// Hold the CPU's kernels to a level of instructions, to compare levels: portable, avx2, avx512
-    /// or avx512-bf16 [default: the best that the CPU has]
+    /// Hold the CPU's kernels to a level of instructions, to compare levels: portable, avx2,
+    /// avx512 or avx512-bf16, on aarch64 portable, neon or neon-bf16 [default: the best that the CPU
+    /// has]
     #[arg(long, value_name = "LEVEL")]
     pub simd_level: Option<SimdLevel>,
     /// One part of the test; the checks alone are what compute-sanitizer can watch in a few minutes

@@ -42,6 +42,17 @@ fn exp_is_within_two_ulp_and_saturates() {
 }
 
 #[test]
+fn a_level_has_a_name_of_its_own() {
+    let levels = SimdLevel::available();
+    for level in &levels {
+        assert_eq!(level.name().parse(), Ok(*level));
+    }
+    // .ci/aarch64 looks for this line.
+    let names: Vec<_> = levels.into_iter().map(SimdLevel::name).collect();
+    println!("levels: {}", names.join(", "));
+}
+
+#[test]
 fn bf16_rounds_as_half_does() {
     for high in 0..=0xffff_u32 {
         for low in [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff] {

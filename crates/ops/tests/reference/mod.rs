@@ -59,9 +59,10 @@ pub(crate) fn round(x: f32, dtype: DType) -> f32 {
 
 /// What the operation computes activations in, where they meet weights of `dtype`.
 pub(crate) fn round_activation(x: f32, level: SimdLevel, dtype: DType) -> f32 {
-    match level {
-        SimdLevel::Avx512Bf16 => round(x, dtype),
-        _ => x,
+    if level.rounds_activations() {
+        round(x, dtype)
+    } else {
+        x
     }
 }
 
