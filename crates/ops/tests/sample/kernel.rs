@@ -296,9 +296,10 @@ fn no_address_is_updated_by_all_tokens() {
     };
     let cases = [
         (&peaked, drawn(0.1, 0.9, 0), FEW),
-        (&peaked, drawn(0.02, 1.0, 1_000), FEW),
         (&equal, drawn(1.0, 0.9, 0), FEW),
         (&equal, drawn(1.0, 1.0, 1_000), FEW),
+        // A warp stops adding up at a token that is alone in its bin, before those of weight 0.
+        (&peaked, drawn(0.02, 1.0, 1_000), TENTH),
         (&peaked, drawn(1.0, 0.9, 0), TENTH),
         (&peaked, drawn(100.0, 0.9, 0), TENTH),
         (&two_values, drawn(1.0, 0.9, 0), TENTH),
