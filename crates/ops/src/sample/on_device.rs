@@ -214,7 +214,8 @@ impl Results<'_> {
         match self.status[row] {
             0 => {}
             1 => bail!("sample: row {row}: the logits have a NaN"),
-            _ => bail!("sample: row {row}: no logit is finite"),
+            2 => bail!("sample: row {row}: no logit is finite"),
+            _ => bail!("sample: row {row}: two passes over the logits disagree"),
         }
         let logprob = |i: usize| f32::from_bits(self.logprobs[row * (MAX_TOP + 1) + i]);
         let top = logprobs.unwrap_or(0);

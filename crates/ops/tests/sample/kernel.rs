@@ -296,8 +296,9 @@ fn no_address_is_updated_by_all_tokens() {
     };
     let cases = [
         (&peaked, drawn(0.1, 0.9, 0), FEW),
-        (&equal, drawn(1.0, 0.9, 0), FEW),
-        (&equal, drawn(1.0, 1.0, 1_000), FEW),
+        // Equal weights: a warp makes one update, and both later passes make it in the first bin.
+        (&equal, drawn(1.0, 0.9, 0), TENTH),
+        (&equal, drawn(1.0, 1.0, 1_000), TENTH),
         // A warp stops adding up at a token that is alone in its bin, before those of weight 0.
         (&peaked, drawn(0.02, 1.0, 1_000), TENTH),
         (&peaked, drawn(1.0, 0.9, 0), TENTH),
