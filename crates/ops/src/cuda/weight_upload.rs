@@ -99,7 +99,7 @@ impl WeightUpload {
             let from = &buffers.next()?[..self.filled];
             // SAFETY: the buffer stays as it is until the copy is through (`next` waits for that), and
             // the tensor has room.
-            unsafe { result::memcpy_htod_async(to, &*from, stream.cu_stream()) }
+            unsafe { result::memcpy_htod_async(to, from, stream.cu_stream()) }
                 .map_err(driver_error)?;
             let current = &buffers.pinned[buffers.next];
             current.copied.record(stream).map_err(driver_error)?;
@@ -124,7 +124,7 @@ impl Buffers {
     /// The buffer whose turn it is, once the device has read what it held.
     fn next(&mut self) -> Result<&mut [bf16]> {
         let words = self.pinned[self.next].words()?;
-        let len = words.len() * size_of::<u32>() / size_of::<bf16>();
+        let len = size_of_val(words) / size_of::<bf16>();
         // SAFETY: any bits are a bf16, and words are aligned for it.
         Ok(unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), len) })
     }
