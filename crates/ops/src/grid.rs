@@ -27,6 +27,9 @@ pub(crate) unsafe fn for_each_tile<S: Dot<W>, W>(
     rows: Range<usize>,
     panels: Range<usize>,
 ) {
+    if rows.is_empty() {
+        return;
+    }
     // The first tile waits for memory and is as high as can be. The others find the panels in a cache
     // and are of nearly equal height: a last tile of one row would waste most of its loads.
     let first_end = (rows.start + MAX_TILE_ROWS).min(rows.end);

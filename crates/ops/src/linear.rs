@@ -31,13 +31,7 @@ pub fn linear(
     weight: &LinearWeight,
     accumulate: Accumulate,
 ) -> Result<()> {
-    let op = Linear {
-        in_features: weight.in_features(),
-        out_features: weight.out_features(),
-        accumulate,
-        plans: false,
-    };
-    out.inplace_op3(x, weight.panels(), &op)
+    out.inplace_op3(x, weight.panels(), &Linear::new(weight, accumulate, false))
 }
 
 /// Chooses how a GPU computes [`linear`] of this many rows, by trying what there is: afterwards `out`
@@ -51,13 +45,7 @@ pub fn plan_linear(
     weight: &LinearWeight,
     accumulate: Accumulate,
 ) -> Result<()> {
-    let op = Linear {
-        in_features: weight.in_features(),
-        out_features: weight.out_features(),
-        accumulate,
-        plans: true,
-    };
-    out.inplace_op3(x, weight.panels(), &op)
+    out.inplace_op3(x, weight.panels(), &Linear::new(weight, accumulate, true))
 }
 
 /// The rows that a GPU computes where there are so many: few different numbers, so that all are planned
@@ -159,6 +147,15 @@ impl InplaceOp3 for Linear {
 }
 
 impl Linear {
+    fn new(weight: &LinearWeight, accumulate: Accumulate, plans: bool) -> Self {
+        Self {
+            in_features: weight.in_features(),
+            out_features: weight.out_features(),
+            accumulate,
+            plans,
+        }
+    }
+
     /// The number of rows.
     fn check(&self, out: &Layout, x: &Layout) -> Result<usize> {
         let (rows, out_features) = out.shape().dims2()?;
