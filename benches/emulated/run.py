@@ -1,13 +1,14 @@
-"""Serves a small model on the emulated CUDA device, and compares every answer with the CPU's.
+"""Serves a small model on a CUDA device, emulated or real, and compares every answer with the CPU's.
 
     eval "$(.ci/cuda-toolkit)" && cargo build --release --features cuda
     kernels/emulator/device/build target/emulated-device
     python3 benches/emulated/run.py target/emulated-device
+    python3 benches/emulated/run.py             # on a GPU
 
-Two servers of the release binary are asked the same, on the device that does its work at once and on
-the one that does it as late as it may: streamed chats, sampled answers, a prompt twice, adapters mixed
-in one load (more than the device has slots for), an adapter that takes another's name amid an answer,
-more sequences than the KV cache holds, and clients that go away.
+Two servers of the release binary are asked the same, on the emulated device that does its work at once
+and on the one that does it as late as it may: streamed chats, sampled answers, a prompt twice, adapters
+mixed in one load (more than the device has slots for), an adapter that takes another's name amid an
+answer, more sequences than the KV cache holds, and clients that go away. A GPU has one server.
 
 Then a server on the CPU is given each prompt with its answer, and says of every token how likely it
 was there, and how likely the likeliest. A greedy token has to be the CPU's likeliest, or less than 0.5
@@ -75,14 +76,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("device", type=pathlib.Path, help="the folder of the emulated device")
-    library_path = str(parser.parse_args().device.resolve())
-    emulated = {"LD_LIBRARY_PATH": library_path, "FARTHING_EMULATED_MEMORY_MIB": "768"}
+    emulator_help = "the folder of the emulated device; without it, a GPU"
+    parser.add_argument("emulator", nargs="?", type=pathlib.Path, help=emulator_help)
+    emulator = parser.parse_args().emulator
     with tempfile.TemporaryDirectory() as directory:
         files = pathlib.Path(directory)
         fixture.write_model(files / "model")
         fixture.write_adapters(files / "adapters")
-        sides = [Device(files, mode, emulated) for mode in ("eager", "late")]
+        sides = devices(files, emulator)
         try:
             for device in sides:
                 started = time.monotonic()
@@ -90,10 +91,22 @@ def main() -> None:
                 seconds = time.monotonic() - started
                 print(f"{device.mode:<6} {len(device.answers)} answers, {seconds:.0f} s")
             compare_with_cpu(files, sides)
-            compare_devices(*sides)
+            if emulator:
+                compare_devices(*sides)
         except (Failure, RuntimeError) as failure:
             sys.exit(f"\n{failure}")
-    print("The emulated device answers as the CPU does.")
+    print("The device answers as the CPU does.")
+
+
+def devices(files: pathlib.Path, emulator: pathlib.Path | None) -> list["Device"]:
+    if emulator is None:
+        return [Device(files, "gpu", {})]
+    emulated = {
+        "LD_LIBRARY_PATH": str(emulator.resolve()),
+        "FARTHING_EMULATED_MEMORY_MIB": "768",
+    }
+    modes = ("eager", "late")
+    return [Device(files, mode, emulated | {"FARTHING_EMULATED_DEVICE": mode}) for mode in modes]
 
 
 class Device:
@@ -104,7 +117,7 @@ class Device:
         self.mode = mode
         # Without a cache of its own it would believe another run's calibration.
         cache = {"FARTHING_CACHE": str(files / mode)}
-        self.environment = environment | cache | {"FARTHING_EMULATED_DEVICE": mode}
+        self.environment = environment | cache
         # By what was asked; alone, or beside others.
         self.answers: dict[str, Answer] = {}
         self.alone: set[str] = set()

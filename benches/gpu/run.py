@@ -9,9 +9,10 @@ cuda`. Call 1:
 
 1. `checks`: every operation against its CPU twin;
 2. `model`: a small model against its CPU twin, with adapters, chunks, graphs and sampling;
-3. `steps` of Mistral-7B's shape beside their floor; 4. `rates`: operations beside the limits;
-5. `serving`: Mistral-7B's shape behind the endpoint, by `farthing bench`;
-6. `transformers`: its continuous batching on the same loads, where it is installed.
+3. `answers`: a small model with adapters behind the endpoint, by `benches/emulated/run.py`;
+4. `steps` of Mistral-7B's shape beside their floor; 5. `rates`: operations beside the limits;
+6. `serving`: Mistral-7B's shape behind the endpoint, by `farthing bench`;
+7. `transformers`: its continuous batching on the same loads, where it is installed.
 
 Call 2: 1. `memcheck`, 2. `racecheck`: compute-sanitizer over `model`, which is attention, LoRA, sampling
 and the graphs; 3. `llama`: steps of Llama-3.1-8B's shape at temperature 0.2 and top-p 0.9; 4. `ncu`:
@@ -45,7 +46,7 @@ import table
 CALL_SECONDS = {1: 430, 2: 280}
 # Seconds of each step, at most.
 CALL_STEPS = {
-    1: {"checks": 60, "model": 40, "steps": 120, "rates": 60, "serving": 170, "transformers": 150},
+    1: {"checks": 60, "model": 40, "answers": 40, "steps": 120, "rates": 60, "serving": 170, "transformers": 150},
     2: {"memcheck": 90, "racecheck": 90, "llama": 110, "ncu": 90},
 }
 OTHER_STEPS = {"greedy": 300, "scores": 300, "vllm": 300}

@@ -105,6 +105,18 @@ def model(run: Run) -> bool:
     return run.selftest("model", "--only", "model")
 
 
+def answers(run: Run) -> bool:
+    """A small model with adapters behind the endpoint, against the CPU."""
+    if run.is_trial:
+        raise Skipped("it compares a GPU with the CPU")
+    path = run.path("answers.txt")
+    command = [sys.executable, machine.BENCHES / "emulated" / "run.py"]
+    with path.open("w") as file:
+        status = run.command(*command, output=file)
+    print(path.read_text(), flush=True)
+    return status == 0
+
+
 def steps(run: Run) -> bool:
     return run.selftest("steps", "--only", "steps", "--shape", run.shape("mistral-7b"))
 
@@ -285,6 +297,7 @@ STEPS = {
     for step in [
         checks,
         model,
+        answers,
         steps,
         rates,
         serving,

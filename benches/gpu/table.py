@@ -13,6 +13,8 @@ def of(out: pathlib.Path) -> str:
     for name in SELFTESTS:
         parts += selftest(out, name)
     parts += [*sanitizer(out, "memcheck"), *sanitizer(out, "racecheck"), *greedy(out), *scores(out)]
+    if (path := out / "answers.txt").exists():
+        parts += ["## A small model behind the endpoint, against the CPU", path.read_text().strip()]
     parts += [*serving(out), *peer(out, "transformers"), *peer(out, "vllm")]
     return "\n\n".join(parts) + "\n"
 
