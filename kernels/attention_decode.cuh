@@ -248,19 +248,8 @@ decode(T* out, const Partials& partials, const Batch<T>& batch, const u32* live)
         return;
     }
 
-    __shared__ bool is_last;
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        is_last = atomicAdd(partials.arrived + pair, 1u) == splits - 1;
-    }
-    __syncthreads();
-    if (is_last) {
-        __threadfence();
+    if (is_last_of(partials.arrived + pair, splits)) {
         combine<T, D>(out, partials, batch, sequence, pair, splits);
-        if (threadIdx.x == 0) {
-            partials.arrived[pair] = 0;
-        }
     }
 }
 

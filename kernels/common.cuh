@@ -103,3 +103,22 @@ __device__ inline float warp_sum(float value) {
     }
     return value;
 }
+
+/// Whether this block is the last of `blocks` to come here, which then sees what the others have
+/// written. `arrived` counts them, and is zero before and after. All threads go together.
+__device__ inline bool is_last_of(u32* arrived, u32 blocks) {
+    __shared__ bool is_last;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        is_last = atomicAdd(arrived, 1u) == blocks - 1;
+        if (is_last) {
+            *arrived = 0;
+        }
+    }
+    __syncthreads();
+    if (is_last) {
+        __threadfence();
+    }
+    return is_last;
+}

@@ -5,19 +5,16 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use farthing_ops::{
-    DeviceSampler, Graph, ListCapacity, LoraRows, SampleSpec, Sampled, Stopwatch, Upload,
+    DeviceSampler, Graph, ListCapacity, LoraRows, LoraScratch, SampleSpec, Sampled, Stopwatch,
+    Upload, max_lora_tiles,
 };
 use farthing_scheduler::AdapterId;
 
 use crate::{
-    KvCache, Llama, ModelError, RunnerConfig,
-    flat_batch::FlatBatch,
-    input::ModelInput,
-    lora_stacks::LoraStacks,
-    step_layout::{NO_SLOT, StepLayout},
-    workspace::Workspace,
+    KvCache, Llama, ModelError, RunnerConfig, flat_batch::FlatBatch, input::ModelInput,
+    lora_stacks::LoraStacks, step_layout::StepLayout, workspace::Workspace,
 };
 
 /// Logit biases that OpenAI accepts in a request.
@@ -33,12 +30,13 @@ pub(crate) struct GpuSteps {
     upload: Upload,
     sampler: DeviceSampler,
     stopwatch: Stopwatch,
-    /// Room for what adapters do to activations; f32.
-    shrunk: Tensor,
+    /// Room for what adapters do to activations.
+    lora_scratch: LoraScratch,
     /// Decode steps of so many rows, with adapters or without.
     graphs: BTreeMap<(usize, bool), Graph>,
     table_width: usize,
     max_rows: usize,
+    max_adapters: usize,
 }
 
 /// What a step computes with.
@@ -60,6 +58,7 @@ impl GpuSteps {
         let RunnerConfig {
             max_num_seqs: max_rows,
             max_num_batched_tokens: max_tokens,
+            max_adapters,
             ..
         } = config;
         let table_width = model.max_positions().div_ceil(crate::BLOCK_SIZE);
@@ -67,6 +66,7 @@ impl GpuSteps {
             tokens: max_tokens,
             rows: max_rows,
             samples: max_rows,
+            lora_tiles: max_lora_tiles(max_tokens, max_adapters),
             table_width,
         };
         let capacity = ListCapacity {
@@ -74,19 +74,16 @@ impl GpuSteps {
             bias: max_rows * MAX_LOGIT_BIASES,
         };
         let vocab = model.config().vocab_size;
-        let shrunk = match config.max_adapters {
-            0 => 1,
-            _ => LoraStacks::shrunk_len(model.config(), config.max_lora_rank, max_tokens),
-        };
         Ok(Self {
             upload: Upload::new(largest.words(), device)?,
             sampler: DeviceSampler::new(max_rows, vocab, capacity, device)?,
             stopwatch: Stopwatch::new(device)?,
-            shrunk: Tensor::zeros(shrunk, DType::F32, device)?,
+            lora_scratch: LoraStacks::scratch(model.config(), config, largest.lora_tiles, device)?,
             graphs: BTreeMap::new(),
             device: device.clone(),
             table_width,
             max_rows,
+            max_adapters,
         })
     }
 
@@ -131,10 +128,8 @@ impl GpuSteps {
         specs: &[SampleSpec<'_>],
     ) -> Result<(Tensor, Vec<Sampled>), ModelError> {
         let (tokens, rows) = (flat.token_ids.len(), flat.row_tokens.len());
-        let mut adapter_slots = vec![NO_SLOT; tokens];
-        for (id, range) in &flat.adapters {
-            adapter_slots[range.clone()].fill(slot_of(*id)? as u32);
-        }
+        let adapter_slots = flat.adapters.iter().map(|(id, _)| slot_of(*id));
+        let adapter_slots = adapter_slots.collect::<Result<Vec<_>, _>>()?;
         let with_adapters = !flat.adapters.is_empty();
         let is_decode = tokens == rows && last_tokens.len() == rows;
         let size = graph_sizes(self.max_rows).find(|size| *size >= rows);
@@ -188,8 +183,8 @@ impl GpuSteps {
         let words = layout.tensors(self.upload.tensor(), max_queries)?;
         let (last_tokens, parameters) = (words.last_tokens.clone(), words.parameters.clone());
         let rows = LoraRows {
-            token_slots: words.adapter_slots.clone(),
-            shrunk: self.shrunk.clone(),
+            tiles: words.lora_tiles.clone(),
+            scratch: self.lora_scratch.clone(),
         };
         let adapters = stacks
             .filter(|_| with_adapters)
@@ -208,6 +203,7 @@ impl GpuSteps {
             tokens,
             rows,
             samples,
+            lora_tiles: max_lora_tiles(tokens, self.max_adapters),
             table_width: self.table_width,
         }
     }

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use candle_core::{Device, Tensor};
-use farthing_ops::{AttentionBatch, LoraRows, LoraSegment, LoraStack, lora, lora_slots};
+use farthing_ops::{
+    AttentionBatch, LoraRows, LoraSegment, LoraStack, lora, lora_expand, lora_shrink,
+};
 
 use crate::{
     LoraAdapter, ModelError, adapter_pool::AdapterPool, flat_batch::FlatBatch, lora::Projection,
@@ -23,7 +25,7 @@ pub(crate) struct ModelInput<'a> {
 enum Adapters<'a> {
     /// Ranges of tokens.
     Segments(Vec<(Range<usize>, &'a LoraAdapter)>),
-    /// A slot a token.
+    /// Tiles of tokens with a slot each.
     Slots(&'a LoraStacks, LoraRows),
 }
 
@@ -117,11 +119,19 @@ pub(crate) enum LayerAdapters<'a> {
 }
 
 impl LayerAdapters<'_> {
-    /// Turns the base's output into the adapters': see [`lora`].
+    /// Begins what a GPU can do beside the base's product of `x`, which is to be started next.
+    pub(crate) fn begin(&self, x: &Tensor) -> Result<(), ModelError> {
+        if let Self::Slots(stack, rows) = self {
+            lora_shrink(x, stack, rows)?;
+        }
+        Ok(())
+    }
+
+    /// Turns the base's output into the adapters', after [`begin`](Self::begin): see [`lora`].
     pub(crate) fn add(&self, out: &Tensor, x: &Tensor) -> Result<(), ModelError> {
         match self {
             Self::Segments(segments) => lora(out, x, segments)?,
-            Self::Slots(stack, rows) => lora_slots(out, x, stack, rows)?,
+            Self::Slots(stack, rows) => lora_expand(out, stack, rows)?,
         }
         Ok(())
     }

@@ -90,8 +90,10 @@ impl Llama {
         input.embed_adapted(&w.hidden, &w.gate_up)?;
         for (i, (layer, cache)) in self.layers.iter().zip(&cache.layers).enumerate() {
             rms_norm(&w.normed, &w.hidden, &layer.input_norm, config.rms_norm_eps)?;
+            let adapters = input.adapters(i, Projection::Qkv);
+            adapters.begin(&w.normed)?;
             linear(&w.qkv, &w.normed, &layer.qkv_proj, Accumulate::Overwrite)?;
-            input.adapters(i, Projection::Qkv).add(&w.qkv, &w.normed)?;
+            adapters.add(&w.qkv, &w.normed)?;
             rope_and_cache(
                 &w.qkv,
                 &self.rope,
@@ -118,15 +120,15 @@ impl Llama {
                 &layer.post_attention_norm,
                 config.rms_norm_eps,
             )?;
+            let adapters = input.adapters(i, Projection::GateUp);
+            adapters.begin(&w.normed)?;
             linear(
                 &w.gate_up,
                 &w.normed,
                 &layer.gate_up_proj,
                 Accumulate::Overwrite,
             )?;
-            input
-                .adapters(i, Projection::GateUp)
-                .add(&w.gate_up, &w.normed)?;
+            adapters.add(&w.gate_up, &w.normed)?;
             silu_mul(&w.activated, &w.gate_up)?;
             let adapters = input.adapters(i, Projection::Down);
             add_projected(
@@ -220,6 +222,7 @@ fn add_projected(
     adapters: &LayerAdapters<'_>,
     scratch: &Tensor,
 ) -> Result<(), ModelError> {
+    adapters.begin(x)?;
     if adapters.have_gains() {
         linear(scratch, x, weight, Accumulate::Overwrite)?;
         adapters.add(scratch, x)?;

@@ -1,7 +1,7 @@
 //! The adapters' slots on a GPU, for every layer.
 
 use candle_core::Device;
-use farthing_ops::{LoraStack, LoraStackShape};
+use farthing_ops::{LoraScratch, LoraStack, LoraStackShape};
 
 use crate::{LoraAdapter, ModelConfig, ModelError, RunnerConfig, lora::Projection};
 
@@ -51,17 +51,16 @@ impl LoraStacks {
         config.num_hidden_layers * shapes(config, 1, max_rank).map(bytes).iter().sum::<usize>()
     }
 
-    /// Elements of the shrunk activations of a step of so many tokens.
-    pub(crate) fn shrunk_len(config: &ModelConfig, max_rank: usize, max_tokens: usize) -> usize {
-        // Fewer tokens are summed in more parts.
-        let longest = |shape: &LoraStackShape| {
-            [255, 511, max_tokens]
-                .map(|tokens| shape.shrunk_len(tokens.min(max_tokens)))
-                .into_iter()
-                .max()
-        };
-        let all = shapes(config, 1, max_rank);
-        all.iter().filter_map(longest).max().unwrap_or(0)
+    /// Room for what adapters do to the activations of a step of so many tiles.
+    pub(crate) fn scratch(
+        config: &ModelConfig,
+        limits: RunnerConfig,
+        tiles: usize,
+        device: &Device,
+    ) -> Result<LoraScratch, ModelError> {
+        let shapes = shapes(config, 1, limits.max_lora_rank);
+        let dtype = limits.compute_type.dtype();
+        Ok(LoraScratch::new(&shapes, tiles, dtype, device)?)
     }
 }
 

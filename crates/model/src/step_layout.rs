@@ -6,12 +6,9 @@ mod tests;
 use std::ops::Range;
 
 use candle_core::Tensor;
-use farthing_ops::{AttentionBatch, DeviceSampler, UploadTable};
+use farthing_ops::{AttentionBatch, DeviceSampler, LORA_TILE_WORDS, UploadTable, lora_tiles};
 
 use crate::{ModelError, flat_batch::FlatBatch};
-
-/// A token without an adapter.
-pub(crate) const NO_SLOT: u32 = u32::MAX;
 
 /// Regions of a step of at most so many tokens and rows, one behind the other. A step of fewer has
 /// the same regions: a graph reads them where it found them when it was recorded.
@@ -21,17 +18,19 @@ pub(crate) struct StepLayout {
     pub rows: usize,
     /// Rows that a token is sampled for.
     pub samples: usize,
+    /// Tiles of tokens that have an adapter.
+    pub lora_tiles: usize,
     /// Blocks of the longest sequence.
     pub table_width: usize,
 }
 
 /// The device's views of the regions.
 pub(crate) struct StepTensors {
-    pub live: Tensor,          // u32 [1]
-    pub token_ids: Tensor,     // u32 [tokens]
-    pub positions: Tensor,     // u32 [tokens]
-    pub slots: Tensor,         // u32 [tokens]
-    pub adapter_slots: Tensor, // u32 [tokens], as i32: -1 for none
+    pub live: Tensor,       // u32 [1]
+    pub token_ids: Tensor,  // u32 [tokens]
+    pub positions: Tensor,  // u32 [tokens]
+    pub slots: Tensor,      // u32 [tokens]
+    pub lora_tiles: Tensor, // u32 [lora_tiles, 4]
     pub attention: AttentionBatch,
     pub last_tokens: Tensor, // u32 [samples]
     pub parameters: Tensor,  // u32 [samples · PARAMETER_WORDS]
@@ -60,12 +59,12 @@ impl StepLayout {
         after(self.positions(), self.tokens)
     }
 
-    fn adapter_slots(&self) -> Range<usize> {
-        after(self.slots(), self.tokens)
+    fn lora_tiles(&self) -> Range<usize> {
+        after(self.slots(), self.lora_tiles * LORA_TILE_WORDS)
     }
 
     fn query_starts(&self) -> Range<usize> {
-        after(self.adapter_slots(), self.rows + 1)
+        after(self.lora_tiles(), self.rows + 1)
     }
 
     fn context_lens(&self) -> Range<usize> {
@@ -100,13 +99,13 @@ impl StepLayout {
         }
     }
 
-    /// Writes a batch of at most this size. `adapter_slots` has one a token, `last_tokens` one a
-    /// sample. What lies past the batch's end keeps what it held.
+    /// Writes a batch of at most this size. `adapter_slots` has one an adapter of the batch, `last_tokens`
+    /// one a sample. What lies past the batch's end keeps what it held, but for the tiles.
     pub(crate) fn write(
         &self,
         words: &mut [u32],
         batch: &FlatBatch<'_>,
-        adapter_slots: &[u32],
+        adapter_slots: &[usize],
         last_tokens: &[u32],
     ) {
         let mut put = |region: Range<usize>, values: &[u32]| {
@@ -116,10 +115,12 @@ impl StepLayout {
         put(self.token_ids(), &batch.token_ids);
         put(self.positions(), &batch.positions);
         put(self.slots(), &batch.slots);
-        put(self.adapter_slots(), adapter_slots);
         put(self.query_starts(), &batch.query_starts);
         put(self.context_lens(), &batch.context_lens);
         put(self.last_tokens(), last_tokens);
+        let ranges = batch.adapters.iter().map(|(_, tokens)| tokens.clone());
+        let slots = adapter_slots.iter().copied();
+        lora_tiles(slots.zip(ranges), &mut words[self.lora_tiles()]);
         let tables = words[self.block_tables()].chunks_exact_mut(self.table_width.max(1));
         for (to, table) in tables.zip(&batch.block_tables) {
             for (to, block) in to.iter_mut().zip(*table) {
@@ -140,7 +141,7 @@ impl StepLayout {
             token_ids: view(self.token_ids())?,
             positions: view(self.positions())?,
             slots: view(self.slots())?,
-            adapter_slots: view(self.adapter_slots())?,
+            lora_tiles: view(self.lora_tiles())?.reshape((self.lora_tiles, LORA_TILE_WORDS))?,
             attention: AttentionBatch {
                 query_starts: view(self.query_starts())?,
                 context_lens: view(self.context_lens())?,

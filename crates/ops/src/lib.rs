@@ -53,7 +53,8 @@ pub use limits::Limits;
 pub use linear::{Accumulate, linear, plan_linear, planned_rows};
 pub use linear_weight::{LinearWeight, LinearWeightBuilder, WeightElement};
 pub use lora::{
-    LoraExpand, LoraRows, LoraSegment, LoraStack, LoraStackShape, LoraWeight, lora, lora_slots,
+    LORA_TILE_WORDS, LoraExpand, LoraRows, LoraScratch, LoraSegment, LoraStack, LoraStackShape,
+    LoraWeight, lora, lora_expand, lora_shrink, lora_tiles, max_lora_tiles,
 };
 pub use paged_attention::{AttentionBatch, paged_attention};
 pub use philox::philox4x32;

@@ -9,7 +9,10 @@ use std::ops::Range;
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Storage, StorageRef, Tensor, bail};
 
-pub use self::slots::{LoraRows, LoraStack, LoraStackShape, lora_slots};
+pub use self::slots::{
+    LORA_TILE_WORDS, LoraRows, LoraScratch, LoraStack, LoraStackShape, lora_expand, lora_shrink,
+    lora_tiles, max_lora_tiles,
+};
 use crate::LinearWeight;
 use crate::gemm::{self, Gemm, Output, Panels};
 use crate::operand::{destination, source};
@@ -110,7 +113,7 @@ impl InplaceOp2 for Lora<'_> {
 
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, _: &mut CudaStorage, _: &Layout, _: &CudaStorage, _: &Layout) -> Result<()> {
-        bail!("lora: a GPU has its adapters in slots: use `lora_slots`")
+        bail!("lora: a GPU has its adapters in slots: use `lora_shrink` and `lora_expand`")
     }
 }
 

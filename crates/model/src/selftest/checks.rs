@@ -6,15 +6,15 @@ use std::fmt;
 
 use candle_core::Tensor;
 use farthing_ops::{
-    Accumulate, AttentionBatch, LoraExpand, LoraRows, LoraSegment, LoraStack, LoraStackShape,
-    LoraWeight, RopeTable, add, embed, gather_rows, linear, lora, lora_slots, paged_attention,
+    Accumulate, AttentionBatch, LoraExpand, LoraSegment, LoraStack, LoraStackShape, LoraWeight,
+    RopeTable, add, embed, gather_rows, linear, lora, lora_expand, lora_shrink, paged_attention,
     rms_norm, rope_and_cache, silu_mul,
 };
 use serde::Serialize;
 
 use self::sampling::check_sample;
 use super::side::{Random, Side, values};
-use crate::{BLOCK_SIZE, DeviceKind, ModelError, step_layout::NO_SLOT};
+use crate::{BLOCK_SIZE, DeviceKind, ModelError};
 
 /// What became of an operation's cases.
 #[derive(Clone, Debug, Serialize)]
@@ -477,22 +477,19 @@ impl Adapters {
                     targets: self.targets.clone(),
                     max_rank: self.ranks.iter().flatten().copied().max().unwrap_or(1),
                 };
-                let shrunk_len = shape.shrunk_len(tokens);
-                let stack = LoraStack::new(shape, x.dtype(), &side.device)?;
+                let stack = LoraStack::new(shape.clone(), x.dtype(), &side.device)?;
                 for (slot, weight) in weights.iter().enumerate() {
                     stack.fill(slot + 1, Some(weight))?;
                 }
-                let slot = |adapter: &Option<usize>| adapter.map_or(NO_SLOT, |a| a as u32 + 1);
-                let slots: Vec<u32> = self
-                    .runs
-                    .iter()
-                    .flat_map(|(tokens, adapter)| std::iter::repeat_n(slot(adapter), *tokens))
-                    .collect();
-                let rows = LoraRows {
-                    token_slots: side.integers(&slots)?,
-                    shrunk: side.vector(&vec![f32::NAN; shrunk_len])?,
-                };
-                lora_slots(&out, &x, &stack, &rows)?;
+                let mut first = 0;
+                let mut adapters = Vec::new();
+                for (tokens, adapter) in &self.runs {
+                    adapters.extend(adapter.map(|adapter| (adapter + 1, first..first + tokens)));
+                    first += tokens;
+                }
+                let rows = side.lora_rows(&[shape], adapters, tokens)?;
+                lora_shrink(&x, &stack, &rows)?;
+                lora_expand(&out, &stack, &rows)?;
             }
         }
         values(&out)

@@ -7,9 +7,9 @@ use std::{collections::HashMap, fmt, rc::Rc, time::Instant};
 
 use candle_core::{DType, Device, Tensor};
 use farthing_ops::{
-    Accumulate, AttentionBatch, DeviceSampler, LinearWeight, ListCapacity, LoraRows, LoraStack,
-    LoraStackShape, RopeTable, SampleSpec, SimdLevel, Stopwatch, embed, linear, lora_slots,
-    paged_attention, rms_norm, rope_and_cache, sample, silu_mul, with_simd_level,
+    Accumulate, AttentionBatch, DeviceSampler, LinearWeight, ListCapacity, LoraStack,
+    LoraStackShape, RopeTable, SampleSpec, SimdLevel, Stopwatch, embed, linear, lora_expand,
+    lora_shrink, paged_attention, rms_norm, rope_and_cache, sample, silu_mul, with_simd_level,
 };
 use serde::Serialize;
 
@@ -424,12 +424,9 @@ impl Bench<'_> {
             targets: vec![layer.intermediate; 2],
             max_rank: RANK,
         };
-        let slots: Vec<u32> = (0..rows).map(|row| (row * SLOTS / rows) as u32).collect();
         let used = SLOTS.min(rows);
-        let rows_of = LoraRows {
-            token_slots: side.integers(&slots)?,
-            shrunk: side.vector(&vec![0.0; shape.shrunk_len(rows)])?,
-        };
+        let adapters = (0..used).map(|slot| (slot, rows * slot / used..rows * (slot + 1) / used));
+        let rows_of = side.lora_rows(std::slice::from_ref(&shape), adapters, rows)?;
         let slots_bytes = used * shape.slot_bytes();
         let bytes = slots_bytes + rows * (layer.hidden + 2 * columns) * 2;
         let weight = farthing_ops::LoraWeight {
@@ -456,7 +453,11 @@ impl Bench<'_> {
             format!("lora gate_up, {rows} rows of {used}"),
             bytes,
             flops,
-            || Ok(lora_slots(&out, &x, stacks.next(), &rows_of)?),
+            || {
+                let stack = stacks.next();
+                lora_shrink(&x, stack, &rows_of)?;
+                Ok(lora_expand(&out, stack, &rows_of)?)
+            },
         )
     }
 

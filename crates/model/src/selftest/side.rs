@@ -1,7 +1,12 @@
 //! The same numbers on two devices.
 
+use std::ops::Range;
+
 use candle_core::{DType, Device, Tensor};
-use farthing_ops::{KvCacheLayer, LinearWeight, LinearWeightBuilder, SimdLevel, with_simd_level};
+use farthing_ops::{
+    KvCacheLayer, LORA_TILE_WORDS, LinearWeight, LinearWeightBuilder, LoraRows, LoraScratch,
+    LoraStackShape, SimdLevel, lora_tiles, max_lora_tiles, with_simd_level,
+};
 use half::bf16;
 
 use crate::{BLOCK_SIZE, ComputeType, DeviceKind, ModelError, lora::factor};
@@ -80,6 +85,23 @@ impl Side {
     ) -> Result<LinearWeight, ModelError> {
         let out_features = values.len() / in_features;
         factor(values, out_features, ComputeType::Bf16, self.kind)
+    }
+
+    /// Which of `tokens` have which adapter, its slot and where they stand.
+    pub(super) fn lora_rows(
+        &self,
+        shapes: &[LoraStackShape],
+        adapters: impl IntoIterator<Item = (usize, Range<usize>)> + Clone,
+        tokens: usize,
+    ) -> Result<LoraRows, ModelError> {
+        let tiles = max_lora_tiles(tokens, adapters.clone().into_iter().count());
+        let mut words = vec![0; tiles * LORA_TILE_WORDS];
+        lora_tiles(adapters, &mut words);
+        let dtype = self.kind.activation_dtype(ComputeType::Bf16);
+        Ok(LoraRows {
+            tiles: self.integers(&words)?.reshape((tiles, LORA_TILE_WORDS))?,
+            scratch: LoraScratch::new(shapes, tiles, dtype, &self.device)?,
+        })
     }
 
     pub(super) fn cache(

@@ -1,7 +1,7 @@
 use candle_core::{Device, Tensor};
-use farthing_scheduler::{Batch, BatchRow, BlockId, SequenceId};
+use farthing_scheduler::{AdapterId, Batch, BatchRow, BlockId, SequenceId};
 
-use super::{NO_SLOT, StepLayout};
+use super::StepLayout;
 use crate::flat_batch::FlatBatch;
 
 fn row(tokens: &[u32], start: usize, blocks: &[u32]) -> BatchRow {
@@ -26,13 +26,15 @@ fn the_views_show_what_was_written() {
         tokens: 4,
         rows: 4,
         samples: 4,
+        lora_tiles: 2,
         table_width: 3,
     };
-    let batch = Batch {
+    let mut batch = Batch {
         rows: vec![row(&[7], 16, &[5, 2]), row(&[8], 47, &[9, 1, 4])],
     };
+    batch.rows[1].adapter = Some(AdapterId([3; 32]));
     let mut words = vec![99; layout.words()];
-    layout.write(&mut words, &FlatBatch::new(&batch), &[NO_SLOT, 1], &[0, 1]);
+    layout.write(&mut words, &FlatBatch::new(&batch), &[6], &[0, 1]);
     words[layout.parameters()].fill(3);
 
     let table = layout.block_table(&FlatBatch::new(&batch));
@@ -49,7 +51,7 @@ fn the_views_show_what_was_written() {
     assert_eq!(values(&tensors.token_ids), [7, 8, 99, 99]);
     assert_eq!(values(&tensors.positions), [16, 47, 99, 99]);
     assert_eq!(values(&tensors.slots), [2 * 16, 4 * 16 + 15, 99, 99]);
-    assert_eq!(values(&tensors.adapter_slots), [NO_SLOT, 1, 99, 99]);
+    assert_eq!(values(&tensors.lora_tiles), [6, 1, 1, 0, 0, 0, 0, 0]);
     assert_eq!(values(&tensors.attention.query_starts), [0, 1, 2, 99, 99]);
     assert_eq!(values(&tensors.attention.context_lens), [17, 48, 99, 99]);
     assert_eq!(values(&tensors.last_tokens), [0, 1, 99, 99]);

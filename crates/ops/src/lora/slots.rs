@@ -1,22 +1,30 @@
 //! Adapters side by side in slots on a GPU, so that one launch serves any mix of them.
 
+use std::ops::Range;
+
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
-use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Result, Tensor, bail};
 use half::bf16;
 
 use super::LoraWeight;
 #[cfg(feature = "cuda")]
 use crate::cuda::{Gpu, Grid, arguments, operand, tensor};
 
-/// Tokens of a block.
-#[cfg(feature = "cuda")]
-const BLOCK_TOKENS: usize = 16;
+/// Tokens of a tile, at most.
+const TILE_TOKENS: usize = 16;
+/// Words of a tile: slot, first token, number of tokens, and one that fills it up.
+pub const LORA_TILE_WORDS: usize = 4;
 /// Ranks of a block, and what a slot's rank is rounded up to.
 const BLOCK_RANKS: usize = 16;
 /// Columns of a block.
 #[cfg(feature = "cuda")]
 const BLOCK_COLUMNS: usize = 128;
+/// Inputs that a block sums, at least.
+#[cfg(feature = "cuda")]
+const SPLIT_INPUTS: usize = 512;
+/// Blocks that keep every GPU busy: more would only have more sums to add up.
+const BUSY_BLOCKS: usize = 1024;
 
 /// The slots of one fused linear layer.
 #[derive(Debug)]
@@ -52,10 +60,67 @@ pub struct LoraStackShape {
 /// Which tokens of a step have which adapter, and room for what happens to them.
 #[derive(Debug)]
 pub struct LoraRows {
-    /// `[tokens]`: slots as i32, -1 for none, kept as u32.
-    pub token_slots: Tensor,
-    /// f32, at least [`LoraStackShape::shrunk_len`] of the layers for so many tokens.
-    pub shrunk: Tensor,
+    /// u32 `[tiles, 4]`, see [`lora_tiles`].
+    pub tiles: Tensor,
+    /// As long as its stacks need.
+    pub scratch: LoraScratch,
+}
+
+/// Room for the activations between A and B.
+#[derive(Clone, Debug)]
+pub struct LoraScratch {
+    /// 16 bits an element
+    shrunk: Tensor,
+    /// f32
+    partial: Tensor,
+    /// u32, zeros between launches
+    arrived: Tensor,
+}
+
+/// Tiles that any mix of `adapters` on so many tokens fits into.
+pub fn max_lora_tiles(tokens: usize, adapters: usize) -> usize {
+    (tokens + (TILE_TOKENS - 1) * adapters.min(tokens)) / TILE_TOKENS
+}
+
+/// Cuts each adapter's tokens, its slot and where they stand, into tiles of at most 16, and writes those
+/// as u32 `[tiles, 4]`: slot, first token, number of tokens, and a word that fills up. Tiles past the
+/// last have no tokens.
+///
+/// # Panics
+/// Where `words` are fewer than [`max_lora_tiles`] asks for.
+pub fn lora_tiles(adapters: impl IntoIterator<Item = (usize, Range<usize>)>, words: &mut [u32]) {
+    let mut free = words.chunks_exact_mut(LORA_TILE_WORDS);
+    for (slot, tokens) in adapters {
+        for first in tokens.clone().step_by(TILE_TOKENS) {
+            let count = TILE_TOKENS.min(tokens.end - first);
+            let tile = free.next().expect("room for every tile");
+            tile.copy_from_slice(&[slot as u32, first as u32, count as u32, 0]);
+        }
+    }
+    free.for_each(|tile| tile.fill(0));
+}
+
+impl LoraScratch {
+    /// Room for steps of so many tiles, whatever the stack.
+    ///
+    /// # Errors
+    /// Memory ran out.
+    pub fn new(
+        shapes: &[LoraStackShape],
+        tiles: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let ranks = |shape: &LoraStackShape| shape.targets.len() * shape.max_rank();
+        let ranks = shapes.iter().map(ranks).max().unwrap_or(0);
+        let places = tiles * ranks / BLOCK_RANKS;
+        let partial = (places + BUSY_BLOCKS) * TILE_TOKENS * BLOCK_RANKS;
+        Ok(Self {
+            shrunk: Tensor::zeros(tiles * TILE_TOKENS * ranks, dtype, device)?,
+            partial: Tensor::zeros(partial, DType::F32, device)?,
+            arrived: Tensor::zeros(places, DType::U32, device)?,
+        })
+    }
 }
 
 impl LoraStackShape {
@@ -73,18 +138,17 @@ impl LoraStackShape {
         elements * self.max_rank() * size_of::<bf16>()
     }
 
-    /// Elements of the shrunk activations of a step of so many tokens.
-    pub fn shrunk_len(&self, tokens: usize) -> usize {
-        splits(tokens) * tokens * self.targets.len() * self.max_rank()
+    /// Blocks of the shrink kernel for each part of the inputs.
+    #[cfg(feature = "cuda")]
+    fn places(&self, tiles: usize) -> usize {
+        tiles * self.targets.len() * self.max_rank() / BLOCK_RANKS
     }
-}
 
-/// Parts that the inputs are summed in, so that a few tokens keep the device busy too.
-fn splits(tokens: usize) -> usize {
-    match tokens {
-        0..256 => 8,
-        256..512 => 2,
-        _ => 1,
+    /// Parts that the inputs are summed in, so that a few tokens keep the device busy too.
+    #[cfg(feature = "cuda")]
+    fn splits(&self, tiles: usize) -> usize {
+        let most = BUSY_BLOCKS.div_ceil(self.places(tiles));
+        (self.in_features / SPLIT_INPUTS).min(most).max(1)
     }
 }
 
@@ -186,101 +250,137 @@ impl LoraStack {
     }
 }
 
-/// Adds each token's adapter: `out [m, out_features] += B · A · x [m, in_features]`, by the slots
-/// of `rows`.
+/// The first half of each token's adapter, `scale · A · x [m, in_features]`, into the scratch of `rows`,
+/// beside what is started on the device until [`lora_expand`].
 ///
 /// # Errors
 /// Where a shape or a type doesn't fit, or it is not on a GPU.
-pub fn lora_slots(out: &Tensor, x: &Tensor, stack: &LoraStack, rows: &LoraRows) -> Result<()> {
-    out.inplace_op2(x, &LoraSlots { stack, rows })
+pub fn lora_shrink(x: &Tensor, stack: &LoraStack, rows: &LoraRows) -> Result<()> {
+    x.inplace_op1(&LoraShrink(LoraCall { stack, rows }))
 }
 
-struct LoraSlots<'a> {
-    #[cfg_attr(not(feature = "cuda"), expect(dead_code))]
+/// The second half: `out [m, out_features] += B ·` what the last [`lora_shrink`] made, by the same
+/// `stack` and `rows`.
+///
+/// # Errors
+/// Where a shape or a type doesn't fit, or it is not on a GPU.
+pub fn lora_expand(out: &Tensor, stack: &LoraStack, rows: &LoraRows) -> Result<()> {
+    out.inplace_op1(&LoraExpandSlots(LoraCall { stack, rows }))
+}
+
+/// What both halves are called with.
+#[cfg_attr(not(feature = "cuda"), expect(dead_code))]
+struct LoraCall<'a> {
     stack: &'a LoraStack,
-    #[cfg_attr(not(feature = "cuda"), expect(dead_code))]
     rows: &'a LoraRows,
 }
 
-impl InplaceOp2 for LoraSlots<'_> {
+struct LoraShrink<'a>(#[cfg_attr(not(feature = "cuda"), expect(dead_code))] LoraCall<'a>);
+
+struct LoraExpandSlots<'a>(#[cfg_attr(not(feature = "cuda"), expect(dead_code))] LoraCall<'a>);
+
+#[cfg(feature = "cuda")]
+impl LoraCall<'_> {
+    /// Tiles of a launch, if everything has room and `columns` are as many as expected.
+    fn tiles(&self, columns: usize, expected: usize) -> Result<usize> {
+        let shape = &self.stack.shape;
+        let LoraScratch {
+            shrunk,
+            partial,
+            arrived,
+        } = &self.rows.scratch;
+        let (tiles, words) = self.rows.tiles.dims2()?;
+        let places = shape.places(tiles);
+        let elements = TILE_TOKENS * BLOCK_RANKS;
+        if columns != expected
+            || words != LORA_TILE_WORDS
+            || shrunk.elem_count() < places * elements
+            || partial.elem_count() < shape.splits(tiles) * places * elements
+            || arrived.elem_count() < places
+        {
+            bail!(
+                "lora: {columns} columns and {tiles} tiles of {words} words do not fit {shape:?}"
+            );
+        }
+        Ok(tiles)
+    }
+}
+
+impl InplaceOp1 for LoraShrink<'_> {
     fn name(&self) -> &'static str {
-        "lora_slots"
+        "lora_shrink"
     }
 
-    fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<()> {
-        bail!("lora_slots: the CPU has its adapters in segments of rows: use `lora`")
+    fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout) -> Result<()> {
+        bail!("lora_shrink: the CPU has its adapters in segments of rows: use `lora`")
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        out: &mut CudaStorage,
-        out_layout: &Layout,
-        x: &CudaStorage,
-        x_layout: &Layout,
-    ) -> Result<()> {
-        let shape = &self.stack.shape;
-        let (tokens, out_features) = out_layout.shape().dims2()?;
-        let slots = self.rows.token_slots.dims1()?;
-        let (max_rank, targets) = (shape.max_rank(), shape.targets.len());
-        if x_layout.shape().dims2()? != (tokens, shape.in_features)
-            || out_features != shape.out_features()
-            || slots != tokens
-            || self.rows.shrunk.elem_count() < shape.shrunk_len(tokens)
-        {
-            bail!(
-                "lora_slots: x {:?}, out {:?}, {slots} slots and room for {} do not fit {shape:?}",
-                x_layout.shape(),
-                out_layout.shape(),
-                self.rows.shrunk.elem_count()
-            );
-        }
+    fn cuda_fwd(&self, x: &mut CudaStorage, x_layout: &Layout) -> Result<()> {
+        let LoraCall { stack, rows } = &self.0;
+        let shape = &stack.shape;
+        let tiles = self
+            .0
+            .tiles(x_layout.shape().dims2()?.1, shape.in_features)?;
+        let gpu = Gpu::of(&x.device)?;
+        let x = operand("lora: x", x, x_layout)?;
+        let element = x.element("lora: x")?;
+        let of = |name, it, dtype| tensor(name, it)?.of(name, dtype);
+        let arguments = arguments::LoraShrink {
+            shrunk: of("lora: shrunk", &rows.scratch.shrunk, element)?,
+            partial: of("lora: partial", &rows.scratch.partial, DType::F32)?,
+            arrived: of("lora: arrived", &rows.scratch.arrived, DType::U32)?,
+            x: x.address,
+            a: of("lora: a", &stack.a, element)?,
+            tiles: of("lora: tiles", &rows.tiles, DType::U32)?,
+            ranks: of("lora: ranks", &stack.ranks, DType::U32)?,
+            scales: of("lora: scales", &stack.scales, DType::F32)?,
+            in_features: shape.in_features as u32,
+            targets: shape.targets.len() as u32,
+            max_rank: shape.max_rank() as u32,
+        };
+        let blocks = shape.places(tiles) / tiles.max(1);
+        let grid = Grid::new(tiles, blocks, shape.splits(tiles));
+        // SAFETY: the shapes were checked; tiles are the caller's word.
+        unsafe { gpu.launch(Some(element), 0, grid, &arguments) }
+    }
+}
+
+impl InplaceOp1 for LoraExpandSlots<'_> {
+    fn name(&self) -> &'static str {
+        "lora_expand"
+    }
+
+    fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout) -> Result<()> {
+        bail!("lora_expand: the CPU has its adapters in segments of rows: use `lora`")
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, out: &mut CudaStorage, out_layout: &Layout) -> Result<()> {
+        let LoraCall { stack, rows } = &self.0;
+        let shape = &stack.shape;
+        let out_features = out_layout.shape().dims2()?.1;
+        let tiles = self.0.tiles(out_features, shape.out_features())?;
         let gpu = Gpu::of(&out.device)?;
         let out = operand("lora: out", out, out_layout)?;
         let element = out.element("lora: out")?;
         let of = |name, it, dtype| tensor(name, it)?.of(name, dtype);
-        let token_slots = of("lora: token_slots", &self.rows.token_slots, DType::U32)?;
-        let ranks = of("lora: ranks", &self.stack.ranks, DType::U32)?;
-        let partial = of("lora: shrunk", &self.rows.shrunk, DType::F32)?;
-        let splits = splits(tokens);
-        let blocks = tokens.div_ceil(BLOCK_TOKENS);
-        let shrink = arguments::LoraShrink {
-            partial,
-            x: operand("lora: x", x, x_layout)?.of("lora: x", element)?,
-            a: of("lora: a", &self.stack.a, element)?,
-            token_slots,
-            ranks,
-            live: gpu.live_rows(tokens)?,
-            tokens_cap: tokens as u32,
-            in_features: shape.in_features as u32,
-            targets: targets as u32,
-            max_rank: max_rank as u32,
-        };
-        let expand = arguments::LoraExpand {
+        let arguments = arguments::LoraExpand {
             out: out.address,
-            partial,
-            b: of("lora: b", &self.stack.b, element)?,
-            token_slots,
-            ranks,
-            scales: of("lora: scales", &self.stack.scales, DType::F32)?,
+            shrunk: of("lora: shrunk", &rows.scratch.shrunk, element)?,
+            b: of("lora: b", &stack.b, element)?,
+            tiles: of("lora: tiles", &rows.tiles, DType::U32)?,
+            ranks: of("lora: ranks", &stack.ranks, DType::U32)?,
             // None: adapters that have them are refused where they are put into a slot.
             gains: 0,
             biases: 0,
-            target_ends: of("lora: target_ends", &self.stack.target_ends, DType::U32)?,
-            live: gpu.live_rows(tokens)?,
-            tokens_cap: tokens as u32,
+            target_ends: of("lora: target_ends", &stack.target_ends, DType::U32)?,
             out_features: out_features as u32,
-            targets: targets as u32,
-            max_rank: max_rank as u32,
-            splits: splits as u32,
+            targets: shape.targets.len() as u32,
+            max_rank: shape.max_rank() as u32,
         };
-        let shrink_grid = Grid::new(blocks, targets * max_rank / BLOCK_RANKS, splits);
-        let expand_grid = Grid::new(blocks, out_features.div_ceil(BLOCK_COLUMNS), 1)
-            .shared(32 * targets * (max_rank + 16));
-        // SAFETY: the shapes were checked; slots are the caller's word.
-        unsafe {
-            gpu.launch(Some(element), 0, shrink_grid, &shrink)?;
-            gpu.launch(Some(element), 0, expand_grid, &expand)
-        }
+        let grid = Grid::new(tiles, out_features.div_ceil(BLOCK_COLUMNS), 1);
+        // SAFETY: as above.
+        unsafe { gpu.launch(Some(element), 0, grid, &arguments) }
     }
 }

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use candle_core::DType;
-use farthing_ops::{LoraExpand, LoraSegment, LoraWeight};
+use farthing_ops::{
+    LORA_TILE_WORDS, LoraExpand, LoraSegment, LoraWeight, lora_tiles, max_lora_tiles,
+};
 use half::{bf16, f16};
 
 use crate::emulator::{Half, Launch, assert_untouched, floats, halves};
@@ -25,6 +27,23 @@ struct Case<'a> {
     is_weighted: bool,
     /// The adapter of each token, -1 for none.
     token_slots: Vec<i32>,
+}
+
+impl Case<'_> {
+    /// Runs of tokens with one adapter, and their slots.
+    fn runs(&self) -> Vec<(usize, Range<usize>)> {
+        let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
+        for (token, slot) in self.token_slots.iter().enumerate() {
+            let Ok(slot) = usize::try_from(*slot) else {
+                continue;
+            };
+            match runs.last_mut() {
+                Some((last, run)) if *last == slot && run.end == token => run.end += 1,
+                _ => runs.push((slot, token..token + 1)),
+            }
+        }
+        runs
+    }
 }
 
 /// The pool on the device: all slots, padded to `max_rank` with NaNs.
@@ -109,7 +128,6 @@ impl<T: Half> Pool<T> {
 fn check<T: Half>(case: &Case<'_>) {
     let mut random = Random(case.max_rank as u64);
     let live = case.token_slots.len();
-    let tokens_cap = live + 3;
     let mut pool = Pool::<T>::new(case, &mut random);
     let mut x: Vec<T> = halves(&random.values(live * IN_FEATURES));
     let mut before: Vec<T> = halves(&random.values(live * OUT_FEATURES));
@@ -138,8 +156,16 @@ fn check<T: Half>(case: &Case<'_>) {
 
     x.extend(vec![T::NAN; 3 * IN_FEATURES]);
     before.extend(vec![T::NAN; 3 * OUT_FEATURES]);
-    let mut token_slots = case.token_slots.clone();
-    token_slots.extend([i32::MAX; 3]);
+    // One more than there are.
+    let runs = case.runs();
+    let num_tiles = runs
+        .iter()
+        .map(|(_, run)| run.len().div_ceil(16))
+        .sum::<usize>()
+        + 1;
+    assert!(num_tiles <= max_lora_tiles(live, runs.len()) + 1);
+    let mut tiles = vec![u32::MAX; num_tiles * LORA_TILE_WORDS];
+    lora_tiles(runs, &mut tiles);
     let ranks: Vec<u32> = case
         .adapters
         .iter()
@@ -151,28 +177,29 @@ fn check<T: Half>(case: &Case<'_>) {
         .flat_map(|(_, scale)| [*scale; 3])
         .collect();
     let row_len = 3 * case.max_rank;
+    let places = num_tiles * row_len / 16;
     let shrunk = Launch::new("lora", format!("lora_shrink_{}", T::NAME), 128)
-        .grid(tokens_cap.div_ceil(16), row_len / 16, case.splits)
-        .memory(&vec![f32::NAN; case.splits * tokens_cap * row_len])
+        .grid(num_tiles, row_len / 16, case.splits)
+        .memory(&vec![T::NAN; num_tiles * 16 * row_len])
+        .memory(&vec![f32::NAN; places * case.splits * 256])
+        .memory(&vec![0_u32; places])
         .memory(&x)
         .memory(&pool.a)
-        .memory(&token_slots)
+        .memory(&tiles)
         .memory(&ranks)
-        .memory(&[live as u32])
-        .u32(tokens_cap)
+        .memory(&scales)
         .u32(IN_FEATURES)
         .u32(3)
         .u32(case.max_rank)
         .run();
+    assert!(shrunk.get::<u32>(2).iter().all(|arrived| *arrived == 0));
     let expanded = Launch::new("lora", format!("lora_expand_{}", T::NAME), 128)
-        .grid(tokens_cap.div_ceil(16), OUT_FEATURES.div_ceil(128), 1)
-        .shared_bytes(32 * 3 * (case.max_rank + 16))
+        .grid(num_tiles, OUT_FEATURES.div_ceil(128), 1)
         .memory(&before)
-        .memory(&shrunk.get::<f32>(0))
+        .memory(&shrunk.get::<T>(0))
         .memory(&pool.b)
-        .memory(&token_slots)
-        .memory(&ranks)
-        .memory(&scales);
+        .memory(&tiles)
+        .memory(&ranks);
     let expanded = if case.is_weighted {
         expanded.memory(&pool.gains).memory(&pool.biases)
     } else {
@@ -180,12 +207,9 @@ fn check<T: Half>(case: &Case<'_>) {
     };
     let expanded = expanded
         .memory(&TARGETS.map(|columns| columns.end as u32))
-        .memory(&[live as u32])
-        .u32(tokens_cap)
         .u32(OUT_FEATURES)
         .u32(3)
         .u32(case.max_rank)
-        .u32(case.splits)
         .run();
     let found = expanded.get::<T>(0);
     let (found, padding) = found.split_at(live * OUT_FEATURES);
