@@ -6,6 +6,7 @@ mod kernels;
 mod launch;
 mod libraries;
 mod operand;
+mod side_stream;
 mod transfer;
 mod weight_upload;
 
@@ -25,6 +26,7 @@ use self::kernels::Kernels;
 pub(crate) use self::kernels::arguments;
 pub(crate) use self::launch::Grid;
 pub(crate) use self::operand::{Address, address, operand, tensor};
+use self::side_stream::SideStream;
 pub use self::transfer::{Download, Upload, copy_on_device};
 pub(crate) use self::weight_upload::WeightUpload;
 use crate::paged_attention::geometry::Geometry;
@@ -41,6 +43,7 @@ const MAX_ROWS: usize = 1 << 16;
 pub(crate) struct Gpu {
     device: CudaDevice,
     stream: Arc<CudaStream>,
+    side_stream: SideStream,
     kernels: Kernels,
     blas: Blas,
     /// Every number up to the most rows of a grid: where all of a grid's rows are real, a kernel
@@ -103,6 +106,7 @@ impl Gpu {
             .map_err(driver_error)?;
         let multiprocessors = usize::try_from(multiprocessors).unwrap_or(1);
         Ok(Self {
+            side_stream: SideStream::new(&stream)?,
             kernels: Kernels::load(&stream)?,
             blas: Blas::new(&stream, BLAS_WORKSPACE_BYTES)?,
             numbers: stream

@@ -27,6 +27,10 @@ CUresult cuStreamSynchronize(CUstream stream) {
 
 CUresult cuStreamWaitEvent(CUstream stream, CUevent handle, unsigned int) {
     return call_in_context("cuStreamWaitEvent", [&] {
+        if (const auto captured = Event::all().get(handle)->captured_on()) {
+            Stream::of(stream)->wait_in_capture(captured);
+            return;
+        }
         Stream::refuse_in_capture("a wait for an event");
         // As the event is now: it may be recorded anew before the stream comes to this.
         const Event event = *Event::all().get(handle);

@@ -32,6 +32,11 @@ void Event::wait() const {
     }
 }
 
+std::shared_ptr<Stream> Event::captured_on() const {
+    const bool is_point = record_ != nullptr && record_->is_captured;
+    return is_point && record_->stream->is_capturing() ? record_->stream : nullptr;
+}
+
 bool Event::is_done() const {
     refuse_captured();
     return record_ == nullptr || record_->is_done;

@@ -19,6 +19,8 @@ class Event {
     void record(const std::shared_ptr<Stream>& stream);
     /// Does the work that was submitted before the event was recorded.
     void wait() const;
+    /// The stream whose graph it is a point of, if it was recorded in one that is not done.
+    std::shared_ptr<Stream> captured_on() const;
     /// Whether that is done.
     bool is_done() const;
     /// Seconds from this event to another, both done.

@@ -69,6 +69,13 @@ void Stream::refuse_in_capture(const std::string& what) {
 
 void Stream::submit(Task task) {
     task.require_live_memory();
+    if (is_branch_) {
+        // A device may do it at once, or as late as when somebody waits for it.
+        is_joined_ = false;
+        auto& tasks = Settings::instance().is_late ? branch_tasks_ : capture_->tasks;
+        tasks.push_back(std::move(task));
+        return;
+    }
     if (capture_ != nullptr) {
         capture_->tasks.push_back(std::move(task));
         return;
@@ -103,12 +110,50 @@ void Stream::begin_capture() {
     capturing_thread_ = std::this_thread::get_id();
 }
 
+void Stream::wait_in_capture(const std::shared_ptr<Stream>& other) {
+    require(capture_ == nullptr || capture_ == other->capture_, CUDA_ERROR_STREAM_CAPTURE_MERGE,
+            "two graphs are recorded");
+    if (!is_branch_ && capture_ != nullptr) {
+        join(*other);
+        return;
+    }
+    require(!other->is_branch_, CUDA_ERROR_NOT_SUPPORTED, "a branch of a branch is not emulated");
+    if (capture_ == nullptr) {
+        capture_ = other->capture_;
+        capturing_thread_ = other->capturing_thread_;
+        is_branch_ = true;
+        for (const auto& known_stream : known()) {
+            if (const auto stream = known_stream.lock(); stream.get() == this) {
+                other->branches_.push_back(stream);
+            }
+        }
+    }
+    is_joined_ = false;
+}
+
+void Stream::join(Stream& branch) {
+    auto& tasks = branch.branch_tasks_;
+    capture_->tasks.insert(capture_->tasks.end(), tasks.begin(), tasks.end());
+    tasks.clear();
+    branch.is_joined_ = true;
+}
+
 std::shared_ptr<Graph> Stream::end_capture() {
     require(capture_ != nullptr, CUDA_ERROR_ILLEGAL_STATE, "the stream is not recorded");
+    require(!is_branch_, CUDA_ERROR_STREAM_CAPTURE_UNMATCHED, "the stream records a branch");
     const auto graph = std::move(capture_);
     capture_ = nullptr;
+    bool are_joined = true;
+    for (const auto& branch : branches_) {
+        are_joined &= branch->is_joined_;
+        branch->capture_ = nullptr;
+        branch->is_branch_ = false;
+        branch->branch_tasks_.clear();
+    }
+    branches_.clear();
     require(!is_spoilt_, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED,
             "something was called that cannot be recorded");
+    require(are_joined, CUDA_ERROR_STREAM_CAPTURE_UNJOINED, "nobody waits for a branch");
     return graph;
 }
 

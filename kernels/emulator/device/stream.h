@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "graph.h"
 #include "handles.h"
@@ -38,6 +39,9 @@ class Stream {
     void run() { run_to(submitted()); }
 
     void begin_capture();
+    /// Waits for a stream that records: this one records a branch of the same graph from now on, or, if
+    /// it is the one that began the graph, the other's branch ends here.
+    void wait_in_capture(const std::shared_ptr<Stream>& other);
     /// What was recorded. Refuses where something could not be.
     std::shared_ptr<Graph> end_capture();
     bool is_capturing() const { return capture_ != nullptr; }
@@ -46,9 +50,18 @@ class Stream {
   private:
     static Handles<Stream>& all();
 
+    void join(Stream& branch);
+
     std::deque<Task> queue_;
     uint64_t done_ = 0;
     std::shared_ptr<Graph> capture_;
+    /// Of the stream that began the graph: the others that record it.
+    std::vector<std::shared_ptr<Stream>> branches_;
+    /// Of such another: whether it is one, what it recorded since it was waited for, and whether that
+    /// has happened since it began or recorded anything.
+    bool is_branch_ = false;
+    std::vector<Task> branch_tasks_;
+    bool is_joined_ = true;
     bool is_spoilt_ = false;
     std::thread::id capturing_thread_;
 };

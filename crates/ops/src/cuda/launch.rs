@@ -1,6 +1,6 @@
 //! Starting a kernel.
 
-use candle_core::cuda_backend::cudarc::driver::result;
+use candle_core::cuda_backend::cudarc::driver::{CudaStream, result};
 use candle_core::{DType, Result, bail};
 
 use super::arguments::Arguments;
@@ -43,6 +43,38 @@ impl Gpu {
         grid: Grid,
         arguments: &A,
     ) -> Result<()> {
+        unsafe { self.launch_on(&self.stream, (element, head_dim), grid, arguments) }
+    }
+
+    /// As [`launch`](Self::launch), on the side stream: begun after all that the stream had, and beside
+    /// what it gets from now on.
+    ///
+    /// # Safety
+    /// As there; and until [`join`](Self::join) nothing else begins beside the stream, or touches what
+    /// this writes.
+    pub(crate) unsafe fn launch_beside<A: Arguments>(
+        &self,
+        element: DType,
+        grid: Grid,
+        arguments: &A,
+    ) -> Result<()> {
+        self.side_stream.begin(&self.stream, |side| unsafe {
+            self.launch_on(side, (Some(element), 0), grid, arguments)
+        })
+    }
+
+    /// Lets the stream wait for what was launched beside it last.
+    pub(crate) fn join(&self) -> Result<()> {
+        self.side_stream.end(&self.stream)
+    }
+
+    unsafe fn launch_on<A: Arguments>(
+        &self,
+        stream: &CudaStream,
+        (element, head_dim): (Option<DType>, usize),
+        grid: Grid,
+        arguments: &A,
+    ) -> Result<()> {
         /// The hardware's limits on a grid.
         const MAX_BLOCKS: [usize; 3] = [i32::MAX as usize, 65_535, 65_535];
         if grid.blocks.contains(&0) {
@@ -61,10 +93,7 @@ impl Gpu {
             );
         }
         let function = self.kernels.get((A::KERNEL, element, head_dim as u32))?;
-        self.stream
-            .context()
-            .bind_to_thread()
-            .map_err(driver_error)?;
+        stream.context().bind_to_thread().map_err(driver_error)?;
         let [x, y, z] = grid.blocks.map(|blocks| blocks as u32);
         let launched = unsafe {
             result::launch_kernel(
@@ -72,7 +101,7 @@ impl Gpu {
                 (x, y, z),
                 (A::THREADS, 1, 1),
                 grid.shared_bytes as u32,
-                self.stream.cu_stream(),
+                stream.cu_stream(),
                 arguments.pointers().as_mut(),
             )
         };

@@ -342,7 +342,7 @@ impl InplaceOp1 for LoraShrink<'_> {
         let blocks = shape.places(tiles) / tiles.max(1);
         let grid = Grid::new(tiles, blocks, shape.splits(tiles));
         // SAFETY: the shapes were checked; tiles are the caller's word.
-        unsafe { gpu.launch(Some(element), 0, grid, &arguments) }
+        unsafe { gpu.launch_beside(element, grid, &arguments) }
     }
 }
 
@@ -380,6 +380,7 @@ impl InplaceOp1 for LoraExpandSlots<'_> {
             max_rank: shape.max_rank() as u32,
         };
         let grid = Grid::new(tiles, out_features.div_ceil(BLOCK_COLUMNS), 1);
+        gpu.join()?;
         // SAFETY: as above.
         unsafe { gpu.launch(Some(element), 0, grid, &arguments) }
     }

@@ -1,0 +1,48 @@
+//! A second stream, for what need not wait for its neighbours.
+
+use std::sync::Arc;
+
+use candle_core::Result;
+use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaStream, sys};
+
+use super::driver_error;
+
+/// Work beside the main stream's, one piece at a time: begun after all that the main stream had, and
+/// waited for before the main stream goes on. In a graph both become branches.
+pub(crate) struct SideStream {
+    stream: Arc<CudaStream>,
+    begun: CudaEvent,
+    ended: CudaEvent,
+}
+
+impl SideStream {
+    pub(super) fn new(main: &Arc<CudaStream>) -> Result<Self> {
+        let event = || {
+            main.context()
+                .new_event(Some(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING))
+                .map_err(driver_error)
+        };
+        Ok(Self {
+            stream: main.context().new_stream().map_err(driver_error)?,
+            begun: event()?,
+            ended: event()?,
+        })
+    }
+
+    /// Calls `start` with this stream, whose launches wait for all work of `main` so far.
+    pub(super) fn begin(
+        &self,
+        main: &CudaStream,
+        start: impl FnOnce(&CudaStream) -> Result<()>,
+    ) -> Result<()> {
+        self.begun.record(main).map_err(driver_error)?;
+        self.stream.wait(&self.begun).map_err(driver_error)?;
+        start(&self.stream)?;
+        self.ended.record(&self.stream).map_err(driver_error)
+    }
+
+    /// Lets `main` wait for what was begun last.
+    pub(super) fn end(&self, main: &CudaStream) -> Result<()> {
+        main.wait(&self.ended).map_err(driver_error)
+    }
+}
