@@ -11,7 +11,8 @@ use std::thread;
 use candle_core::{DType, Device, Tensor};
 use farthing_ops::{
     Accumulate, LinearWeight, LinearWeightBuilder, LoraSegment, RopeTable, add, embed, gather_rows,
-    linear, lora, paged_attention, plan_linear, planned_rows, rms_norm, rope_and_cache, silu_mul,
+    linear, lora, paged_attention, plan_linear, planned_rows, read_ahead, rms_norm, rope_and_cache,
+    silu_mul,
 };
 
 use crate::{
@@ -92,6 +93,7 @@ impl Llama {
             rms_norm(&w.normed, &w.hidden, &layer.input_norm, config.rms_norm_eps)?;
             let adapters = input.adapters(i, Projection::Qkv);
             adapters.begin(&w.normed)?;
+            read_ahead(&layer.o_proj);
             linear(&w.qkv, &w.normed, &layer.qkv_proj, Accumulate::Overwrite)?;
             adapters.add(&w.qkv, &w.normed)?;
             rope_and_cache(
@@ -112,6 +114,7 @@ impl Llama {
                 config.sliding_window,
             )?;
             let adapters = input.adapters(i, Projection::O);
+            read_ahead(&layer.gate_up_proj);
             add_projected(&w.hidden, &w.attention, &layer.o_proj, &adapters, &w.normed)?;
 
             rms_norm(
@@ -122,6 +125,7 @@ impl Llama {
             )?;
             let adapters = input.adapters(i, Projection::GateUp);
             adapters.begin(&w.normed)?;
+            read_ahead(&layer.down_proj);
             linear(
                 &w.gate_up,
                 &w.normed,
@@ -131,6 +135,7 @@ impl Llama {
             adapters.add(&w.gate_up, &w.normed)?;
             silu_mul(&w.activated, &w.gate_up)?;
             let adapters = input.adapters(i, Projection::Down);
+            read_ahead(self.after_layer(i));
             add_projected(
                 &w.hidden,
                 &w.activated,
@@ -158,10 +163,21 @@ impl Llama {
         }
         for rows in planned_sizes(workspace.max_logit_rows()) {
             let w = workspace.logit_rows(rows)?;
-            let lm_head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
-            plan_linear(&w.logits, &w.normed, lm_head, Overwrite)?;
+            plan_linear(&w.logits, &w.normed, self.output_layer(), Overwrite)?;
         }
         Ok(())
+    }
+
+    fn output_layer(&self) -> &LinearWeight {
+        self.lm_head.as_ref().unwrap_or(&self.embed_tokens)
+    }
+
+    /// The weight that is multiplied by after all of a layer's.
+    fn after_layer(&self, layer: usize) -> &LinearWeight {
+        match self.layers.get(layer + 1) {
+            Some(next) => &next.qkv_proj,
+            None => self.output_layer(),
+        }
     }
 
     /// Logits of some tokens, `tokens` u32 `[n]`, ascending: f32 `[n, vocab]`, a view of the
@@ -186,7 +202,10 @@ impl Llama {
             .map(|(rows, _)| rows.len())
             .sum();
         if replaced_rows < w.logits.dim(0)? {
-            let lm_head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
+            let lm_head = self.output_layer();
+            if let Some(first) = self.layers.first() {
+                read_ahead(&first.qkv_proj);
+            }
             linear(&w.logits, &w.normed, lm_head, Accumulate::Overwrite)?;
         }
         for (rows, adapter) in &adapters {

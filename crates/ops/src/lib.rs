@@ -50,7 +50,7 @@ pub use gather_rows::gather_rows;
 pub use gpu_info::GpuInfo;
 pub use kv_cache_layer::{BLOCK_SIZE, KvCacheLayer};
 pub use limits::Limits;
-pub use linear::{Accumulate, linear, plan_linear, planned_rows};
+pub use linear::{Accumulate, linear, plan_linear, planned_rows, read_ahead};
 pub use linear_weight::{LinearWeight, LinearWeightBuilder, WeightElement};
 pub use lora::{
     LORA_TILE_WORDS, LoraExpand, LoraRows, LoraScratch, LoraSegment, LoraStack, LoraStackShape,

@@ -2,13 +2,14 @@
 
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
-use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Storage, Tensor, bail};
 
 use crate::LinearWeight;
 #[cfg(feature = "cuda")]
 use crate::cuda::{Gpu, Matrices, Product, operand};
 use crate::gemm::{self, Gemm, Output, Panels};
 use crate::operand::{destination, source};
+use crate::pool;
 
 /// What happens to the values that a destination holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,16 @@ pub fn linear(
     accumulate: Accumulate,
 ) -> Result<()> {
     out.inplace_op3(x, weight.panels(), &Linear::new(weight, accumulate, false))
+}
+
+/// Says that `weight` is what a later [`linear`] multiplies by: on the CPU, threads that wait until then
+/// bring the first of it into their caches.
+pub fn read_ahead(weight: &LinearWeight) {
+    match &*weight.panels().storage_and_layout().0 {
+        Storage::Cpu(CpuStorage::BF16(panels)) => pool::read_ahead(panels),
+        Storage::Cpu(CpuStorage::F32(panels)) => pool::read_ahead(panels),
+        _ => (),
+    }
 }
 
 /// Chooses how a GPU computes [`linear`] of this many rows, by trying what there is: afterwards `out`

@@ -5,6 +5,8 @@
 //! that finds nothing to do for [`SPIN`] sleeps until it is woken, so an idle process burns no
 //! CPU.
 
+mod read_ahead;
+
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
@@ -13,6 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
+
+use self::read_ahead::ReadAhead;
 
 /// How long an idle worker looks for the next job before it sleeps.
 const SPIN: Duration = Duration::from_micros(100);
@@ -36,6 +40,12 @@ pub(crate) fn run(tasks: usize, task: impl Fn(usize) + Sync) {
         return;
     }
     pool.run(tasks, &task);
+}
+
+/// Says what memory a later job reads: threads that wait meanwhile bring the first of it into their
+/// caches. A decode step waits for memory most of its time, and memory must not wait for it.
+pub(crate) fn read_ahead<T>(memory: &[T]) {
+    Pool::global().ahead.set(memory);
 }
 
 /// A buffer whose rows are written by different tasks.
@@ -97,6 +107,7 @@ struct Pool {
     /// The next task of the job.
     next: AtomicUsize,
     job: UnsafeCell<Option<Job>>,
+    ahead: ReadAhead,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// Which workers sleep.
     parked: Vec<AtomicBool>,
@@ -125,6 +136,7 @@ impl Pool {
             gate: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
             job: UnsafeCell::new(None),
+            ahead: ReadAhead::default(),
             panic: Mutex::new(None),
             parked: (0..workers).map(|_| AtomicBool::new(false)).collect(),
             workers: OnceLock::new(),
@@ -161,7 +173,9 @@ impl Pool {
             if spins.is_multiple_of(4096) {
                 std::thread::yield_now();
             }
-            std::hint::spin_loop();
+            if !self.ahead.read(0, self.parked.len() + 1) {
+                std::hint::spin_loop();
+            }
         }
         let panic = self
             .panic
@@ -235,7 +249,9 @@ impl Pool {
                 if epoch != seen {
                     return epoch;
                 }
-                std::hint::spin_loop();
+                if !self.ahead.read(index + 1, self.parked.len() + 1) {
+                    std::hint::spin_loop();
+                }
             }
             if start.elapsed() > SPIN {
                 break;

@@ -67,6 +67,7 @@ pub struct LoraRows {
 }
 
 /// Room for the activations between A and B.
+#[cfg_attr(not(feature = "cuda"), expect(dead_code))]
 #[derive(Clone, Debug)]
 pub struct LoraScratch {
     /// 16 bits an element
