@@ -82,7 +82,7 @@ impl Checkpoint {
     }
 
     /// As [`Self::dummy`], with another standard deviation.
-    pub(crate) fn random(config: ModelConfig, seed: u64, standard_deviation: f32) -> Self {
+    pub fn random(config: ModelConfig, seed: u64, standard_deviation: f32) -> Self {
         let weights = DummyWeights::new(seed, standard_deviation);
         Self::new(config, Weights::Dummy(weights))
     }

@@ -24,7 +24,8 @@ impl ComputeType {
         self.dtype().size_in_bytes()
     }
 
-    pub(crate) fn dtype(self) -> DType {
+    /// The same type in candle's terms.
+    pub fn dtype(self) -> DType {
         match self {
             Self::Bf16 => DType::BF16,
             Self::F32 => DType::F32,
@@ -71,7 +72,7 @@ impl DeviceKind {
     }
 
     /// The device; opened once, the same each time.
-    pub(crate) fn open(self) -> Result<Device, ModelError> {
+    pub fn open(self) -> Result<Device, ModelError> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
             Self::Cuda(ordinal) => {
@@ -84,7 +85,7 @@ impl DeviceKind {
     }
 
     /// Type of the activations.
-    pub(crate) fn activation_dtype(self, compute_type: ComputeType) -> DType {
+    pub fn activation_dtype(self, compute_type: ComputeType) -> DType {
         match self {
             Self::Cpu => DType::F32,
             Self::Cuda(_) => compute_type.dtype(),

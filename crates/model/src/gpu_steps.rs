@@ -215,7 +215,7 @@ impl GpuSteps {
 
 /// Rows of the decode steps that have a graph, ascending: 1, 2, 4, then every multiple of 8 up to
 /// 64, of 16 up to 256, of 32 beyond, and the most rows that a step may have.
-pub(crate) fn graph_sizes(max_rows: usize) -> impl Iterator<Item = usize> {
+pub fn graph_sizes(max_rows: usize) -> impl Iterator<Item = usize> {
     let steps = [1, 2, 4]
         .into_iter()
         .chain((8..64).step_by(8))

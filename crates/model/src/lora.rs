@@ -14,7 +14,7 @@ use candle_core::{Device, Tensor};
 use farthing_ops::{LinearWeight, LinearWeightBuilder, LoraSegment, LoraWeight, embed, lora};
 use farthing_scheduler::AdapterId;
 
-pub(crate) use self::dummy::{DummyAdapter, DummyTargets};
+pub use self::dummy::{DummyAdapter, DummyTargets};
 pub use self::report::AdapterReport;
 use self::{config::LoraConfig, files::AdapterFiles, loader::Loader};
 use crate::{Checkpoint, ComputeType, DeviceKind, ModelError};
@@ -182,9 +182,12 @@ impl LoraAdapter {
     }
 }
 
-/// An adapter's A or B: as the CPU computes with it, or in the host's memory until a slot of a GPU is
-/// its.
-pub(crate) fn factor(
+/// Packs one factor (A or B) of an adapter. For the CPU it is packed for its kernels. For a GPU it
+/// stays in host memory until the adapter is copied to a slot.
+///
+/// # Errors
+/// There is too little memory.
+pub fn adapter_factor(
     rows: &[f32],
     out_features: usize,
     compute_type: ComputeType,

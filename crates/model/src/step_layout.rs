@@ -11,7 +11,7 @@ use farthing_ops::{AttentionBatch, DeviceSampler, UploadTable};
 use crate::{ModelError, flat_batch::FlatBatch};
 
 /// A token without an adapter.
-pub(crate) const NO_SLOT: u32 = u32::MAX;
+pub const NO_SLOT: u32 = u32::MAX;
 
 /// Regions of a step of at most so many tokens and rows, one behind the other. A step of fewer has
 /// the same regions: a graph reads them where it found them when it was recorded.

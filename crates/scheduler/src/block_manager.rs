@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::block_table::BlockTable;
 use crate::sequence::Sequence;
 use crate::{AdapterId, BlockId};
 
@@ -28,15 +29,6 @@ pub(crate) struct BlockManager {
     findable: HashMap<Content, BlockId>,
     /// How many times a block was let go: the clock of the least recently used.
     releases: u64,
-}
-
-/// Blocks of one sequence in the order of its tokens. It goes back whole, to
-/// [`BlockManager::free`].
-#[derive(Debug, Default)]
-pub(crate) struct BlockTable {
-    blocks: Vec<BlockId>,
-    /// How many of `blocks`, from the first, can be found by their content.
-    findable: usize,
 }
 
 /// Fewer blocks are free than a sequence needs.
@@ -91,24 +83,24 @@ impl BlockManager {
     ) -> Result<(), OutOfBlocks> {
         let needed = (sequence.num_computed() + n).div_ceil(self.block_size);
         let table = sequence.block_table_mut();
-        let missing = needed.saturating_sub(table.blocks.len());
+        let missing = needed.saturating_sub(table.blocks().len());
         if missing > self.free_blocks() {
             return Err(OutOfBlocks);
         }
-        table
-            .blocks
-            .extend((0..missing).map_while(|_| self.take_free()));
+        for block in (0..missing).map_while(|_| self.take_free()) {
+            table.push(block);
+        }
         Ok(())
     }
 
     /// Gives a sequence without blocks the longest findable prefix of its tokens, as computed. Its
     /// last token is left to compute, since only computed tokens have logits.
     pub(crate) fn share_prefix(&mut self, sequence: &mut Sequence) {
-        let mut shared = BlockTable::default();
+        let mut shared = Vec::new();
         let known = &sequence.tokens()[..sequence.tokens().len() - 1];
         for tokens in known.chunks_exact(self.block_size) {
             let content = Content {
-                parent: shared.blocks.last().copied(),
+                parent: shared.last().copied(),
                 tokens: tokens.into(),
                 adapter: sequence.adapter(),
             };
@@ -116,22 +108,21 @@ impl BlockManager {
                 break;
             };
             self.hold(block);
-            shared.blocks.push(block);
+            shared.push(block);
         }
-        shared.findable = shared.blocks.len();
-        let tokens = shared.findable * self.block_size;
-        sequence.start_from(shared, tokens);
+        let tokens = shared.len() * self.block_size;
+        sequence.start_from(BlockTable::of_findable(shared), tokens);
     }
 
     /// Makes the blocks findable that `sequence` has filled with computed tokens. Where the same
     /// content is findable already, the sequence changes over to that block and gives up its own.
     pub(crate) fn publish(&mut self, sequence: &mut Sequence) {
         let full = sequence.num_computed() / self.block_size;
-        for index in sequence.block_table().findable..full {
-            let table = sequence.block_table();
-            let own = table.blocks[index];
+        for index in sequence.block_table().num_findable()..full {
+            let blocks = sequence.block_table().blocks();
+            let own = blocks[index];
             let content = Content {
-                parent: index.checked_sub(1).map(|parent| table.blocks[parent]),
+                parent: index.checked_sub(1).map(|parent| blocks[parent]),
                 tokens: sequence.tokens()[index * self.block_size..][..self.block_size].into(),
                 adapter: sequence.adapter(),
             };
@@ -147,15 +138,13 @@ impl BlockManager {
                     own
                 }
             };
-            let table = sequence.block_table_mut();
-            table.blocks[index] = block;
-            table.findable = index + 1;
+            sequence.block_table_mut().publish_next(block);
         }
     }
 
     /// Takes a sequence's blocks back. What is findable stays so until the block is reused.
     pub(crate) fn free(&mut self, table: BlockTable) {
-        for block in table.blocks.into_iter().rev() {
+        for block in table.into_blocks().into_iter().rev() {
             self.release(block);
         }
     }
@@ -197,12 +186,5 @@ impl BlockManager {
 
     fn block_mut(&mut self, id: BlockId) -> &mut Block {
         &mut self.blocks[id.0 as usize]
-    }
-}
-
-impl BlockTable {
-    /// The blocks, in the order of the sequence's tokens.
-    pub(crate) fn blocks(&self) -> &[BlockId] {
-        &self.blocks
     }
 }

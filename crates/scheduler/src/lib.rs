@@ -15,6 +15,7 @@ mod sampling;
 mod sequence;
 
 mod block_manager;
+mod block_table;
 mod error;
 mod fair_share;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::block_manager::BlockTable;
+use crate::block_table::BlockTable;
 use crate::{BatchRow, SampleRow, SampledToken, SamplingParams};
 
 /// Names a sequence for its whole life; never used twice by one process.

@@ -305,3 +305,21 @@ fn what_is_not_text_is_passed_over() {
     fs::write(root.path().join("weights.bin"), [0xff, 0xfe, 0x00]).unwrap();
     assert!(tidy::check(root.path()).unwrap().is_tidy());
 }
+
+#[test]
+fn the_crate_for_tests_outside_of_dev_dependencies() {
+    let manifest = |kind: &str| {
+        format!(
+            "[package]\nname = \"farthing-scheduler\"\n[{kind}]\nfarthing-testkit.workspace = true\n"
+        )
+    };
+    let path = "crates/scheduler/Cargo.toml";
+    let message = "`scheduler` may not use `testkit`";
+    assert_found(
+        path,
+        &manifest("dependencies"),
+        &format!("{path}:4"),
+        message,
+    );
+    assert_eq!(findings(path, &manifest("dev-dependencies")), [""; 0]);
+}

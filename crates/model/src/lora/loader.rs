@@ -8,9 +8,8 @@ use candle_core::{Device, Tensor};
 use farthing_ops::{LinearWeight, LoraExpand, LoraWeight};
 
 use super::{
-    LoraAdapter, LoraBase, LoraLayer,
+    LoraAdapter, LoraBase, LoraLayer, adapter_factor,
     config::{LoraConfig, LoraScale},
-    factor,
     files::AdapterFiles,
     magnitude::Delta,
 };
@@ -286,7 +285,7 @@ impl<'a> Loader<'a> {
             device,
             ..
         } = self.base;
-        let weight = factor(rows, out_features, compute_type, device)?;
+        let weight = adapter_factor(rows, out_features, compute_type, device)?;
         self.size_bytes += weight.size_bytes();
         Ok(weight)
     }

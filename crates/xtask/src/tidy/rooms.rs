@@ -53,6 +53,11 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
         "it is a client like any other",
     ),
     (
+        "crates/selftest/src/",
+        &["tokenizers", "axum", "tokio", "rust_decimal"],
+        "it knows no text, no HTTP and no money",
+    ),
+    (
         "crates/gateway/src/",
         &["candle_core", "BlockId"],
         "it knows no tensor and no block",

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Milliseconds, Model, StepSeconds};
-use crate::{ComputeType, MemoryPlan, ModelError};
+use farthing_model::{ComputeType, MemoryPlan, ModelError};
 
 /// How long a decode step takes.
 #[derive(Clone, Debug, Serialize)]

@@ -11,18 +11,17 @@ mod tests;
 
 use std::collections::HashSet;
 
+use farthing_model::{
+    Checkpoint, ComputeType, DeviceKind, DummyAdapter, DummyTargets, Llama, ModelConfig,
+    ModelError, ModelRunner, RunnerConfig, graph_sizes,
+};
 use farthing_scheduler::{Batch, BatchRow, SampledToken, SequenceId};
 use serde_json::json;
 
 pub use self::case::ModelCheck;
 use self::case::{Case, Observation};
 use self::script::{Kind, Script};
-use super::side::Side;
-use crate::{
-    Checkpoint, ComputeType, DeviceKind, Llama, ModelConfig, ModelError, ModelRunner, RunnerConfig,
-    gpu_steps::graph_sizes,
-    lora::{DummyAdapter, DummyTargets},
-};
+use crate::side::Side;
 
 /// Sequences of a step: graphs are recorded for 1, 2, 4 and 6 rows, so that 3 and 5 leave a row idle.
 const MAX_ROWS: usize = 6;

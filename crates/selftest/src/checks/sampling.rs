@@ -4,8 +4,8 @@ use candle_core::Tensor;
 use farthing_ops::{DeviceSampler, ListCapacity, SampleSpec, Sampled, sample, token_logprobs};
 
 use super::{Check, both};
-use crate::selftest::side::{Random, Side};
-use crate::{DeviceKind, ModelError};
+use crate::side::{Random, Side};
+use farthing_model::{DeviceKind, ModelError};
 
 /// Tokens must be equal, and log-probabilities the same to a few last bits.
 pub(super) fn check_sample(device: DeviceKind) -> Result<Check, ModelError> {

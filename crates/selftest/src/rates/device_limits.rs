@@ -7,10 +7,10 @@ use candle_core::{DType, Tensor};
 use farthing_ops::{Accumulate, Graph, copy_on_device, gather_rows, linear};
 use serde::Serialize;
 
-use super::super::side::{Random, Side};
-use super::super::steps::Shape;
 use super::seconds;
-use crate::{DeviceKind, ModelError};
+use crate::side::{Random, Side};
+use crate::steps::Shape;
+use farthing_model::{DeviceKind, ModelError};
 
 /// What a device can do at most, measured.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -30,10 +30,7 @@ pub struct DeviceLimits {
 
 impl DeviceLimits {
     /// Measures for a few seconds; for a tiny shape a GPU only a little.
-    pub(in crate::selftest) fn measure(
-        device: DeviceKind,
-        shape: Shape,
-    ) -> Result<Self, ModelError> {
+    pub(crate) fn measure(device: DeviceKind, shape: Shape) -> Result<Self, ModelError> {
         match device {
             DeviceKind::Cpu => {
                 let limits = farthing_ops::Limits::measure();
@@ -78,7 +75,7 @@ impl DeviceLimits {
     }
 
     /// The least time for so many bytes and operations.
-    pub(in crate::selftest) fn least_seconds(&self, bytes: f64, flops: f64) -> f64 {
+    pub(crate) fn least_seconds(&self, bytes: f64, flops: f64) -> f64 {
         (bytes / self.bytes_per_second).max(flops / self.flops)
     }
 }

@@ -13,8 +13,8 @@ use farthing_ops::{
 use serde::Serialize;
 
 use self::sampling::check_sample;
-use super::side::{Random, Side, values};
-use crate::{BLOCK_SIZE, DeviceKind, ModelError, step_layout::NO_SLOT};
+use crate::side::{Random, Side, values};
+use farthing_model::{BLOCK_SIZE, DeviceKind, ModelError, NO_SLOT};
 
 /// What became of an operation's cases.
 #[derive(Clone, Debug, Serialize)]

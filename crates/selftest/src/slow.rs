@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::rates::OpRate;
+use crate::rates::OpRate;
 
 /// A neighbour's speed may be at most so many times an operation's own. A kernel that is compiled
 /// without its level's instructions is some thirty times slower; twice is not yet noise.

@@ -5,7 +5,7 @@ use std::fmt;
 use farthing_scheduler::{SampledToken, TokenLogprobs};
 use serde::Serialize;
 
-use crate::ComputeType;
+use farthing_model::ComputeType;
 
 /// How one kind of rows compares.
 #[derive(Clone, Debug, Serialize)]

@@ -11,7 +11,7 @@ mod steps;
 
 use serde::Serialize;
 
-use crate::{DeviceKind, ModelError};
+use farthing_model::{DeviceKind, ModelError};
 
 pub use self::checks::Check;
 pub use self::model::ModelCheck;

@@ -8,7 +8,8 @@ use farthing_scheduler::{
 };
 
 use super::{ADAPTER_SLOTS, MAX_MODEL_LEN, MAX_ROWS, MAX_STEP_TOKENS, NUM_BLOCKS, adapters};
-use crate::{BLOCK_SIZE, ModelError, selftest::side::Random};
+use crate::side::Random;
+use farthing_model::{BLOCK_SIZE, ModelError};
 
 pub(super) const VOCAB: usize = 500;
 

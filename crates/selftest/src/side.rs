@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use farthing_ops::{KvCacheLayer, LinearWeight, LinearWeightBuilder, SimdLevel, with_simd_level};
 use half::bf16;
 
-use crate::{BLOCK_SIZE, ComputeType, DeviceKind, ModelError, lora::factor};
+use farthing_model::{BLOCK_SIZE, ComputeType, DeviceKind, ModelError, adapter_factor};
 
 /// Where a check computes.
 #[derive(Clone)]
@@ -79,7 +79,7 @@ impl Side {
         in_features: usize,
     ) -> Result<LinearWeight, ModelError> {
         let out_features = values.len() / in_features;
-        factor(values, out_features, ComputeType::Bf16, self.kind)
+        adapter_factor(values, out_features, ComputeType::Bf16, self.kind)
     }
 
     pub(super) fn cache(

@@ -15,10 +15,10 @@ use serde::Serialize;
 
 pub use self::device_limits::DeviceLimits;
 use self::rotation::Rotation;
-use super::side::{Random, Side};
-use super::slow::{SlowOp, slow_beside};
-use super::steps::Shape;
-use crate::{BLOCK_SIZE, DeviceKind, ModelError};
+use crate::side::{Random, Side};
+use crate::slow::{SlowOp, slow_beside};
+use crate::steps::Shape;
+use farthing_model::{BLOCK_SIZE, DeviceKind, ModelError};
 
 /// What an operation reaches.
 #[derive(Clone, Debug, Serialize)]

@@ -6,7 +6,7 @@ use farthing_scheduler::Batch;
 use serde::Serialize;
 
 use super::{MAX_STEP_TOKENS, Milliseconds, Model, StepSeconds, blocks_of};
-use crate::ModelError;
+use farthing_model::ModelError;
 
 /// How long a prompt takes to its first token.
 #[derive(Clone, Debug, Serialize)]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{DeviceKind, ModelConfig, ModelError};
+use farthing_model::{DeviceKind, ModelConfig, ModelError};
 
 /// A model's sizes; the weights are random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

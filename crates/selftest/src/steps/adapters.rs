@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
-use super::{ADAPTER_RANK, LoraAdapter, Model, StepSeconds};
-use crate::{ComputeType, ModelError};
+use super::{ADAPTER_RANK, Model, StepSeconds};
+use farthing_model::{ComputeType, LoraAdapter, ModelError};
 
 /// How long a decode step with adapters takes, rank 16 on every linear layer.
 #[derive(Clone, Debug, Serialize)]

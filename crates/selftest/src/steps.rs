@@ -17,10 +17,10 @@ pub use self::decode::DecodeTime;
 pub use self::prefill::PrefillTime;
 pub use self::shape::Shape;
 use self::shape::Sizes;
-use super::rates::DeviceLimits;
-use crate::{
-    BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, KvCache, Llama, LoraAdapter, MemoryPlan,
-    ModelConfig, ModelError, ModelRunner, RunnerConfig,
+use crate::rates::DeviceLimits;
+use farthing_model::{
+    BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, KvCache, Llama, MemoryPlan, ModelConfig,
+    ModelError, ModelRunner, RunnerConfig,
 };
 
 /// Which steps of which model.

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::{DeviceKind, ModelError};
+use farthing_model::{DeviceKind, ModelError};
 
 /// Several of one kind, one after the other.
 pub(super) struct Rotation<T> {
