@@ -48,9 +48,10 @@ fn main() -> anyhow::Result<ExitCode> {
     for (name, location) in databases {
         passed &= measure(name, &location, args.rows).context(name)?;
     }
-    Ok(match passed {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 

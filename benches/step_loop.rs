@@ -100,9 +100,10 @@ impl StepLoop {
                 && batch.rows.iter().all(|row| row.prompt_tokens == 0);
             self.finish(&mut scheduler, batch)?;
             let seconds = started.elapsed().as_secs_f64();
-            match all_generate {
-                true => (answers, steps) = (answers + seconds, steps + 1),
-                false => prompts += seconds,
+            if all_generate {
+                (answers, steps) = (answers + seconds, steps + 1)
+            } else {
+                prompts += seconds
             }
         }
         let stats = scheduler.stats();

@@ -1,7 +1,7 @@
 //! `GET /v1/costs/now`: what tokens cost, for a page to show.
 
 use rust_decimal::Decimal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::usage::as_number;
 use crate::{CostComparison, Latencies, Load, MachineCard, Moment};
@@ -109,8 +109,8 @@ pub struct CostBuckets {
     pub failed: f64,
 }
 
-/// Something for each kind of token.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+/// One amount for each class of token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ByToken<T> {
     /// The prompt's tokens that were computed.
     pub input: T,

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedSender, error::TryRecvError};
 use tracing::{debug, error};
 
 use crate::{
-    Ending, EngineHandle, EngineLimits, EngineStats, Meter, Pause, Receipt, RowWork, Runner, Split,
+    EngineHandle, EngineLimits, EngineStats, Meter, Pause, Receipt, RowWork, Runner, Split,
     Tokenizer,
     account::Account,
     command::{Command, NewSequence, SequenceEvent},
@@ -43,7 +43,7 @@ struct Caller {
 }
 
 /// On its way to a caller.
-enum Letter {
+enum Outgoing {
     Event(UnboundedSender<SequenceEvent>, SequenceEvent),
     Receipt(UnboundedSender<Receipt>, Receipt),
 }
@@ -101,7 +101,7 @@ impl EngineCore {
             Err(ModelError::DeviceLost(_)) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         };
-        let letters = match sampled {
+        let outgoing = match sampled {
             Ok(sampled) => {
                 let outputs = self.scheduler.commit(batch, sampled);
                 self.settle(outputs)
@@ -110,7 +110,7 @@ impl EngineCore {
         };
         // The figures first: a caller who looks at them finds its own step in them.
         self.publish(adapters.len());
-        letters.into_iter().for_each(Letter::send);
+        outgoing.into_iter().for_each(Outgoing::send);
         self.meter.learn();
         next
     }
@@ -119,18 +119,18 @@ impl EngineCore {
     /// all of them are gone.
     fn admit(&mut self) -> bool {
         if self.scheduler.is_idle() {
-            self.rest();
+            self.enter_idle();
             match self.door.commands.blocking_recv() {
                 Some(command) => {
-                    self.wake();
-                    self.obey(command);
+                    self.leave_idle();
+                    self.handle(command);
                 }
                 None => return false,
             }
         }
         loop {
             match self.door.commands.try_recv() {
-                Ok(command) => self.obey(command),
+                Ok(command) => self.handle(command),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return !self.scheduler.is_idle(),
             }
@@ -138,7 +138,7 @@ impl EngineCore {
     }
 
     /// Nothing to compute: what has passed is the host's, what comes is idle.
-    fn rest(&mut self) {
+    fn enter_idle(&mut self) {
         let since = self.meter.pause(Pause::Host);
         self.totals.idle_since = Some(since);
         self.publish(0);
@@ -147,7 +147,7 @@ impl EngineCore {
 
     /// Idle time ends. It is booked while nobody can look, so that nobody sees idle time that turns
     /// out to be a step's.
-    fn wake(&mut self) {
+    fn leave_idle(&mut self) {
         let meter = &mut self.meter;
         self.door.stats.send_modify(|stats| {
             meter.pause(Pause::Idle);
@@ -163,20 +163,20 @@ impl EngineCore {
         self.meter.pause(Pause::AdapterLoad);
     }
 
-    fn obey(&mut self, command: Command) {
+    fn handle(&mut self, command: Command) {
         match command {
             Command::Start(new) => self.start(new),
             Command::Stop(sequence) => {
-                if let Some(caller) = self.remove(sequence, Ending::Finished) {
+                if let Some(caller) = self.remove(sequence, FinishReason::Stop) {
                     self.publish(0);
                     caller.finished(FinishReason::Stop).send();
-                    caller.send_receipt(Ending::Finished);
+                    caller.send_receipt(FinishReason::Stop);
                 }
             }
             Command::Abort(sequence) => {
-                if let Some(caller) = self.remove(sequence, Ending::Aborted) {
+                if let Some(caller) = self.remove(sequence, FinishReason::Abort) {
                     self.publish(0);
-                    caller.send_receipt(Ending::Aborted);
+                    caller.send_receipt(FinishReason::Abort);
                 }
             }
             Command::EndWarmUp => self.end_warm_up(),
@@ -227,21 +227,21 @@ impl EngineCore {
             }
             Err(refusal) => {
                 caller.failed(refusal.to_string()).send();
-                caller.send_receipt(Ending::Failed);
+                caller.send_receipt(FinishReason::Error);
             }
         }
     }
 
     /// Takes a sequence out before its end.
-    fn remove(&mut self, sequence: SequenceId, ending: Ending) -> Option<Caller> {
-        let caller = self.close(sequence, ending)?;
+    fn remove(&mut self, sequence: SequenceId, reason: FinishReason) -> Option<Caller> {
+        let caller = self.close(sequence, reason)?;
         self.scheduler.abort(sequence);
         Some(caller)
     }
 
     /// Closes the account of a sequence that has ended: its seconds are the totals' from now on,
     /// and its adapter may go.
-    fn close(&mut self, sequence: SequenceId, ending: Ending) -> Option<Caller> {
+    fn close(&mut self, sequence: SequenceId, reason: FinishReason) -> Option<Caller> {
         let caller = self.callers.remove(&sequence)?;
         if let Some(adapter) = caller.adapter
             && self.runner.release_adapter(adapter)
@@ -250,10 +250,10 @@ impl EngineCore {
         }
         let seconds = caller.account.device_seconds;
         self.totals.attributed_seconds += seconds;
-        match ending {
-            Ending::Finished => {}
-            Ending::Aborted => self.meter.count_aborted(seconds),
-            Ending::Failed => self.meter.count_failed(seconds),
+        match reason {
+            FinishReason::Stop | FinishReason::Length => {}
+            FinishReason::Abort => self.meter.count_aborted(seconds),
+            FinishReason::Error => self.meter.count_failed(seconds),
         }
         Some(caller)
     }
@@ -299,9 +299,9 @@ impl EngineCore {
     }
 
     /// Brings the accounts up to date, and says what the callers are to be told.
-    fn settle(&mut self, outputs: Vec<SequenceOutput>) -> Vec<Letter> {
+    fn settle(&mut self, outputs: Vec<SequenceOutput>) -> Vec<Outgoing> {
         let sampled_at = Instant::now();
-        let mut letters = Vec::with_capacity(outputs.len());
+        let mut outgoing = Vec::with_capacity(outputs.len());
         for output in outputs {
             let Some(caller) = self.callers.get_mut(&output.sequence) else {
                 continue;
@@ -311,37 +311,32 @@ impl EngineCore {
                 caller.account.count_token(sampled_at);
                 self.totals.generation_tokens += 1;
             }
-            letters.push(caller.event(SequenceEvent::Progress {
+            outgoing.push(caller.event(SequenceEvent::Progress {
                 index: caller.index,
                 sampled: output.sampled,
             }));
             let Some(reason) = output.finished else {
                 continue;
             };
-            let ending = match reason {
-                FinishReason::Stop | FinishReason::Length => Ending::Finished,
-                FinishReason::Abort => Ending::Aborted,
-                FinishReason::Error => Ending::Failed,
-            };
-            if let Some(caller) = self.close(output.sequence, ending) {
-                letters.push(caller.finished(reason));
-                letters.extend(caller.receipt(ending));
+            if let Some(caller) = self.close(output.sequence, reason) {
+                outgoing.push(caller.finished(reason));
+                outgoing.extend(caller.receipt(reason));
             }
         }
-        letters
+        outgoing
     }
 
     /// A failed step fails its own sequences; the others live on.
-    fn fail(&mut self, batch: Batch, error: &ModelError) -> Vec<Letter> {
+    fn fail(&mut self, batch: Batch, error: &ModelError) -> Vec<Outgoing> {
         error!("a step of {} rows failed: {error}", batch.rows.len());
-        let mut letters = Vec::new();
+        let mut outgoing = Vec::new();
         for output in self.scheduler.fail(batch) {
-            if let Some(caller) = self.close(output.sequence, Ending::Failed) {
-                letters.push(caller.failed(error.to_string()));
-                letters.extend(caller.receipt(Ending::Failed));
+            if let Some(caller) = self.close(output.sequence, FinishReason::Error) {
+                outgoing.push(caller.failed(error.to_string()));
+                outgoing.extend(caller.receipt(FinishReason::Error));
             }
         }
-        letters
+        outgoing
     }
 
     fn publish(&mut self, adapters_in_batch: usize) {
@@ -385,7 +380,7 @@ impl EngineCore {
 }
 
 impl Caller {
-    fn finished(&self, reason: FinishReason) -> Letter {
+    fn finished(&self, reason: FinishReason) -> Outgoing {
         self.event(SequenceEvent::Finished {
             index: self.index,
             reason,
@@ -393,31 +388,31 @@ impl Caller {
         })
     }
 
-    fn failed(&self, message: String) -> Letter {
+    fn failed(&self, message: String) -> Outgoing {
         self.event(SequenceEvent::Failed { message })
     }
 
-    fn event(&self, event: SequenceEvent) -> Letter {
-        Letter::Event(self.events.clone(), event)
+    fn event(&self, event: SequenceEvent) -> Outgoing {
+        Outgoing::Event(self.events.clone(), event)
     }
 
     /// The closed account, for whoever wants it.
-    fn receipt(&self, ending: Ending) -> Option<Letter> {
+    fn receipt(&self, reason: FinishReason) -> Option<Outgoing> {
         let receipt = Receipt {
             index: self.index,
-            ending,
+            reason,
             usage: self.account.usage(),
         };
         let to = self.receipts.clone()?;
-        Some(Letter::Receipt(to, receipt))
+        Some(Outgoing::Receipt(to, receipt))
     }
 
-    fn send_receipt(&self, ending: Ending) {
-        self.receipt(ending).into_iter().for_each(Letter::send);
+    fn send_receipt(&self, reason: FinishReason) {
+        self.receipt(reason).into_iter().for_each(Outgoing::send);
     }
 }
 
-impl Letter {
+impl Outgoing {
     fn send(self) {
         let sent = match self {
             Self::Event(to, event) => to.send(event).is_ok(),

@@ -41,21 +41,10 @@ pub struct GenerationRequest {
 pub struct Receipt {
     /// Which of the `n` choices.
     pub index: usize,
-    /// How it ended.
-    pub ending: Ending,
+    /// Why it ended.
+    pub reason: FinishReason,
     /// What it used, tokens after a stop string included.
     pub usage: GenerationUsage,
-}
-
-/// How a choice ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// It was complete.
-    Finished,
-    /// Its caller left.
-    Aborted,
-    /// The engine failed it.
-    Failed,
 }
 
 /// A step of the answer. Events of different choices interleave; within a choice they are in

@@ -168,9 +168,10 @@ impl EngineHandle {
             adapter: request.adapter.as_ref().map(|adapter| adapter.id()),
             params: Arc::new(params),
             max_tokens,
-            stop_token_ids: match request.ignore_eos {
-                true => Arc::default(),
-                false => self.limits.eos_token_ids.clone(),
+            stop_token_ids: if request.ignore_eos {
+                Arc::default()
+            } else {
+                self.limits.eos_token_ids.clone()
             },
             // The prompt is the same for all choices: one of them tells.
             prompt_logprobs: request.prompt_logprobs.filter(|_| index == 0),

@@ -106,10 +106,12 @@ fn solve<const N: usize>(
         for (column, &j) in free[..=row].iter().enumerate() {
             let known: f64 = (0..column).map(|k| lower[row][k] * lower[column][k]).sum();
             let rest = gram[i][j] - known;
-            lower[row][column] = match row == column {
-                true if rest <= DEPENDENT => return None,
-                true => rest.sqrt(),
-                false => rest / lower[column][column],
+            lower[row][column] = if row != column {
+                rest / lower[column][column]
+            } else if rest > DEPENDENT {
+                rest.sqrt()
+            } else {
+                return None;
             };
         }
     }

@@ -155,9 +155,10 @@ fn fit(before: &StepModel, steps: &[TimedStep]) -> StepModel {
     };
     let coefficients = fit_robustly(steps, Some(prior));
     let reach = reach(steps);
-    let known = match before.fit.is_good() {
-        true => before.fit.reach,
-        false => StepFeatures::default(),
+    let known = if before.fit.is_good() {
+        before.fit.reach
+    } else {
+        StepFeatures::default()
     };
     StepModel {
         fit: Fit {

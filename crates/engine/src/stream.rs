@@ -45,9 +45,10 @@ impl GenerationStream {
         commands: UnboundedSender<Command>,
         places: TakenPlaces,
     ) -> Self {
-        let detokenizer = match request.continues_text {
-            true => Detokenizer::continuing(tokenizer, &request.stop),
-            false => Detokenizer::new(tokenizer, &request.stop),
+        let detokenizer = if request.continues_text {
+            Detokenizer::continuing(tokenizer, &request.stop)
+        } else {
+            Detokenizer::new(tokenizer, &request.stop)
         };
         let choice = |sequence| Choice {
             sequence,
@@ -129,13 +130,15 @@ impl GenerationStream {
 
     fn finish(&mut self, index: usize, reason: FinishReason, usage: GenerationUsage) {
         let choice = &mut self.choices[index];
-        let rest = match choice.stopped {
-            true => String::new(),
-            false => choice.detokenizer.finish(),
+        let rest = if choice.stopped {
+            String::new()
+        } else {
+            choice.detokenizer.finish()
         };
-        let reason = match choice.stopped {
-            true => FinishReason::Stop,
-            false => reason,
+        let reason = if choice.stopped {
+            FinishReason::Stop
+        } else {
+            reason
         };
         let completion_tokens = choice.completion_tokens;
         choice.finished = true;
@@ -175,9 +178,10 @@ impl GenerationStream {
     }
 
     fn push(&mut self, event: GenerationEvent) {
-        match self.prompt_told {
-            true => self.ready.push_back(event),
-            false => self.held.push_back(event),
+        if self.prompt_told {
+            self.ready.push_back(event)
+        } else {
+            self.held.push_back(event)
         }
     }
 

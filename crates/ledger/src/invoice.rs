@@ -188,9 +188,10 @@ pub(crate) fn draw_up(
             }
         }
         for (run, time) in untold {
-            let item = match runs.was_killed_in(run, window) {
-                true => Item::Lost,
-                false => Item::InFlight,
+            let item = if runs.was_killed_in(run, window) {
+                Item::Lost
+            } else {
+                Item::InFlight
             };
             add(item, time, run);
         }

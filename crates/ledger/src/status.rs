@@ -40,9 +40,10 @@ impl SharedStatus {
     pub(crate) fn take_place(&self) -> bool {
         let mut status = self.get();
         let is_free = status.places_taken < status.places;
-        match is_free {
-            true => status.places_taken += 1,
-            false => status.refused += 1,
+        if is_free {
+            status.places_taken += 1
+        } else {
+            status.refused += 1
         }
         is_free
     }

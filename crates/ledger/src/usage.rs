@@ -219,9 +219,12 @@ fn statement(
         let keys: Vec<_> = columns
             .iter()
             .zip(group_by.wanted())
-            .map(|(column, is_wanted)| match is_wanted {
-                true => *column,
-                false => "CAST(NULL AS TEXT)",
+            .map(|(column, is_wanted)| {
+                if is_wanted {
+                    *column
+                } else {
+                    "CAST(NULL AS TEXT)"
+                }
             })
             .collect();
         let by: String = columns

@@ -195,9 +195,10 @@ impl Bench<'_> {
         phase: u64,
     ) -> Result<Option<Measured>, BenchError> {
         let measured = self.load(name, traffic, phase).await;
-        match self.config.stop.is_said() {
-            true => Ok(None),
-            false => measured.map(Some),
+        if self.config.stop.is_said() {
+            Ok(None)
+        } else {
+            measured.map(Some)
         }
     }
 

@@ -71,11 +71,11 @@ impl HttpClient {
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| ClientError::Tls(error.into()))?;
-        let tls = match target.is_https() {
-            true => tls
-                .with_native_roots()
-                .map_err(|error| ClientError::Tls(error.into()))?,
-            false => tls.with_root_certificates(RootCertStore::empty()),
+        let tls = if target.is_https() {
+            tls.with_native_roots()
+                .map_err(|error| ClientError::Tls(error.into()))?
+        } else {
+            tls.with_root_certificates(RootCertStore::empty())
         };
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);

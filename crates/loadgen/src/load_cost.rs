@@ -4,6 +4,7 @@
 //! that its prices add up to the window's bill. Of another one, only time and price are known:
 //! each token that was computed bears the same.
 
+use farthing_api::ByToken;
 use farthing_economics::statistics::{Interval, MovingBlockBootstrap};
 use farthing_economics::{
     Cost, CostError, HourlyPrice, MachineTime, TokenWork, exact, exact_or_null,
@@ -12,7 +13,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 
 use crate::figures::{Figures, output_tokens};
-use crate::meter::{ByClass, MeterReading};
+use crate::meter::MeterReading;
 use crate::record::Record;
 use crate::window::Window;
 
@@ -177,7 +178,7 @@ impl CostBasis<'_> {
         };
         let unit_costs = machine.unit_costs(price, None)?;
         let bootstrap = self.bootstrap(slices.len(), all.window_seconds);
-        let interval = |of: fn(&ByClass<f64>) -> f64| {
+        let interval = |of: fn(&ByToken<f64>) -> f64| {
             let series = |value: &dyn Fn(&Slice) -> f64| slices.iter().map(value).collect();
             let windows: Vec<f64> = series(&|slice| slice.window_seconds);
             let steps: Vec<f64> = series(&|slice| slice.step_seconds);
@@ -347,24 +348,24 @@ impl CostBasis<'_> {
 struct Slice {
     window_seconds: f64,
     step_seconds: f64,
-    tokens: ByClass<f64>,
-    token_seconds: ByClass<f64>,
+    tokens: ByToken<f64>,
+    token_seconds: ByToken<f64>,
 }
 
 impl Slice {
     fn between(from: &MeterReading, to: &MeterReading) -> Self {
         let tokens =
-            |of: fn(&ByClass<u64>) -> u64| of(&to.tokens).saturating_sub(of(&from.tokens)) as f64;
+            |of: fn(&ByToken<u64>) -> u64| of(&to.tokens).saturating_sub(of(&from.tokens)) as f64;
         let (before, after) = (&from.token_seconds, &to.token_seconds);
         Self {
             window_seconds: to.window_seconds - from.window_seconds,
             step_seconds: to.step_seconds - from.step_seconds,
-            tokens: ByClass {
+            tokens: ByToken {
                 input: tokens(|it| it.input),
                 cached: tokens(|it| it.cached),
                 output: tokens(|it| it.output),
             },
-            token_seconds: ByClass {
+            token_seconds: ByToken {
                 input: after.input - before.input,
                 cached: after.cached - before.cached,
                 output: after.output - before.output,

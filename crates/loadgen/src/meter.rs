@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use farthing_api::ByToken;
 use farthing_economics::read_exact_or_null;
 use hyper::{Method, StatusCode};
 use rust_decimal::Decimal;
@@ -23,17 +24,9 @@ pub(crate) struct MeterReading {
     /// Of these, those that the server split by tokens for want of a step model that explains
     /// enough; none where it does not say.
     pub seconds_by_tokens: Option<f64>,
-    pub tokens: ByClass<u64>,
+    pub tokens: ByToken<u64>,
     /// Device seconds of these tokens.
-    pub token_seconds: ByClass<f64>,
-}
-
-/// Something for each class of tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
-pub(crate) struct ByClass<T> {
-    pub input: T,
-    pub cached: T,
-    pub output: T,
+    pub token_seconds: ByToken<f64>,
 }
 
 /// Often enough for slices of time in a short load, and no load in itself.
@@ -61,8 +54,8 @@ impl MeterReading {
             #[serde(default)]
             seconds_by_tokens: Option<f64>,
             seconds: Seconds,
-            tokens: ByClass<u64>,
-            token_seconds: ByClass<f64>,
+            tokens: ByToken<u64>,
+            token_seconds: ByToken<f64>,
         }
         #[derive(Deserialize)]
         struct Seconds {

@@ -81,9 +81,10 @@ impl SloSearch {
         let mut rate = self.first_rate;
         while probes.len() < self.max_rates {
             let probe = self.probe(rate, &mut load).await?;
-            match probe.is_kept {
-                true => kept = Some(rate),
-                false => broken = Some(rate),
+            if probe.is_kept {
+                kept = Some(rate)
+            } else {
+                broken = Some(rate)
             }
             probes.push(probe);
             rate = match (kept, broken) {

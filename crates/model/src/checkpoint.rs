@@ -196,9 +196,10 @@ impl Checkpoint {
 fn read_config(directory: &Path) -> Result<ModelConfig, ModelError> {
     let config = ModelConfig::from_hf_json(&read_json(&directory.join("config.json"))?)?;
     let generation = directory.join("generation_config.json");
-    match generation.exists() {
-        true => config.with_generation_config(&read_json(&generation)?),
-        false => Ok(config),
+    if generation.exists() {
+        config.with_generation_config(&read_json(&generation)?)
+    } else {
+        Ok(config)
     }
 }
 

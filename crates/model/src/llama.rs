@@ -247,9 +247,10 @@ impl Loader<'_> {
     fn llama(&self, config: ModelConfig, max_positions: usize) -> Result<Llama, ModelError> {
         let (layers, vocabulary) = self.beside_layers(config.num_hidden_layers, || {
             let embed_tokens = self.linear(&["model.embed_tokens.weight"])?;
-            let lm_head = match config.tie_word_embeddings {
-                true => None,
-                false => Some(self.linear(&["lm_head.weight"])?),
+            let lm_head = if config.tie_word_embeddings {
+                None
+            } else {
+                Some(self.linear(&["lm_head.weight"])?)
             };
             Ok((embed_tokens, lm_head))
         })?;

@@ -202,16 +202,9 @@ impl<'a> Gemm<'a> {
         }
         let row_len = packed.len() / self.rows;
         let rounded = self.is_rounded(level);
-        let rows = pool::Rows::new(packed, row_len);
-        let rows_per_task = TASK_WORK.div_ceil(4 * row_len);
-        pool::run(self.rows.div_ceil(rows_per_task), |task| {
-            let first = task * rows_per_task;
-            for row in first..(first + rows_per_task).min(self.rows) {
-                let x = &self.x[row * self.x_stride..][..self.in_features];
-                // SAFETY: every row belongs to one task.
-                let packed = unsafe { rows.row(row) };
-                dispatch(level, Pack { x, packed, rounded });
-            }
+        pool::for_each_row(packed, row_len, TASK_WORK / 4, |row, packed| {
+            let x = &self.x[row * self.x_stride..][..self.in_features];
+            dispatch(level, Pack { x, packed, rounded });
         });
     }
 }

@@ -138,9 +138,10 @@ impl InplaceOp3 for Linear {
         // SAFETY: the shapes were checked, so were the rows behind them, and candle lets no operand be the
         // destination too.
         unsafe {
-            match self.plans {
-                true => gpu.blas().plan(product, matrices),
-                false => gpu.blas().multiply(product, matrices),
+            if self.plans {
+                gpu.blas().plan(product, matrices)
+            } else {
+                gpu.blas().multiply(product, matrices)
             }
         }
     }

@@ -13,7 +13,7 @@ pub use self::slots::{LoraRows, LoraStack, LoraStackShape, lora_slots};
 use crate::LinearWeight;
 use crate::gemm::{self, Gemm, Output, Panels};
 use crate::operand::{destination, source};
-use crate::pool::{self, Rows};
+use crate::pool::for_each_row;
 
 /// Values that are worth a task of their own.
 const TASK_VALUES: usize = 16 * 1024;
@@ -200,7 +200,6 @@ impl Lora<'_> {
     }
 
     fn rescale(&self, out: &mut [f32], out_features: usize) -> Result<()> {
-        let rows_per_task = TASK_VALUES.div_ceil(out_features.max(1));
         for LoraSegment { rows, weight } in self.segments {
             let vectors = [&weight.gain, &weight.bias].map(|it| {
                 let storage = it.as_ref().map(Tensor::storage_and_layout);
@@ -212,18 +211,12 @@ impl Lora<'_> {
                 continue;
             }
             let out = &mut out[rows.start * out_features..rows.end * out_features];
-            let out = Rows::new(out, out_features);
-            pool::run(rows.len().div_ceil(rows_per_task), |task| {
-                let first = task * rows_per_task;
-                for row in first..(first + rows_per_task).min(rows.len()) {
-                    // SAFETY: every row belongs to one task.
-                    let out = unsafe { out.row(row) };
-                    if let Some(gain) = gain {
-                        out.iter_mut().zip(gain).for_each(|(out, it)| *out *= it);
-                    }
-                    if let Some(bias) = bias {
-                        out.iter_mut().zip(bias).for_each(|(out, it)| *out += it);
-                    }
+            for_each_row(out, out_features, TASK_VALUES, |_, out| {
+                if let Some(gain) = gain {
+                    out.iter_mut().zip(gain).for_each(|(out, it)| *out *= it);
+                }
+                if let Some(bias) = bias {
+                    out.iter_mut().zip(bias).for_each(|(out, it)| *out += it);
                 }
             });
         }

@@ -81,6 +81,29 @@ impl<'a, T> Rows<'a, T> {
     }
 }
 
+/// Calls `f` for every row of `buffer`, a row being `row_len` values. The threads share the rows in
+/// tasks of about `task_values` values.
+pub(crate) fn for_each_row<T: Send>(
+    buffer: &mut [T],
+    row_len: usize,
+    task_values: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
+    if row_len == 0 {
+        return;
+    }
+    let count = buffer.len() / row_len;
+    let rows_per_task = task_values.div_ceil(row_len);
+    let rows = Rows::new(buffer, row_len);
+    run(count.div_ceil(rows_per_task), |task| {
+        let first = task * rows_per_task;
+        for row in first..(first + rows_per_task).min(count) {
+            // SAFETY: every row belongs to one task.
+            f(row, unsafe { rows.row(row) });
+        }
+    });
+}
+
 #[derive(Clone, Copy)]
 struct Job {
     task: *const (dyn Fn(usize) + Sync),

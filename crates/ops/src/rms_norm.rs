@@ -7,7 +7,7 @@ use candle_core::{CudaStorage, DType};
 #[cfg(feature = "cuda")]
 use crate::cuda::{Gpu, Grid, arguments, operand};
 use crate::operand::{destination, source};
-use crate::pool::{self, Rows};
+use crate::pool::for_each_row;
 use crate::simd::{Kernel, LANES, Simd, SimdLevel, dispatch};
 
 /// Values that are worth a task of their own.
@@ -42,32 +42,20 @@ impl InplaceOp3 for RmsNorm {
         weight: &CpuStorage,
         weight_layout: &Layout,
     ) -> Result<()> {
-        let (rows, hidden) = check(out_layout, x_layout, weight_layout)?;
-        if hidden == 0 {
-            return Ok(());
-        }
+        let (_, hidden) = check(out_layout, x_layout, weight_layout)?;
         let x = source::<f32>("rms_norm: x", x, x_layout)?;
         let weight = source::<f32>("rms_norm: weight", weight, weight_layout)?;
-        let out = Rows::new(destination("rms_norm: out", out, out_layout)?, hidden);
+        let out = destination("rms_norm: out", out, out_layout)?;
 
         let level = SimdLevel::current();
-        let rows_per_task = TASK_VALUES.div_ceil(hidden);
-        pool::run(rows.div_ceil(rows_per_task), |task| {
-            let first = task * rows_per_task;
-            for row in first..(first + rows_per_task).min(rows) {
-                let x = &x[row * hidden..][..hidden];
-                // SAFETY: every row belongs to one task.
-                let out = unsafe { out.row(row) };
-                dispatch(
-                    level,
-                    Row {
-                        out,
-                        x,
-                        weight,
-                        eps: self.eps,
-                    },
-                );
-            }
+        for_each_row(out, hidden, TASK_VALUES, |row, out| {
+            let row = Row {
+                out,
+                x: &x[row * hidden..][..hidden],
+                weight,
+                eps: self.eps,
+            };
+            dispatch(level, row);
         });
         Ok(())
     }

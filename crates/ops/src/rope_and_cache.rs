@@ -10,7 +10,7 @@ use crate::cuda::{Gpu, Grid, arguments, operand, tensor};
 use crate::kv_cache_layer::CacheElement;
 use crate::linear_weight::PANEL;
 use crate::operand::{destination, source};
-use crate::pool::{self, Rows};
+use crate::pool::{self, Rows, for_each_row};
 use crate::simd::{Kernel, Simd, SimdLevel, dispatch};
 use crate::{BLOCK_SIZE, KvCacheLayer, RopeTable};
 
@@ -122,27 +122,15 @@ impl InplaceOp3 for Rotate<'_> {
         if let Some(position) = positions.iter().find(|p| **p as usize >= max_positions) {
             bail!("rope: position {position} is outside a table of {max_positions} positions");
         }
-        let qkv = Rows::new(
-            destination("rope: qkv", qkv, qkv_layout)?,
-            self.shape.row_len(),
-        );
+        let qkv = destination("rope: qkv", qkv, qkv_layout)?;
 
         let level = SimdLevel::current();
-        let rows_per_task = TASK_VALUES.div_ceil(self.shape.row_len());
-        pool::run(rows.div_ceil(rows_per_task), |task| {
-            let first = task * rows_per_task;
-            for row in first..(first + rows_per_task).min(rows) {
-                let angles = &table[positions[row] as usize * head_dim..][..head_dim];
-                // SAFETY: every row belongs to one task.
-                let rotated = &mut unsafe { qkv.row(row) }[..(heads + kv_heads) * head_dim];
-                dispatch(
-                    level,
-                    RotateHeads {
-                        heads: rotated,
-                        angles,
-                    },
-                );
-            }
+        for_each_row(qkv, self.shape.row_len(), TASK_VALUES, |row, qkv| {
+            let rotate = RotateHeads {
+                heads: &mut qkv[..(heads + kv_heads) * head_dim],
+                angles: &table[positions[row] as usize * head_dim..][..head_dim],
+            };
+            dispatch(level, rotate);
         });
         Ok(())
     }

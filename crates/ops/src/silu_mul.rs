@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 #[cfg(feature = "cuda")]
 use crate::cuda::{Gpu, Grid, arguments, operand};
 use crate::operand::{destination, source};
-use crate::pool::{self, Rows};
+use crate::pool::for_each_row;
 use crate::simd::{Kernel, Simd, SimdLevel, dispatch, exp};
 
 /// Values that are worth a task of their own.
@@ -38,23 +38,14 @@ impl InplaceOp2 for SiluMul {
         gate_up: &CpuStorage,
         gate_up_layout: &Layout,
     ) -> Result<()> {
-        let (rows, width) = check(out_layout, gate_up_layout)?;
-        if width == 0 {
-            return Ok(());
-        }
+        let (_, width) = check(out_layout, gate_up_layout)?;
         let gate_up = source::<f32>("silu_mul: gate_up", gate_up, gate_up_layout)?;
-        let out = Rows::new(destination("silu_mul: out", out, out_layout)?, width);
+        let out = destination("silu_mul: out", out, out_layout)?;
 
         let level = SimdLevel::current();
-        let rows_per_task = TASK_VALUES.div_ceil(width);
-        pool::run(rows.div_ceil(rows_per_task), |task| {
-            let first = task * rows_per_task;
-            for row in first..(first + rows_per_task).min(rows) {
-                let (gate, up) = gate_up[row * 2 * width..][..2 * width].split_at(width);
-                // SAFETY: every row belongs to one task.
-                let out = unsafe { out.row(row) };
-                dispatch(level, Row { out, gate, up });
-            }
+        for_each_row(out, width, TASK_VALUES, |row, out| {
+            let (gate, up) = gate_up[row * 2 * width..][..2 * width].split_at(width);
+            dispatch(level, Row { out, gate, up });
         });
         Ok(())
     }

@@ -13,8 +13,6 @@ pub struct SequenceOutput {
     pub sampled: SampledToken,
     /// Why the sequence ended with this step, its blocks given back; `None` while it lives.
     pub finished: Option<FinishReason>,
-    /// Tokens of its prompt that were found in the prefix cache when it first ran.
-    pub cached_tokens: usize,
     /// How often it was sent back to wait for want of blocks.
     pub preemptions: usize,
 }

@@ -155,7 +155,7 @@ impl Scheduler {
         batch
             .rows
             .iter()
-            .filter_map(|row| self.land(row, results.next()))
+            .filter_map(|row| self.commit_row(row, results.next()))
             .collect()
     }
 
@@ -249,7 +249,7 @@ impl Scheduler {
                 None => true,
             };
             if !has_room {
-                adapters_may_pass &= next.overtaken() < self.config.max_num_seqs;
+                adapters_may_pass &= next.skipped() < self.config.max_num_seqs;
                 without_room.insert(next.adapter());
             } else if self.start_waiting(index) {
                 let Some(started) = self.running.last_mut() else {
@@ -258,7 +258,7 @@ impl Scheduler {
                 step.take(started, &mut self.shares);
                 if let Some(adapter) = started.adapter() {
                     adapters.insert(adapter);
-                    self.overtake(&without_room);
+                    self.count_skips(&without_room);
                 }
             } else {
                 // Whoever lacks only blocks is next: nobody takes the ones that come free. Those
@@ -281,11 +281,11 @@ impl Scheduler {
     }
 
     /// Notes that the first waiting sequence of each of some kinds was passed.
-    fn overtake(&mut self, kinds: &HashSet<Option<AdapterId>>) {
+    fn count_skips(&mut self, kinds: &HashSet<Option<AdapterId>>) {
         let mut kinds = kinds.clone();
         let waiting = self.waiting.iter_mut();
         let passed = waiting.filter(|sequence| kinds.remove(&sequence.adapter()));
-        passed.for_each(Sequence::overtake);
+        passed.for_each(Sequence::count_skip);
     }
 
     /// Moves a waiting sequence to the end of the running ones, with blocks for all its tokens;
@@ -299,11 +299,10 @@ impl Scheduler {
             self.blocks.free(sequence.reset());
             return false;
         }
-        let Some(mut sequence) = self.waiting.remove(index) else {
+        let Some(sequence) = self.waiting.remove(index) else {
             return false;
         };
         if sequence.preemptions() == 0 && sequence.reads_cache() {
-            sequence.set_cached_tokens(sequence.num_computed());
             self.prefix_queries += sequence.prompt_len() as u64;
             self.prefix_hits += sequence.num_computed() as u64;
         }
@@ -311,7 +310,11 @@ impl Scheduler {
         true
     }
 
-    fn land(&mut self, row: &BatchRow, result: Option<SampledToken>) -> Option<SequenceOutput> {
+    fn commit_row(
+        &mut self,
+        row: &BatchRow,
+        result: Option<SampledToken>,
+    ) -> Option<SequenceOutput> {
         let index = self
             .running
             .iter()
@@ -335,7 +338,6 @@ impl Scheduler {
             sequence: row.sequence,
             sampled,
             finished,
-            cached_tokens: sequence.cached_tokens(),
             preemptions: sequence.preemptions(),
         };
         if finished.is_some() {

@@ -72,9 +72,8 @@ pub(crate) struct Sequence {
     /// How many log-probabilities of prompt tokens were told; the first token never has one.
     told_logprobs: usize,
     row_state: RowState,
-    cached_tokens: usize,
     preemptions: usize,
-    overtaken: usize,
+    skipped: usize,
 }
 
 /// Whether a row of the sequence is being computed.
@@ -104,9 +103,8 @@ impl Sequence {
             prompt_logprobs: request.prompt_logprobs,
             told_logprobs: 0,
             row_state: RowState::Idle,
-            cached_tokens: 0,
             preemptions: 0,
-            overtaken: 0,
+            skipped: 0,
         }
     }
 
@@ -157,26 +155,18 @@ impl Sequence {
         self.prompt_logprobs.is_none()
     }
 
-    pub(crate) fn cached_tokens(&self) -> usize {
-        self.cached_tokens
-    }
-
-    pub(crate) fn set_cached_tokens(&mut self, tokens: usize) {
-        self.cached_tokens = tokens;
-    }
-
     pub(crate) fn preemptions(&self) -> usize {
         self.preemptions
     }
 
-    /// How many sequences with an adapter started before this one, which had no room, though it was
-    /// its turn.
-    pub(crate) fn overtaken(&self) -> usize {
-        self.overtaken
+    /// How many sequences with adapters started while this one was first in line and had no slot for
+    /// its own adapter.
+    pub(crate) fn skipped(&self) -> usize {
+        self.skipped
     }
 
-    pub(crate) fn overtake(&mut self) {
-        self.overtaken += 1;
+    pub(crate) fn count_skip(&mut self) {
+        self.skipped += 1;
     }
 
     /// Starts with `tokens` computed, in the blocks of `table`.
@@ -256,9 +246,10 @@ impl Sequence {
     }
 
     fn sample_row(&self) -> SampleRow {
-        let history = match self.params.has_penalties() {
-            true => self.tokens.clone(),
-            false => Vec::new(),
+        let history = if self.params.has_penalties() {
+            self.tokens.clone()
+        } else {
+            Vec::new()
         };
         SampleRow {
             params: Arc::clone(&self.params),

@@ -245,9 +245,10 @@ impl<'a> Model<'a> {
 
     /// Weights that a token is multiplied with in the layers.
     fn layer_parameters(&self) -> usize {
-        let embeddings = match self.config.tie_word_embeddings {
-            true => 1,
-            false => 2,
+        let embeddings = if self.config.tie_word_embeddings {
+            1
+        } else {
+            2
         };
         self.config.num_parameters() - embeddings * self.head_parameters()
     }

@@ -121,12 +121,11 @@ fn migrate(client: &mut Client, location: &Location, access: Access) -> Result<(
             &[],
         )?
         .try_get(0)?;
-    let found: i64 = match is_there {
-        true => {
-            let sql = "SELECT coalesce(max(version), 0) FROM farthing.schema_version";
-            transaction.query_one(sql, &[])?.try_get(0)?
-        }
-        false => 0,
+    let found: i64 = if is_there {
+        let sql = "SELECT coalesce(max(version), 0) FROM farthing.schema_version";
+        transaction.query_one(sql, &[])?.try_get(0)?
+    } else {
+        0
     };
     super::check_version(location, access, found)?;
     if found < VERSION {
@@ -271,9 +270,10 @@ fn insert_attempts(
 
 /// PostgreSQL keeps no NUL in a text: one row with it would hold up all that come after it.
 fn storable(text: &str) -> Cow<'_, str> {
-    match text.contains('\0') {
-        true => text.replace('\0', "\u{FFFD}").into(),
-        false => text.into(),
+    if text.contains('\0') {
+        text.replace('\0', "\u{FFFD}").into()
+    } else {
+        text.into()
     }
 }
 

@@ -148,9 +148,10 @@ fn sliding_window(
             "`layer_types` in a Mistral config; Farthing gives all layers the same window".into(),
         );
     }
-    match fields.0.contains_key("sliding_window") {
-        true => fields.size("sliding_window"),
-        false => Ok(Some(4096)),
+    if fields.0.contains_key("sliding_window") {
+        fields.size("sliding_window")
+    } else {
+        Ok(Some(4096))
     }
 }
 
@@ -276,9 +277,10 @@ impl<'a> Fields<'a> {
 
     /// Like [`Self::token_ids`], with transformers' default for an absent field; `null` is none.
     fn token_ids_or(&self, name: &str, default: u32) -> Result<Vec<u32>, ModelError> {
-        match self.0.contains_key(name) {
-            true => self.token_ids(name),
-            false => Ok(vec![default]),
+        if self.0.contains_key(name) {
+            self.token_ids(name)
+        } else {
+            Ok(vec![default])
         }
     }
 

@@ -95,9 +95,10 @@ impl LoraConfig {
     pub(super) fn scale(&self, module: &str) -> Result<LoraScale, String> {
         let rank = first_match(&self.rank_pattern, module)?.unwrap_or(self.rank);
         let alpha = first_match(&self.alpha_pattern, module)?.unwrap_or(self.alpha);
-        let divisor = match self.use_rslora {
-            true => (rank as f64).sqrt(),
-            false => rank as f64,
+        let divisor = if self.use_rslora {
+            (rank as f64).sqrt()
+        } else {
+            rank as f64
         };
         let scaling = (alpha / divisor) as f32;
         Ok(LoraScale { rank, scaling })

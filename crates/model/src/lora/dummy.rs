@@ -144,9 +144,10 @@ impl Maker {
         Ok(LoraWeight {
             shrink,
             expand,
-            gain: match self.adapter.has_gains {
-                true => Some(self.gain(name, out_offset)?),
-                false => None,
+            gain: if self.adapter.has_gains {
+                Some(self.gain(name, out_offset)?)
+            } else {
+                None
             },
             bias: None,
         })

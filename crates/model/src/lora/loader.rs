@@ -131,9 +131,10 @@ impl<'a> Loader<'a> {
             }
             out_features += linear.out_features;
         }
-        match parts.is_empty() {
-            true => Ok(None),
-            false => Ok(Some(self.stack(parts, out_features)?)),
+        if parts.is_empty() {
+            Ok(None)
+        } else {
+            Ok(Some(self.stack(parts, out_features)?))
         }
     }
 

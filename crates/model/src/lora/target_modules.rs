@@ -98,9 +98,10 @@ impl TargetModules {
         });
         Ok(Self {
             targets,
-            excluded: match is_empty(&exclude_modules) {
-                true => None,
-                false => Modules::parse("exclude_modules", exclude_modules)?,
+            excluded: if is_empty(&exclude_modules) {
+                None
+            } else {
+                Modules::parse("exclude_modules", exclude_modules)?
             },
             layers,
             saved: saved.collect::<Result<_, String>>()?,
@@ -179,17 +180,19 @@ impl Layers {
         };
         let names: Vec<_> = names.unwrap_or_default();
         if read.is_empty() {
-            return match names.is_empty() || !indices.is_null() {
-                true => Ok(None),
-                false => Err("layers_pattern needs layers_to_transform, as PEFT says".to_owned()),
+            return if names.is_empty() || !indices.is_null() {
+                Ok(None)
+            } else {
+                Err("layers_pattern needs layers_to_transform, as PEFT says".to_owned())
             };
         }
-        let expressions = match names.is_empty() {
-            true => vec![r"\A.*?\.[^.]*\.(?P<idx>\d+)\.".to_owned()],
-            false => names
+        let expressions = if names.is_empty() {
+            vec![r"\A.*?\.[^.]*\.(?P<idx>\d+)\.".to_owned()]
+        } else {
+            names
                 .iter()
                 .map(|name| format!(r"\A(?:^|.*?\.){name}\.(?P<idx>\d+)\."))
-                .collect(),
+                .collect()
         };
         let patterns = expressions.iter().map(|expression| {
             Regex::new(expression).map_err(|e| format!("layers_pattern {names:?}: {e}"))

@@ -64,9 +64,10 @@ impl Lists {
         parameters: &mut [u32],
         lists: &mut [u32],
     ) -> Result<()> {
-        let history = match spec.has_penalties() {
-            true => spec.history,
-            false => &[],
+        let history = if spec.has_penalties() {
+            spec.history
+        } else {
+            &[]
         };
         let bias = spec.logit_bias;
         self.check(spec, history)?;

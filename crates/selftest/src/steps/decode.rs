@@ -55,9 +55,10 @@ impl Model<'_> {
         let mut times = Vec::new();
         for &context in self.sizes.contexts {
             for &rows in self.sizes.rows {
-                let seconds = match self.fits(rows, context) {
-                    true => Some(self.time(&[self.decode_step(rows, context, &[])])?),
-                    false => None,
+                let seconds = if self.fits(rows, context) {
+                    Some(self.time(&[self.decode_step(rows, context, &[])])?)
+                } else {
+                    None
                 };
                 let time = DecodeTime {
                     rows,

@@ -105,12 +105,13 @@ impl Genai {
 
 impl Model {
     fn periods(&self) -> Result<Vec<Period>> {
-        let conditionals: Vec<Conditional> = match self.prices.get().starts_with('[') {
-            true => serde_json::from_str(self.prices.get())?,
-            false => vec![Conditional {
+        let conditionals: Vec<Conditional> = if self.prices.get().starts_with('[') {
+            serde_json::from_str(self.prices.get())?
+        } else {
+            vec![Conditional {
                 constraint: None,
                 prices: serde_json::from_str(self.prices.get())?,
-            }],
+            }]
         };
         let mut periods = Vec::new();
         for Conditional { constraint, prices } in conditionals {

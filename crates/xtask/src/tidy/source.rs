@@ -122,9 +122,10 @@ fn read_folder(folder: &Path, prefix: &str, files: &mut Vec<SourceFile>) -> Resu
             let Ok(text) = String::from_utf8(bytes) else {
                 continue;
             };
-            let code = match path.ends_with(".rs") {
-                true => blank::blank(&text),
-                false => String::new(),
+            let code = if path.ends_with(".rs") {
+                blank::blank(&text)
+            } else {
+                String::new()
             };
             files.push(SourceFile { path, text, code });
         }

@@ -55,9 +55,10 @@ impl Loader<'_> {
             _ => false,
         };
         let lm_head = LoraHead {
-            weight: match is_one {
-                true => embed_tokens.table.clone(),
-                false => self.table(own.lm_head.as_ref())?,
+            weight: if is_one {
+                embed_tokens.table.clone()
+            } else {
+                self.table(own.lm_head.as_ref())?
             },
             delta: head_delta,
         };
@@ -131,12 +132,12 @@ impl Loader<'_> {
         let beside_factors = format!("{module}.base_layer.weight");
         let beside_factors = self.files.take_if_present(&beside_factors, &shape)?;
         let name = format!("{module}.weight");
-        let own = match is_saved {
-            true => Some(self.files.take(&name, &shape)?),
-            false => self
-                .files
+        let own = if is_saved {
+            Some(self.files.take(&name, &shape)?)
+        } else {
+            self.files
                 .take_if_present(&name, &shape)?
-                .or(beside_factors),
+                .or(beside_factors)
         };
         match own {
             Some(values) if !self.is_the_bases(module, &values)? => Ok(Some(Rc::new(values))),
