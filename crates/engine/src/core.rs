@@ -23,7 +23,7 @@ use crate::{
     meter::StepTaken,
 };
 
-/// Everything that one thread owns: no lock, no other thread touches it.
+/// The state of the engine thread. No other thread accesses it.
 pub struct EngineCore {
     scheduler: Scheduler,
     runner: Box<dyn Runner>,
@@ -33,7 +33,7 @@ pub struct EngineCore {
     totals: EngineStats,
 }
 
-/// Who waits for a sequence, and what it has used.
+/// The caller of a sequence and the account of what the sequence has used.
 struct Caller {
     index: usize,
     adapter: Option<AdapterId>,
@@ -42,7 +42,7 @@ struct Caller {
     account: Account,
 }
 
-/// On its way to a caller.
+/// A message to a caller that is sent after the step.
 enum Outgoing {
     Event(UnboundedSender<SequenceEvent>, SequenceEvent),
     Receipt(UnboundedSender<Receipt>, Receipt),
@@ -53,7 +53,7 @@ impl EngineCore {
     /// the device is lost.
     ///
     /// # Errors
-    /// The operating system refused a thread.
+    /// The operating system cannot start a thread.
     pub fn spawn(
         scheduler: Scheduler,
         runner: impl Runner + 'static,
@@ -79,14 +79,14 @@ impl EngineCore {
     fn run(mut self) {
         while self.admit() {
             if self.step().is_break() {
-                // Whoever still waits hears it from the end of the channel.
+                // Waiting callers notice that the channel has closed.
                 error!("the engine ends: nothing can be computed any more");
                 return;
             }
         }
     }
 
-    /// One step: plan, compute, commit, deliver. Breaks where no other can follow.
+    /// Runs one step. Breaks if no further step is possible.
     fn step(&mut self) -> ControlFlow<()> {
         let Some(batch) = self.scheduler.schedule() else {
             return ControlFlow::Continue(());
@@ -108,15 +108,15 @@ impl EngineCore {
             }
             Err(error) => self.fail(batch, &error),
         };
-        // The figures first: a caller who looks at them finds its own step in them.
+        // Publish the figures first, so that a caller who reads them finds its own step in them.
         self.publish(adapters.len());
         outgoing.into_iter().for_each(Outgoing::send);
         self.meter.learn();
         next
     }
 
-    /// Takes what callers sent; waits for them where there is nothing to compute. `false` once
-    /// all of them are gone.
+    /// Handles the commands of callers, and waits for one if there is nothing to compute. Returns
+    /// `false` once all callers are gone.
     fn admit(&mut self) -> bool {
         if self.scheduler.is_idle() {
             self.enter_idle();
@@ -137,7 +137,7 @@ impl EngineCore {
         }
     }
 
-    /// Nothing to compute: what has passed is the host's, what comes is idle.
+    /// Books the time until now as host time. The time from now on is idle.
     fn enter_idle(&mut self) {
         let since = self.meter.pause(Pause::Host);
         self.totals.idle_since = Some(since);
@@ -145,8 +145,8 @@ impl EngineCore {
         self.totals.idle_since = None;
     }
 
-    /// Idle time ends. It is booked while nobody can look, so that nobody sees idle time that turns
-    /// out to be a step's.
+    /// Books the idle time and publishes it in one step, so that no reader sees idle time that
+    /// belongs to a step.
     fn leave_idle(&mut self) {
         let meter = &mut self.meter;
         self.door.stats.send_modify(|stats| {
@@ -156,7 +156,8 @@ impl EngineCore {
         });
     }
 
-    /// Has the runner do something about an adapter's weights; no step can run meanwhile.
+    /// Lets the runner load or free an adapter. No step runs meanwhile, so the time counts as
+    /// adapter load.
     fn load_adapter(&mut self, load: impl FnOnce(&mut dyn Runner)) {
         self.meter.pause(Pause::Host);
         load(&mut *self.runner);
@@ -191,7 +192,7 @@ impl EngineCore {
         }
     }
 
-    /// Counts anew from here on.
+    /// Resets all counters.
     fn end_warm_up(&mut self) {
         for caller in self.callers.values_mut() {
             caller.account.forget_seconds();
@@ -232,15 +233,15 @@ impl EngineCore {
         }
     }
 
-    /// Takes a sequence out before its end.
+    /// Removes a sequence before its end.
     fn remove(&mut self, sequence: SequenceId, reason: FinishReason) -> Option<Caller> {
         let caller = self.close(sequence, reason)?;
         self.scheduler.abort(sequence);
         Some(caller)
     }
 
-    /// Closes the account of a sequence that has ended: its seconds are the totals' from now on,
-    /// and its adapter may go.
+    /// Closes the account of a sequence that has ended: adds its seconds to the totals and releases
+    /// its adapter.
     fn close(&mut self, sequence: SequenceId, reason: FinishReason) -> Option<Caller> {
         let caller = self.callers.remove(&sequence)?;
         if let Some(adapter) = caller.adapter
@@ -258,7 +259,7 @@ impl EngineCore {
         Some(caller)
     }
 
-    /// Ends the planning of a step, and says what each row will have to do.
+    /// Ends the planning of a step and returns the work of each row.
     fn begin(&mut self, batch: &Batch) -> Vec<RowWork> {
         let started = self.meter.pause(Pause::Host);
         let mut works = Vec::with_capacity(batch.rows.len());
@@ -272,7 +273,7 @@ impl EngineCore {
         works
     }
 
-    /// Splits a step's seconds over its rows, whether or not it succeeded.
+    /// Splits the seconds of a step among its rows, also if the step failed.
     fn charge(&mut self, batch: &Batch, works: &[RowWork], succeeded: bool) {
         let Split { shares, basis } = self.meter.charge_step(StepTaken {
             rows: works,
@@ -298,7 +299,7 @@ impl EngineCore {
         }
     }
 
-    /// Brings the accounts up to date, and says what the callers are to be told.
+    /// Updates the accounts and returns the messages to the callers.
     fn settle(&mut self, outputs: Vec<SequenceOutput>) -> Vec<Outgoing> {
         let sampled_at = Instant::now();
         let mut outgoing = Vec::with_capacity(outputs.len());
@@ -326,7 +327,7 @@ impl EngineCore {
         outgoing
     }
 
-    /// A failed step fails its own sequences; the others live on.
+    /// A failed step fails the sequences in it and no others.
     fn fail(&mut self, batch: Batch, error: &ModelError) -> Vec<Outgoing> {
         error!("a step of {} rows failed: {error}", batch.rows.len());
         let mut outgoing = Vec::new();
@@ -369,7 +370,7 @@ impl EngineCore {
         });
     }
 
-    /// The adapters of the sequences whose account is like that, each once.
+    /// The adapters of all sequences whose account matches, without duplicates.
     fn adapters_of(&self, is_meant: impl Fn(&Account) -> bool) -> Arc<[AdapterId]> {
         let meant = self.callers.values().filter(|it| is_meant(&it.account));
         let mut adapters: Vec<_> = meant.filter_map(|it| it.adapter).collect();
@@ -396,7 +397,7 @@ impl Caller {
         Outgoing::Event(self.events.clone(), event)
     }
 
-    /// The closed account, for whoever wants it.
+    /// The closed account, if the caller asked for it.
     fn receipt(&self, reason: FinishReason) -> Option<Outgoing> {
         let receipt = Receipt {
             index: self.index,

@@ -1,4 +1,4 @@
-//! Runs the step loop on one thread, keeps text at its edges, meters device seconds.
+//! Runs the step loop on one thread, converts text at its edges, and meters device seconds.
 
 mod account;
 mod calibration;

@@ -1,4 +1,4 @@
-//! Turns one request's tokens into text, in the caller's task.
+//! Turns the tokens of one request into text, in the caller's task.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -12,14 +12,14 @@ use crate::{
     queue_places::TakenPlaces,
 };
 
-/// The events of one request. Dropping it aborts what is still running.
+/// The events of one request. Dropping it aborts the sequences that still run.
 pub struct GenerationStream {
     request: GenerationRequest,
     choices: Vec<Choice>,
     prompt_logprobs: Vec<TokenLogprobs>,
-    /// Events for the caller, oldest first.
+    /// Events that are ready to be returned, oldest first.
     ready: VecDeque<GenerationEvent>,
-    /// Events that wait for the prompt's, which comes first.
+    /// Events that have to wait for the prompt's event.
     held: VecDeque<GenerationEvent>,
     prompt_told: bool,
     events: UnboundedReceiver<SequenceEvent>,
@@ -118,7 +118,7 @@ impl GenerationStream {
         }];
         if piece.stopped {
             choice.stopped = true;
-            // Where the engine has ended, so has the channel of events: `next` tells.
+            // If the engine has ended, the event channel is closed too, and `next` reports it.
             let _ = self.commands.send(Command::Stop(choice.sequence));
         }
         self.push(GenerationEvent::Delta {
@@ -185,11 +185,11 @@ impl GenerationStream {
         }
     }
 
-    /// Ends every choice that still runs.
+    /// Aborts every choice that still runs.
     fn abort(&mut self) {
         for choice in self.choices.iter_mut().filter(|choice| !choice.finished) {
             choice.finished = true;
-            // An engine that has ended has nothing to abort.
+            // If the engine has ended, there is nothing to abort.
             let _ = self.commands.send(Command::Abort(choice.sequence));
         }
     }

@@ -10,7 +10,7 @@ use crate::operand::{destination, source};
 use crate::pool::for_each_row;
 use crate::simd::{Kernel, LANES, Simd, SimdLevel, dispatch};
 
-/// Values that are worth a task of their own.
+/// Values per task.
 const TASK_VALUES: usize = 16 * 1024;
 
 /// `out = x / sqrt(mean(x²) + eps) · weight`, row by row: `out` and `x` `[m, hidden]`, `weight` f32
@@ -70,9 +70,9 @@ impl InplaceOp3 for RmsNorm {
         weight: &CudaStorage,
         weight_layout: &Layout,
     ) -> Result<()> {
-        /// What a thread loads at once.
+        /// Values that a thread loads at once.
         const VECTOR: usize = 8;
-        /// What a block holds in its registers.
+        /// Values that a block holds in registers.
         const MAX_HIDDEN: usize = 16_384;
         let (rows, hidden) = check(out_layout, x_layout, weight_layout)?;
         if !hidden.is_multiple_of(VECTOR) || hidden > MAX_HIDDEN {
@@ -129,7 +129,7 @@ impl Kernel for Row<'_> {
             weight,
             eps,
         } = self;
-        // A sum for each lane lets the compiler use vectors without reordering a sum.
+        // One sum per lane lets the compiler vectorise without reordering a sum.
         let mut sums = [0.0_f32; LANES];
         let (whole, rest) = x.as_chunks::<LANES>();
         for chunk in whole {

@@ -10,16 +10,16 @@ use crate::operand::{destination, source};
 use crate::pool::for_each_row;
 use crate::simd::{Kernel, Simd, SimdLevel, dispatch, exp};
 
-/// Values that are worth a task of their own.
+/// Values per task.
 const TASK_VALUES: usize = 8 * 1024;
 
-/// `out [m, i] = silu(gate) · up`, `gate_up [m, 2i]` holding a row's gates before its ups.
+/// `out [m, i] = silu(gate) · up`. A row of `gate_up [m, 2i]` holds the gates, then the ups.
 /// `silu(x) = x / (1 + e^-x)`.
 ///
 /// Source: Shazeer, "GLU Variants Improve Transformer", 2020.
 ///
 /// # Errors
-/// Where a shape or a type doesn't fit, or `out` and `gate_up` share storage.
+/// A shape or a type doesn't fit, or `out` and `gate_up` share storage.
 pub fn silu_mul(out: &Tensor, gate_up: &Tensor) -> Result<()> {
     out.inplace_op2(gate_up, &SiluMul)
 }
@@ -60,7 +60,7 @@ impl InplaceOp2 for SiluMul {
     ) -> Result<()> {
         /// Columns of a block.
         const BLOCK_COLUMNS: usize = 2048;
-        /// What a thread loads at once.
+        /// Values that a thread loads at once.
         const VECTOR: usize = 8;
         let (rows, width) = check(out_layout, gate_up_layout)?;
         if !width.is_multiple_of(VECTOR) {

@@ -1,4 +1,4 @@
-//! Where a model directory keeps its chat template.
+//! Finds the chat template of a model directory.
 
 use std::fs;
 use std::io::ErrorKind;

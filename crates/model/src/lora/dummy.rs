@@ -118,7 +118,7 @@ impl Maker {
         })
     }
 
-    /// `targets` are the columns of each, and whether it is changed.
+    /// `targets` are the columns of each target, and whether it is changed.
     fn fused(
         &mut self,
         name: &str,
@@ -153,7 +153,7 @@ impl Maker {
         })
     }
 
-    /// A factor around 1 for each output.
+    /// A factor near 1 for each output.
     fn gain(&mut self, name: &str, out_features: usize) -> Result<Tensor, ModelError> {
         let mut gain = self.rows(&format!("{name}.gain"), 1, out_features);
         gain.iter_mut().for_each(|gain| *gain += 1.0);
