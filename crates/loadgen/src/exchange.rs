@@ -1,4 +1,4 @@
-//! One request and the answer to it.
+//! One request and its answer.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::client::{HttpClient, RequestError, read_all, told};
 use crate::live::Live;
 use crate::record::{Answer, Failure, FailureKind};
 
-/// Asks `url`, and reads the stream to its end. Moments are seconds since `began`.
+/// Sends a request to `url` and reads the stream to its end. Times are seconds since `began`.
 pub(crate) async fn exchange(
     client: &HttpClient,
     url: &str,

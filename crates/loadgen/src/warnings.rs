@@ -1,11 +1,11 @@
-//! What a reader of the report has to know before he believes it.
+//! Warnings that readers of the report should know about.
 
 use crate::load_report::Measured;
 use crate::preflight::Preflight;
 use crate::record::Record;
 use crate::traffic::{Arrivals, Lengths, Traffic};
 
-/// Of the load that was asked for.
+/// Warnings about the requested load.
 pub(crate) fn warnings(
     measured: &Measured,
     traffic: &Traffic,
@@ -97,7 +97,7 @@ fn about_counts(measured: &Measured, traffic: &Traffic, preflight: &Preflight) -
         Lengths::Trace(trace) => trace.requests().iter().any(|it| !it.blocks.is_empty()),
     };
     let cached = figures.total_cached_tokens / figures.total_input_tokens.max(1.0);
-    // A chat template is in the cache always; a repeated prompt as a whole.
+    // A chat template is always cached. A repeated prompt is cached as a whole.
     if !is_shared && cached > 0.5 {
         warnings.push(format!(
             "{:.0} % of the prompts' tokens were in the server's cache: it has seen them before; \

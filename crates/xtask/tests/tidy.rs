@@ -1,4 +1,4 @@
-//! Every rule finds what it is there to find, planted in a tree that is tidy without it.
+//! Every rule finds a violation that is planted in an otherwise tidy tree.
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
@@ -8,7 +8,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use xtask::tidy;
 
-/// A small tree that breaks no rule.
+/// A small tree that violates no rule.
 fn tidy_tree() -> TempDir {
     let root = TempDir::new().unwrap();
     for (name, dependencies) in [
@@ -43,7 +43,7 @@ fn plant(root: &Path, path: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// What a tidy tree's reading says once `text` stands at `path`; one line a finding.
+/// The findings for a tidy tree with `text` at `path`, one line each.
 fn findings(path: &str, text: &str) -> Vec<String> {
     let root = tidy_tree();
     plant(root.path(), path, text);
@@ -51,7 +51,7 @@ fn findings(path: &str, text: &str) -> Vec<String> {
     report.findings.iter().map(ToString::to_string).collect()
 }
 
-/// Asserts that the one finding is at `place` and says `message`.
+/// Asserts that there is one finding, at `place`, which contains `message`.
 fn assert_found(path: &str, text: &str, place: &str, message: &str) {
     let found = findings(path, text);
     assert_eq!(found.len(), 1, "{found:#?}");

@@ -1,4 +1,4 @@
-//! Comma-separated values.
+//! CSV export.
 
 use std::io::Write;
 
@@ -34,7 +34,7 @@ impl<W: Write> Export for CsvExport<W> {
     }
 }
 
-/// What is absent is empty.
+/// A value as CSV. Null is empty.
 fn told(row: &dyn Row, index: usize, kind: Kind) -> Result<String, LedgerError> {
     Ok(match kind {
         Kind::Text | Kind::OptionalText | Kind::Dollars => row.text(index)?.unwrap_or_default(),

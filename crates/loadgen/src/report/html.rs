@@ -1,4 +1,4 @@
-//! The report as one page: no script, nothing from elsewhere.
+//! The report as an HTML page without scripts or external resources.
 
 use std::fmt::Write;
 
@@ -34,7 +34,7 @@ pub(super) fn page(report: &Report) -> String {
     if !report.warnings.is_empty() {
         page.push_str("<ul class=\"warnings\">");
         for warning in &report.warnings {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(page, "<li>{}</li>", escape(warning));
         }
         page.push_str("</ul>");
@@ -118,7 +118,7 @@ fn plots(report: &Report) -> Vec<String> {
     plots
 }
 
-/// What share of the figures is at most so high; at most 200 points of it.
+/// Cumulative distribution with at most 200 points.
 fn cumulative(distribution: &Distribution) -> Vec<(f64, f64)> {
     let sorted = &distribution.sorted_ms;
     let count = sorted.len();
@@ -188,7 +188,7 @@ fn search_plot(report: &Report) -> Option<String> {
     Some(plot.svg())
 }
 
-/// A bar a class of tokens and load, with its interval.
+/// One bar per load and class of token, with its confidence interval.
 fn cost_plot(report: &Report) -> Option<String> {
     let mut bars = Vec::new();
     for (load_name, load) in report.loads() {

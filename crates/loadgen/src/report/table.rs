@@ -1,4 +1,4 @@
-//! The report for a terminal.
+//! The report as a text table.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use super::Report;
 use crate::load_cost::ClassCost;
 use crate::load_report::LoadReport;
 
-/// A line of the table: a name, and a figure of each load.
+/// A row of the table: a name, and a value for each load.
 pub(super) struct Row {
     pub name: String,
     pub cells: Vec<String>,
-    /// A line of its own above, for what follows.
+    /// A heading line above this row.
     pub heading: Option<&'static str>,
 }
 
@@ -129,7 +129,7 @@ pub(super) fn rows(report: &Report) -> Vec<Row> {
     rows
 }
 
-/// What the search for the SLO's rate found, in words.
+/// A description of the result of the SLO search.
 pub(super) fn slo_told(report: &Report) -> Option<String> {
     let slo = report.slo.as_ref()?;
     let Some(search) = &slo.search else {

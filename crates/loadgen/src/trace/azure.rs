@@ -35,7 +35,7 @@ pub(super) fn read(from: impl BufRead) -> Result<Vec<TraceRequest>, TraceError> 
     Ok(requests)
 }
 
-/// Since 1970.
+/// Seconds since 1970.
 fn seconds(row: &StringRecord, column: usize, line: u64) -> Result<f64, TraceError> {
     let text = row.get(column).unwrap_or_default().trim();
     let at: DateTime = text.parse().map_err(|_| {
@@ -48,7 +48,7 @@ fn seconds(row: &StringRecord, column: usize, line: u64) -> Result<f64, TraceErr
     Ok(since.as_secs_f64())
 }
 
-/// At least one.
+/// A number of tokens; at least one.
 fn tokens(row: &StringRecord, column: usize, line: u64) -> Result<u64, TraceError> {
     let text = row.get(column).unwrap_or_default().trim();
     let tokens: u64 = text

@@ -1,11 +1,12 @@
-//! Which of our crates each may use: the arrows all point one way.
+//! Checks the dependencies between the workspace's crates.
 
 use toml::{Table, Value};
 
 use super::Finding;
 use super::source::{SourceFile, Tree};
 
-/// A crate and those of ours that it may use, in the order of the architecture's table.
+/// The crates and the workspace crates that each may use, in the order of the table in
+/// ARCHITECTURE.md.
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("scheduler", &[]),
@@ -35,7 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("xtask", &[]),
 ];
-/// The crate that tests share: every crate may name it among its dev-dependencies, and only there.
+/// The crate that tests share. Every crate may have it as a dev-dependency, and only as that.
 const TEST_CRATE: &str = "testkit";
 const OUR_PREFIX: &str = "farthing-";
 
@@ -90,7 +91,8 @@ fn check_manifest(
     }
 }
 
-/// Ours among all dependencies: normal, for tests, for the build, for one target only.
+/// The workspace crates among all dependencies (normal, dev, build, and of single targets), with
+/// their kind.
 fn our_dependencies(table: &Table) -> Vec<(String, &'static str)> {
     let targets = table.get("target").and_then(Value::as_table);
     let tables = targets
