@@ -119,8 +119,11 @@ fn answer(
         let invoices = reader.invoices(window, stretch_s, group_by, &Filter::default())?;
         took.push(started.elapsed());
         let lines = invoices.values().flat_map(|invoice| &invoice.lines);
-        let told: u64 = lines.map(|line| line.usage.requests).sum();
-        anyhow::ensure!(told == u64::from(rows), "{told} of {rows} rows were found");
+        let found: u64 = lines.map(|line| line.usage.requests).sum();
+        anyhow::ensure!(
+            found == u64::from(rows),
+            "{found} of {rows} rows were found"
+        );
     }
     took.sort_unstable();
     Ok(took[2])

@@ -163,9 +163,8 @@ impl OrganizationQuery {
                 Ok(())
             }
             _ => {
-                let message = format!(
-                    "Invalid 'page': {page:?} is no 'next_page' of an answer to this query."
-                );
+                let message =
+                    format!("Invalid 'page': {page:?} is not a 'next_page' of this query.");
                 Err(InvalidRequest::value("page", message))
             }
         }
@@ -210,7 +209,7 @@ impl Params {
         let value = values.next().map(|(_, value)| value);
         match values.next() {
             Some(_) => {
-                let message = format!("Invalid '{name}': it may be given once.");
+                let message = format!("Invalid '{name}': it may only be given once.");
                 Err(InvalidRequest::value(name, message))
             }
             None => Ok(value),

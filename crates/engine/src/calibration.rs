@@ -323,6 +323,6 @@ fn slow_step(samples: &[Sample]) -> Option<SlowStep> {
 
 /// Number of coefficients that are not zero in all steps.
 fn fitted_coefficients(steps: &[TimedStep]) -> usize {
-    let is_told = |kind: &usize| steps.iter().any(|step| step.features.0[*kind] != 0.0);
-    (0..FEATURES).filter(is_told).count()
+    let is_covered = |kind: &usize| steps.iter().any(|step| step.features.0[*kind] != 0.0);
+    (0..FEATURES).filter(is_covered).count()
 }

@@ -162,10 +162,9 @@ impl ChatTemplate {
             .and_then(|template| template.render(context))
             .map_err(|error| match python::raised(&error) {
                 Some(message) => TextError::Rejected(message.to_owned()),
-                None if error.kind() == ErrorKind::OutOfFuel => TextError::Render(
-                    "it did not come to an end within its limit of instructions and memory"
-                        .to_owned(),
-                ),
+                None if error.kind() == ErrorKind::OutOfFuel => {
+                    TextError::Render("it exceeded its limit of instructions and memory".to_owned())
+                }
                 None => TextError::Render(describe(&error)),
             })
     }

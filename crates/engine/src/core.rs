@@ -80,7 +80,7 @@ impl EngineCore {
         while self.admit() {
             if self.step().is_break() {
                 // Waiting callers notice that the channel has closed.
-                error!("the engine ends: nothing can be computed any more");
+                error!("the engine stops: no further step can be computed");
                 return;
             }
         }

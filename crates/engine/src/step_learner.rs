@@ -109,8 +109,8 @@ fn judge(current: &StepModel, candidate: &StepModel, fresh: &[TimedStep]) -> Opt
 /// The model with its fit on these steps.
 fn judged(model: &StepModel, steps: &[TimedStep]) -> StepModel {
     let groups = steps.chunks(STEPS_A_GROUP);
-    let told = groups.map(|group| measured_and_expected(model, group));
-    let (measured, expected): (Vec<f64>, Vec<f64>) = told.unzip();
+    let pairs = groups.map(|group| measured_and_expected(model, group));
+    let (measured, expected): (Vec<f64>, Vec<f64>) = pairs.unzip();
     let Fit {
         source,
         coefficients,

@@ -21,7 +21,7 @@ pub struct GenerationStream {
     ready: VecDeque<GenerationEvent>,
     /// Events that have to wait for the prompt's event.
     held: VecDeque<GenerationEvent>,
-    prompt_told: bool,
+    prompt_sent: bool,
     events: UnboundedReceiver<SequenceEvent>,
     commands: UnboundedSender<Command>,
     _places: TakenPlaces,
@@ -62,7 +62,7 @@ impl GenerationStream {
             prompt_logprobs: Vec::new(),
             ready: VecDeque::new(),
             held: VecDeque::new(),
-            prompt_told: request.prompt_logprobs.is_none(),
+            prompt_sent: request.prompt_logprobs.is_none(),
             request,
             events,
             commands,
@@ -99,10 +99,10 @@ impl GenerationStream {
     }
 
     fn progress(&mut self, index: usize, sampled: SampledToken) {
-        if index == 0 && !self.prompt_told {
+        if index == 0 && !self.prompt_sent {
             self.prompt_logprobs.extend(sampled.prompt_logprobs);
             if sampled.token.is_some() {
-                self.tell_prompt();
+                self.send_prompt();
             }
         }
         let choice = &mut self.choices[index];
@@ -165,20 +165,20 @@ impl GenerationStream {
         self.ready.push_back(GenerationEvent::Failed { message });
     }
 
-    fn tell_prompt(&mut self) {
+    fn send_prompt(&mut self) {
         let logprobs = std::mem::take(&mut self.prompt_logprobs);
         let logprobs = std::iter::once(None).chain(logprobs.into_iter().map(Some));
         let prompt = self.request.prompt.iter().zip(logprobs);
         let prompt = prompt
             .map(|(&id, logprobs)| PromptToken { id, logprobs })
             .collect();
-        self.prompt_told = true;
+        self.prompt_sent = true;
         self.ready.push_back(GenerationEvent::Prompt(prompt));
         self.ready.append(&mut self.held);
     }
 
     fn push(&mut self, event: GenerationEvent) {
-        if self.prompt_told {
+        if self.prompt_sent {
             self.ready.push_back(event)
         } else {
             self.held.push_back(event)

@@ -15,7 +15,7 @@ pub enum LedgerError {
     },
     /// The ledger was written by a newer Farthing.
     #[error(
-        "the ledger {location} has the schema {found}, and this Farthing knows only up to {known}: \
+        "the ledger {location} has schema version {found}, but this Farthing supports at most {known}: \
          use a newer Farthing"
     )]
     TooNew {
@@ -30,7 +30,7 @@ pub enum LedgerError {
     #[error("the ledger's SQLite file: {0}")]
     Sqlite(#[from] rusqlite::Error),
     /// PostgreSQL returned an error.
-    #[error("the ledger's PostgreSQL: {}", told(.0))]
+    #[error("the ledger's PostgreSQL: {}", describe(.0))]
     Postgres(#[from] postgres::Error),
     /// The operating system cannot start a thread.
     #[error("cannot start the ledger's writer: {0}")]
@@ -61,7 +61,7 @@ pub enum LedgerError {
 }
 
 /// PostgreSQL's own message and detail. The crate's text is only "db error".
-pub(crate) fn told(error: &postgres::Error) -> String {
+pub(crate) fn describe(error: &postgres::Error) -> String {
     match error.as_db_error() {
         Some(from_server) => from_server.to_string(),
         None => {

@@ -160,7 +160,7 @@ pub(crate) fn draw_up(
 ) -> Invoice {
     let mut lines: BTreeMap<(Item, GroupKey), Usage> = BTreeMap::new();
     // For each run: its steps minus the time in its rows.
-    let mut untold: BTreeMap<i64, Picoseconds> = BTreeMap::new();
+    let mut unaccounted: BTreeMap<i64, Picoseconds> = BTreeMap::new();
     for RunUsage {
         run,
         outcome,
@@ -169,8 +169,8 @@ pub(crate) fn draw_up(
         ..
     } in usages
     {
-        let untold = untold.entry(run).or_default();
-        *untold = *untold - usage.device.time;
+        let unaccounted = unaccounted.entry(run).or_default();
+        *unaccounted = *unaccounted - usage.device.time;
         *lines.entry((Item::of(outcome), key)).or_default() += &usage;
     }
     let mut total = Charge::default();
@@ -183,12 +183,12 @@ pub(crate) fn draw_up(
         };
         for time in times {
             total += Charge::new(time.window, runs.price(time.run));
-            *untold.entry(time.run).or_default() += time.steps;
+            *unaccounted.entry(time.run).or_default() += time.steps;
             for (item, spent) in time.others {
                 add(item, spent, time.run);
             }
         }
-        for (run, time) in untold {
+        for (run, time) in unaccounted {
             let item = if runs.was_killed_in(run, window) {
                 Item::Lost
             } else {

@@ -20,7 +20,7 @@ impl FromStr for Location {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() {
-            return Err("name a file, or a postgres:// URL".to_owned());
+            return Err("empty location: expected a file or a postgres:// URL".to_owned());
         }
         if POSTGRES_SCHEMES
             .iter()
@@ -34,7 +34,7 @@ impl FromStr for Location {
         }
         match text.split_once("://") {
             Some((scheme, _)) => Err(format!(
-                "a ledger cannot be kept in {scheme}:// - name a file, or a postgres:// URL"
+                "unsupported scheme {scheme}://: expected a file or a postgres:// URL"
             )),
             None => Ok(Self::Sqlite(text.into())),
         }

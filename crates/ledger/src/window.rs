@@ -27,7 +27,7 @@ impl Window {
     pub fn new(start: i64, end: i64) -> Result<Self, LedgerError> {
         let known = Self::ALL.start..=Self::ALL.end;
         if !known.contains(&start) || !known.contains(&end) {
-            let message = "a window lies between the years 1970 and 9999";
+            let message = "invalid window: it must be between the years 1970 and 9999";
             return Err(LedgerError::Window(message.to_owned()));
         }
         if start % MINUTE != 0 || end % MINUTE != 0 {
@@ -36,7 +36,7 @@ impl Window {
             return Err(LedgerError::Window(message.to_owned()));
         }
         if start >= end {
-            let message = "a window ends after it begins";
+            let message = "invalid window: it must end after it begins";
             return Err(LedgerError::Window(message.to_owned()));
         }
         Ok(Self { start, end })

@@ -110,7 +110,7 @@ impl Writer {
         self.due = match self.write(false) {
             Ok(()) => {
                 if self.failures > 0 {
-                    tracing::info!("the ledger is being written again");
+                    tracing::info!("the ledger can be written again");
                 }
                 self.failures = 0;
                 Instant::now() + Ledger::HEARTBEAT
@@ -166,7 +166,7 @@ impl Writer {
             for (_, entry) in &self.waiting {
                 tracing::error!(
                     ?entry,
-                    "the ledger takes no more: this row is only in the log"
+                    "the ledger cannot be written: this row is only in the log"
                 );
             }
             return Err(LedgerError::Unwritten {

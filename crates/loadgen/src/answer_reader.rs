@@ -30,7 +30,7 @@ impl AnswerReader {
             }
             let chunk: Chunk = serde_json::from_slice(&data).map_err(|error| {
                 let data = excerpt(&String::from_utf8_lossy(&data));
-                let message = format!("an event is no chunk of an answer ({error}): {data}");
+                let message = format!("an event is not a chunk of an answer ({error}): {data}");
                 (FailureKind::NotAStream, message)
             })?;
             if let Some(error) = chunk.error.as_ref().filter(|error| !error.is_null()) {
@@ -66,7 +66,7 @@ impl AnswerReader {
         if !self.is_done && !self.is_ended {
             let pieces = self.text_at.len();
             let message =
-                format!("the stream ended after {pieces} pieces of text, without its end");
+                format!("the stream ended after {pieces} pieces of text, without a final event");
             return Err((FailureKind::CutOff, message));
         }
         if self.text_at.is_empty() {

@@ -132,14 +132,16 @@ impl Bench<'_> {
             warned.extend(full.report.health.warnings());
         }
         let (search, slo_load) = self.slo_load(&measured.report).await?;
-        if self.config.stop.is_said() {
+        if self.config.stop.is_requested() {
             let sent = measured.log.records.len();
             warned.push(format!(
-                "stopped by hand, after {sent} requests of the measured load"
+                "stopped by the user after {sent} requests of the measured load"
             ));
         }
         if self.price.is_none() {
-            warned.push("no price is known: give --price-per-hour for dollars".to_owned());
+            warned.push(
+                "no price is known, so there are no costs: set the price per hour".to_owned(),
+            );
         }
         let slo = self.config.slo.map(|slo| SloCard {
             slo,
@@ -192,7 +194,7 @@ impl Bench<'_> {
         phase: u64,
     ) -> Result<Option<Measured>, BenchError> {
         let measured = self.load(name, traffic, phase).await;
-        if self.config.stop.is_said() {
+        if self.config.stop.is_requested() {
             Ok(None)
         } else {
             measured.map(Some)
@@ -213,8 +215,8 @@ impl Bench<'_> {
                 load: name.to_owned(),
                 requests: log.records.len(),
                 example: report.map_or_else(
-                    || "there was no time for any after the warm-up".to_owned(),
-                    |report| told_failure(&report),
+                    || "the warm-up took all the time".to_owned(),
+                    |report| failure_summary(&report),
                 ),
             }),
         }
@@ -255,7 +257,7 @@ impl Bench<'_> {
                 let (name, mut traffic) = self.at_rate(rate);
                 traffic.seed ^= phase << 32;
                 let log = self.loader.run(&name, &traffic).await;
-                if self.config.stop.is_said() {
+                if self.config.stop.is_requested() {
                     return Err(Ended::Stopped);
                 }
                 let measured = log
@@ -341,13 +343,13 @@ fn servers_price(preflight: &Preflight) -> Option<HourlyPrice> {
     HourlyPrice::new(preflight.meter?.price_per_hour_usd?).ok()
 }
 
-fn told_failure(report: &LoadReport) -> String {
-    let told = report
+fn failure_summary(report: &LoadReport) -> String {
+    let failures = report
         .figures
         .failures
         .iter()
         .map(|failure| format!("{}: {} ({})", failure.count, failure.kind, failure.example));
-    told.collect::<Vec<_>>().join("; ")
+    failures.collect::<Vec<_>>().join("; ")
 }
 
 impl BenchConfig {
@@ -360,19 +362,19 @@ impl BenchConfig {
         if let Arrivals::Trace { .. } = traffic.arrivals
             && !matches!(traffic.lengths, Lengths::Trace(_))
         {
-            return Err("only a trace tells when its requests came".to_owned());
+            return Err("arrivals from a trace need lengths from a trace".to_owned());
         }
         if traffic.requests == 0 || traffic.max_concurrency == Some(0) {
-            return Err("there must be at least one request".to_owned());
+            return Err("the number of requests and the concurrency must be at least 1".to_owned());
         }
         if traffic.duration_seconds.is_some()
             && traffic.arrivals == Arrivals::AtOnce
             && traffic.max_concurrency.is_none()
         {
-            return Err("requests without a rate need a number or --max-concurrency".to_owned());
+            return Err("requests at once for a duration need a maximum concurrency".to_owned());
         }
         if self.slo_attainment.is_some() && self.slo.is_none_or(|slo| slo == Slo::default()) {
-            return Err("a search for the SLO's rate needs the SLO: give --goodput".to_owned());
+            return Err("a search for the SLO's rate needs an SLO".to_owned());
         }
         Ok(())
     }

@@ -36,16 +36,16 @@ pub enum ClientError {
     #[error("the environment variable {0} with the API key is not set")]
     NoKey(String),
     /// The key contains characters that are not allowed in a header.
-    #[error("the API key in {0} has characters that no header can carry")]
+    #[error("the API key in {0} contains characters that are not allowed in an HTTP header")]
     BadKey(String),
 }
 
 /// Why a request got no response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
-    #[error("{}", told(.0))]
+    #[error("{}", with_causes(.0))]
     Client(#[from] hyper_util::client::legacy::Error),
-    #[error("{}", told(.0.as_ref()))]
+    #[error("{}", with_causes(.0.as_ref()))]
     Body(Box<dyn Error + Send + Sync>),
     #[error("no answer within {} s", .0.as_secs_f64())]
     Timeout(Duration),
@@ -154,15 +154,15 @@ fn key(name: &str) -> Result<HeaderValue, ClientError> {
 }
 
 /// The error with its causes. hyper's own message is only "client error (Connect)".
-pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
-    let mut told = error.to_string();
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let text = error.to_string();
-        if !told.contains(&text) {
-            told = format!("{told}: {text}");
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
         }
         cause = error.source();
     }
-    told
+    text
 }

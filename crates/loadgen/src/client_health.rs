@@ -86,7 +86,7 @@ impl ClientHealth {
         let mut warnings = Vec::new();
         if let Some(late) = self.send_lateness_p99_ms.filter(|late| *late > LATE_MS) {
             warnings.push(format!(
-                "the client sent late (p99 {late:.0} ms): the server got less load than was asked for"
+                "the client sent requests late (p99 {late:.0} ms): the server got less load than requested"
             ));
         }
         if self.event_loop_lag_p99_ms > LATE_MS {

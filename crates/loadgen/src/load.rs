@@ -119,7 +119,7 @@ impl Loader<'_> {
             };
             let place = tokio::select! {
                 biased;
-                () = self.stop.said() => break,
+                () = self.stop.requested() => break,
                 place = turn => place,
             };
             if end.is_some_and(|end| Instant::now() >= end) {

@@ -83,8 +83,8 @@ pub enum CostSplit {
 
 impl LoadCost {
     /// A description of the split.
-    pub fn split_told(&self) -> String {
-        let split = self.split.told();
+    pub fn split_description(&self) -> String {
+        let split = self.split.description();
         match self.split_by_tokens_share {
             Some(share) if share > 0.0 => format!(
                 "{split}, of which it split {:.0} % by tokens: its step model explained too little",
@@ -97,12 +97,12 @@ impl LoadCost {
 
 impl CostSplit {
     /// A description.
-    fn told(self) -> &'static str {
+    fn description(self) -> &'static str {
         match self {
             Self::MeteredByServer => "split by the device seconds that the server metered",
             Self::EvenlyByToken => {
-                "split evenly over computed tokens, an assumption: from outside no class has a \
-                 time of its own"
+                "split evenly among computed tokens (an assumption: the server does not report time by \
+                 class)"
             }
         }
     }
@@ -258,7 +258,7 @@ impl CostBasis<'_> {
 
     #[expect(
         clippy::too_many_arguments,
-        reason = "the two ways of telling a cost end here"
+        reason = "both ways of computing a cost end here"
     )]
     fn whole(
         &self,
@@ -274,7 +274,7 @@ impl CostBasis<'_> {
         let tokens = input.tokens + cached.tokens + output.tokens;
         // The windows of server and client differ slightly.
         let answers = self.figures.request_throughput() * window_seconds;
-        let told: f64 = [&input, &cached, &output]
+        let total: f64 = [&input, &cached, &output]
             .into_iter()
             .filter_map(|class| {
                 let price: f64 = class.usd_per_million?.try_into().ok()?;
@@ -292,7 +292,7 @@ impl CostBasis<'_> {
             usd_per_million_tokens: per_million(usd, tokens),
             usd_per_request: per_million(usd, answers * 1e6),
             residual: if whole > 0.0 {
-                (told - whole).abs() / whole
+                (total - whole).abs() / whole
             } else {
                 0.0
             },

@@ -43,7 +43,7 @@ pub enum PreflightError {
         problem: String,
     },
     /// The server does not list its models, and none was given.
-    #[error("{url} does not tell its models ({problem}): give --model")]
+    #[error("{url} does not list its models ({problem}): name a model")]
     NoModels {
         /// The address.
         url: String,
@@ -51,7 +51,7 @@ pub enum PreflightError {
         problem: String,
     },
     /// The server rejects an ordinary request.
-    #[error("{url} refuses a first request for {model:?}: {problem}")]
+    #[error("{url} rejects a request for {model:?}: {problem}")]
     Refused {
         /// The address.
         url: String,

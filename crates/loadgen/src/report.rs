@@ -154,8 +154,8 @@ impl LoadCard {
     }
 
     /// A description of the load.
-    pub(crate) fn told(&self) -> String {
-        let mut told = match (self.request_rate, self.trace_speed, self.max_concurrency) {
+    pub(crate) fn description(&self) -> String {
+        let mut text = match (self.request_rate, self.trace_speed, self.max_concurrency) {
             (Some(rate), _, _) => match self.burstiness {
                 Some(1.0) | None => format!("Poisson arrivals, {rate} requests a second"),
                 Some(burstiness) => {
@@ -169,20 +169,20 @@ impl LoadCard {
         };
         let is_closed = self.request_rate.is_none() && self.trace_speed.is_none();
         if let Some(concurrency) = self.max_concurrency.filter(|_| !is_closed) {
-            told.push_str(&format!(", at most {concurrency} at once"));
+            text.push_str(&format!(", at most {concurrency} at once"));
         }
         if let Some((input, output)) = self.random_input_len.zip(self.random_output_len) {
-            told.push_str(&format!("; {input} tokens in, {output} out"));
+            text.push_str(&format!("; {input} tokens in, {output} out"));
         }
         match (self.num_prompts, self.duration_seconds) {
-            (Some(requests), _) => told.push_str(&format!("; {requests} requests")),
-            (None, Some(seconds)) => told.push_str(&format!("; for {seconds} s")),
+            (Some(requests), _) => text.push_str(&format!("; {requests} requests")),
+            (None, Some(seconds)) => text.push_str(&format!("; for {seconds} s")),
             (None, None) => {}
         }
-        told.push_str(&format!(
+        text.push_str(&format!(
             " after {} of warm-up; seed {}",
             self.num_warmups, self.seed
         ));
-        told
+        text
     }
 }

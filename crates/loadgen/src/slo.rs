@@ -38,7 +38,7 @@ impl FromStr for SloLimit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let help = || format!("{text:?} is no limit: write ttft:MS, tpot:MS or e2el:MS");
+        let help = || format!("invalid limit {text:?}: expected ttft:MS, tpot:MS or e2el:MS");
         let (metric, milliseconds) = text.split_once(':').ok_or_else(help)?;
         let metric = match metric {
             "ttft" => SloMetric::Ttft,
@@ -93,10 +93,10 @@ impl std::fmt::Display for Slo {
             ("TPOT", self.tpot_ms),
             ("E2E", self.e2el_ms),
         ];
-        let told: Vec<_> = limits
+        let texts: Vec<_> = limits
             .into_iter()
             .filter_map(|(name, limit)| Some(format!("{name} ≤ {} ms", limit?)))
             .collect();
-        f.write_str(&told.join(", "))
+        f.write_str(&texts.join(", "))
     }
 }

@@ -8,22 +8,26 @@ use tokio::sync::watch;
 /// far are reported.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
-    said: Arc<watch::Sender<bool>>,
+    requested: Arc<watch::Sender<bool>>,
 }
 
 impl Stop {
     /// Sets the signal. It cannot be reset.
-    pub fn say(&self) {
-        self.said.send_replace(true);
+    pub fn request(&self) {
+        self.requested.send_replace(true);
     }
 
-    pub(crate) fn is_said(&self) -> bool {
-        *self.said.borrow()
+    pub(crate) fn is_requested(&self) -> bool {
+        *self.requested.borrow()
     }
 
     /// Completes when the signal is set.
-    pub(crate) async fn said(&self) {
+    pub(crate) async fn requested(&self) {
         // The sender lives as long as this borrow, so waiting cannot fail.
-        let _ = self.said.subscribe().wait_for(|said| *said).await;
+        let _ = self
+            .requested
+            .subscribe()
+            .wait_for(|requested| *requested)
+            .await;
     }
 }

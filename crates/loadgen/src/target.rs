@@ -33,10 +33,10 @@ pub enum Backend {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// It is not an HTTP address.
-    #[error("{0:?} is no address of a server: write it like http://127.0.0.1:8000")]
+    #[error("invalid address {0:?}: expected one like http://127.0.0.1:8000")]
     NotAnAddress(String),
     /// It contains a user or a password, which would appear in reports.
-    #[error("give no user or password in the address: keys come from the environment")]
+    #[error("the address contains a user or password: pass the API key in an environment variable")]
     HasCredentials,
 }
 

@@ -49,7 +49,7 @@ pub enum TraceError {
         error: io::Error,
     },
     /// A line has another format.
-    #[error("line {line} of the trace is none of {format}: {problem}")]
+    #[error("line {line} of the trace is not in the format {format}: {problem}")]
     Line {
         /// Line number, from 1.
         line: u64,

@@ -80,7 +80,7 @@ pub enum ModelError {
     #[error("the adapter of a sequence is not loaded")]
     UnknownAdapter,
     /// A batch names more adapters than the device has slots.
-    #[error("a batch of more than {slots} adapters: there are no more slots for them")]
+    #[error("a batch needs more than the {slots} adapter slots of the device")]
     TooManyAdapters {
         /// Number of slots.
         slots: usize,
@@ -88,7 +88,7 @@ pub enum ModelError {
     /// The KV cache is too small for one sequence of maximum length.
     #[error(
         "the KV cache would hold {tokens} tokens, less than one sequence of {max_model_len}: \
-         lower --max-model-len or give the cache {needed_bytes} bytes"
+         lower max_model_len, or give the cache {needed_bytes} bytes"
     )]
     KvCacheTooSmall {
         /// Tokens that fit into the cache.
@@ -111,8 +111,9 @@ pub enum ModelError {
     DeviceLost(String),
     /// The device has too little memory.
     #[error(
-        "the device has no room for {what} ({source}): lower --kv-cache-memory, --max-model-len, \
-         --max-num-batched-tokens or --max-num-seqs, or serve fewer adapters or a smaller model"
+        "the device has too little memory for {what} ({source}): lower the KV cache's memory, \
+         max_model_len, max_num_batched_tokens or max_num_seqs, or serve fewer adapters or a \
+         smaller model"
     )]
     OutOfMemory {
         /// What was to be allocated.

@@ -274,13 +274,13 @@ impl ModelRunner {
         followers.extend(row.next_prompt_token);
         let mut logprobs = Vec::with_capacity(followers.len());
         let predicting: Vec<u32> = tokens.clone().map(|token| token as u32).collect();
-        let told = predicting
+        let predicted = predicting
             .iter()
             .copied()
             .zip(followers.into_iter().skip(1))
             .collect::<Vec<_>>();
-        for told in told.chunks(self.workspace.max_logit_rows()) {
-            let (rows, followers): (Vec<u32>, Vec<u32>) = told.iter().copied().unzip();
+        for predicted in predicted.chunks(self.workspace.max_logit_rows()) {
+            let (rows, followers): (Vec<u32>, Vec<u32>) = predicted.iter().copied().unzip();
             let logits = self.logits_of(flat, hidden, &rows)?;
             let sampled = token_logprobs(&logits, &followers, top)?;
             logprobs.extend(sampled.into_iter().filter_map(into_logprobs));

@@ -64,7 +64,7 @@ impl KvCacheLayer {
                 if !GPU_HEAD_DIMS.contains(&head_dim) {
                     bail!(
                         "attention on a GPU has heads of {GPU_HEAD_DIMS:?}, not of {head_dim}: \
-                         serve this model with --device cpu"
+                         use the CPU for this model"
                     );
                 }
                 let shape = (num_blocks, 2, num_kv_heads, BLOCK_SIZE, head_dim);

@@ -214,7 +214,7 @@ impl InplaceOp3 for PagedAttention<'_> {
         if group > geometry::MAX_GROUP {
             bail!(
                 "paged_attention: {group} heads a kv head are more than the {} of a GPU's kernels: \
-                 serve this model with --device cpu",
+                 use the CPU for this model",
                 geometry::MAX_GROUP
             );
         }

@@ -72,7 +72,7 @@ pub(crate) struct Sequence {
     stop_token_ids: Arc<[u32]>,
     prompt_logprobs: Option<usize>,
     /// How many log-probabilities of prompt tokens were returned. The first token never has one.
-    told_logprobs: usize,
+    returned_logprobs: usize,
     row_state: RowState,
     preemptions: usize,
     skipped: usize,
@@ -103,7 +103,7 @@ impl Sequence {
             max_tokens: request.max_tokens,
             stop_token_ids: request.stop_token_ids,
             prompt_logprobs: request.prompt_logprobs,
-            told_logprobs: 0,
+            returned_logprobs: 0,
             row_state: RowState::Idle,
             preemptions: 0,
             skipped: 0,
@@ -204,7 +204,7 @@ impl Sequence {
             sample: (end == self.tokens.len() && self.max_tokens > 0).then(|| self.sample_row()),
             prompt_logprobs: self
                 .prompt_logprobs
-                .filter(|_| self.logprobs_known_at(end) > self.told_logprobs),
+                .filter(|_| self.logprobs_known_at(end) > self.returned_logprobs),
             next_prompt_token: self.tokens[..self.prompt_len].get(end).copied(),
         }
     }
@@ -222,12 +222,12 @@ impl Sequence {
         mut sampled: SampledToken,
         max_model_len: usize,
     ) -> (SampledToken, Option<FinishReason>) {
-        let told_before = self.told_logprobs.saturating_sub(self.num_computed - n);
+        let returned_before = self.returned_logprobs.saturating_sub(self.num_computed - n);
         sampled
             .prompt_logprobs
-            .drain(..told_before.min(sampled.prompt_logprobs.len()));
-        self.told_logprobs = self
-            .told_logprobs
+            .drain(..returned_before.min(sampled.prompt_logprobs.len()));
+        self.returned_logprobs = self
+            .returned_logprobs
             .max(self.logprobs_known_at(self.num_computed));
 
         self.tokens.extend(sampled.token);

@@ -86,7 +86,7 @@ fn strftime(format: &str, seconds: u64) -> Result<String, Error> {
             _ => {
                 return Err(Error::new(
                     ErrorKind::InvalidOperation,
-                    format!("strftime_now does not know all of \"{format}\""),
+                    format!("strftime_now does not support the format \"{format}\""),
                 ));
             }
         };

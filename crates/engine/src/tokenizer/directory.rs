@@ -130,7 +130,9 @@ impl Decoding {
         let steps = match decoder {
             Some(DecoderWrapper::Sequence(sequence)) => sequence.get_decoders(),
             Some(step) => slice::from_ref(step),
-            None => return Err("it has no decoder that would turn tokens into text".to_owned()),
+            None => {
+                return Err("it has no decoder, so tokens cannot be turned into text".to_owned());
+            }
         };
         let mut decoding = Self {
             alphabet: Alphabet::SentencePiece,

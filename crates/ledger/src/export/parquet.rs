@@ -133,7 +133,7 @@ impl Cells {
         };
         if !is_present && matches!(kind, Kind::Text) {
             return Err(LedgerError::Corrupt(
-                "a row without what every row has".to_owned(),
+                "a row with a missing value".to_owned(),
             ));
         }
         self.are_present.push(is_present.into());

@@ -10,7 +10,7 @@ use postgres::{Client, Config, NoTls, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Access, Flush, INSERT_ATTEMPTS, Row, Run, Store, UPDATE_RUN, UPSERT_MINUTE};
-use crate::error::told;
+use crate::error::describe;
 use crate::schema::{MIGRATIONS, VERSION};
 use crate::{LedgerEntry, LedgerError, Location};
 
@@ -101,7 +101,7 @@ fn connect(config: &Config, location: &Location) -> Result<Client, LedgerError> 
         }
         Some(Err(_)) | None => config.connect(NoTls),
     };
-    let mut client = client.map_err(|error| refusal(told(&error)))?;
+    let mut client = client.map_err(|error| refusal(describe(&error)))?;
     client.batch_execute("SET search_path TO farthing")?;
     Ok(client)
 }

@@ -99,7 +99,7 @@ fn seconds_that_the_server_split_by_tokens_are_said_so() {
     let cost = cost(&readings);
     assert!((cost.split_by_tokens_share.unwrap() - 0.25).abs() < 1e-9);
     assert_eq!(
-        cost.split_told(),
+        cost.split_description(),
         "split by the device seconds that the server metered, of which it split 25 % by tokens: its \
          step model explained too little"
     );

@@ -6,7 +6,7 @@ use farthing_economics::shown_usd;
 
 use super::Report;
 use super::plot::{Curve, CurveStyle, Plot, escape};
-use super::table::{rows, slo_told};
+use super::table::{rows, slo_description};
 use crate::distribution::Distribution;
 use crate::load_cost::ClassCost;
 use crate::load_report::LoadReport;
@@ -28,7 +28,7 @@ pub(super) fn page(report: &Report) -> String {
          <style>{STYLE}</style></head><body><h1>{title}</h1><p>{}{kind}<br>{}<br>{}<br>{}</p>",
         escape(&report.target.endpoint),
         escape(&report.target.models.join(", ")),
-        escape(&report.load.told()),
+        escape(&report.load.description()),
         report.date.strftime("%Y-%m-%d %H:%M UTC"),
     );
     if !report.warnings.is_empty() {
@@ -39,8 +39,8 @@ pub(super) fn page(report: &Report) -> String {
         }
         page.push_str("</ul>");
     }
-    if let Some(told) = slo_told(report) {
-        let _ = write!(page, "<p>{}</p>", escape(&told));
+    if let Some(description) = slo_description(report) {
+        let _ = write!(page, "<p>{}</p>", escape(&description));
     }
     table(report, &mut page);
     page.push_str("<div class=\"plots\">");
@@ -276,7 +276,7 @@ fn notes(report: &Report, page: &mut String) {
             page,
             "<li>Dollars at {} an hour{whose}, {}.</li>",
             shown_usd(cost.price_per_hour_usd),
-            escape(&cost.split_told())
+            escape(&cost.split_description())
         );
         if let Some(drawn) = &cost.bootstrap {
             let _ = write!(

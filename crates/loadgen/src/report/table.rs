@@ -130,7 +130,7 @@ pub(super) fn rows(report: &Report) -> Vec<Row> {
 }
 
 /// A description of the result of the SLO search.
-pub(super) fn slo_told(report: &Report) -> Option<String> {
+pub(super) fn slo_description(report: &Report) -> Option<String> {
     let slo = report.slo.as_ref()?;
     let Some(search) = &slo.search else {
         return Some(format!("Goodput counts answers with {}.", slo.slo));
@@ -164,7 +164,12 @@ impl fmt::Display for Report {
             label.unwrap_or_default(),
             self.target.endpoint
         )?;
-        writeln!(f, "{}; {}", self.target.models.join(", "), self.load.told())?;
+        writeln!(
+            f,
+            "{}; {}",
+            self.target.models.join(", "),
+            self.load.description()
+        )?;
         let rows = rows(self);
         let widths: Vec<usize> = (0..names.len())
             .map(|column| {
@@ -196,10 +201,14 @@ impl fmt::Display for Report {
                 ""
             };
             let price = shown_usd(cost.price_per_hour_usd);
-            writeln!(f, "At {price} an hour{whose}; {}.", cost.split_told())?;
+            writeln!(
+                f,
+                "At {price} an hour{whose}; {}.",
+                cost.split_description()
+            )?;
         }
-        if let Some(told) = slo_told(self) {
-            writeln!(f, "{told}")?;
+        if let Some(description) = slo_description(self) {
+            writeln!(f, "{description}")?;
         }
         if self.measured_load.models.len() > 1 {
             writeln!(f)?;

@@ -14,7 +14,7 @@ pub(super) fn read(from: impl BufRead) -> Result<Vec<TraceRequest>, TraceError> 
     let header = reader.headers().map_err(|error| fault(1, error))?.clone();
     let column = |name: &str| {
         let place = header.iter().position(|it| it.trim() == name);
-        place.ok_or_else(|| fault(1, format!("there is no column {name}")))
+        place.ok_or_else(|| fault(1, format!("column {name} is missing")))
     };
     let (at, prompt, output) = (
         column("TIMESTAMP")?,
@@ -41,7 +41,7 @@ fn seconds(row: &StringRecord, column: usize, line: u64) -> Result<f64, TraceErr
     let at: DateTime = text.parse().map_err(|_| {
         fault(
             line,
-            format!("{text:?} is no time such as 2023-11-16 18:17:03.97"),
+            format!("{text:?} is not a time such as 2023-11-16 18:17:03.97"),
         )
     })?;
     let since = at.duration_since(date(1970, 1, 1).at(0, 0, 0, 0));
@@ -53,7 +53,7 @@ fn tokens(row: &StringRecord, column: usize, line: u64) -> Result<u64, TraceErro
     let text = row.get(column).unwrap_or_default().trim();
     let tokens: u64 = text
         .parse()
-        .map_err(|_| fault(line, format!("{text:?} is no number of tokens")))?;
+        .map_err(|_| fault(line, format!("{text:?} is not a number of tokens")))?;
     Ok(tokens.max(1))
 }
 

@@ -79,8 +79,8 @@ fn architecture(fields: &Fields) -> Result<Architecture, ModelError> {
         (None, Some(other)) => other,
         (None, None) => {
             return refuse(
-                "config.json has neither `architectures` nor `model_type`: is it a model's \
-                 config?"
+                "config.json has neither `architectures` nor `model_type`: expected \
+                 the config of a model"
                     .to_owned(),
             );
         }

@@ -118,7 +118,10 @@ fn first_match<T: Copy>(patterns: &[(Pattern, T)], module: &str) -> Result<Optio
 fn check_kind(kind: &str) -> Result<(), String> {
     match kind {
         "LORA" => Ok(()),
-        "" => Err("adapter_config.json has no peft_type: it is not a PEFT adapter's".to_owned()),
+        "" => Err(
+            "adapter_config.json has no peft_type: expected the config of a PEFT adapter"
+                .to_owned(),
+        ),
         "PROMPT_TUNING"
         | "MULTITASK_PROMPT_TUNING"
         | "P_TUNING"
@@ -141,7 +144,7 @@ fn check_task(task: Option<String>) -> Result<(), String> {
     match task.as_deref() {
         None | Some("CAUSAL_LM") => Ok(()),
         Some(task) => Err(format!(
-            "task_type {task} is another model than the CAUSAL_LM that is served here"
+            "task_type {task} is not supported: expected CAUSAL_LM"
         )),
     }
 }
@@ -171,8 +174,8 @@ fn check_initialisation(method: Value) -> Result<(), String> {
         )),
         "gaussian" | "eva" | "orthogonal" | "mica" => Ok(()),
         _ => Err(format!(
-            "init_lora_weights {method:?} is unknown: whether it changed the base weights cannot \
-             be told"
+            "init_lora_weights {method:?} is not supported: it may have changed the \
+             base weights"
         )),
     }
 }
@@ -182,7 +185,9 @@ fn check_initialisation(method: Value) -> Result<(), String> {
 fn check_bias(bias: Option<String>) -> Result<(), String> {
     match bias.as_deref() {
         None | Some("none" | "all" | "lora_only") => Ok(()),
-        Some(other) => Err(format!("bias {other:?} is none of none, all and lora_only")),
+        Some(other) => Err(format!(
+            "unknown bias {other:?}: expected none, all or lora_only"
+        )),
     }
 }
 

@@ -131,7 +131,7 @@ impl AdapterFiles {
     }
 
     fn locate(&self) -> Result<BTreeMap<String, StoredTensor>, String> {
-        let broken = |e| format!("{WEIGHTS} is truncated or no safetensors file: {e}");
+        let broken = |e| format!("{WEIGHTS} is truncated or not a safetensors file: {e}");
         SafeTensors::deserialize(&self.weights).map_err(broken)?;
         let (header, metadata) = SafeTensors::read_metadata(&self.weights).map_err(broken)?;
         let data = header + 8;

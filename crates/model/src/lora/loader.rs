@@ -75,8 +75,8 @@ impl<'a> Loader<'a> {
         };
         if self.base.device != DeviceKind::Cpu && !adapter.is_plain() {
             return Err(self.files.refused(
-                "DoRA, biases, and changes of the embedding or the output layer are served with \
-                 --device cpu only"
+                "DoRA, biases, and changes of the embedding or the output layer are \
+                 supported on the CPU only"
                     .to_owned(),
             ));
         }

@@ -150,7 +150,7 @@ impl LoraStack {
             let rank = expand.weight.in_features();
             if rank > max_rank || expand.weight.out_features() != shape.targets[target] {
                 bail!(
-                    "lora: an adapter of rank {rank} and {} columns for slots of rank {max_rank} and {} columns: raise --max-lora-rank",
+                    "lora: an adapter of rank {rank} and {} columns for slots of rank {max_rank} and {} columns: raise max_lora_rank",
                     expand.weight.out_features(),
                     shape.targets[target]
                 );

@@ -171,7 +171,7 @@ impl DeviceSampler {
 pub(super) fn token_logprobs(logits: &Tensor, tokens: &[u32], top: usize) -> Result<Vec<Sampled>> {
     let (rows, vocab) = logits.dims2()?;
     if top > MAX_TOP {
-        bail!("at most {MAX_TOP} log-probabilities a token are told, not {top}");
+        bail!("at most {MAX_TOP} log-probabilities per token are supported, not {top}");
     }
     let device = logits.device();
     let gpu = Gpu::of(device.as_cuda_device()?)?;

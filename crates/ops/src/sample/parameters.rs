@@ -110,7 +110,7 @@ impl Lists {
 
     fn check(&self, spec: &SampleSpec<'_>, history: &[u32]) -> Result<()> {
         if spec.logprobs.is_some_and(|top| top > MAX_TOP) {
-            bail!("sample: at most {MAX_TOP} log-probabilities a token are told");
+            bail!("sample: at most {MAX_TOP} log-probabilities per token are supported");
         }
         let biased = spec.logit_bias.iter().map(|(token, _)| token);
         let mut tokens = history.iter().chain(biased);
@@ -123,7 +123,7 @@ impl Lists {
         if self.history_len + history.len() > self.capacity.history {
             bail!(
                 "sample: the rows with penalties have more than {} tokens together: lower \
-                 --max-model-len or --max-num-seqs",
+                 max_model_len or max_num_seqs",
                 self.capacity.history
             );
         }

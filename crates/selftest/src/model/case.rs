@@ -101,8 +101,8 @@ impl Observation {
 /// The differences of all log-probabilities that both sides return. For a token that only the
 /// reference returns, the other side's last one is an upper bound.
 fn drifts_of(found: &TokenLogprobs, expected: &TokenLogprobs) -> impl Iterator<Item = f64> {
-    let told = std::iter::once(&expected.chosen).chain(&expected.top);
-    told.filter_map(|expected| {
+    let logprobs = std::iter::once(&expected.chosen).chain(&expected.top);
+    logprobs.filter_map(|expected| {
         let mut all = std::iter::once(&found.chosen).chain(&found.top);
         let same = all.find(|it| it.token == expected.token);
         let drift = match same {
