@@ -1,10 +1,11 @@
-//! How many rows a second the ledger takes, how fast a million of them answer, and what a row
-//! costs the thread that hands it over.
+//! Measures how many rows per second the ledger writes, how fast it answers over a million rows,
+//! and how long a row takes on the thread that records it.
 //!
 //!     cargo bench -p farthing-benches --bench ledger [-- --rows 1000000]
 //!
-//! SQLite in a temporary directory, and PostgreSQL where `FARTHING_TEST_POSTGRES_URL` names a
-//! server (a database of its own, `farthing_bench`, is made anew there). Ends with status 1 where a limit is missed.
+//! It uses SQLite in a temporary directory, and PostgreSQL if `FARTHING_TEST_POSTGRES_URL` names a
+//! server (a database of its own, `farthing_bench`, is created there). Ends with status 1 if a
+//! limit is missed.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ use farthing_ledger::{
 
 #[derive(Parser)]
 struct Args {
-    /// Rows to write, and to ask about
+    /// Rows to write and to query
     #[arg(long, default_value_t = 1_000_000)]
     rows: u32,
     /// Given by cargo
@@ -48,13 +49,14 @@ fn main() -> anyhow::Result<ExitCode> {
     for (name, location) in databases {
         passed &= measure(name, &location, args.rows).context(name)?;
     }
-    Ok(match passed {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 
-/// A database beside the one that the URL names.
+/// Creates a database on the server of the URL.
 fn new_database(server: &str) -> anyhow::Result<Location> {
     let mut client = postgres::Client::connect(server, postgres::NoTls)?;
     client.execute("DROP DATABASE IF EXISTS farthing_bench WITH (FORCE)", &[])?;
@@ -71,7 +73,8 @@ fn measure(name: &str, location: &Location, rows: u32) -> anyhow::Result<bool> {
     let mut handing_over = Duration::ZERO;
     for number in 0..rows {
         let entry = entry(number, rows);
-        // Faster than the database: wait for a place, as no request would.
+        // The benchmark is faster than the database, so it waits for a place. A request would not
+        // wait.
         let place = loop {
             match ledger.place() {
                 Some(place) => break place,
@@ -101,7 +104,7 @@ fn measure(name: &str, location: &Location, rows: u32) -> anyhow::Result<bool> {
     Ok(passed)
 }
 
-/// The median of five, each over a connection of its own, as a request has.
+/// The median of five runs, each over its own connection, as for a request.
 fn answer(
     location: &Location,
     stretch_s: i64,
@@ -116,8 +119,11 @@ fn answer(
         let invoices = reader.invoices(window, stretch_s, group_by, &Filter::default())?;
         took.push(started.elapsed());
         let lines = invoices.values().flat_map(|invoice| &invoice.lines);
-        let told: u64 = lines.map(|line| line.usage.requests).sum();
-        anyhow::ensure!(told == u64::from(rows), "{told} of {rows} rows were found");
+        let found: u64 = lines.map(|line| line.usage.requests).sum();
+        anyhow::ensure!(
+            found == u64::from(rows),
+            "{found} of {rows} rows were found"
+        );
     }
     took.sort_unstable();
     Ok(took[2])
@@ -139,7 +145,7 @@ fn open(location: &Location) -> anyhow::Result<Ledger> {
     Ok(Ledger::open(config, device)?)
 }
 
-/// Spread over the month: 50 tenants, 8 adapters, every tenth aborted.
+/// Rows spread over the month: 50 tenants, 8 adapters, every tenth aborted.
 fn entry(number: u32, rows: u32) -> LedgerEntry {
     let second = (MONTH.1 - MONTH.0) as f64 * f64::from(number) / f64::from(rows);
     let ended_us = MONTH.0 * 1_000_000 + (second * 1e6) as i64;

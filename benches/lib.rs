@@ -1,4 +1,4 @@
-//! What the benches share.
+//! Code that several benchmarks share.
 
 mod step_loop;
 

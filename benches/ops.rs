@@ -1,8 +1,8 @@
-//! Every operation at the shapes of SmolLM2-135M beside what the machine can do at most.
+//! Times every operation at the shapes of SmolLM2-135M and compares it with the machine's limits.
 //!
-//! `cargo bench -p farthing-benches --bench ops [-- part of a name] [--simd-level=avx2]`. A figure is the best of several passes, since
-//! other programs may use the machine; the share is of the limit that binds the operation:
-//! memory for one sequence, arithmetic for many.
+//! `cargo bench -p farthing-benches --bench ops [-- part of a name] [--simd-level=avx2]`. A figure
+//! is the best of several passes, since other programs may use the machine. The percentage refers
+//! to the limit that binds the operation: memory for one sequence, arithmetic for many.
 
 use std::time::Instant;
 
@@ -62,7 +62,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Seconds of the best of some passes of `f`, which does `calls` calls.
+/// Seconds of the best pass of `f`, which makes `calls` calls.
 fn best_seconds(calls: usize, mut f: impl FnMut() -> Result<()>) -> Result<f64> {
     let mut best = f64::INFINITY;
     let started = Instant::now();
@@ -141,7 +141,7 @@ fn bench_linear(limits: Limits) -> Result<()> {
             })
             .collect();
         let operands = operands?;
-        // In the order of a model, so that weights come from memory as they do there.
+        // In the order of a model, so that weights are read from memory.
         let mut best = [f64::INFINITY; 5];
         let started = Instant::now();
         for pass in 0.. {
@@ -257,7 +257,7 @@ fn bench_attention(limits: Limits) -> Result<()> {
             max_queries: queries,
         };
         let (qkv, out) = (matrix(m, QKV)?, matrix(m, HEADS * HEAD_DIM)?);
-        // Each layer has its own cache, so that keys and values come from memory.
+        // Each layer has its own cache, so that keys and values are read from memory.
         let mut layers = caches.iter().cycle();
         let seconds = best_seconds(1, || match layers.next() {
             Some(cache) => paged_attention(&out, &qkv, cache, &batch, HEADS, 0.125, None),
@@ -359,7 +359,7 @@ fn bench_sample(limits: Limits) -> Result<()> {
                 limits,
             );
         }
-        // The most work: top-p keeps most tokens, and none weighs as much as another.
+        // The most work: top-p keeps most tokens, and all weights differ.
         let flat: Vec<f32> = (0..m * VOCAB)
             .map(|i| (i * 7919 % VOCAB) as f32 / VOCAB as f32)
             .collect();
@@ -381,8 +381,8 @@ fn bench_sample(limits: Limits) -> Result<()> {
     Ok(())
 }
 
-/// Logits with the shape of a model's: a bell with a tail of likely tokens, which hold most of
-/// the probability.
+/// Logits with a realistic distribution: a bell curve and a tail of likely tokens, which have most
+/// of the probability.
 fn logits(len: usize) -> Vec<f32> {
     let uniform = |i: usize, k: u32| {
         let word = philox4x32([i as u32, k, 0, 0], [1, 2])[0];

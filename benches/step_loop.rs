@@ -1,4 +1,4 @@
-//! Scheduler and runner, joined as the engine's step loop joins them.
+//! Scheduler and runner in a loop, like the engine's step loop.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,13 +11,13 @@ use farthing_scheduler::{
     AdapterId, Batch, SamplingParams, Scheduler, SchedulerConfig, SequenceId, SequenceRequest,
 };
 
-/// Tokens of a step, the same as llama.cpp's `n_ubatch` where the two are compared.
+/// Maximum number of tokens per step. It equals llama.cpp's `n_ubatch` in the comparison.
 const MAX_NUM_BATCHED_TOKENS: usize = 512;
 
 /// Sequences that arrive together.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// How many.
+    /// Number of sequences.
     pub sequences: usize,
     /// Tokens of each prompt.
     pub context: usize,
@@ -28,13 +28,13 @@ pub struct Load {
 /// Seconds of one pass.
 #[derive(Clone, Copy, Debug)]
 pub struct PassSeconds {
-    /// Of the steps until all sequences generate.
+    /// Seconds of the steps until all sequences generate.
     pub prompts: f64,
-    /// Of the steps in which all do.
+    /// Seconds of the steps in which all sequences generate.
     pub answers: f64,
 }
 
-/// A model on the CPU in bf16, with a cache that just holds the load.
+/// A model on the CPU in bf16, with a KV cache that just fits the load.
 pub struct StepLoop {
     /// The model.
     pub runner: ModelRunner,
@@ -43,17 +43,17 @@ pub struct StepLoop {
 }
 
 impl StepLoop {
-    /// Loads the model, with room for so many adapters of so high a rank.
+    /// Loads the model, with slots for `adapters` adapters of rank at most `max_lora_rank`.
     ///
     /// # Errors
-    /// The model's.
+    /// The model cannot be loaded.
     pub fn new(
         checkpoint: &Checkpoint,
         load: Load,
         max_adapters: usize,
         max_lora_rank: usize,
     ) -> anyhow::Result<Self> {
-        // While the last prompts are still being computed, the first ones generate already.
+        // While the last prompts are still being computed, the first sequences already generate.
         let prompt_steps = (load.sequences * load.context).div_ceil(MAX_NUM_BATCHED_TOKENS) + 1;
         let max_model_len = load.context + load.new + 2 * prompt_steps + 2;
         let limits = SchedulerConfig {
@@ -82,11 +82,11 @@ impl StepLoop {
         })
     }
 
-    /// One pass of the load: its prompts, and then its `new` steps. The sequences take turns with
-    /// the adapters.
+    /// Runs the load once: its prompts, and then its `new` steps. The sequences use the adapters in
+    /// turn.
     ///
     /// # Errors
-    /// A step failed, or the pass measured something else than it says.
+    /// A step failed, or the measured steps are not those of the load.
     pub fn pass(&mut self, adapters: &[Option<AdapterId>]) -> anyhow::Result<PassSeconds> {
         let max_tokens = self.limits.max_model_len - self.load.context;
         let mut scheduler = self.scheduler(self.load, max_tokens, adapters)?;
@@ -100,9 +100,10 @@ impl StepLoop {
                 && batch.rows.iter().all(|row| row.prompt_tokens == 0);
             self.finish(&mut scheduler, batch)?;
             let seconds = started.elapsed().as_secs_f64();
-            match all_generate {
-                true => (answers, steps) = (answers + seconds, steps + 1),
-                false => prompts += seconds,
+            if all_generate {
+                (answers, steps) = (answers + seconds, steps + 1)
+            } else {
+                prompts += seconds
             }
         }
         let stats = scheduler.stats();
@@ -134,7 +135,7 @@ impl StepLoop {
         Ok(())
     }
 
-    /// A fresh scheduler, whose cache knows no prompt, with the sequences waiting in it.
+    /// A new scheduler with an empty cache and the sequences of the load.
     fn scheduler(
         &self,
         load: Load,
@@ -163,7 +164,7 @@ impl StepLoop {
     }
 }
 
-/// The same ids as llama.cpp's side uses; their values do not matter for the time.
+/// The token ids of llama.cpp's side. Their values do not affect the time.
 fn prompt_token(sequence: usize, position: usize) -> u32 {
     5 + ((position * 37 + sequence * 101) % 40_000) as u32
 }

@@ -5,9 +5,9 @@
 //! farthing_side --levels
 //! ```
 //!
-//! The clock runs around whole steps of the serving loop: plan, compute, sample greedily, commit.
-//! As in llama.cpp's measurement, prompts and answers are timed apart. With each measurement the
-//! machine's limits are taken: what its memory and its arithmetic would allow just then.
+//! The measured time covers whole steps of the serving loop: plan, compute, sample greedily,
+//! commit. As in llama.cpp's measurement, prompts and answers are timed separately. Each
+//! measurement also measures the machine's limits at that moment: memory bandwidth and arithmetic.
 
 use std::path::PathBuf;
 
@@ -23,13 +23,13 @@ struct Args {
     /// A GGUF file or a directory of safetensors.
     #[arg(required_unless_present = "levels")]
     model: Option<PathBuf>,
-    /// Print the levels of instructions of this machine's processor, and end.
+    /// Print the levels of instructions that this processor supports, and end.
     #[arg(long)]
     levels: bool,
     /// Compute at this level; the best if absent.
     #[arg(long)]
     simd_level: Option<SimdLevel>,
-    /// Sequences at once.
+    /// Concurrent sequences.
     #[arg(long, default_value_t = 1)]
     sequences: usize,
     /// Tokens of each prompt.
@@ -88,8 +88,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Floating-point operations of the matrix products of one prompt: every token passes the
-/// layers, the last one the output projection. Attention comes on top and is not counted.
+/// Floating-point operations of the matrix products of one prompt: every token passes the layers,
+/// and the last one the output projection. Attention is not counted.
 fn flops_per_prompt(config: &ModelConfig, context: usize) -> usize {
     2 * (context * matrix_weights(config) + head_weights(config))
 }

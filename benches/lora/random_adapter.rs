@@ -1,4 +1,4 @@
-//! Adapters of all linear layers with small random weights, as PEFT would have saved them.
+//! Adapters of all linear layers with small random weights, in PEFT's format.
 
 use std::{fs, io::Write as _};
 
@@ -7,7 +7,7 @@ use farthing_ops::philox4x32;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-/// Writes `count` adapters of one rank, each into a directory of its own that goes with the value.
+/// Writes `count` adapters of one rank, each into its own temporary directory.
 pub(crate) fn make(model: &ModelConfig, rank: usize, count: usize) -> anyhow::Result<Vec<TempDir>> {
     (0..count)
         .map(|index| write(model, rank, index as u32))
@@ -21,7 +21,7 @@ fn write(model: &ModelConfig, rank: usize, seed: u32) -> anyhow::Result<TempDir>
         "r": rank,
         "lora_alpha": rank,
         "target_modules": "all-linear",
-        // Adapters that differ in nothing else are different adapters all the same.
+        // Makes adapters different that differ in nothing else.
         "revision": seed.to_string(),
     });
     fs::write(

@@ -1,11 +1,12 @@
-//! What metering a step costs beside the step: a batch of 32 decodes, base model and context as served.
+//! Measures what metering costs per step: a batch of 32 decodes, base model and context as in
+//! serving.
 //!
 //! ```text
 //! cargo bench -p farthing-benches --bench meter -- MODEL
 //! ```
 //!
-//! MODEL is a GGUF file or a directory of safetensors. Prints both times and their ratio, and what a
-//! new fit of the step model takes with its memory full; fails where one of them is above 1 %.
+//! MODEL is a GGUF file or a directory of safetensors. Prints both times and their ratio, and the
+//! time of a fit of the step model with full memory. Fails if one of them is above 1 %.
 
 use std::{hint::black_box, path::PathBuf, sync::Arc, time::Instant};
 
@@ -22,11 +23,11 @@ use farthing_scheduler::{Batch, BatchRow, BlockId, SampleRow, SamplingParams, Se
 const ROWS: usize = 32;
 const CONTEXT: usize = 256;
 const LIMIT: f64 = 0.01;
-/// How often the meter fits anew, in step seconds.
+/// How often the meter refits, in step seconds.
 const LOOK_EVERY_SECONDS: f64 = 5.0;
 
 fn main() -> anyhow::Result<()> {
-    // Cargo passes `--bench` on.
+    // Cargo passes `--bench`.
     let path = std::env::args().skip(1).find(|arg| !arg.starts_with("--"));
     let path = PathBuf::from(path.context("name a GGUF file or a directory of safetensors")?);
     let checkpoint = Checkpoint::open(&path, LoadFormat::Auto, 0)?;
@@ -58,7 +59,7 @@ fn main() -> anyhow::Result<()> {
     let step_model = calibrated.step_model;
     let batch = decodes();
     let step_seconds = fastest(20, || runner.execute(&batch).map(drop))?;
-    // Charged by the model, whatever its fit on a noisy machine: that is the longer way.
+    // Charged by the model, whatever its fit on a noisy machine, because that takes longer.
     let fit = Fit {
         r_squared: 1.0,
         reach: StepFeatures::UNLIMITED,
@@ -99,12 +100,12 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As full as it gets: as many classes of steps as it keeps, and more steps of each.
+/// A learner with full memory: the maximum number of classes, and enough steps in each.
 fn full_learner(step_model: &StepModel) -> StepLearner {
     let mut learner = StepLearner::default();
     for round in 0..40 {
         if round == 20 {
-            // From here on there is a candidate to judge as well.
+            // From now on there is also a candidate to judge.
             learner.look(step_model);
         }
         for class in 0..64 {
@@ -157,7 +158,7 @@ fn decodes() -> Batch {
     }
 }
 
-/// Seconds of the fastest of so many runs.
+/// Seconds of the fastest of `runs` runs.
 fn fastest<E>(runs: usize, mut run: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
     let mut fastest = f64::INFINITY;
     for _ in 0..runs {

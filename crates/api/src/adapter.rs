@@ -1,57 +1,57 @@
-//! Adapters as answers and lists name them.
+//! How answers and lists name adapters.
 
 use serde::Serialize;
 
-/// The adapter that computed an answer. A name may point to new weights tomorrow; a generation is
-/// always the same ones.
+/// The adapter that computed an answer. A name may refer to other weights later; a generation
+/// always identifies the same weights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UsedAdapter {
-    /// What the request called it.
+    /// The name in the request.
     pub name: String,
     /// The first 16 hexadecimal digits of the SHA-256 of its config and weights.
     pub generation: String,
 }
 
-/// What `GET /v1/lora_adapters` tells.
+/// The answer of `GET /v1/lora_adapters`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "object", rename = "list")]
 pub struct AdapterList {
-    /// By name.
+    /// Sorted by name.
     pub data: Vec<AdapterCard>,
 }
 
-/// An adapter that has a name.
+/// A named adapter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "object", rename = "lora_adapter")]
 pub struct AdapterCard {
-    /// What requests call it.
+    /// The name for requests.
     pub id: String,
     /// When it got this name, in Unix seconds.
     pub created: u64,
-    /// As in [`UsedAdapter`].
+    /// The generation, as in [`UsedAdapter`].
     pub generation: String,
-    /// Where its weights come from.
+    /// The source of its weights.
     pub root: String,
     /// Its base model.
     pub parent: String,
-    /// The fastest memory that has it.
+    /// The fastest memory that holds it.
     pub tier: AdapterTier,
-    /// Whether it stays in host memory.
+    /// Whether it is never evicted from host memory.
     pub pinned: bool,
     /// Its rank.
     pub rank: usize,
-    /// Bytes in memory.
+    /// Size in memory.
     pub size_bytes: usize,
 }
 
-/// The memories that an adapter may be in, the fastest first.
+/// The memories that can hold an adapter, fastest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AdapterTier {
-    /// In a slot of the device.
+    /// A slot on the device.
     Device,
     /// In host memory.
     Host,
-    /// Where it came from.
+    /// The source of its weights.
     Disk,
 }

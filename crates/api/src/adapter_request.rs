@@ -1,4 +1,4 @@
-//! The bodies of vLLM's `POST /v1/load_lora_adapter` and `POST /v1/unload_lora_adapter`.
+//! Request bodies of vLLM's `POST /v1/load_lora_adapter` and `POST /v1/unload_lora_adapter`.
 
 use serde_json::json;
 
@@ -8,25 +8,25 @@ use crate::fields::Fields;
 /// A request to serve an adapter under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadAdapterRequest {
-    /// What requests are to call it; never empty.
+    /// The name for requests; never empty.
     pub lora_name: String,
-    /// A directory, or a hub id; never empty.
+    /// A directory or a hub id; never empty.
     pub lora_path: String,
-    /// Whether it may take the place of an adapter that has the name already.
+    /// Whether it may replace an adapter with the same name.
     pub load_inplace: bool,
-    /// Whether it stays in host memory whatever else is asked for; SGLang's field.
+    /// Whether it is never evicted from host memory; SGLang's field.
     pub pinned: bool,
 }
 
-/// A request to forget a name.
+/// A request to remove a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnloadAdapterRequest {
-    /// Never empty.
+    /// The name; never empty.
     pub lora_name: String,
 }
 
 impl LoadAdapterRequest {
-    /// Reads a request body.
+    /// Parses a request body.
     pub fn from_json(body: &[u8]) -> Result<Self, InvalidRequest> {
         let mut fields = Fields::of_body(body)?;
         let name = take_text(&mut fields, "lora_name")?;
@@ -49,11 +49,11 @@ impl LoadAdapterRequest {
 }
 
 impl UnloadAdapterRequest {
-    /// Reads a request body.
+    /// Parses a request body.
     pub fn from_json(body: &[u8]) -> Result<Self, InvalidRequest> {
         let mut fields = Fields::of_body(body)?;
         let name = take_text(&mut fields, "lora_name")?;
-        // vLLM's own number of an adapter, which its own server does not look at either.
+        // vLLM's own id of an adapter. vLLM's server ignores it too.
         fields.inert("lora_int_id", "an integer", serde_json::Value::is_i64)?;
         fields.finish()?;
         let lora_name = name.ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! A piece of a streamed answer to a chat request.
+//! A chunk of a streamed chat answer.
 
 use serde::Serialize;
 
@@ -8,43 +8,43 @@ use crate::{ChatLogprobs, FinishReason, StreamedUsage, UsedAdapter};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "object", rename = "chat.completion.chunk")]
 pub struct ChatChunk {
-    /// The same in all chunks of an answer.
+    /// The id, equal in all chunks of an answer.
     pub id: String,
-    /// Unix seconds, the same in all chunks of an answer.
+    /// Unix seconds, equal in all chunks of an answer.
     pub created: u64,
-    /// The name the request used.
+    /// The name in the request.
     pub model: String,
     /// The adapter that computed it; null for the base model.
     pub adapter: Option<UsedAdapter>,
-    /// What made it.
+    /// Identifies the server and the model.
     pub system_fingerprint: String,
-    /// One, or none in the chunk that tells the usage.
+    /// One choice; none in the chunk with the usage.
     pub choices: Vec<ChatChunkChoice>,
-    /// What the answer took, in the last chunk.
+    /// The usage of the answer, in the last chunk.
     #[serde(skip_serializing_if = "StreamedUsage::is_absent")]
     pub usage: StreamedUsage,
 }
 
-/// What a chunk adds to one choice.
+/// One choice of a chunk.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ChatChunkChoice {
-    /// From 0 to `n`.
+    /// Index of the choice, below `n`.
     pub index: usize,
-    /// What is added.
+    /// What is added to the message.
     pub delta: ChatDelta,
-    /// Null unless asked for.
+    /// Null unless requested.
     pub logprobs: Option<ChatLogprobs>,
     /// Null until the choice ends.
     pub finish_reason: Option<FinishReason>,
 }
 
-/// What a chunk adds to a message.
+/// What is added to a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ChatDelta {
     /// `assistant`, in the first chunk of a choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,
-    /// More text.
+    /// The next text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! The whole answer to a chat request.
+//! The complete answer to a chat request.
 
 use serde::Serialize;
 
@@ -8,68 +8,68 @@ use crate::{FinishReason, Usage, UsedAdapter};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "object", rename = "chat.completion")]
 pub struct ChatCompletion {
-    /// `chatcmpl-` and something unique.
+    /// `chatcmpl-` and a unique suffix.
     pub id: String,
     /// Unix seconds.
     pub created: u64,
-    /// The name the request used.
+    /// The name in the request.
     pub model: String,
     /// The adapter that computed it; null for the base model.
     pub adapter: Option<UsedAdapter>,
     /// Ordered by index.
     pub choices: Vec<ChatChoice>,
-    /// What it took.
+    /// Tokens and cost.
     pub usage: Usage,
-    /// What made it.
+    /// Identifies the server and the model.
     pub system_fingerprint: String,
 }
 
-/// One of the `n` answers.
+/// One of the `n` choices.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ChatChoice {
-    /// From 0 to `n`.
+    /// Index of the choice, below `n`.
     pub index: usize,
     /// The answer.
     pub message: AssistantMessage,
-    /// Null unless asked for.
+    /// Null unless requested.
     pub logprobs: Option<ChatLogprobs>,
     /// Why it ended.
     pub finish_reason: FinishReason,
 }
 
-/// What the model said.
+/// The message of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "role", rename = "assistant")]
 pub struct AssistantMessage {
     /// The text.
     pub content: String,
-    /// Always null: there is no moderation here that would refuse.
+    /// Always null: there is no moderation.
     pub refusal: Option<String>,
 }
 
-/// The log-probabilities of a choice or a chunk.
+/// Log-probabilities of a choice or a chunk.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ChatLogprobs {
-    /// One entry a token.
+    /// One entry per token.
     pub content: Vec<ChatLogprob>,
-    /// Always null, as is the refusal it would describe.
+    /// Always null, like `refusal` of the message.
     pub refusal: Option<Vec<ChatLogprob>>,
 }
 
-/// A token's log-probability beside the likeliest alternatives'.
+/// The log-probability of a token, and of the most likely alternatives.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ChatLogprob {
-    /// The token itself.
+    /// The token.
     #[serde(flatten)]
     pub chosen: ChatTopLogprob,
-    /// The likeliest tokens, likeliest first.
+    /// The most likely tokens, most likely first.
     pub top_logprobs: Vec<ChatTopLogprob>,
 }
 
 /// A token's log-probability.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ChatTopLogprob {
-    /// Its bytes as text; what is not UTF-8 is replaced by U+FFFD.
+    /// Its bytes as text. Invalid UTF-8 becomes U+FFFD.
     pub token: String,
     /// Natural logarithm.
     pub logprob: f32,

@@ -1,4 +1,4 @@
-//! The body of `POST /v1/chat/completions`.
+//! The request body of `POST /v1/chat/completions`.
 
 use serde_json::{Value, json};
 
@@ -6,27 +6,27 @@ use crate::fields::Fields;
 use crate::options::{take_inert, take_max_tokens, take_user};
 use crate::{InvalidRequest, Message, Sampling, StreamOptions};
 
-/// A chat request, checked.
+/// A validated chat request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChatRequest {
     /// The name of the base model or of an adapter.
     pub model: String,
-    /// The conversation so far; never empty.
+    /// The conversation; never empty.
     pub messages: Vec<Message>,
-    /// How to choose tokens.
+    /// Sampling parameters.
     pub sampling: Sampling,
-    /// End each choice after this many tokens; none goes on to the end of the context.
+    /// Maximum number of tokens per choice; `None` allows the rest of the context.
     pub max_tokens: Option<usize>,
-    /// Tell each token's log-probability and those of this many alternatives, 0 to 20.
+    /// Return log-probabilities of each token and of this many alternatives, 0 to 20.
     pub logprobs: Option<usize>,
-    /// Stream the answer; none sends it whole.
+    /// Stream the answer; `None` returns it as a whole.
     pub stream: Option<StreamOptions>,
-    /// Who asks, as the caller says.
+    /// The caller's `user`.
     pub user: Option<String>,
 }
 
 impl ChatRequest {
-    /// Reads a request body.
+    /// Parses and validates a request body.
     pub fn from_json(body: &[u8]) -> Result<Self, InvalidRequest> {
         let mut fields = Fields::of_body(body)?;
         let request = Self {
@@ -75,8 +75,8 @@ fn take_logprobs(fields: &mut Fields) -> Result<Option<usize>, InvalidRequest> {
     }
 }
 
-/// Takes the chat parameters that change nothing at their defaults. The rest of OpenAI's are
-/// listed too, so that they are called unsupported, not unknown.
+/// Takes the chat parameters that have no effect at their defaults. OpenAI's other parameters are
+/// listed too, so that errors call them unsupported and not unknown.
 fn take_unused_tools(fields: &mut Fields) -> Result<(), InvalidRequest> {
     fields.inert_as("tools", &[json!([])])?;
     fields.inert_as("tool_choice", &[json!("none"), json!("auto")])?;

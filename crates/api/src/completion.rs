@@ -1,4 +1,4 @@
-//! The answer to a completion request, whole or a piece of it: OpenAI uses one shape for both.
+//! The answer to a completion request, whole or one chunk: OpenAI uses the same object for both.
 
 use serde::{Serialize, Serializer};
 
@@ -8,55 +8,55 @@ use crate::{FinishReason, StreamedUsage, UsedAdapter};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "object", rename = "text_completion")]
 pub struct Completion {
-    /// `cmpl-` and something unique.
+    /// `cmpl-` and a unique suffix.
     pub id: String,
     /// Unix seconds.
     pub created: u64,
-    /// The name the request used.
+    /// The name in the request.
     pub model: String,
     /// The adapter that computed it; null for the base model.
     pub adapter: Option<UsedAdapter>,
-    /// What made it.
+    /// Identifies the server and the model.
     pub system_fingerprint: String,
-    /// Ordered by index in a whole answer; one, or none, in a chunk.
+    /// Ordered by index in a whole answer; at most one in a chunk.
     pub choices: Vec<CompletionChoice>,
-    /// What it took.
+    /// Tokens and cost.
     #[serde(skip_serializing_if = "StreamedUsage::is_absent")]
     pub usage: StreamedUsage,
 }
 
-/// One of the `n` continuations of one prompt, or a piece of it.
+/// One of the `n` continuations of a prompt, or a chunk of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CompletionChoice {
-    /// The prompt's index times `n`, plus the continuation's.
+    /// The index of the prompt times `n`, plus the index of the continuation.
     pub index: usize,
-    /// The text, with `echo` the prompt first.
+    /// The text; with `echo` it starts with the prompt.
     pub text: String,
-    /// Null unless asked for.
+    /// Null unless requested.
     pub logprobs: Option<CompletionLogprobs>,
     /// Null until the choice ends.
     pub finish_reason: Option<FinishReason>,
 }
 
-/// The log-probabilities of a text: four lists of equal length, one entry a token.
+/// Log-probabilities of a text: four lists of equal length, one entry per token.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CompletionLogprobs {
-    /// Each token's text; what is not UTF-8 is replaced by U+FFFD.
+    /// The text of each token. Invalid UTF-8 becomes U+FFFD.
     pub tokens: Vec<String>,
-    /// Natural logarithms; null for a prompt's first token.
+    /// Natural logarithms; null for the first token of a prompt.
     pub token_logprobs: Vec<Option<f32>>,
-    /// The likeliest tokens and the token itself; null for a prompt's first token.
+    /// The most likely tokens and the token itself; null for the first token of a prompt.
     pub top_logprobs: Vec<Option<TopLogprobs>>,
-    /// In characters from the start of the choice's text.
+    /// Offset in characters from the start of the choice's text.
     pub text_offset: Vec<usize>,
 }
 
-/// Texts of tokens with their log-probabilities: on the wire an object, in this order.
+/// Texts of tokens with their log-probabilities. In JSON it is an object with this order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopLogprobs(Vec<(String, f32)>);
 
 impl TopLogprobs {
-    /// Adds a token, unless one of the same text is there: an object has a name but once.
+    /// Adds a token, unless there is one with the same text: keys of an object are unique.
     pub fn add(&mut self, text: String, logprob: f32) {
         if self.0.iter().all(|(earlier, _)| *earlier != text) {
             self.0.push((text, logprob));
@@ -71,7 +71,7 @@ impl Serialize for TopLogprobs {
 }
 
 impl CompletionLogprobs {
-    /// Adds the entries of a later piece.
+    /// Appends the entries of a later chunk.
     pub fn append(&mut self, mut later: Self) {
         self.tokens.append(&mut later.tokens);
         self.token_logprobs.append(&mut later.token_logprobs);

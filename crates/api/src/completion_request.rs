@@ -1,4 +1,4 @@
-//! The body of `POST /v1/completions`.
+//! The request body of `POST /v1/completions`.
 
 use serde_json::{Value, json};
 
@@ -6,33 +6,33 @@ use crate::fields::Fields;
 use crate::options::{take_inert, take_max_tokens, take_user};
 use crate::{InvalidRequest, Sampling, StreamOptions};
 
-/// A completion request, checked.
+/// A validated completion request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CompletionRequest {
     /// The name of the base model or of an adapter.
     pub model: String,
-    /// What to go on from, each by itself; never empty.
+    /// The prompts, which are continued independently; never empty.
     pub prompts: Vec<Prompt>,
-    /// How to choose tokens.
+    /// Sampling parameters.
     pub sampling: Sampling,
-    /// End each choice after this many tokens; 0, with `echo`, only tells of the prompt.
+    /// Maximum number of tokens per choice. 0, with `echo`, only returns the prompt.
     pub max_tokens: usize,
-    /// Tell each token's log-probability and those of this many alternatives, 0 to 20.
+    /// Return log-probabilities of each token and of this many alternatives, 0 to 20.
     pub logprobs: Option<usize>,
-    /// Begin the answer with the prompt.
+    /// Start the answer with the prompt.
     pub echo: bool,
-    /// Stream the answer; none sends it whole.
+    /// Stream the answer; `None` returns it as a whole.
     pub stream: Option<StreamOptions>,
-    /// Who asks, as the caller says.
+    /// The caller's `user`.
     pub user: Option<String>,
 }
 
 /// One prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prompt {
-    /// Text, to be tokenised.
+    /// Text, which is tokenized.
     Text(String),
-    /// Token ids; never empty. Whether they are in the vocabulary is for the model to say.
+    /// Token ids; never empty. The model checks whether they are in the vocabulary.
     Tokens(Vec<u32>),
 }
 
@@ -40,7 +40,7 @@ const DEFAULT_MAX_TOKENS: usize = 16;
 const MAX_PROMPTS: usize = 2048;
 
 impl CompletionRequest {
-    /// Reads a request body.
+    /// Parses and validates a request body.
     pub fn from_json(body: &[u8]) -> Result<Self, InvalidRequest> {
         let mut fields = Fields::of_body(body)?;
         let model = fields
@@ -75,7 +75,7 @@ impl CompletionRequest {
 }
 
 impl Prompt {
-    /// `prompt` is a string, token ids, a list of strings or a list of lists of token ids.
+    /// Parses `prompt`: a string, token ids, a list of strings, or a list of lists of token ids.
     fn list(value: Value) -> Result<Vec<Self>, InvalidRequest> {
         let items = match value {
             Value::String(text) => return Ok(vec![Self::Text(text)]),

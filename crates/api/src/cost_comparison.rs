@@ -1,56 +1,56 @@
-//! One's own cost of tokens beside vendors' prices, as `GET /v1/costs/now` tells it.
+//! The comparison of own costs and vendors' prices in `GET /v1/costs/now`.
 
 use rust_decimal::Decimal;
 use serde::Serialize;
 
 use crate::usage::as_number;
 
-/// The same mix of tokens on this machine and at vendors.
+/// The cost of the same mix of tokens on this machine and at vendors.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CostComparison {
-    /// The day whose prices these are, in UTC: `2026-11-24`.
+    /// The date of the prices, in UTC: `2026-11-24`.
     pub day: String,
-    /// Whose tokens are compared: `now` for the last minutes, `since_start` where there were none.
+    /// Which tokens are compared: `now` for the last minutes, or `since_start` if there were none.
     pub of: &'static str,
-    /// Which part of the tokens is of prompts, cached ones included.
+    /// Fraction of the tokens that are prompt tokens, including cached ones.
     pub input_share: f64,
-    /// Which part of the prompts' tokens came from the cache.
+    /// Fraction of the prompt tokens that were cached.
     pub cached_share: f64,
-    /// Absent where no price of this machine is known.
+    /// The cost curve of this machine. Absent if its price is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub curve: Option<CostCurveCard>,
-    /// Vendors' offers.
+    /// The vendors' offers.
     pub rivals: Vec<RivalCard>,
 }
 
-/// What a million tokens cost by how much of the machine is used.
+/// The cost of a million tokens by utilization of the machine.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CostCurveCard {
-    /// What counts as full use: `slo_capacity`, what the machine carries within its service level,
-    /// or where that is not known `busy`, what it does while it computes.
+    /// What counts as full use: `slo_capacity` (the capacity within the SLO) or, if that is not
+    /// known, `busy` (the rate while computing).
     pub full_use: &'static str,
-    /// Tokens a second then.
+    /// Tokens per second at full use.
     #[serde(serialize_with = "as_number")]
     pub tokens_per_second: Option<Decimal>,
-    /// Where the machine is on it.
+    /// The present utilization.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub today: Option<CurvePoint>,
-    /// From little use to full use.
+    /// From low to full utilization.
     pub points: Vec<CurvePoint>,
 }
 
-/// A place on the curve.
+/// A point of the curve.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CurvePoint {
-    /// The share of the machine that is used.
+    /// Utilization of the machine, as a fraction.
     #[serde(serialize_with = "as_number")]
     pub utilization: Option<Decimal>,
-    /// What a million tokens cost then.
+    /// Cost of a million tokens.
     #[serde(serialize_with = "as_number")]
     pub usd_per_million: Option<Decimal>,
 }
 
-/// What a vendor asks; absent is unknown, not free.
+/// A vendor's offer. An absent price is unknown, not zero.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RivalCard {
     /// Vendor and model, or vendor and GPU.
@@ -66,31 +66,31 @@ pub struct RivalCard {
     /// US dollars per million tokens of answers.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub output: Option<Decimal>,
-    /// US dollars per million tokens of our mix; cached ones count as others where their price is
-    /// unknown.
+    /// US dollars per million tokens of this machine's mix. Cached tokens count as uncached if
+    /// their price is unknown.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub mixed: Option<Decimal>,
-    /// US dollars an hour, of what is paid by the hour.
+    /// US dollars per hour, for offers by the hour.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub per_hour: Option<Decimal>,
-    /// From which use on this machine is cheaper.
+    /// Where this machine becomes cheaper.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub break_even: Option<BreakEvenCard>,
     /// Where the price was read.
     pub source: String,
-    /// On which day.
+    /// The date on which it was read.
     pub read_on: String,
-    /// Whether that was more than 30 days ago, or nobody knows when.
+    /// Whether it was read more than 30 days ago, or the date is unknown.
     pub stale: bool,
 }
 
-/// Where one's own cost is the vendor's.
+/// Where the own cost equals the vendor's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct BreakEvenCard {
-    /// Tokens a day.
+    /// Tokens per day.
     #[serde(serialize_with = "as_number")]
     pub tokens_per_day: Option<Decimal>,
-    /// The share of the machine that is used then.
+    /// Utilization of the machine, as a fraction.
     #[serde(serialize_with = "as_number")]
     pub utilization: Option<Decimal>,
     /// Whether one machine can do that much.

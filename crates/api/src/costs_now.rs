@@ -1,12 +1,12 @@
-//! `GET /v1/costs/now`: what tokens cost, for a page to show.
+//! The answer of `GET /v1/costs/now`: what tokens cost.
 
 use rust_decimal::Decimal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::usage::as_number;
 use crate::{CostComparison, Latencies, Load, MachineCard, Moment};
 
-/// What tokens cost now and since the start. Seconds are device seconds; dollars are absent where no
+/// The cost of tokens now and since the start. Seconds are device seconds. Dollars are absent if no
 /// price is known.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CostsNow {
@@ -14,210 +14,209 @@ pub struct CostsNow {
     pub object: &'static str,
     /// The base model's name.
     pub model: String,
-    /// What the machine costs.
+    /// Price of the machine.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub price_per_hour_usd: Option<Decimal>,
-    /// Whether that is an example, since nobody said what it costs.
+    /// Whether that is an example, because no price was configured.
     pub price_is_example: bool,
-    /// Tokens a second that the machine carries within its service level; absent where that is not
-    /// known.
+    /// Capacity in tokens per second within the SLO. Absent if not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slo_tokens_per_second: Option<f64>,
-    /// How a step's seconds are split at this moment, as in an answer's cost.
+    /// How steps are split now, as in an answer's cost.
     pub basis: &'static str,
     /// The last minutes.
     pub now: CostSpan,
-    /// All of it, warm-up included.
+    /// All time, including the warm-up.
     pub since_start: CostSpan,
-    /// By how much sums that have to be equal differ.
+    /// Relative errors of sums that must be equal.
     pub residuals: CostResiduals,
-    /// How long steps take.
+    /// The step model.
     pub step_model: StepModelCard,
-    /// What the answers of each model and adapter took, since the start; `other` are those that came
-    /// after the first hundred names.
+    /// Totals by model and adapter since the start. `other` collects those after the first hundred
+    /// names.
     pub models: Vec<ModelCosts>,
-    /// The same by tenant. Absent where the server has an admin key and the request has not.
+    /// Totals by tenant. Absent if the server has an admin key and the request does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenants: Option<Vec<TenantCosts>>,
-    /// The tokens of the last minutes, or since the start where there were none, at vendors' prices.
+    /// The tokens of the last minutes, or since the start if there were none, at vendors' prices.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<CostComparison>,
-    /// The last minutes piece by piece, oldest first.
+    /// The last minutes in short periods, oldest first.
     pub recent: Vec<Moment>,
-    /// How long answers of the last minutes took.
+    /// Latencies of the last minutes.
     pub latency: Latencies,
-    /// Sequences of this moment.
+    /// Sequences at this moment.
     pub load: Load,
-    /// What all this runs on.
+    /// The machine.
     pub machine: MachineCard,
 }
 
-/// Some time, and what tokens cost in it.
+/// A period of time, and the cost of tokens in it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CostSpan {
-    /// How long it is.
+    /// Its length.
     pub window_seconds: f64,
-    /// What the machine costs in so long.
+    /// The machine's cost in this time.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub window_usd: Option<Decimal>,
-    /// How its steps' seconds were split; where some were split by tokens, that.
+    /// How its steps were split; `tokens` if any of them was split by tokens.
     pub basis: &'static str,
-    /// Of the steps' seconds, those that were split by tokens.
+    /// Seconds of steps that were split by tokens.
     pub seconds_by_tokens: f64,
-    /// Where the time went.
+    /// How the time was spent.
     pub seconds: CostBuckets,
-    /// The share of it in which steps ran.
+    /// Fraction of the time in which steps ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub busy_share: Option<f64>,
-    /// The share of it in which nobody asked for anything.
+    /// Fraction of the time without any request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_share: Option<f64>,
-    /// How much dearer `loaded` is than `busy`.
+    /// Ratio of `loaded` to `busy` cost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_factor: Option<f64>,
-    /// Of what the machine carries within its service level, the share that was asked of it.
+    /// Used fraction of the capacity within the SLO.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub utilization: Option<f64>,
-    /// Tokens by kind.
+    /// Tokens by class.
     pub tokens: ByToken<u64>,
-    /// Device seconds by kind of token.
+    /// Device seconds by class of token.
     pub token_seconds: ByToken<f64>,
-    /// US dollars per million tokens, by kind.
+    /// US dollars per million tokens by class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usd_per_million_tokens: Option<ByToken<ThreeFigures>>,
-    /// US dollars per million tokens of all kinds, as they were mixed.
+    /// US dollars per million tokens of all classes, in the present mix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usd_per_million_mixed_tokens: Option<ThreeFigures>,
 }
 
-/// Seconds by what they went to: all but the last two, which are part of `steps`, do not overlap.
+/// Seconds by use. They do not overlap, except that the last two are part of `steps`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CostBuckets {
-    /// Until the door opened.
+    /// Time until the server accepted requests.
     pub warm_up: f64,
-    /// Adapters were loaded.
+    /// Time to load adapters.
     pub adapter_load: f64,
-    /// Nobody asked for anything.
+    /// Time without any request.
     pub idle: f64,
-    /// The device waited for the host.
+    /// Time in which the device waited for the host.
     pub host: f64,
-    /// Steps ran.
+    /// Time of steps.
     pub steps: f64,
-    /// For callers who left.
+    /// The part of `steps` for callers who left.
     pub aborted: f64,
-    /// For sequences that failed.
+    /// The part of `steps` for sequences that failed.
     pub failed: f64,
 }
 
-/// Something for each kind of token.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+/// One amount for each class of token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ByToken<T> {
-    /// The prompt's tokens that were computed.
+    /// Prompt tokens that were computed.
     pub input: T,
-    /// The prompt's tokens that were found in the prefix cache.
+    /// Prompt tokens that were found in the prefix cache.
     pub cached: T,
     /// Generated tokens.
     pub output: T,
 }
 
-/// A price by how much of the machine's time it bears; absent where it is not known.
+/// A cost at three levels of utilization. Absent if not known.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ThreeFigures {
-    /// The time of the tokens themselves.
+    /// The device time of the tokens themselves.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub busy: Option<Decimal>,
-    /// All time of the window.
+    /// All time of the window, divided among the tokens.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub loaded: Option<Decimal>,
-    /// As if the machine carried all that it can within its service level.
+    /// The cost at the machine's capacity within its SLO.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub at_capacity: Option<Decimal>,
 }
 
-/// Shares by which sums that have to be equal differ; rounding leaves some 1e-15.
+/// Relative errors of sums that must be equal. Rounding leaves about 1e-15.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CostResiduals {
-    /// What all sequences were charged, and what all steps took.
+    /// The sum of all sequences' shares against the time of all steps.
     pub rows: f64,
-    /// All buckets together, and the window.
+    /// The sum of all uses of time against the window.
     pub window: f64,
-    /// Prices times tokens, and what the sequences were charged.
+    /// The sum of prices times tokens against the sequences' shares.
     pub tokens: f64,
 }
 
-/// How long a step takes, by what is in it.
+/// The model of the time of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct StepModelCard {
-    /// Any step.
+    /// Seconds of every step.
     pub fixed_seconds: f64,
-    /// Each more token of a step: of the first 16, up to 256, and beyond.
+    /// Seconds per additional token: for the first 16, up to 256, and beyond.
     pub seconds_per_token: [f64; 3],
-    /// Each token's logits.
+    /// Seconds per token whose logits are computed.
     pub seconds_per_logits: f64,
-    /// Each cached token read by each token of a prompt's chunk.
+    /// Seconds per cached token read by a token of a prompt's chunk.
     pub seconds_per_prompt_key: f64,
-    /// Each cached token read by a decoded token.
+    /// Seconds per cached token read by a decoded token.
     pub seconds_per_decode_key: f64,
-    /// Each byte of an adapter, for each of its tokens.
+    /// Seconds per byte of an adapter and token that uses it.
     pub seconds_per_adapter_byte: f64,
-    /// Each adapter of a step.
+    /// Seconds per adapter in the step.
     pub seconds_per_adapter: f64,
-    /// What it was fitted to: `calibration`, the steps that are timed at start, or `served_steps`.
+    /// What it was fitted to: `calibration` (steps timed at start) or `served_steps`.
     pub fitted_to: &'static str,
     /// How often served steps have changed it since the start.
     pub refits: u64,
-    /// Steps that it was judged by.
+    /// Number of steps that it was judged by.
     pub fitted_steps: usize,
-    /// Coefficients that were fitted.
+    /// Number of fitted coefficients.
     pub fitted_coefficients: usize,
-    /// The share of the variance of their seconds, or of the logarithms of these where that is less,
-    /// that it explains: adjusted for the coefficients where they are the calibration's own, else told
-    /// by steps that came after the fit.
+    /// R²: the explained fraction of the variance of the seconds, or of their logarithms if that is
+    /// less. For a calibration it is adjusted for the number of coefficients; otherwise it is
+    /// computed from steps after the fit.
     pub r_squared: f64,
-    /// 95 % of them are off by at most this share.
+    /// 95 % of the steps deviate by at most this fraction.
     pub residual_p95: f64,
-    /// What it expected of all steps since the start, over what they took; absent before the first.
+    /// Predicted seconds of all steps since the start, divided by the measured ones. Absent before
+    /// the first step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_over_measured: Option<f64>,
 }
 
-/// What the answers of a model took.
+/// Totals of one model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ModelCosts {
     /// The model or adapter.
     pub model: String,
-    /// What its answers took.
+    /// The totals of its answers.
     #[serde(flatten)]
     pub totals: CostTotals,
 }
 
-/// What the answers to a tenant took.
+/// Totals of one tenant.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TenantCosts {
-    /// Whom the requests named as their user; null for those that named nobody.
+    /// The requests' `user`; null for requests without one.
     pub tenant: Option<String>,
-    /// What the answers took.
+    /// The totals of its answers.
     #[serde(flatten)]
     pub totals: CostTotals,
 }
 
-/// What some answers took.
+/// Totals of some answers.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CostTotals {
-    /// Choices that ran to their end.
+    /// Completed choices.
     pub choices: u64,
     /// Their tokens.
     pub tokens: ByToken<u64>,
     /// Their device seconds.
     pub device_seconds: f64,
-    /// What these cost.
+    /// Their cost.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub usd: Option<Decimal>,
-    /// What they cost with the rest of the time since the start shared out.
+    /// Their cost including a share of the other time since the start.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub loaded_usd: Option<Decimal>,
-    /// What they cost as if the machine carried all that it can within its service level; absent where that
-    /// is not known.
+    /// Their cost at the machine's capacity within its SLO. Absent if that is not known.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub at_capacity_usd: Option<Decimal>,
 }

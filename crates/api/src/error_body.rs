@@ -1,4 +1,4 @@
-//! The body of every answer that is not a success.
+//! The body of error responses.
 
 use serde::Serialize;
 
@@ -9,16 +9,16 @@ pub struct ErrorBody {
     pub error: ErrorDetail,
 }
 
-/// What went wrong.
+/// Details of an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ErrorDetail {
-    /// For people.
+    /// The message for people.
     pub message: String,
     /// OpenAI's class of errors, such as `invalid_request_error`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// The field at fault.
+    /// The parameter that is invalid.
     pub param: Option<String>,
-    /// OpenAI's name of the fault.
+    /// OpenAI's code of the error.
     pub code: Option<&'static str>,
 }

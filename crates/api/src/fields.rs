@@ -1,4 +1,4 @@
-//! A JSON object whose fields are taken out one by one; what is left at the end is unknown.
+//! A JSON object whose fields are taken one by one. Fields left at the end are unknown.
 
 use std::ops::RangeInclusive;
 
@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::InvalidRequest;
 
-/// The fields of one object of a request. Null counts as absent, as in OpenAI's API.
+/// The fields of an object in a request. Null counts as absent, as in OpenAI's API.
 pub(crate) struct Fields {
-    /// Where the object stands, such as `messages[0]`; empty for the body.
+    /// Path of the object, such as `messages[0]`; empty for the body.
     path: String,
     fields: Map<String, Value>,
 }
@@ -32,7 +32,7 @@ impl Fields {
         }
     }
 
-    /// The path of the field `name`, as errors name it.
+    /// The path of a field for errors.
     pub(crate) fn path(&self, name: &str) -> String {
         if self.path.is_empty() {
             name.to_owned()
@@ -41,7 +41,7 @@ impl Fields {
         }
     }
 
-    /// Whatever stands at `name`.
+    /// Takes the value of a field.
     pub(crate) fn value(&mut self, name: &str) -> Option<Value> {
         self.fields
             .shift_remove(name)
@@ -107,7 +107,7 @@ impl Fields {
         }
     }
 
-    /// Takes a field that changes nothing, whatever value of the right kind it has.
+    /// Takes a field that has no effect, with any value of the right type.
     pub(crate) fn inert(
         &mut self,
         name: &str,
@@ -122,7 +122,7 @@ impl Fields {
         }
     }
 
-    /// Takes a field that changes nothing as long as it has one of the values of `inert`.
+    /// Takes a field that has no effect, with one of the values of `inert`.
     pub(crate) fn inert_as(&mut self, name: &str, inert: &[Value]) -> Result<(), InvalidRequest> {
         let Some(value) = self.value(name) else {
             return Ok(());
@@ -131,14 +131,15 @@ impl Fields {
             return Ok(());
         }
         let accepted: Vec<String> = inert.iter().map(Value::to_string).collect();
-        let hint = match accepted.is_empty() {
-            true => String::new(),
-            false => format!(" with this value; accepted: {}", accepted.join(", ")),
+        let hint = if accepted.is_empty() {
+            String::new()
+        } else {
+            format!(" with this value; accepted: {}", accepted.join(", "))
         };
         Err(InvalidRequest::unsupported(self.path(name), &hint))
     }
 
-    /// Refuses what nobody took.
+    /// Rejects the fields that were not taken.
     pub(crate) fn finish(self) -> Result<(), InvalidRequest> {
         match self.fields.iter().find(|(_, value)| !value.is_null()) {
             Some((name, _)) => Err(InvalidRequest::unknown(self.path(name))),
@@ -147,7 +148,7 @@ impl Fields {
     }
 }
 
-/// A number within `range`, else an error that names `path`.
+/// A number within `range`; otherwise an error that names `path`.
 pub(crate) fn decimal_in(
     value: &Value,
     path: String,
@@ -173,7 +174,7 @@ pub(crate) fn decimal_in(
     }
 }
 
-/// The side of a range that a number missed.
+/// The violated bound of a range.
 enum Bound<T> {
     AtLeast(T),
     AtMost(T),

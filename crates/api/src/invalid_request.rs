@@ -1,26 +1,26 @@
-//! Why a request is refused, in OpenAI's words.
+//! Errors of invalid requests, in OpenAI's form.
 
 use serde_json::Value;
 
-/// A request that cannot be honoured: always a 400 of type `invalid_request_error`.
+/// An invalid request: always a 400 of type `invalid_request_error`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct InvalidRequest {
-    /// What is wrong and what would be right.
+    /// What is wrong and what is expected.
     pub message: String,
-    /// The path of the field at fault, such as `messages[0].content`.
+    /// The path of the invalid field, such as `messages[0].content`.
     pub param: Option<String>,
-    /// OpenAI's machine-readable name of the fault.
+    /// OpenAI's code of the error.
     pub code: Option<&'static str>,
 }
 
 impl InvalidRequest {
-    /// A field whose value has the right type and still makes no sense.
+    /// A field whose value has the right type but is invalid.
     pub fn value(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self::coded("invalid_value", param, message)
     }
 
-    /// The prompt, with what is to be generated, does not fit the model's context.
+    /// Prompt and answer exceed the model's context.
     pub fn context_length_exceeded(
         param: impl Into<String>,
         context: usize,
@@ -55,7 +55,8 @@ impl InvalidRequest {
         Self::coded("unsupported_parameter", param, message)
     }
 
-    /// `expected` reads like "a string"; `param` may be empty for the body itself.
+    /// A value of the wrong type. `expected` reads like "a string"; `param` is empty for the body
+    /// itself.
     pub(crate) fn kind(param: impl Into<String>, expected: &str, found: &Value) -> Self {
         let param = param.into();
         let what = if param.is_empty() { "the body" } else { &param };

@@ -1,8 +1,8 @@
-//! The words on the wire: OpenAI requests, chunks and error bodies.
+//! Wire types: OpenAI's requests, responses, chunks and errors.
 //!
-//! A request is read strictly. Every field is either honoured, or accepted because it changes
-//! nothing, or refused with an error that names it: nothing that would change the answer is ever
-//! ignored. What comes out of `from_json` is checked; nobody behind this door checks again.
+//! Requests are parsed strictly. Every field is supported, or accepted because it has no effect, or
+//! rejected with an error that names it. A field that would change the answer is never ignored.
+//! Values returned by `from_json` are validated; no later code validates them again.
 
 mod adapter_request;
 mod chat_request;
@@ -55,7 +55,7 @@ pub use usage::{Cost, PromptTokensDetails, StreamedUsage, TokensSoFar, Usage};
 
 use serde::Serialize;
 
-/// Why a choice ended, as OpenAI spells it.
+/// Why a choice ended, as in OpenAI's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FinishReason {

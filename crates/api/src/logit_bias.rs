@@ -1,12 +1,12 @@
-//! `logit_bias`: an object from token ids, spelled as strings, to biases.
+//! `logit_bias`: an object from token ids (as strings) to biases.
 
 use serde_json::Value;
 
 use crate::InvalidRequest;
 use crate::fields::decimal_in;
 
-/// Token ids with what to add to their logits. Whether the ids are in the vocabulary is for the
-/// model to say.
+/// Token ids and what is added to their logits. The model checks whether the ids are in the
+/// vocabulary.
 pub(crate) fn parse(value: Value) -> Result<Vec<(u32, f32)>, InvalidRequest> {
     let Value::Object(entries) = value else {
         return Err(InvalidRequest::kind("logit_bias", "an object", &value));

@@ -1,119 +1,119 @@
-//! What the machine does, how fast, and with which memory, as `GET /v1/costs/now` tells it.
+//! The machine's load, latencies and memory in `GET /v1/costs/now`.
 
 use serde::Serialize;
 
 /// A few seconds of the last minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Moment {
-    /// How long ago it ended.
+    /// How long ago the period ended.
     pub seconds_ago: f64,
-    /// Tokens of all kinds.
+    /// Tokens of all classes.
     pub tokens_per_second: f64,
-    /// The share of it in which steps ran.
+    /// Fraction of the time in which steps ran.
     pub busy_share: f64,
 }
 
-/// Sequences of this moment.
+/// Sequences at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Load {
-    /// In the batch.
+    /// Running sequences.
     pub running: usize,
-    /// Waiting for a place in it.
+    /// Waiting sequences.
     pub waiting: usize,
 }
 
-/// Times of the last minutes, by what passed in them.
+/// Latencies of the last minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Latencies {
-    /// The minutes.
+    /// Length of the window.
     pub window_seconds: f64,
     /// From a request's arrival to a choice's first token.
     pub time_to_first_token: Quantiles,
     /// Between two tokens of a choice.
     pub inter_token: Quantiles,
-    /// From a request's arrival to a choice's end.
+    /// From a request's arrival to the end of a choice.
     pub end_to_end: Quantiles,
     /// From a choice's arrival to its first step.
     pub queue: Quantiles,
 }
 
-/// Quantiles to within 3 %; absent where nothing was measured.
+/// Quantiles with an error of at most 3 %. Absent if nothing was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Quantiles {
-    /// How many were measured.
+    /// Number of measurements.
     pub count: u64,
-    /// Seconds that half of them took at most.
+    /// The median, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p50_seconds: Option<f64>,
-    /// Seconds that 95 % of them took at most.
+    /// The 95th percentile, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p95_seconds: Option<f64>,
-    /// Seconds that 99 % of them took at most.
+    /// The 99th percentile, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p99_seconds: Option<f64>,
 }
 
-/// What is served on what.
+/// The server and its memory.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MachineCard {
-    /// Farthing's.
+    /// Farthing's version.
     pub version: &'static str,
-    /// The device, in words.
+    /// Description of the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// What its memory was planned for.
+    /// The memory plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_plan: Option<MemoryPlanCard>,
-    /// Bytes of host memory that the process has.
+    /// Host memory of the process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resident_bytes: Option<usize>,
-    /// The cache of keys and values.
+    /// The KV cache.
     pub kv_cache: KvCacheCard,
     /// The adapters.
     pub adapters: AdapterMemoryCard,
 }
 
-/// Bytes by purpose.
+/// Planned memory by purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct MemoryPlanCard {
     /// The model's weights.
     pub weights_bytes: usize,
     /// Blocks of the KV cache.
     pub kv_cache_bytes: usize,
-    /// Room for adapters.
+    /// Adapters.
     pub adapter_bytes: usize,
     /// Activations of the largest step.
     pub workspace_bytes: usize,
-    /// What a GPU keeps besides.
+    /// Other memory on a GPU.
     pub runtime_bytes: usize,
-    /// All of it.
+    /// The sum of all purposes.
     pub total_bytes: usize,
 }
 
-/// The cache of keys and values.
+/// The KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct KvCacheCard {
-    /// Its blocks.
+    /// Number of blocks.
     pub blocks: usize,
-    /// Those that sequences hold.
+    /// Blocks that sequences hold.
     pub blocks_in_use: usize,
-    /// Tokens of each.
+    /// Tokens per block.
     pub tokens_per_block: usize,
 }
 
-/// How many adapters are where.
+/// Where the adapters are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct AdapterMemoryCard {
-    /// Names.
+    /// Adapters with a name.
     pub named: usize,
-    /// On the device.
+    /// Adapters on the device.
     pub on_device: usize,
-    /// Places on the device.
+    /// Slots on the device.
     pub device_slots: usize,
-    /// Bytes on the device.
+    /// Size of the adapters on the device.
     pub device_bytes: usize,
-    /// Bytes in host memory.
+    /// Size of the adapters in host memory.
     pub host_bytes: usize,
-    /// Bytes that fit there.
+    /// Capacity of host memory for adapters.
     pub host_capacity_bytes: usize,
 }

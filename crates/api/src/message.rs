@@ -5,40 +5,39 @@ use serde_json::Value;
 use crate::InvalidRequest;
 use crate::fields::Fields;
 
-/// Who says something, and what.
+/// A message: its role and its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Who speaks.
+    /// The role of the speaker.
     pub role: Role,
-    /// What is said.
+    /// The text.
     pub content: Content,
-    /// Who it is by name, where there are several of one role; the chat template makes of it what
-    /// it can.
+    /// A name that distinguishes speakers of the same role, if the chat template uses it.
     pub name: Option<String>,
 }
 
-/// What is said: text, and nothing else.
+/// The content of a message. Only text is supported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// In one string.
+    /// One string.
     Text(String),
-    /// In parts of type `text`.
+    /// Parts of type `text`.
     Parts(Vec<String>),
 }
 
-/// Who speaks. OpenAI's `developer` is read as `system`.
+/// The role of a speaker. OpenAI's `developer` is treated as `system`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Instructions that stand above the conversation.
+    /// Instructions for the whole conversation.
     System,
-    /// The person.
+    /// The user.
     User,
     /// The model.
     Assistant,
 }
 
 impl Role {
-    /// The name that chat templates know it by.
+    /// The name in chat templates.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::System => "system",
@@ -49,7 +48,7 @@ impl Role {
 }
 
 impl Message {
-    /// The messages of a chat request; at least one.
+    /// Parses the messages of a chat request; at least one.
     pub(crate) fn list(value: Value) -> Result<Vec<Self>, InvalidRequest> {
         let Value::Array(items) = value else {
             return Err(InvalidRequest::kind(
@@ -99,7 +98,7 @@ impl Message {
             None => return Err(InvalidRequest::missing(path)),
         };
         let name = fields.string("name")?;
-        // What OpenAI's clients send back with an answer they were given.
+        // Clients send these back with an earlier answer.
         fields.inert_as("refusal", &[])?;
         fields.inert_as("annotations", &[Value::Array(Vec::new())])?;
         fields.inert_as("tool_calls", &[Value::Array(Vec::new())])?;

@@ -1,4 +1,4 @@
-//! What `GET /v1/models` tells.
+//! The answer of `GET /v1/models`.
 
 use serde::Serialize;
 
@@ -14,16 +14,16 @@ pub struct ModelList {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "object", rename = "model")]
 pub struct ModelCard {
-    /// The name that requests use.
+    /// The name for requests.
     pub id: String,
     /// Unix seconds.
     pub created: u64,
     /// `farthing`.
     pub owned_by: &'static str,
-    /// Where its weights come from, as the command line named it.
+    /// The source of its weights, as given on the command line.
     pub root: String,
-    /// An adapter's base model.
+    /// The base model of an adapter.
     pub parent: Option<String>,
-    /// Tokens of prompt and answer together.
+    /// Maximum number of tokens of prompt and answer together.
     pub max_model_len: usize,
 }

@@ -1,4 +1,4 @@
-//! What chat and completion requests have in common.
+//! Parameters that chat and completion requests share.
 
 use serde_json::{Value, json};
 
@@ -6,11 +6,11 @@ use crate::InvalidRequest;
 use crate::fields::Fields;
 use crate::logit_bias;
 
-/// How to choose tokens: OpenAI's parameters and, beyond them, vLLM's `top_k`, `min_p`,
-/// `repetition_penalty` and `ignore_eos`.
+/// Sampling parameters: OpenAI's, and vLLM's `top_k`, `min_p`, `repetition_penalty` and
+/// `ignore_eos`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
-    /// 0 to 2; 0 is greedy. Below 1e-5 it is 0, so that no logit overflows.
+    /// 0 to 2; 0 means greedy sampling. Values below 1e-5 become 0, so that no logit overflows.
     pub temperature: f32,
     /// Above 0, at most 1.
     pub top_p: f32,
@@ -24,24 +24,24 @@ pub struct Sampling {
     pub frequency_penalty: f32,
     /// Above 0; 1 is off.
     pub repetition_penalty: f32,
-    /// Token ids with biases of -100 to 100.
+    /// Token ids and biases of -100 to 100.
     pub logit_bias: Vec<(u32, f32)>,
-    /// Fixes the random numbers; none asks for a fresh one.
+    /// The seed; a random one if absent.
     pub seed: Option<i64>,
-    /// 1 to 128 choices for each prompt.
+    /// Number of choices per prompt, 1 to 128.
     pub n: usize,
-    /// Up to 16 strings, none empty.
+    /// Stop strings: up to 16, none empty.
     pub stop: Vec<String>,
-    /// Go on past the model's end-of-sequence tokens.
+    /// Continue after end-of-sequence tokens.
     pub ignore_eos: bool,
 }
 
-/// How to stream.
+/// Streaming options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamOptions {
     /// Send a last chunk with the usage.
     pub include_usage: bool,
-    /// vLLM's: tell in every chunk how many tokens there are so far.
+    /// vLLM's option: report the tokens so far in every chunk.
     pub continuous_usage_stats: bool,
 }
 
@@ -60,7 +60,7 @@ impl Sampling {
                 temperature as f32
             },
             top_p: (top_p as f32).max(f32::MIN_POSITIVE),
-            // vLLM's -1 keeps all, as 0 does.
+            // vLLM's -1 keeps all, like 0.
             top_k: fields
                 .integer("top_k", -1..=i64::from(u32::MAX))?
                 .unwrap_or(0)
@@ -86,7 +86,7 @@ impl Sampling {
 }
 
 impl StreamOptions {
-    /// `None` asks for the whole answer at once.
+    /// `None` if the answer is not streamed.
     pub(crate) fn take(fields: &mut Fields) -> Result<Option<Self>, InvalidRequest> {
         let stream = fields.boolean("stream")?.unwrap_or(false);
         let Some(value) = fields.value("stream_options") else {
@@ -109,7 +109,7 @@ impl StreamOptions {
     }
 }
 
-/// `max_tokens` or `max_completion_tokens`, at least `least`.
+/// Takes `max_tokens` or `max_completion_tokens`, at least `least`.
 pub(crate) fn take_max_tokens(
     fields: &mut Fields,
     name: &str,
@@ -119,7 +119,8 @@ pub(crate) fn take_max_tokens(
     Ok(max_tokens.map(|max_tokens| max_tokens as usize))
 }
 
-/// Who asks; an empty name is none. It goes into the ledger, so it has a limit.
+/// Takes `user`; an empty name counts as absent. Its length is limited because it is stored in the
+/// ledger.
 pub(crate) fn take_user(fields: &mut Fields) -> Result<Option<String>, InvalidRequest> {
     let user = fields.string("user")?;
     let length = user.as_ref().map_or(0, |user| user.chars().count());
@@ -137,7 +138,7 @@ pub(crate) fn take_user(fields: &mut Fields) -> Result<Option<String>, InvalidRe
     Ok(user.filter(|user| !user.is_empty()))
 }
 
-/// Takes the fields of OpenAI's specification that change nothing in the answer.
+/// Takes the fields of OpenAI's specification that do not change the answer.
 pub(crate) fn take_inert(fields: &mut Fields) -> Result<(), InvalidRequest> {
     fields.inert("safety_identifier", "a string", Value::is_string)?;
     fields.inert("prompt_cache_key", "a string", Value::is_string)?;

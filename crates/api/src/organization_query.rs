@@ -1,55 +1,55 @@
-//! The query of `GET /v1/organization/usage/completions` and of `GET /v1/organization/costs`.
+//! The query of `GET /v1/organization/usage/completions` and `GET /v1/organization/costs`.
 
 use crate::InvalidRequest;
 
-/// Which buckets of which requests to tell of, checked. The same for usage and costs, but for
-/// `line_items`.
+/// A validated query: which buckets of which requests to report. Usage and costs have the same
+/// parameters, except for `line_items`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrganizationQuery {
-    /// The first bucket's first second since 1970: at or before the `start_time` that was asked
-    /// for, a multiple of the width.
+    /// Start of the first bucket in seconds since 1970: the requested `start_time`, rounded down to
+    /// a multiple of the bucket width.
     pub start_time: i64,
-    /// The second after the last bucket's last; none goes on to the present.
+    /// End of the last bucket (exclusive); `None` means now.
     pub end_time: Option<i64>,
-    /// How long a bucket is, in seconds.
+    /// Width of a bucket in seconds.
     pub bucket_seconds: i64,
-    /// Buckets in an answer.
+    /// Maximum number of buckets in the answer.
     pub limit: usize,
-    /// What results are told apart by.
+    /// The fields by which results are grouped.
     pub group_by: Vec<UsageGroup>,
-    /// Only requests that asked for one of these; empty for all.
+    /// Only requests with one of these model names; empty for all.
     pub models: Vec<String>,
     /// Only requests with one of these adapters.
     pub adapters: Vec<String>,
-    /// Only these tenants' requests.
+    /// Only requests of these tenants.
     pub tenants: Vec<String>,
     /// Only requests with one of these `user`s.
     pub user_ids: Vec<String>,
-    /// Only requests under one of these API keys.
+    /// Only requests with one of these API keys.
     pub api_key_ids: Vec<String>,
-    /// Only these lines of the costs.
+    /// Only these line items of the costs.
     pub line_items: Vec<String>,
 }
 
-/// What results are told apart by. `adapter` and `tenant` are ours; OpenAI's others that nobody
-/// here has (projects, batches, tiers) leave all in one.
+/// A field by which results are grouped. `adapter` and `tenant` are Farthing's. OpenAI's fields
+/// without a counterpart here (projects, batches, tiers) give a single group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageGroup {
-    /// The name that requests asked for.
+    /// The model name in the request.
     Model,
     /// The adapter.
     Adapter,
-    /// The API key's name, or else the request's `user`.
+    /// The API key's name, or the request's `user` if there is no key.
     Tenant,
     /// The request's `user`.
     User,
     /// The API key's name.
     ApiKey,
-    /// What the money went on; of costs alone.
+    /// The use of the money; for costs only.
     LineItem,
 }
 
-/// Which of the two is asked.
+/// The two reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrganizationReport {
     /// `/v1/organization/usage/completions`
@@ -58,7 +58,7 @@ pub enum OrganizationReport {
     Costs,
 }
 
-/// A width with its name, its length in seconds, and the default and the most of `limit`.
+/// Bucket widths: name, length in seconds, and default and maximum of `limit`.
 const WIDTHS: [(&str, i64, usize, usize); 3] = [
     ("1m", 60, 60, 1440),
     ("1h", 3600, 24, 168),
@@ -67,18 +67,17 @@ const WIDTHS: [(&str, i64, usize, usize); 3] = [
 const MOST_DAYS_OF_COSTS: usize = 180;
 const DAYS: usize = 2;
 
-/// The last second that is told of, in the year 9999.
+/// The last second that can be reported, in the year 9999.
 const LATEST: i64 = 253_402_214_400;
 
 const PAGE_PREFIX: &str = "page_";
 
 impl OrganizationQuery {
-    /// Reads the pairs of a query string. What may be given several times is repeated
-    /// (`group_by=a&group_by=b`, with or without `[]`); `group_by`, whose names have no commas, may
-    /// also be divided by them.
+    /// Parses the pairs of a query string. Lists are repeated (`group_by=a&group_by=b`, with or
+    /// without `[]`). `group_by`, whose names have no commas, may also be separated by commas.
     ///
     /// # Errors
-    /// A parameter is missing, malformed, unknown, or not supported here.
+    /// A parameter is missing, invalid, unknown or not supported.
     pub fn from_pairs(
         report: OrganizationReport,
         pairs: Vec<(String, String)>,
@@ -142,12 +141,12 @@ impl OrganizationQuery {
         Ok(query)
     }
 
-    /// Whether results are told apart by this.
+    /// Whether results are grouped by this field.
     pub fn groups_by(&self, group: UsageGroup) -> bool {
         self.group_by.contains(&group)
     }
 
-    /// The cursor of the page that begins with the bucket at `start_time`.
+    /// The cursor of the page that starts with the bucket at `start_time`.
     pub fn page_at(start_time: i64) -> String {
         format!("{PAGE_PREFIX}{start_time:x}")
     }
@@ -164,9 +163,8 @@ impl OrganizationQuery {
                 Ok(())
             }
             _ => {
-                let message = format!(
-                    "Invalid 'page': {page:?} is no 'next_page' of an answer to this query."
-                );
+                let message =
+                    format!("Invalid 'page': {page:?} is not a 'next_page' of this query.");
                 Err(InvalidRequest::value("page", message))
             }
         }
@@ -174,7 +172,7 @@ impl OrganizationQuery {
 }
 
 impl UsageGroup {
-    /// `None` for what nobody here has.
+    /// `None` for fields without a counterpart here.
     fn parse(report: OrganizationReport, name: &str) -> Result<Option<Self>, InvalidRequest> {
         let is_costs = report == OrganizationReport::Costs;
         Ok(match name {
@@ -195,7 +193,7 @@ impl UsageGroup {
     }
 }
 
-/// Parameters that are taken out one by one; what is left at the end is unknown.
+/// Parameters that are taken one by one. Those left at the end are unknown.
 struct Params(Vec<(String, String)>);
 
 impl Params {
@@ -211,7 +209,7 @@ impl Params {
         let value = values.next().map(|(_, value)| value);
         match values.next() {
             Some(_) => {
-                let message = format!("Invalid '{name}': it may be given once.");
+                let message = format!("Invalid '{name}': it may only be given once.");
                 Err(InvalidRequest::value(name, message))
             }
             None => Ok(value),
@@ -244,9 +242,10 @@ impl Params {
     }
 
     fn refuse(&mut self, name: &str, why: &str) -> Result<(), InvalidRequest> {
-        match self.list(name).is_empty() {
-            true => Ok(()),
-            false => Err(InvalidRequest::unsupported(name, why)),
+        if self.list(name).is_empty() {
+            Ok(())
+        } else {
+            Err(InvalidRequest::unsupported(name, why))
         }
     }
 

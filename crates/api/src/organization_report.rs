@@ -1,42 +1,42 @@
-//! Answers about usage and costs, in the shapes of OpenAI's admin API.
+//! Reports of usage and costs, in the format of OpenAI's admin API.
 
 use rust_decimal::Decimal;
 use serde::Serialize;
 
 use crate::usage::as_number;
 
-/// One answer: some buckets, and where to go on.
+/// One page of a report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "object", rename = "page")]
 pub struct UsagePage<R> {
-    /// In the order of time, empty ones included.
+    /// In the order of time, including empty buckets.
     pub data: Vec<UsageBucket<R>>,
-    /// Whether there are more.
+    /// Whether more pages follow.
     pub has_more: bool,
-    /// The `page` to ask for next.
+    /// The `page` of the next request.
     pub next_page: Option<String>,
 }
 
-/// What happened from one moment to another, in seconds since 1970.
+/// One bucket. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "object", rename = "bucket")]
 pub struct UsageBucket<R> {
-    /// Its first second.
+    /// The first second.
     pub start_time: i64,
-    /// The second after its last.
+    /// The second after the last.
     pub end_time: i64,
-    /// One a group.
+    /// One result per group.
     pub results: Vec<R>,
 }
 
-/// What a group of requests took. Of the fields from `project_id` on those are null that the
-/// query did not group by, or that nobody here has.
+/// Usage of a group of requests. Fields from `project_id` on are null if the query does not group
+/// by them, or they have no counterpart here.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(tag = "object", rename = "organization.usage.completions.result")]
 pub struct CompletionsUsage {
-    /// Tokens of prompts, those from the cache included.
+    /// Tokens of prompts, including cached ones.
     pub input_tokens: u64,
-    /// Of them from the prefix cache.
+    /// The part of `input_tokens` from the prefix cache.
     pub input_cached_tokens: u64,
     /// Tokens generated.
     pub output_tokens: u64,
@@ -52,27 +52,27 @@ pub struct CompletionsUsage {
     pub user_id: Option<String>,
     /// The API key's name.
     pub api_key_id: Option<String>,
-    /// The name that requests asked for.
+    /// The model name in the request.
     pub model: Option<String>,
     /// Always null.
     pub batch: Option<bool>,
     /// Always null.
     pub service_tier: Option<String>,
-    /// The adapter (ours).
+    /// The adapter (Farthing's field).
     pub adapter: Option<String>,
-    /// The API key's name, or else the request's `user` (ours).
+    /// The API key's name, or the request's `user` if there is no key (Farthing's field).
     pub tenant: Option<String>,
 }
 
-/// What a group cost.
+/// Costs of a group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(tag = "object", rename = "organization.costs.result")]
 pub struct Costs {
-    /// The money; its value is null where the machine has no price.
+    /// The amount. Its value is null if the machine has no price.
     pub amount: Amount,
-    /// What the money went on; always told where it was no request's.
+    /// The use of the money. Always present if it is not about requests.
     pub line_item: Option<String>,
-    /// How much of it, where grouped by line item.
+    /// The quantity, if grouped by line item.
     #[serde(serialize_with = "as_number")]
     pub quantity: Option<Decimal>,
     /// `tokens` or `duration_seconds`.
@@ -83,25 +83,25 @@ pub struct Costs {
     pub user_id: Option<String>,
     /// The API key's name.
     pub api_key_id: Option<String>,
-    /// The name that requests asked for (ours).
+    /// The model name in the request (Farthing's field).
     pub model: Option<String>,
-    /// The adapter (ours).
+    /// The adapter (Farthing's field).
     pub adapter: Option<String>,
-    /// The API key's name, or else the request's `user` (ours).
+    /// The API key's name, or the request's `user` if there is no key (Farthing's field).
     pub tenant: Option<String>,
 }
 
-/// Money.
+/// An amount of money.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Amount {
-    /// With all the digits of a decimal.
+    /// The exact decimal value.
     #[serde(serialize_with = "as_number")]
     pub value: Option<Decimal>,
-    /// The currency's code in lower case.
+    /// The currency code in lower case.
     pub currency: Currency,
 }
 
-/// Currencies that costs are told in.
+/// The currencies of costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Currency {

@@ -1,4 +1,4 @@
-//! What an answer took, and what it cost.
+//! Tokens and cost of an answer.
 
 use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
@@ -7,67 +7,66 @@ use serde_json::value::RawValue;
 /// Tokens and cost of one answer, over all its choices.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Usage {
-    /// Tokens of the prompts, each counted once however many choices go on from it.
+    /// Tokens of the prompts. Each prompt counts once, independent of the number of choices.
     pub prompt_tokens: usize,
     /// Tokens generated for all choices.
     pub completion_tokens: usize,
-    /// Both.
+    /// Sum of both.
     pub total_tokens: usize,
-    /// What is known of the prompt's tokens.
+    /// Details of the prompt tokens.
     pub prompt_tokens_details: PromptTokensDetails,
-    /// What it cost.
+    /// The measured cost.
     pub cost: Cost,
 }
 
-/// Of the prompt's tokens.
+/// Details of the prompt tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PromptTokensDetails {
-    /// How many were found in the prefix cache.
+    /// Tokens found in the prefix cache.
     pub cached_tokens: usize,
 }
 
-/// The measured cost of an answer. The dollars are absent where no price is known.
+/// The measured cost of an answer. Dollars are absent if no price is known.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cost {
-    /// The answer's share of the device's time, over all its choices.
+    /// The answer's share of the device time, over all its choices.
     pub device_seconds: f64,
     /// `device_seconds` at `price_per_hour_usd`.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub usd: Option<Decimal>,
-    /// The same with the time of the last minutes in which nothing was computed shared out.
+    /// The same including a share of the time in the last minutes in which nothing was computed.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub loaded_usd: Option<Decimal>,
-    /// The same as if the machine carried all that it can within its service level; absent where that
-    /// is not known.
+    /// The same at the machine's capacity within its SLO. Absent if that is not known.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub at_capacity_usd: Option<Decimal>,
-    /// What the machine costs.
+    /// Price of the machine.
     #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
     pub price_per_hour_usd: Option<Decimal>,
-    /// How the seconds were told.
+    /// How the seconds were determined.
     pub basis: &'static str,
 }
 
-/// Tokens of an answer on its way, over all its choices.
+/// Tokens of an unfinished answer, over all its choices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TokensSoFar {
     /// Tokens of the prompts.
     pub prompt_tokens: usize,
     /// Tokens generated so far.
     pub completion_tokens: usize,
-    /// Both.
+    /// Sum of both.
     pub total_tokens: usize,
 }
 
-/// The `usage` field of a chunk of a stream.
+/// The `usage` field of a chunk.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum StreamedUsage {
-    /// The caller did not ask for usage: the field is absent.
+    /// The caller did not request usage: the field is absent.
     NotAsked,
-    /// `null`, in every chunk but the last.
+    /// `null`, in every chunk except the last.
     Later,
-    /// The tokens up to this chunk.
+    /// The tokens so far.
     SoFar(TokensSoFar),
     /// The usage of the whole answer.
     Told(Usage),
@@ -79,7 +78,7 @@ impl StreamedUsage {
     }
 }
 
-/// Writes a decimal as a JSON number with all its digits: a float would round money.
+/// Writes a decimal as a JSON number with all its digits. A float would round it.
 pub(crate) fn as_number<S: Serializer>(
     decimal: &Option<Decimal>,
     to: S,

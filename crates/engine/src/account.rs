@@ -6,18 +6,18 @@ use farthing_scheduler::BatchRow;
 
 use crate::{GenerationUsage, SplitBasis, TokenCounts, TokenSeconds};
 
-/// Tokens, device seconds and the moments that latencies are measured between.
+/// Tokens, device seconds and the times that latencies are computed from.
 pub(crate) struct Account {
     pub prompt_tokens: usize,
-    /// Known once the first step is planned.
+    /// Set when the first step is planned.
     pub cached_tokens: usize,
     pub completion_tokens: usize,
     pub device_seconds: f64,
     pub preemptions: usize,
     token_seconds: TokenSeconds,
-    /// The less exact one, where steps were split by both.
+    /// [`SplitBasis::Tokens`] if any step was split by tokens.
     basis: SplitBasis,
-    /// How much of the prompt was ever computed or found in the cache.
+    /// How many prompt tokens were computed or found in the cache so far.
     prompt_known: usize,
     arrived: Instant,
     first_step: Option<Instant>,
@@ -43,8 +43,7 @@ impl Account {
         }
     }
 
-    /// Notes what is known of a row before it is computed: where a sequence starts, its cache
-    /// ends.
+    /// Records the first step. The row's start is the number of cached tokens.
     pub(crate) fn begin(&mut self, row: &BatchRow, step_started: Instant) {
         if self.first_step.is_none() {
             self.first_step = Some(step_started);
@@ -52,22 +51,23 @@ impl Account {
         }
     }
 
-    /// Whether there was a step for it.
+    /// Whether a first step was planned.
     pub(crate) fn has_begun(&self) -> bool {
         self.first_step.is_some()
     }
 
-    /// Notes what a share that is charged went by.
+    /// Records how a charged step was split.
     pub(crate) fn note_basis(&mut self, basis: SplitBasis) {
         self.basis = self.basis.max(basis);
     }
 
-    /// Adds the share of a step that failed.
+    /// Adds a row's share of a failed step.
     pub(crate) fn charge_failure(&mut self, share: TokenSeconds) {
         self.device_seconds += share.total();
     }
 
-    /// Adds the share of a step, and tells the tokens that it brought.
+    /// Adds a row's share of a step, and returns the tokens that the row computed for the first
+    /// time.
     pub(crate) fn charge(&mut self, row: &BatchRow, share: TokenSeconds) -> TokenCounts {
         self.device_seconds += share.total();
         self.token_seconds += share;
@@ -87,7 +87,7 @@ impl Account {
         }
     }
 
-    /// Forgets what was charged so far.
+    /// Resets the charged seconds.
     pub(crate) fn forget_seconds(&mut self) {
         self.device_seconds = 0.0;
         self.token_seconds = TokenSeconds::default();

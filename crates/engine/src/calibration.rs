@@ -1,4 +1,4 @@
-//! Learns how long steps take by timing steps of known content.
+//! Fits a step model to steps that are timed at start.
 
 use std::sync::Arc;
 
@@ -14,43 +14,44 @@ use crate::{
     step_model::TOKEN_KNOTS,
 };
 
-/// What steps are timed, and within which limits.
+/// Which steps to time.
 #[derive(Clone, Debug, Default)]
 pub struct Calibration {
-    /// Blocks of the KV cache; the steps write into them, so nothing may be cached yet.
+    /// Blocks of the KV cache. The steps overwrite them, so nothing may be cached yet.
     pub num_blocks: usize,
-    /// Sequences of a batch.
+    /// Maximum number of sequences in a batch.
     pub max_num_seqs: usize,
-    /// New tokens of a batch.
+    /// Maximum number of new tokens in a batch.
     pub max_num_batched_tokens: usize,
-    /// Tokens of a sequence.
+    /// Maximum number of tokens in a sequence.
     pub max_model_len: usize,
-    /// How far back attention sees, where that is limited.
+    /// The attention window in tokens, if it is limited.
     pub sliding_window: Option<usize>,
-    /// Adapters that rows may have, with their bytes.
+    /// Adapters that rows may use, with their sizes in bytes.
     pub adapters: Vec<(AdapterId, usize)>,
 }
 
-/// What a calibration found.
+/// Result of a calibration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Calibrated {
-    /// How long steps take.
+    /// The fitted step model.
     pub step_model: StepModel,
-    /// A step that took far longer than its tokens would one by one, if there was any: something in
-    /// it does not run as it should on this machine.
+    /// A step that took far longer than computing its tokens one by one, if there was one. Then
+    /// some operation is slow on this machine.
     pub slow_step: Option<SlowStep>,
 }
 
-/// A step in which a token takes longer than alone, though it shares the reading of the weights.
+/// A step in which a token takes longer than in a step of its own, although the tokens share the
+/// reading of the weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SlowStep {
     /// New tokens of the step.
     pub tokens: usize,
-    /// Seconds of a token in it over those of a token alone.
+    /// Seconds per token of this step, divided by the seconds of a step with one token.
     pub ratio: f64,
 }
 
-/// Equal rows; with adapters, these take turns.
+/// Steps of equal rows. If there are adapters, the rows use them in turn.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     rows: usize,
@@ -59,27 +60,27 @@ struct Shape {
     adapters: usize,
 }
 
-/// Ever larger steps; on a slow device only the first few are timed.
+/// Steps of growing size. On a slow device only the first ones are timed.
 struct Ladder {
     at_least: usize,
     shapes: Vec<Shape>,
 }
 
-/// A step, and how long it took each time.
+/// The times measured for a step.
 struct Sample {
     shape: Shape,
     times: Vec<f64>,
 }
 
 impl Sample {
-    /// The median: what the machine does besides is in some of the times, and in those of the steps
-    /// to come too.
+    /// The median. Other load on the machine affects some of the times, and will affect served
+    /// steps too.
     fn seconds(&self) -> f64 {
         median(self.times.clone())
     }
 
-    /// By which share the median may well be off, as far as its times differ; nothing is known of
-    /// a single one.
+    /// Relative uncertainty of the median, estimated from the differences of the times. Infinite
+    /// for a single time.
     fn spread(&self) -> f64 {
         let seconds = self.seconds();
         let off = self.times.iter().map(|time| (time - seconds).abs());
@@ -91,25 +92,26 @@ impl Sample {
     }
 }
 
-/// Seconds after which no step is timed again, where their times hardly differ.
+/// Seconds after which no step is timed again, if the times are stable.
 const BUDGET_SECONDS: f64 = 6.0;
 const PASSES: usize = 9;
-/// The same where they differ: on a busy machine.
+/// The same if the times are not stable, on a busy machine.
 const BUSY_BUDGET_SECONDS: f64 = 15.0;
 const BUSY_PASSES: usize = 25;
-/// The machine is busy where half of the medians may be off by more than this share.
+/// The machine counts as busy if the median uncertainty exceeds this.
 const BUSY_SPREAD: f64 = 0.02;
-/// A step is slow whose tokens take so many times as long as one alone; a busy machine may make it a
-/// little more than once.
+/// A step is reported as slow if a token takes this many times as long as alone. On a busy machine
+/// the ratio can exceed 1 a little.
 const SLOW_RATIO: f64 = 1.5;
-/// A ladder ends with the first step that takes longer than this, once it has its least steps.
+/// A ladder ends with the first step that takes longer than this, after its minimum number of
+/// steps.
 const LONG_STEP_SECONDS: f64 = 0.1;
 
 impl Calibration {
-    /// Times steps, each by `time` (in seconds), and fits a model to them.
+    /// Times steps with `time`, which returns seconds, and fits a model to them.
     ///
     /// # Errors
-    /// What `time` returns.
+    /// The first error of `time`.
     pub fn run<E>(&self, mut time: impl FnMut(&Batch) -> Result<f64, E>) -> Result<Calibrated, E> {
         let mut samples = Vec::new();
         let mut spent_seconds = 0.0;
@@ -125,7 +127,7 @@ impl Calibration {
                 let is_last = i + 1 >= ladder.at_least;
                 let mut times = vec![time(&batch)?];
                 if is_last && times[0] > LONG_STEP_SECONDS {
-                    // Perhaps the machine did something else: that must not end the ladder.
+                    // Other load may have slowed it down; that must not end the ladder.
                     times.push(time(&batch)?);
                 }
                 spent_seconds += times.iter().sum::<f64>();
@@ -162,11 +164,11 @@ impl Calibration {
         })
     }
 
-    /// Whether a model that was fitted earlier still tells how long a short step takes, give or take
-    /// the noise of one.
+    /// Whether an earlier model still predicts the time of a short step, within the noise of one
+    /// measurement.
     ///
     /// # Errors
-    /// What `time` returns.
+    /// The first error of `time`.
     pub fn still_holds<E>(
         &self,
         model: &StepModel,
@@ -189,8 +191,8 @@ impl Calibration {
         Ok((0.7..1.4).contains(&ratio))
     }
 
-    /// Prompts and decodes, few and many, after short and long contexts, with adapters and
-    /// without: enough to tell the kinds of work apart.
+    /// Prompts and decodes of several sizes, with short and long contexts, with and without
+    /// adapters. Together they separate the kinds of work.
     fn ladders(&self) -> Vec<Ladder> {
         let doubling = |from: usize| std::iter::successors(Some(from), |n| Some(n * 2)).take(12);
         let shape = |rows, new_tokens, start| Shape {
@@ -223,7 +225,7 @@ impl Calibration {
         ladders
     }
 
-    /// The step; none where it does not fit the limits.
+    /// The batch of a step; `None` if it exceeds the limits.
     fn batch(&self, shape: Shape) -> Option<Batch> {
         let len = shape.start + shape.new_tokens;
         let blocks = len.div_ceil(BLOCK_SIZE);
@@ -263,7 +265,7 @@ impl Calibration {
         self.adapters.get(turn).copied()
     }
 
-    /// The work of the step, row by row.
+    /// The work of each row of the step.
     fn works(&self, shape: Shape) -> Option<Vec<RowWork>> {
         let batch = self.batch(shape)?;
         let work = |(index, row)| {
@@ -281,7 +283,7 @@ impl Calibration {
         let works: Vec<_> = samples.iter().filter_map(|s| self.works(s.shape)).collect();
         let tokens = |rows: &Vec<RowWork>| rows.iter().map(|row| row.total().tokens).sum();
         let most_tokens = works.iter().map(tokens).fold(0.0, f64::max);
-        // A segment needs a step at its far end: what lies beyond goes on as it was before.
+        // A segment needs a step at its far end. Beyond the last such segment the slope continues.
         let knots: Vec<f64> = TOKEN_KNOTS
             .into_iter()
             .filter(|knot| 2.0 * knot <= most_tokens)
@@ -301,8 +303,8 @@ impl Calibration {
     }
 }
 
-/// The slowest step by its tokens, of those with neither adapters nor a long context, if it is slow
-/// beside the first, which has one token.
+/// The step with the highest time per token, if it is slow compared with the first step, which has
+/// one token. Steps with adapters or long contexts are ignored.
 fn slow_step(samples: &[Sample]) -> Option<SlowStep> {
     let alone = samples.first()?;
     let ratio = |sample: &Sample| SlowStep {
@@ -319,8 +321,8 @@ fn slow_step(samples: &[Sample]) -> Option<SlowStep> {
         .max_by(|a, b| a.ratio.total_cmp(&b.ratio))
 }
 
-/// Coefficients that the steps told anything about: those whose amount is not zero in all of them.
+/// Number of coefficients that are not zero in all steps.
 fn fitted_coefficients(steps: &[TimedStep]) -> usize {
-    let is_told = |kind: &usize| steps.iter().any(|step| step.features.0[*kind] != 0.0);
-    (0..FEATURES).filter(is_told).count()
+    let is_covered = |kind: &usize| steps.iter().any(|step| step.features.0[*kind] != 0.0);
+    (0..FEATURES).filter(is_covered).count()
 }

@@ -1,4 +1,4 @@
-//! Messages to prompt, as Hugging Face's `apply_chat_template` does it.
+//! Renders chat messages to a prompt, as Hugging Face's `apply_chat_template` does.
 
 mod generation_tag;
 mod json;
@@ -14,46 +14,46 @@ use minijinja::{Environment, ErrorKind, Value, context};
 
 use crate::{TextError, Tokenizer};
 
-/// The instructions (and 64-byte units of memory) that one rendering may take; a chat of a
-/// thousand messages takes about a hundredth of it.
+/// Limit on the instructions (and 64-byte units of memory) of one rendering. A chat of a thousand
+/// messages takes about a hundredth of it.
 const FUEL: u64 = 5_000_000;
 
 const NAME: &str = "chat_template";
 
-/// A compiled chat template. Immutable; share it in an `Arc`.
+/// A compiled chat template. It is immutable and can be shared in an `Arc`.
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
     bos_token: Option<String>,
     eos_token: Option<String>,
-    /// The template takes a list of parts as content, and not only a string.
+    /// The template accepts a list of parts as content.
     takes_parts: bool,
-    /// The template takes a string as content, and not only a list of parts.
+    /// The template accepts a string as content.
     takes_strings: bool,
 }
 
 /// One message of a chat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChatMessage {
-    /// `system`, `user`, `assistant`, or what else the template knows.
+    /// `system`, `user`, `assistant`, or another role that the template knows.
     pub role: String,
-    /// What was said.
+    /// The content of the message.
     pub content: ChatContent,
-    /// Who said it, where the caller tells.
+    /// The name of the speaker, if given.
     pub name: Option<String>,
 }
 
-/// A message's text.
+/// The content of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChatContent {
-    /// In one string.
+    /// One string.
     Text(String),
-    /// In parts. A template that takes strings only gets them joined by newlines.
+    /// Several parts. If the template only accepts strings, they are joined by newlines.
     Parts(Vec<String>),
 }
 
 impl ChatMessage {
-    /// A message in one string, without a name.
+    /// A message with one string and no name.
     pub fn new(role: impl Into<String>, text: impl Into<String>) -> Self {
         Self {
             role: role.into(),
@@ -64,10 +64,10 @@ impl ChatMessage {
 }
 
 impl ChatTemplate {
-    /// Compiles a template. Its `bos_token` and `eos_token` are the tokenizer's.
+    /// Compiles a template. `bos_token` and `eos_token` come from the tokenizer.
     ///
     /// # Errors
-    /// [`TextError::BadTemplate`] where it is not valid Jinja.
+    /// [`TextError::BadTemplate`] if the source is not valid Jinja.
     pub fn new(source: &str, tokenizer: &Tokenizer) -> Result<Self, TextError> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder()
@@ -81,7 +81,7 @@ impl ChatTemplate {
         python::install(&mut environment);
         environment
             .add_template_owned(NAME, generation_tag::remove(source))
-            .map_err(|error| TextError::BadTemplate(told(&error)))?;
+            .map_err(|error| TextError::BadTemplate(describe(&error)))?;
         let mut template = Self {
             environment,
             bos_token: tokenizer.bos_token(),
@@ -93,20 +93,21 @@ impl ChatTemplate {
         Ok(template)
     }
 
-    /// The template that a Hugging Face model directory holds: `chat_template.jinja`, else
-    /// `chat_template` in `tokenizer_config.json` (its "default" where there are several).
+    /// The chat template of a Hugging Face model directory: `chat_template.jinja`, or
+    /// `chat_template` in `tokenizer_config.json` (the one named "default" if there are several).
     ///
     /// # Errors
-    /// A file that is there but cannot be read.
+    /// A file exists but cannot be read.
     pub fn source_in(directory: &Path) -> Result<Option<String>, TextError> {
         source::find(directory)
     }
 
-    /// The prompt of a chat. `add_generation_prompt` opens the assistant's answer.
+    /// Renders the prompt of a chat. `add_generation_prompt` appends the start of the assistant's
+    /// answer.
     ///
     /// # Errors
-    /// [`TextError::Rejected`] with the template's own words where it refuses the messages,
-    /// [`TextError::Render`] where it fails on them.
+    /// [`TextError::Rejected`] with the template's message if it rejects the messages;
+    /// [`TextError::Render`] if it fails.
     pub fn render(
         &self,
         messages: &[ChatMessage],
@@ -115,7 +116,7 @@ impl ChatTemplate {
         self.render_at(messages, add_generation_prompt, SystemTime::now())
     }
 
-    /// As [`render`](Self::render), with another time as the template's now (in UTC).
+    /// Like [`render`](Self::render), with a given current time (UTC) for the template.
     pub fn render_at(
         &self,
         messages: &[ChatMessage],
@@ -161,15 +162,14 @@ impl ChatTemplate {
             .and_then(|template| template.render(context))
             .map_err(|error| match python::raised(&error) {
                 Some(message) => TextError::Rejected(message.to_owned()),
-                None if error.kind() == ErrorKind::OutOfFuel => TextError::Render(
-                    "it did not come to an end within its limit of instructions and memory"
-                        .to_owned(),
-                ),
-                None => TextError::Render(told(&error)),
+                None if error.kind() == ErrorKind::OutOfFuel => {
+                    TextError::Render("it exceeded its limit of instructions and memory".to_owned())
+                }
+                None => TextError::Render(describe(&error)),
             })
     }
 
-    /// Finds out by trial whether content goes in as a string, as parts, or as either.
+    /// Tries which kinds of content the template accepts: a string, a list of parts, or both.
     fn probe_content(&mut self) {
         let text = "content of a probe";
         let message = ChatMessage::new("user", text);
@@ -185,7 +185,7 @@ impl ChatTemplate {
         let from_string = render(Value::from(text));
         let from_parts = render(parts(&[text.to_owned()]));
         self.takes_strings = from_string.is_some() || from_parts.is_none();
-        // Equal prompts: a template for strings would print the list itself.
+        // The prompts must be equal: a template for strings would print the list itself.
         self.takes_parts =
             from_parts.is_some() && (from_string == from_parts || from_string.is_none());
     }
@@ -214,8 +214,8 @@ fn parts(texts: &[String]) -> Value {
     texts.iter().map(part).collect::<Vec<_>>().into()
 }
 
-/// The error and the line it arose on, without the library's debug pages.
-fn told(error: &minijinja::Error) -> String {
+/// The error with its line, without minijinja's multi-line debug output.
+fn describe(error: &minijinja::Error) -> String {
     let detail = error.detail().map(|detail| format!(": {detail}"));
     let line = error.line().map(|line| format!(" (line {line})"));
     format!(

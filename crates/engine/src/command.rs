@@ -1,4 +1,4 @@
-//! What crosses between callers and the engine thread.
+//! Messages between callers and the engine thread.
 
 use std::sync::Arc;
 
@@ -8,43 +8,43 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{GenerationUsage, Receipt};
 
-/// From a caller to the engine thread.
+/// A message from a caller to the engine thread.
 pub(crate) enum Command {
     /// Compute a sequence.
     Start(NewSequence),
-    /// The caller has all it wants: a stop string was found. The seconds stay the caller's.
+    /// A stop string was found, so the sequence is complete. Its seconds count as used.
     Stop(SequenceId),
-    /// The caller is gone: the seconds go to the aborted.
+    /// The caller left. The sequence's seconds count as aborted.
     Abort(SequenceId),
-    /// All seconds so far were warm-up.
+    /// All time until now was warm-up.
     EndWarmUp,
-    /// Bring an adapter to the device, where there is room.
+    /// Copy an adapter to the device if a slot is free.
     Prefetch(Arc<LoraAdapter>),
-    /// Let an adapter go, once nobody uses it.
+    /// Free an adapter's slot once no sequence uses it.
     Retire(AdapterId),
 }
 
-/// A sequence and whom to tell.
+/// A sequence and the channels of its caller.
 pub(crate) struct NewSequence {
     pub sequence: SequenceRequest,
-    /// The one that `sequence` names.
+    /// The adapter that `sequence` names.
     pub adapter: Option<Arc<LoraAdapter>>,
-    /// Which of the caller's choices it is.
+    /// Index of the choice within the request.
     pub index: usize,
     pub events: UnboundedSender<SequenceEvent>,
     pub receipts: Option<UnboundedSender<Receipt>>,
 }
 
-/// From the engine thread to a caller.
+/// A message from the engine thread to a caller.
 pub(crate) enum SequenceEvent {
-    /// A step of choice `index`.
+    /// The result of one step for choice `index`.
     Progress { index: usize, sampled: SampledToken },
-    /// The end of choice `index`.
+    /// Choice `index` ended.
     Finished {
         index: usize,
         reason: FinishReason,
         usage: GenerationUsage,
     },
-    /// The engine failed choice `index`.
+    /// The engine failed the request.
     Failed { message: String },
 }

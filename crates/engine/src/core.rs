@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedSender, error::TryRecvError};
 use tracing::{debug, error};
 
 use crate::{
-    Ending, EngineHandle, EngineLimits, EngineStats, Meter, Pause, Receipt, RowWork, Runner, Split,
+    EngineHandle, EngineLimits, EngineStats, Meter, Pause, Receipt, RowWork, Runner, Split,
     Tokenizer,
     account::Account,
     command::{Command, NewSequence, SequenceEvent},
@@ -23,7 +23,7 @@ use crate::{
     meter::StepTaken,
 };
 
-/// Everything that one thread owns: no lock, no other thread touches it.
+/// The state of the engine thread. No other thread accesses it.
 pub struct EngineCore {
     scheduler: Scheduler,
     runner: Box<dyn Runner>,
@@ -33,7 +33,7 @@ pub struct EngineCore {
     totals: EngineStats,
 }
 
-/// Who waits for a sequence, and what it has used.
+/// The caller of a sequence and the account of what the sequence has used.
 struct Caller {
     index: usize,
     adapter: Option<AdapterId>,
@@ -42,8 +42,8 @@ struct Caller {
     account: Account,
 }
 
-/// On its way to a caller.
-enum Letter {
+/// A message to a caller that is sent after the step.
+enum Outgoing {
     Event(UnboundedSender<SequenceEvent>, SequenceEvent),
     Receipt(UnboundedSender<Receipt>, Receipt),
 }
@@ -53,7 +53,7 @@ impl EngineCore {
     /// the device is lost.
     ///
     /// # Errors
-    /// The operating system refused a thread.
+    /// The operating system cannot start a thread.
     pub fn spawn(
         scheduler: Scheduler,
         runner: impl Runner + 'static,
@@ -79,14 +79,14 @@ impl EngineCore {
     fn run(mut self) {
         while self.admit() {
             if self.step().is_break() {
-                // Whoever still waits hears it from the end of the channel.
-                error!("the engine ends: nothing can be computed any more");
+                // Waiting callers notice that the channel has closed.
+                error!("the engine stops: no further step can be computed");
                 return;
             }
         }
     }
 
-    /// One step: plan, compute, commit, deliver. Breaks where no other can follow.
+    /// Runs one step. Breaks if no further step is possible.
     fn step(&mut self) -> ControlFlow<()> {
         let Some(batch) = self.scheduler.schedule() else {
             return ControlFlow::Continue(());
@@ -101,53 +101,53 @@ impl EngineCore {
             Err(ModelError::DeviceLost(_)) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         };
-        let letters = match sampled {
+        let outgoing = match sampled {
             Ok(sampled) => {
                 let outputs = self.scheduler.commit(batch, sampled);
                 self.settle(outputs)
             }
             Err(error) => self.fail(batch, &error),
         };
-        // The figures first: a caller who looks at them finds its own step in them.
+        // Publish the figures first, so that a caller who reads them finds its own step in them.
         self.publish(adapters.len());
-        letters.into_iter().for_each(Letter::send);
+        outgoing.into_iter().for_each(Outgoing::send);
         self.meter.learn();
         next
     }
 
-    /// Takes what callers sent; waits for them where there is nothing to compute. `false` once
-    /// all of them are gone.
+    /// Handles the commands of callers, and waits for one if there is nothing to compute. Returns
+    /// `false` once all callers are gone.
     fn admit(&mut self) -> bool {
         if self.scheduler.is_idle() {
-            self.rest();
+            self.enter_idle();
             match self.door.commands.blocking_recv() {
                 Some(command) => {
-                    self.wake();
-                    self.obey(command);
+                    self.leave_idle();
+                    self.handle(command);
                 }
                 None => return false,
             }
         }
         loop {
             match self.door.commands.try_recv() {
-                Ok(command) => self.obey(command),
+                Ok(command) => self.handle(command),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return !self.scheduler.is_idle(),
             }
         }
     }
 
-    /// Nothing to compute: what has passed is the host's, what comes is idle.
-    fn rest(&mut self) {
+    /// Books the time until now as host time. The time from now on is idle.
+    fn enter_idle(&mut self) {
         let since = self.meter.pause(Pause::Host);
         self.totals.idle_since = Some(since);
         self.publish(0);
         self.totals.idle_since = None;
     }
 
-    /// Idle time ends. It is booked while nobody can look, so that nobody sees idle time that turns
-    /// out to be a step's.
-    fn wake(&mut self) {
+    /// Books the idle time and publishes it in one step, so that no reader sees idle time that
+    /// belongs to a step.
+    fn leave_idle(&mut self) {
         let meter = &mut self.meter;
         self.door.stats.send_modify(|stats| {
             meter.pause(Pause::Idle);
@@ -156,27 +156,28 @@ impl EngineCore {
         });
     }
 
-    /// Has the runner do something about an adapter's weights; no step can run meanwhile.
+    /// Lets the runner load or free an adapter. No step runs meanwhile, so the time counts as
+    /// adapter load.
     fn load_adapter(&mut self, load: impl FnOnce(&mut dyn Runner)) {
         self.meter.pause(Pause::Host);
         load(&mut *self.runner);
         self.meter.pause(Pause::AdapterLoad);
     }
 
-    fn obey(&mut self, command: Command) {
+    fn handle(&mut self, command: Command) {
         match command {
             Command::Start(new) => self.start(new),
             Command::Stop(sequence) => {
-                if let Some(caller) = self.remove(sequence, Ending::Finished) {
+                if let Some(caller) = self.remove(sequence, FinishReason::Stop) {
                     self.publish(0);
                     caller.finished(FinishReason::Stop).send();
-                    caller.send_receipt(Ending::Finished);
+                    caller.send_receipt(FinishReason::Stop);
                 }
             }
             Command::Abort(sequence) => {
-                if let Some(caller) = self.remove(sequence, Ending::Aborted) {
+                if let Some(caller) = self.remove(sequence, FinishReason::Abort) {
                     self.publish(0);
-                    caller.send_receipt(Ending::Aborted);
+                    caller.send_receipt(FinishReason::Abort);
                 }
             }
             Command::EndWarmUp => self.end_warm_up(),
@@ -191,7 +192,7 @@ impl EngineCore {
         }
     }
 
-    /// Counts anew from here on.
+    /// Resets all counters.
     fn end_warm_up(&mut self) {
         for caller in self.callers.values_mut() {
             caller.account.forget_seconds();
@@ -227,21 +228,21 @@ impl EngineCore {
             }
             Err(refusal) => {
                 caller.failed(refusal.to_string()).send();
-                caller.send_receipt(Ending::Failed);
+                caller.send_receipt(FinishReason::Error);
             }
         }
     }
 
-    /// Takes a sequence out before its end.
-    fn remove(&mut self, sequence: SequenceId, ending: Ending) -> Option<Caller> {
-        let caller = self.close(sequence, ending)?;
+    /// Removes a sequence before its end.
+    fn remove(&mut self, sequence: SequenceId, reason: FinishReason) -> Option<Caller> {
+        let caller = self.close(sequence, reason)?;
         self.scheduler.abort(sequence);
         Some(caller)
     }
 
-    /// Closes the account of a sequence that has ended: its seconds are the totals' from now on,
-    /// and its adapter may go.
-    fn close(&mut self, sequence: SequenceId, ending: Ending) -> Option<Caller> {
+    /// Closes the account of a sequence that has ended: adds its seconds to the totals and releases
+    /// its adapter.
+    fn close(&mut self, sequence: SequenceId, reason: FinishReason) -> Option<Caller> {
         let caller = self.callers.remove(&sequence)?;
         if let Some(adapter) = caller.adapter
             && self.runner.release_adapter(adapter)
@@ -250,15 +251,15 @@ impl EngineCore {
         }
         let seconds = caller.account.device_seconds;
         self.totals.attributed_seconds += seconds;
-        match ending {
-            Ending::Finished => {}
-            Ending::Aborted => self.meter.count_aborted(seconds),
-            Ending::Failed => self.meter.count_failed(seconds),
+        match reason {
+            FinishReason::Stop | FinishReason::Length => {}
+            FinishReason::Abort => self.meter.count_aborted(seconds),
+            FinishReason::Error => self.meter.count_failed(seconds),
         }
         Some(caller)
     }
 
-    /// Ends the planning of a step, and says what each row will have to do.
+    /// Ends the planning of a step and returns the work of each row.
     fn begin(&mut self, batch: &Batch) -> Vec<RowWork> {
         let started = self.meter.pause(Pause::Host);
         let mut works = Vec::with_capacity(batch.rows.len());
@@ -272,7 +273,7 @@ impl EngineCore {
         works
     }
 
-    /// Splits a step's seconds over its rows, whether or not it succeeded.
+    /// Splits the seconds of a step among its rows, also if the step failed.
     fn charge(&mut self, batch: &Batch, works: &[RowWork], succeeded: bool) {
         let Split { shares, basis } = self.meter.charge_step(StepTaken {
             rows: works,
@@ -298,10 +299,10 @@ impl EngineCore {
         }
     }
 
-    /// Brings the accounts up to date, and says what the callers are to be told.
-    fn settle(&mut self, outputs: Vec<SequenceOutput>) -> Vec<Letter> {
+    /// Updates the accounts and returns the messages to the callers.
+    fn settle(&mut self, outputs: Vec<SequenceOutput>) -> Vec<Outgoing> {
         let sampled_at = Instant::now();
-        let mut letters = Vec::with_capacity(outputs.len());
+        let mut outgoing = Vec::with_capacity(outputs.len());
         for output in outputs {
             let Some(caller) = self.callers.get_mut(&output.sequence) else {
                 continue;
@@ -311,37 +312,32 @@ impl EngineCore {
                 caller.account.count_token(sampled_at);
                 self.totals.generation_tokens += 1;
             }
-            letters.push(caller.event(SequenceEvent::Progress {
+            outgoing.push(caller.event(SequenceEvent::Progress {
                 index: caller.index,
                 sampled: output.sampled,
             }));
             let Some(reason) = output.finished else {
                 continue;
             };
-            let ending = match reason {
-                FinishReason::Stop | FinishReason::Length => Ending::Finished,
-                FinishReason::Abort => Ending::Aborted,
-                FinishReason::Error => Ending::Failed,
-            };
-            if let Some(caller) = self.close(output.sequence, ending) {
-                letters.push(caller.finished(reason));
-                letters.extend(caller.receipt(ending));
+            if let Some(caller) = self.close(output.sequence, reason) {
+                outgoing.push(caller.finished(reason));
+                outgoing.extend(caller.receipt(reason));
             }
         }
-        letters
+        outgoing
     }
 
-    /// A failed step fails its own sequences; the others live on.
-    fn fail(&mut self, batch: Batch, error: &ModelError) -> Vec<Letter> {
+    /// A failed step fails the sequences in it and no others.
+    fn fail(&mut self, batch: Batch, error: &ModelError) -> Vec<Outgoing> {
         error!("a step of {} rows failed: {error}", batch.rows.len());
-        let mut letters = Vec::new();
+        let mut outgoing = Vec::new();
         for output in self.scheduler.fail(batch) {
-            if let Some(caller) = self.close(output.sequence, Ending::Failed) {
-                letters.push(caller.failed(error.to_string()));
-                letters.extend(caller.receipt(Ending::Failed));
+            if let Some(caller) = self.close(output.sequence, FinishReason::Error) {
+                outgoing.push(caller.failed(error.to_string()));
+                outgoing.extend(caller.receipt(FinishReason::Error));
             }
         }
-        letters
+        outgoing
     }
 
     fn publish(&mut self, adapters_in_batch: usize) {
@@ -374,7 +370,7 @@ impl EngineCore {
         });
     }
 
-    /// The adapters of the sequences whose account is like that, each once.
+    /// The adapters of all sequences whose account matches, without duplicates.
     fn adapters_of(&self, is_meant: impl Fn(&Account) -> bool) -> Arc<[AdapterId]> {
         let meant = self.callers.values().filter(|it| is_meant(&it.account));
         let mut adapters: Vec<_> = meant.filter_map(|it| it.adapter).collect();
@@ -385,7 +381,7 @@ impl EngineCore {
 }
 
 impl Caller {
-    fn finished(&self, reason: FinishReason) -> Letter {
+    fn finished(&self, reason: FinishReason) -> Outgoing {
         self.event(SequenceEvent::Finished {
             index: self.index,
             reason,
@@ -393,31 +389,31 @@ impl Caller {
         })
     }
 
-    fn failed(&self, message: String) -> Letter {
+    fn failed(&self, message: String) -> Outgoing {
         self.event(SequenceEvent::Failed { message })
     }
 
-    fn event(&self, event: SequenceEvent) -> Letter {
-        Letter::Event(self.events.clone(), event)
+    fn event(&self, event: SequenceEvent) -> Outgoing {
+        Outgoing::Event(self.events.clone(), event)
     }
 
-    /// The closed account, for whoever wants it.
-    fn receipt(&self, ending: Ending) -> Option<Letter> {
+    /// The closed account, if the caller asked for it.
+    fn receipt(&self, reason: FinishReason) -> Option<Outgoing> {
         let receipt = Receipt {
             index: self.index,
-            ending,
+            reason,
             usage: self.account.usage(),
         };
         let to = self.receipts.clone()?;
-        Some(Letter::Receipt(to, receipt))
+        Some(Outgoing::Receipt(to, receipt))
     }
 
-    fn send_receipt(&self, ending: Ending) {
-        self.receipt(ending).into_iter().for_each(Letter::send);
+    fn send_receipt(&self, reason: FinishReason) {
+        self.receipt(reason).into_iter().for_each(Outgoing::send);
     }
 }
 
-impl Letter {
+impl Outgoing {
     fn send(self) {
         let sent = match self {
             Self::Event(to, event) => to.send(event).is_ok(),

@@ -1,4 +1,4 @@
-//! Token ids back to text, as they arrive.
+//! Turns token ids into text as they arrive.
 
 use std::str;
 use std::sync::Arc;
@@ -6,32 +6,32 @@ use std::sync::Arc;
 use crate::Tokenizer;
 use crate::stop::StopStrings;
 
-/// What a token adds to the text.
+/// The text that a token adds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Piece {
-    /// Text that is certain by now; often empty, or more than this token's own.
+    /// Text that can no longer change. Often empty, or longer than the token's own text.
     pub text: String,
-    /// A stop string is complete: the text ends before it.
+    /// A stop string is complete; the text ends before it.
     pub stopped: bool,
 }
 
-/// Turns one sequence's tokens into text. What it emits, joined, is what [`Tokenizer::decode`]
-/// makes of all tokens without special ones, up to the first stop string. It never emits a part
-/// of a character.
+/// Turns the tokens of one sequence into text. All pieces together equal [`Tokenizer::decode`] of
+/// all tokens without special ones, up to the first stop string. A piece never ends within a
+/// character.
 #[derive(Clone, Debug)]
 pub struct Detokenizer {
     tokenizer: Arc<Tokenizer>,
     stop: StopStrings,
-    /// The beginning of a character.
+    /// The first bytes of an incomplete character.
     bytes: Vec<u8>,
-    /// Text that may be the beginning of a stop string.
+    /// Text that may be the start of a stop string.
     held: String,
     strip_space: bool,
     stopped: bool,
 }
 
 impl Detokenizer {
-    /// For an answer that begins a text of its own.
+    /// For an answer that is a text of its own.
     pub fn new(tokenizer: Arc<Tokenizer>, stop: &[String]) -> Self {
         Self {
             strip_space: tokenizer.strips_leading_space(),
@@ -43,8 +43,8 @@ impl Detokenizer {
         }
     }
 
-    /// For an answer that goes on from a prompt's text: a space before its first word is the
-    /// answer's, not SentencePiece's.
+    /// For an answer that continues the prompt's text. A space before its first word belongs to the
+    /// answer and not to SentencePiece.
     pub fn continuing(tokenizer: Arc<Tokenizer>, stop: &[String]) -> Self {
         Self {
             strip_space: false,
@@ -52,7 +52,7 @@ impl Detokenizer {
         }
     }
 
-    /// Takes the next token. After a stop string, all further tokens are ignored.
+    /// Adds the next token. After a stop string all tokens are ignored.
     pub fn push(&mut self, token: u32) -> Piece {
         if self.stopped {
             return Piece {
@@ -80,7 +80,8 @@ impl Detokenizer {
         }
     }
 
-    /// What was held back, once no token follows. An incomplete character becomes U+FFFD.
+    /// Returns the text that was held back, after the last token. An incomplete character becomes
+    /// U+FFFD.
     pub fn finish(&mut self) -> String {
         if self.stopped {
             return String::new();
@@ -100,7 +101,7 @@ impl Detokenizer {
         }
     }
 
-    /// Moves complete characters, and U+FFFD for bytes that can never become one, to the text.
+    /// Moves complete characters to the text. Bytes that can never form a character become U+FFFD.
     fn take_characters(&mut self) {
         let mut taken = 0;
         for chunk in self.bytes.utf8_chunks() {

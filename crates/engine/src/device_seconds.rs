@@ -1,33 +1,34 @@
-//! Where the time since the start of the process went.
+//! How the time since the start of the process was spent.
 
 use std::{ops::Sub, time::Instant};
 
-/// Seconds since the start of the process, by what they went to. `warm_up`, `adapter_load`,
-/// `idle`, `host` and `steps` do not overlap and make up the `window`.
+/// Seconds since the start of the process, by use. `warm_up`, `adapter_load`, `idle`, `host` and
+/// `steps` do not overlap and add up to `window`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DeviceSeconds {
-    /// All there were.
+    /// All time.
     pub window: f64,
-    /// Until the door opened: loading, calibrating, the first token.
+    /// Time until the server accepted requests: loading, calibration, the first token.
     pub warm_up: f64,
-    /// Adapters were loaded and no step could run.
+    /// Time to load adapters while no step could run.
     pub adapter_load: f64,
-    /// Nobody asked for anything.
+    /// Time without any request.
     pub idle: f64,
-    /// Work was there, but the device waited for the host: planning, committing, telling callers.
+    /// Time in which there was work but the device waited for the host: planning, committing,
+    /// sending results.
     pub host: f64,
-    /// Steps ran.
+    /// Time of steps.
     pub steps: f64,
-    /// Of the steps' seconds, those of sequences whose caller left.
+    /// The part of `steps` for sequences whose caller left.
     pub aborted: f64,
-    /// Of the steps' seconds, those of sequences that the engine failed.
+    /// The part of `steps` for sequences that failed.
     pub failed: f64,
 }
 
 impl Sub for DeviceSeconds {
     type Output = Self;
 
-    /// What has come since `earlier`.
+    /// The difference to an earlier reading.
     fn sub(self, earlier: Self) -> Self {
         Self {
             window: self.window - earlier.window,
@@ -42,7 +43,7 @@ impl Sub for DeviceSeconds {
     }
 }
 
-/// What time between steps goes to.
+/// The use of time between steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
     /// See [`DeviceSeconds::adapter_load`].
@@ -53,8 +54,8 @@ pub enum Pause {
     Host,
 }
 
-/// Books all time to something: each booking begins where the one before it ended, so that nothing
-/// is lost or counted twice.
+/// Books all time to some use. Each booking starts where the previous one ended, so that no time is
+/// lost or counted twice.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeline {
     began: Instant,
@@ -63,7 +64,7 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    /// Begins with the warm-up, at the start of the process.
+    /// Starts with the warm-up, at the start of the process.
     pub(crate) fn new(began: Instant) -> Self {
         Self {
             began,
@@ -80,7 +81,7 @@ impl Timeline {
         &mut self.seconds
     }
 
-    /// Books the time until now.
+    /// Books the time since the last booking, and returns the current time.
     pub(crate) fn pause(&mut self, pause: Pause) -> Instant {
         let elapsed = self.advance();
         *match pause {
@@ -91,18 +92,18 @@ impl Timeline {
         self.booked_to
     }
 
-    /// Books the time until now to a step, and tells its seconds. Where the device measured its own
-    /// time, the rest is the host's.
+    /// Books the time since the last booking to a step, and returns the seconds of the step. If the
+    /// device measured its own time, the rest is host time.
     pub(crate) fn step(&mut self, measured_seconds: Option<f64>) -> f64 {
         let elapsed = self.advance();
-        // Two clocks may disagree; the window goes by ours.
+        // The clocks may differ; the window follows the host's clock.
         let step = measured_seconds.map_or(elapsed, |measured| measured.clamp(0.0, elapsed));
         self.seconds.steps += step;
         self.seconds.host += elapsed - step;
         step
     }
 
-    /// All time until now was warm-up.
+    /// Counts all time until now as warm-up.
     pub(crate) fn end_warm_up(&mut self) {
         self.advance();
         self.seconds = DeviceSeconds {

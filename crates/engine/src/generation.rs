@@ -1,4 +1,4 @@
-//! What a caller asks of the engine, and what it hears back.
+//! Requests to the engine and the events of their answers.
 
 use std::sync::Arc;
 
@@ -8,84 +8,73 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{SplitBasis, TokenSeconds};
 
-/// A prompt as token ids and how to go on from it.
+/// A prompt as token ids, and how to continue it.
 #[derive(Clone, Debug)]
 pub struct GenerationRequest {
     /// Token ids; never empty.
     pub prompt: Vec<u32>,
-    /// The adapter, or none for the base model. The request keeps it in memory to its end, whatever
-    /// becomes of the name that it went by.
+    /// The adapter; `None` for the base model. The request keeps the weights in memory until it
+    /// ends, even if the adapter's name is reassigned.
     pub adapter: Option<Arc<LoraAdapter>>,
-    /// How many independent continuations; choice `i` samples with `sampling.seed + i`.
+    /// Number of independent choices. Choice `i` samples with `sampling.seed + i`.
     pub n: usize,
-    /// How to sample.
+    /// Sampling parameters.
     pub sampling: SamplingParams,
-    /// End each continuation after this many tokens; `None` goes on to the end of the context.
+    /// Maximum number of generated tokens per choice; `None` allows the rest of the context.
     pub max_tokens: Option<usize>,
-    /// End before the first of these strings, even where it spans tokens.
+    /// The text ends before the first of these strings, even if it spans several tokens.
     pub stop: Vec<String>,
-    /// Go on past the model's end-of-sequence tokens.
+    /// Continue after end-of-sequence tokens.
     pub ignore_eos: bool,
-    /// Tell the log-probabilities of the prompt's tokens, with this many alternatives.
+    /// Return log-probabilities of the prompt's tokens, with this many alternatives.
     pub prompt_logprobs: Option<usize>,
-    /// Whether the answer goes on from the prompt's text (a completion) rather than beginning a
-    /// text of its own (a chat message): a SentencePiece tokenizer drops a space there.
+    /// Whether the answer continues the prompt's text (a completion) or is a text of its own (a
+    /// chat message). SentencePiece tokenizers drop a leading space only in the second case.
     pub continues_text: bool,
-    /// Where each choice's account is sent when it is closed, also where nobody reads the answer
-    /// any more.
+    /// Receives the account of each choice when it is closed, also if the stream was dropped
+    /// before.
     pub receipts: Option<UnboundedSender<Receipt>>,
 }
 
 /// The closed account of a choice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Receipt {
-    /// Which of the `n` choices.
+    /// Index of the choice.
     pub index: usize,
-    /// How it ended.
-    pub ending: Ending,
-    /// What it used, tokens after a stop string included.
+    /// Why it ended.
+    pub reason: FinishReason,
+    /// What it used, including tokens after a stop string.
     pub usage: GenerationUsage,
 }
 
-/// How a choice ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// It was complete.
-    Finished,
-    /// Its caller left.
-    Aborted,
-    /// The engine failed it.
-    Failed,
-}
-
-/// A step of the answer. Events of different choices interleave; within a choice they are in
-/// order, and each choice ends with `Finished`.
+/// An event of an answer. Events of different choices interleave; those of one choice are in order,
+/// and each choice ends with `Finished`.
 #[derive(Clone, Debug)]
 pub enum GenerationEvent {
-    /// The prompt's tokens with their log-probabilities, once, before any `Delta`.
+    /// The prompt's tokens with their log-probabilities. Sent once, before any `Delta`.
     Prompt(Vec<PromptToken>),
-    /// More text of choice `index`. `text` may be empty while a character or a possible stop
-    /// string is incomplete; `tokens` may be empty when held-back text is let go.
+    /// More text of a choice. `text` may be empty while a character or a possible stop string is
+    /// incomplete. `tokens` may be empty when held-back text is sent.
     Delta {
-        /// Which of the `n` choices.
+        /// Index of the choice.
         index: usize,
         /// Complete characters only.
         text: String,
-        /// The tokens this step sampled.
+        /// The tokens that this step sampled.
         tokens: Vec<GeneratedToken>,
     },
-    /// Choice `index` ended: `Stop` (end-of-sequence token or stop string) or `Length`.
+    /// The choice ended with `Stop` (an end-of-sequence token or a stop string) or `Length`.
     Finished {
-        /// Which of the `n` choices.
+        /// Index of the choice.
         index: usize,
-        /// Why.
+        /// Why it ended.
         reason: FinishReason,
         /// What it used.
         usage: GenerationUsage,
     },
-    /// The engine failed this request; no event follows.
+    /// The engine failed the request. No event follows.
     Failed {
-        /// What went wrong, for the caller's eyes.
+        /// The reason, in words for the caller.
         message: String,
     },
 }
@@ -93,18 +82,18 @@ pub enum GenerationEvent {
 /// A sampled token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GeneratedToken {
-    /// Its id.
+    /// The token's id.
     pub id: u32,
-    /// Its log-probability and the likeliest alternatives', when asked for.
+    /// Log-probabilities of the token and the most likely alternatives, if requested.
     pub logprobs: Option<TokenLogprobs>,
 }
 
-/// A token of the prompt; the first has no log-probability.
+/// A token of the prompt. The first one has no log-probability.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PromptToken {
-    /// Its id.
+    /// The token's id.
     pub id: u32,
-    /// Its log-probability given what stands before it.
+    /// Its log-probability given the tokens before it.
     pub logprobs: Option<TokenLogprobs>,
 }
 
@@ -115,13 +104,13 @@ pub struct GenerationUsage {
     pub prompt_tokens: usize,
     /// Tokens of the prompt found in the prefix cache.
     pub cached_tokens: usize,
-    /// Tokens generated, an end-of-sequence token included.
+    /// Tokens generated, including an end-of-sequence token.
     pub completion_tokens: usize,
-    /// The choice's share of the measured device time of the steps it was in.
+    /// The choice's share of the measured device time of its steps.
     pub device_seconds: f64,
-    /// The same by kind of token; together less than `device_seconds` where a step failed.
+    /// The same by class of token. The sum is less than `device_seconds` if a step failed.
     pub token_seconds: TokenSeconds,
-    /// What the steps were split by; [`SplitBasis::Tokens`] where some of them were.
+    /// How the steps were split; [`SplitBasis::Tokens`] if any of them was split by tokens.
     pub basis: SplitBasis,
     /// From arrival at the engine to the first step.
     pub queue_seconds: f64,

@@ -1,4 +1,4 @@
-//! The cloneable door to the engine thread.
+//! The handle with which callers reach the engine thread.
 
 use std::sync::{
     Arc,
@@ -19,40 +19,41 @@ use crate::{
     queue_places::QueuePlaces,
 };
 
-/// What a request is held against before it is queued.
+/// Limits that a request is checked against before it is queued.
 #[derive(Clone, Debug)]
 pub struct EngineLimits {
-    /// Tokens of the longest sequence, prompt and answer together.
+    /// Maximum number of tokens of a sequence, prompt and answer together.
     pub max_model_len: usize,
-    /// Sequences that may wait or run at once; more are refused.
+    /// Maximum number of sequences that wait or run. More are rejected.
     pub max_queued_sequences: usize,
-    /// Whether some of them may be an adapter's; then no adapter may take all places, nor the base.
+    /// Whether adapters are served. Then no single adapter, nor the base model, may take all
+    /// places.
     pub serves_adapters: bool,
     /// The model's end-of-sequence tokens.
     pub eos_token_ids: Arc<[u32]>,
 }
 
-/// Why a request was not taken.
+/// Why a request was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
     /// The queue is full.
     #[error("the engine already has {limit} sequences waiting or running: try again later")]
     QueueFull {
-        /// How many may wait or run at once.
+        /// Maximum number of sequences that wait or run.
         limit: usize,
     },
-    /// Prompt and answer can never fit.
+    /// Prompt and answer exceed the context.
     #[error(
         "this model's maximum context length is {max_model_len} tokens, but {prompt_tokens} were \
          requested in the prompt and {max_tokens} in the answer: shorten the prompt or lower \
          max_tokens"
     )]
     TooLong {
-        /// Tokens of the longest sequence.
+        /// Maximum number of tokens of a sequence.
         max_model_len: usize,
         /// Tokens of the prompt.
         prompt_tokens: usize,
-        /// Tokens asked for, at least one.
+        /// Requested tokens, at least one.
         max_tokens: usize,
     },
     /// The engine thread has ended.
@@ -60,11 +61,11 @@ pub enum SubmitError {
     EngineDead,
 }
 
-/// Sends requests to the engine thread; cheap to clone. It never blocks the async runtime.
+/// Sends requests to the engine thread. Cheap to clone; never blocks the async runtime.
 #[derive(Clone)]
 pub struct EngineHandle {
     commands: UnboundedSender<Command>,
-    /// One a sequence, held until its caller is done with it: this bounds the channel.
+    /// One place per sequence, held until its caller is done. This bounds the channel.
     places: Arc<QueuePlaces>,
     next_sequence: Arc<AtomicU64>,
     limits: EngineLimits,
@@ -72,7 +73,7 @@ pub struct EngineHandle {
     stats: watch::Receiver<EngineStats>,
 }
 
-/// The engine thread's end of the door.
+/// The engine thread's end of the channels.
 pub(crate) struct EngineDoor {
     pub commands: UnboundedReceiver<Command>,
     pub stats: watch::Sender<EngineStats>,
@@ -104,12 +105,13 @@ impl EngineHandle {
     /// Queues a request.
     ///
     /// # Errors
-    /// It can never fit, the queue is full, or the engine has ended. Nothing is queued then.
+    /// The request can never fit, the queue is full, or the engine has ended. Nothing is queued
+    /// then.
     pub fn submit(&self, request: GenerationRequest) -> Result<GenerationStream, SubmitError> {
         let max_model_len = self.limits.max_model_len;
         let prompt_tokens = request.prompt.len();
         let room = max_model_len.saturating_sub(prompt_tokens);
-        // A prompt that is only scored still runs through one step, which samples a token.
+        // A request without generated tokens still runs through one step, which samples a token.
         let max_tokens = request.max_tokens.unwrap_or(room).max(1);
         if max_tokens > room {
             return Err(SubmitError::TooLong {
@@ -168,35 +170,35 @@ impl EngineHandle {
             adapter: request.adapter.as_ref().map(|adapter| adapter.id()),
             params: Arc::new(params),
             max_tokens,
-            stop_token_ids: match request.ignore_eos {
-                true => Arc::default(),
-                false => self.limits.eos_token_ids.clone(),
+            stop_token_ids: if request.ignore_eos {
+                Arc::default()
+            } else {
+                self.limits.eos_token_ids.clone()
             },
-            // The prompt is the same for all choices: one of them tells.
+            // All choices have the same prompt, so one of them returns its log-probabilities.
             prompt_logprobs: request.prompt_logprobs.filter(|_| index == 0),
         }
     }
 
-    /// Brings an adapter to the device ahead of its first request, where there is a slot to spare.
+    /// Copies an adapter to the device ahead of its first request, if a slot is free.
     pub fn prefetch_adapter(&self, adapter: Arc<LoraAdapter>) {
-        // Where the engine has ended there is no device any more.
+        // If the engine has ended, there is no device any more.
         let _ = self.commands.send(Command::Prefetch(adapter));
     }
 
-    /// Frees the device of an adapter that no request will ask for again, once nobody uses it.
+    /// Frees the slot of an adapter that no request will name again, once no sequence uses it.
     pub fn retire_adapter(&self, id: AdapterId) {
         let _ = self.commands.send(Command::Retire(id));
     }
 
-    /// What the engine published after its last step, with the idle time since.
+    /// The statistics that the engine published last, with the idle time since.
     pub fn stats(&self) -> EngineStats {
         self.stats.borrow().as_of(Instant::now())
     }
 
-    /// Says that the door opens: all time until now was warm-up, and what was computed in it is
-    /// not counted.
+    /// Ends the warm-up: resets all counters and counts all time until now as warm-up.
     pub fn end_warm_up(&self) {
-        // An engine that has ended counts nothing any more.
+        // If the engine has ended, it no longer counts.
         let _ = self.commands.send(Command::EndWarmUp);
     }
 
@@ -205,7 +207,7 @@ impl EngineHandle {
         !self.commands.is_closed()
     }
 
-    /// Returns when the engine thread has ended.
+    /// Waits until the engine thread has ended.
     pub async fn closed(&self) {
         self.commands.closed().await;
     }

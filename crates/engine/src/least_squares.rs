@@ -1,24 +1,24 @@
-//! Least squares with coefficients that cannot be negative.
+//! Least squares with non-negative coefficients.
 
 #[cfg(test)]
 mod tests;
 
-/// A pivot below this share of its column says that the column depends on others.
+/// A pivot below this fraction of its column means that the column depends on the others.
 const DEPENDENT: f64 = 1e-10;
 
-/// What the coefficients were believed to be before.
+/// Coefficients that are known from before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Prior<const N: usize> {
     pub x: [f64; N],
-    /// How much that counts beside the rows, which count 1 together.
+    /// The weight of the prior, relative to all rows together.
     pub weight: f64,
 }
 
-/// Minimises `‖A x - b‖` over `x >= 0`, from rows of `A` with their `b`: the active-set method of
-/// Lawson and Hanson, "Solving Least Squares Problems", 1974, chapter 23, on the normal equations
-/// of columns scaled to length 1. With a prior it adds `weight ‖x - prior‖²`, scaled in the same
-/// way: what the rows do not tell stays as it was (ridge regression). Without one, a column that is
-/// zero, or depends on others, gets 0.
+/// Minimises `‖A x - b‖` over `x >= 0`, given the rows of `A` with their `b`. This is the
+/// active-set method of Lawson and Hanson, "Solving Least Squares Problems", 1974, chapter 23, on
+/// the normal equations of columns scaled to length 1. A prior adds `weight ‖x - prior‖²`, scaled
+/// in the same way (ridge regression), so that coefficients without data keep their value. Without
+/// a prior, a column that is zero or depends on others gets 0.
 pub(crate) fn non_negative_least_squares<const N: usize>(
     rows: &[([f64; N], f64)],
     prior: Option<Prior<N>>,
@@ -59,7 +59,8 @@ fn solve_non_negative<const N: usize>(gram: &[[f64; N]; N], moment: &[f64; N]) -
     let mut x = [0.0; N];
     let mut is_free = [false; N];
     let mut is_dependent = [false; N];
-    // In exact arithmetic the method ends by itself; rounding must not make it go in circles.
+    // In exact arithmetic the method terminates by itself; the limit guards against cycles from
+    // rounding.
     for _ in 0..10 * N {
         let gradient = |i: usize| moment[i] - (0..N).map(|j| gram[i][j] * x[j]).sum::<f64>();
         let Some(steepest) = (0..N)
@@ -75,7 +76,7 @@ fn solve_non_negative<const N: usize>(gram: &[[f64; N]; N], moment: &[f64; N]) -
                 is_dependent[steepest] = true;
                 break;
             };
-            // As far towards the goal as nothing turns negative; what arrives at 0 stays there.
+            // Move towards the goal until the first coefficient reaches 0, and fix that one at 0.
             let Some((blocking, step)) = (0..N)
                 .filter(|&i| is_free[i] && goal[i] <= 0.0)
                 .map(|i| (i, x[i] / (x[i] - goal[i]).max(f64::MIN_POSITIVE)))
@@ -93,8 +94,8 @@ fn solve_non_negative<const N: usize>(gram: &[[f64; N]; N], moment: &[f64; N]) -
     x
 }
 
-/// The unconstrained solution in the free coordinates, by Cholesky's decomposition; none where
-/// they depend on each other.
+/// The unconstrained solution in the free coordinates, by Cholesky decomposition; `None` if their
+/// columns are dependent.
 fn solve<const N: usize>(
     gram: &[[f64; N]; N],
     moment: &[f64; N],
@@ -106,10 +107,12 @@ fn solve<const N: usize>(
         for (column, &j) in free[..=row].iter().enumerate() {
             let known: f64 = (0..column).map(|k| lower[row][k] * lower[column][k]).sum();
             let rest = gram[i][j] - known;
-            lower[row][column] = match row == column {
-                true if rest <= DEPENDENT => return None,
-                true => rest.sqrt(),
-                false => rest / lower[column][column],
+            lower[row][column] = if row != column {
+                rest / lower[column][column]
+            } else if rest > DEPENDENT {
+                rest.sqrt()
+            } else {
+                return None;
             };
         }
     }

@@ -1,4 +1,4 @@
-//! Runs the step loop on one thread, keeps text at its edges, meters device seconds.
+//! Runs the step loop on one thread, converts text at its edges, and meters device seconds.
 
 mod account;
 mod calibration;
@@ -32,8 +32,7 @@ pub use core::EngineCore;
 pub use detokenizer::{Detokenizer, Piece};
 pub use device_seconds::{DeviceSeconds, Pause};
 pub use generation::{
-    Ending, GeneratedToken, GenerationEvent, GenerationRequest, GenerationUsage, PromptToken,
-    Receipt,
+    GeneratedToken, GenerationEvent, GenerationRequest, GenerationUsage, PromptToken, Receipt,
 };
 pub use handle::{EngineHandle, EngineLimits, SubmitError};
 pub use meter::{Meter, Split, SplitBasis};
@@ -45,5 +44,5 @@ pub use step_model::{Fit, FitSource, StepModel};
 pub use step_work::{RowContext, RowWork, StepWork};
 pub use stream::GenerationStream;
 pub use text_error::TextError;
-pub use token_seconds::{TokenCounts, TokenSeconds};
+pub use token_seconds::{ByToken, TokenCounts, TokenSeconds};
 pub use tokenizer::{Tokenizer, byte_level_alphabet};

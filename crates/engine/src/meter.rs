@@ -1,4 +1,4 @@
-//! Measures each step, and what each of its rows had of it.
+//! Measures each step and splits its time among the rows.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -9,7 +9,7 @@ use crate::{
     device_seconds::Timeline, step_learner::StepLearner,
 };
 
-/// Books all time since the start of the process, and splits that of steps over their rows.
+/// Books all time since the start of the process, and splits the time of steps among their rows.
 #[derive(Clone, Debug)]
 pub struct Meter {
     model: StepModel,
@@ -22,37 +22,38 @@ pub struct Meter {
     refits: u64,
 }
 
-/// By what a step's seconds are split over its rows.
+/// How the seconds of a step are split among its rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SplitBasis {
-    /// By what the step model expects of each.
+    /// By the time that the step model predicts for each row.
     #[default]
     StepModel,
-    /// By their new tokens, since the model explains too little, or does not know such steps.
+    /// By the number of new tokens, because the model explains too little or does not cover such a
+    /// step.
     Tokens,
 }
 
-/// A step's seconds, shared out.
+/// The seconds of a step, split among its rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Split {
-    /// Those of each row. They add up to the step's.
+    /// The share of each row. The shares add up to the step's seconds.
     pub shares: Vec<TokenSeconds>,
-    /// What they went by.
+    /// How they were split.
     pub basis: SplitBasis,
 }
 
-/// A step as it went.
+/// A step that has run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StepTaken<'a> {
     pub rows: &'a [RowWork],
-    /// What the device itself says that it took.
+    /// The device's own measurement, if it has one.
     pub measured_seconds: Option<f64>,
     pub succeeded: bool,
 }
 
 impl Meter {
-    /// A meter whose window begins at `process_began`, for a model whose attention sees
-    /// `sliding_window` tokens back.
+    /// A meter whose window starts at `process_began`. `sliding_window` is the model's attention
+    /// window.
     pub fn new(model: StepModel, sliding_window: Option<usize>, process_began: Instant) -> Self {
         Self {
             model,
@@ -66,22 +67,23 @@ impl Meter {
         }
     }
 
-    /// Says how large an adapter is, which its rows' work depends on.
+    /// Registers the size of an adapter, which the work of its rows depends on.
     pub fn add_adapter(&mut self, id: AdapterId, size_bytes: usize) {
         self.adapter_bytes.insert(id, size_bytes);
     }
 
-    /// Forgets an adapter that has no rows any more.
+    /// Removes an adapter that no row uses any more.
     pub fn remove_adapter(&mut self, id: AdapterId) {
         self.adapter_bytes.remove(&id);
     }
 
-    /// What the rows' seconds go by in steps of the kinds that the model knows.
+    /// How steps are split that the model covers.
     pub fn basis(&self) -> SplitBasis {
         self.model.fit.basis()
     }
 
-    /// What a row has to do whose sequence found `cached_tokens` in the prefix cache.
+    /// The work of a row. `cached_tokens` is how many tokens of its prompt were found in the prefix
+    /// cache.
     pub fn work(&self, row: &BatchRow, cached_tokens: usize) -> RowWork {
         let adapter_bytes = |adapter| self.adapter_bytes.get(&adapter).copied();
         let context = RowContext {
@@ -92,8 +94,8 @@ impl Meter {
         RowWork::of(row, context)
     }
 
-    /// Shares a step's seconds out over its rows: what the model expects of each, scaled to what they
-    /// took together.
+    /// Splits the seconds of a step among its rows: the model's predictions, scaled to add up to
+    /// the measured time.
     pub fn split(&self, rows: &[RowWork], step_seconds: f64) -> Split {
         self.split_known(rows, &StepFeatures::of(rows), step_seconds)
     }
@@ -103,7 +105,7 @@ impl Meter {
             shares: self.model.apportion(rows),
             basis: SplitBasis::StepModel,
         });
-        // A fit may find a kind of work too cheap to see; no step is free for that.
+        // A fitted coefficient can be 0, but no row may be free because of that.
         let by_model = by_model.and_then(|split| split.scaled_to(step_seconds));
         let by_tokens = || {
             let split = Split {
@@ -118,7 +120,8 @@ impl Meter {
         })
     }
 
-    /// Books the time until now to a step, splits it, and takes note of it for the next fit.
+    /// Books the time since the last booking to a step, splits it, and passes the step to the
+    /// learner.
     pub(crate) fn charge_step(&mut self, step: StepTaken<'_>) -> Split {
         let seconds = self.timeline.step(step.measured_seconds);
         let work = StepFeatures::of(step.rows);
@@ -133,7 +136,7 @@ impl Meter {
         split
     }
 
-    /// Fits the model anew every now and then. What was charged stays as it was.
+    /// Refits the model if enough new steps were served. Earlier charges do not change.
     pub(crate) fn learn(&mut self) {
         if !self.learner.is_due() {
             return;
@@ -155,22 +158,22 @@ impl Meter {
         }
     }
 
-    /// Books the time until now, and tells when that is.
+    /// Books the time since the last booking, and returns the current time.
     pub(crate) fn pause(&mut self, pause: Pause) -> Instant {
         self.timeline.pause(pause)
     }
 
-    /// Of the steps' seconds, these were of a sequence whose caller left.
+    /// Counts seconds of `steps` as those of a sequence whose caller left.
     pub(crate) fn count_aborted(&mut self, seconds: f64) {
         self.timeline.seconds_mut().aborted += seconds;
     }
 
-    /// Of the steps' seconds, these were of a sequence that failed.
+    /// Counts seconds of `steps` as those of a sequence that failed.
     pub(crate) fn count_failed(&mut self, seconds: f64) {
         self.timeline.seconds_mut().failed += seconds;
     }
 
-    /// All time until now was warm-up.
+    /// Counts all time until now as warm-up.
     pub(crate) fn end_warm_up(&mut self) {
         self.timeline.end_warm_up();
         self.expected_seconds = 0.0;
@@ -181,12 +184,12 @@ impl Meter {
         self.timeline.seconds()
     }
 
-    /// Σ of what the model expected of the steps.
+    /// Sum of the model's predictions for all steps.
     pub(crate) fn expected_seconds(&self) -> f64 {
         self.expected_seconds
     }
 
-    /// Σ of the steps' seconds that were split by tokens.
+    /// Sum of the seconds of steps that were split by tokens.
     pub(crate) fn seconds_by_tokens(&self) -> f64 {
         self.seconds_by_tokens
     }
@@ -196,7 +199,7 @@ impl Meter {
         self.refits
     }
 
-    /// How long steps take.
+    /// The current step model.
     pub fn model(&self) -> &StepModel {
         &self.model
     }
@@ -211,7 +214,7 @@ fn tokens_of(row: &RowWork) -> TokenSeconds {
 }
 
 impl Split {
-    /// The shares, times what makes them add up to `seconds`; none where they are all zero.
+    /// Scales the shares so that they add up to `seconds`; `None` if they are all zero.
     fn scaled_to(mut self, seconds: f64) -> Option<Self> {
         let total: f64 = self.shares.iter().map(TokenSeconds::total).sum();
         for share in &mut self.shares {

@@ -1,4 +1,4 @@
-//! Places in the queue, and who has them.
+//! Places in the queue.
 
 use std::{
     collections::HashMap,
@@ -7,11 +7,11 @@ use std::{
 
 use farthing_scheduler::AdapterId;
 
-/// How many sequences may wait or run at once.
+/// Limits how many sequences may wait or run at once.
 ///
-/// Where adapters are served, no kind of sequence (an adapter's, or the base model's) may take all
-/// places: each may have [`SHARE`] times as many as stay free. With one flood a fifth stays free for
-/// the others, with more floods less, but always something (dynamic thresholds: Choudhury and
+/// If adapters are served, no kind of sequence (of one adapter, or of the base model) may take all
+/// places: each may hold up to [`SHARE`] times the number of free places. One flood leaves a fifth
+/// of the places free. More floods leave fewer, but always some (dynamic thresholds: Choudhury and
 /// Hahne, IEEE/ACM Transactions on Networking, 1998).
 pub(crate) struct QueuePlaces {
     limit: usize,
@@ -27,7 +27,7 @@ struct Taken {
     by_kind: HashMap<Option<AdapterId>, usize>,
 }
 
-/// Places of one request, free again when it is dropped.
+/// The places of one request. Dropping it frees them.
 pub(crate) struct TakenPlaces {
     places: Arc<QueuePlaces>,
     kind: Option<AdapterId>,
@@ -43,7 +43,7 @@ impl QueuePlaces {
         }
     }
 
-    /// Takes places for sequences of one kind; none where there are not so many for it.
+    /// Takes places for sequences of one kind; `None` if there are too few.
     pub(crate) fn take(
         self: &Arc<Self>,
         kind: Option<AdapterId>,
@@ -66,7 +66,7 @@ impl QueuePlaces {
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
-        // Nothing in here panics half-way.
+        // The code under the lock does not panic.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -120,7 +120,7 @@ mod tests {
         };
         assert_eq!(flood(None), 800);
         assert_eq!(flood(adapter(1)), 160);
-        // Another, and another: each finds something.
+        // Each further flood still finds some places.
         assert_eq!([flood(adapter(2)), flood(adapter(3))], [32, 6]);
         assert_eq!(flood(None), 0);
         taken.truncate(800);

@@ -1,32 +1,31 @@
-//! Fits coefficients to timed steps, some of which took far longer than they should have.
+//! Fits coefficients to timed steps, some of which are outliers.
 
 use crate::{
     least_squares::{Prior, non_negative_least_squares},
     step_features::{FEATURES, StepFeatures},
 };
 
-/// A step, and how long it took.
+/// A step and the seconds that it took.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct TimedStep {
     pub features: StepFeatures,
     pub seconds: f64,
 }
 
-/// How often the weights are set anew; they hardly change after that.
+/// Iterations of reweighting. After these the weights hardly change.
 const ROUNDS: usize = 4;
-/// A residual beyond so many standard deviations counts less, the more so the farther it is off.
+/// Residuals beyond this many standard deviations get less weight.
 const OUTLIER: f64 = 2.5;
-/// What is off by less than this share is none.
+/// Relative residuals below this are never outliers.
 const LEAST_OUTLIER: f64 = 0.01;
-/// What the median of absolute deviations is multiplied with to be a standard deviation.
+/// Factor from the median absolute deviation to the standard deviation.
 const MAD_TO_DEVIATION: f64 = 1.4826;
 
-/// Coefficients, none negative, that explain the seconds of the steps.
+/// Non-negative coefficients that explain the seconds of the steps.
 ///
-/// Residuals are relative to what is expected of a step, so that short steps count as much as long
-/// ones and a slow one is not believed less than a fast one: on a busy machine the times of like
-/// steps are skewed, and what is added to all kinds of steps alike should be found in all
-/// coefficients alike. Outliers are weighted as Huber does ("Robust Estimation of a Location
+/// Residuals are relative to the predicted time, so that short steps count as much as long ones,
+/// and slow steps as much as fast ones. On a busy machine the times are skewed, and that should
+/// affect all coefficients alike. Outliers get Huber's weights ("Robust Estimation of a Location
 /// Parameter", 1964).
 pub(crate) fn fit_robustly(steps: &[TimedStep], prior: Option<Prior<FEATURES>>) -> [f64; FEATURES] {
     let mut weights: Vec<f64> = steps.iter().map(|step| 1.0 / step.seconds).collect();
@@ -34,7 +33,7 @@ pub(crate) fn fit_robustly(steps: &[TimedStep], prior: Option<Prior<FEATURES>>) 
     for _ in 0..ROUNDS {
         let expected = |step: &TimedStep| {
             let expected = step.features.dot(&coefficients);
-            // An expectation of almost nothing must not outweigh all other steps.
+            // A prediction near zero must not outweigh all other steps.
             expected.max(step.seconds / 10.0)
         };
         let residual = |step: &TimedStep| step.seconds / expected(step) - 1.0;
@@ -65,7 +64,7 @@ fn weighted(
     non_negative_least_squares(&rows, prior)
 }
 
-/// The one in the middle; zero of none.
+/// The median; zero for no values.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -1,4 +1,4 @@
-//! What the step loop asks of a model: the seam that tests put a scripted one behind.
+//! The interface between the step loop and the model. Tests replace it by a scripted runner.
 
 use std::sync::Arc;
 
@@ -7,28 +7,29 @@ use farthing_scheduler::{AdapterId, Batch, SampledToken};
 
 /// Something that computes steps.
 pub trait Runner: Send {
-    /// Computes one step; one entry a row of the batch.
+    /// Computes one step and returns one result per row of the batch.
     ///
     /// # Errors
-    /// The step failed as a whole. After [`ModelError::DeviceLost`] no other can succeed.
+    /// The step failed as a whole. After [`ModelError::DeviceLost`] no further step can succeed.
     fn execute(&mut self, batch: &Batch) -> Result<Vec<SampledToken>, ModelError>;
 
-    /// Seconds that the device was at work in the last step, where it has a clock of its own.
+    /// Device seconds of the last step, if the device has a clock of its own.
     fn device_seconds(&self) -> Option<f64>;
 
-    /// Makes an adapter available to the rows that name it, until it is released as often.
+    /// Makes an adapter available to rows that name it. Each call needs one
+    /// [`Runner::release_adapter`].
     fn add_adapter(&mut self, adapter: Arc<LoraAdapter>);
 
-    /// Takes one `add_adapter` back; `true` with the last.
+    /// Reverts one [`Runner::add_adapter`]. Returns `true` for the last one.
     fn release_adapter(&mut self, id: AdapterId) -> bool;
 
-    /// Brings an adapter to the device that rows will soon name, where there is room to spare.
+    /// Copies an adapter to the device if a slot is free, ahead of the rows that will name it.
     fn prefetch_adapter(&mut self, adapter: Arc<LoraAdapter>);
 
-    /// Frees the place of an adapter that is not coming back, once nobody holds it any more.
+    /// Frees the slot of an adapter that will not be named again, once no sequence uses it.
     fn retire_adapter(&mut self, id: AdapterId);
 
-    /// Which adapters are on the device, and how well that went.
+    /// Which adapters are on the device, and the counters of loads and evictions.
     fn adapter_stats(&self) -> AdapterPoolStats;
 }
 

@@ -1,21 +1,21 @@
-//! A bounded memory of the steps that were served, in which rare kinds stay represented.
+//! A bounded sample of the served steps that keeps rare kinds of steps.
 
 use crate::robust_fit::TimedStep;
 
-/// Some steps of each class, spread over the last minutes.
+/// Recent steps of each class.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServedSteps {
     classes: Vec<Class>,
-    /// Seconds of all steps so far: what time is told by here.
+    /// Seconds of all steps so far. It serves as the clock here.
     spent_seconds: f64,
 }
 
-/// The last steps of one class, oldest first once it is full.
+/// The last steps of one class: a ring buffer.
 #[derive(Clone, Debug)]
 struct Class {
     key: u64,
     steps: Vec<ServedStep>,
-    /// Where the next one goes.
+    /// Index of the next write.
     next: usize,
     seen_at: f64,
     kept_at: f64,
@@ -29,18 +29,19 @@ struct ServedStep {
 
 pub(crate) const MOST_CLASSES: usize = 64;
 pub(crate) const STEPS_A_CLASS: usize = 16;
-/// Step seconds between two steps of a class that are kept: the machine is busy in bursts, and one
-/// burst must not be all that is known of a class.
+/// Minimum step seconds between two kept steps of a class. Other load on the machine comes in
+/// bursts, and one burst must not fill a class.
 const SPACING_SECONDS: f64 = 0.5;
-/// Step seconds after which a class that was not seen makes room for another.
+/// Step seconds without a step after which a class may be replaced.
 const PATIENCE_SECONDS: f64 = 60.0;
-/// Step seconds after which a step says nothing about the present any more.
+/// Step seconds after which a kept step is too old to use.
 const MEMORY_SECONDS: f64 = 300.0;
 
 impl ServedSteps {
-    /// Keeps the step, unless its class had one just before.
+    /// Keeps the step, unless one of its class was kept just before.
     pub(crate) fn observe(&mut self, step: TimedStep) {
-        // When it began: by its end, long steps would be kept more often than short ones.
+        // The time when the step began. By the time of its end, long steps would be kept more often
+        // than short ones.
         let at = self.spent_seconds;
         self.spent_seconds += step.seconds;
         let key = step.features.class();
@@ -64,9 +65,8 @@ impl ServedSteps {
         class.next = (class.next + 1) % STEPS_A_CLASS;
     }
 
-    /// A class without steps. Where there are too many it takes the place of the one that was not
-    /// seen for longest, but of none that is still seen: classes that take turns would all be
-    /// forgotten.
+    /// Adds an empty class. If there are too many classes, it replaces the one that was not seen
+    /// for longest, but only after a while: otherwise classes that take turns would all be lost.
     fn open(&mut self, key: u64) -> Option<&mut Class> {
         let class = Class {
             key,
@@ -88,13 +88,13 @@ impl ServedSteps {
         })
     }
 
-    /// Step seconds so far.
+    /// Seconds of all steps so far.
     pub(crate) fn spent_seconds(&self) -> f64 {
         self.spent_seconds
     }
 
-    /// The kept steps that began at `earliest` or later, as far as they still say anything, with
-    /// classes that are alike beside each other.
+    /// The kept steps that began at `earliest` or later and are not too old, sorted so that similar
+    /// classes are neighbours.
     pub(crate) fn since(&self, earliest: f64) -> Vec<TimedStep> {
         let earliest = earliest.max(self.spent_seconds - MEMORY_SECONDS);
         let mut classes: Vec<&Class> = self.classes.iter().collect();

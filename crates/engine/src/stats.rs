@@ -1,4 +1,4 @@
-//! What the engine thread publishes after every step.
+//! The statistics that the engine thread publishes after every step.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,65 +8,65 @@ use farthing_scheduler::AdapterId;
 
 use crate::{DeviceSeconds, StepModel, TokenCounts, TokenSeconds};
 
-/// Counters since the door opened and gauges of this moment. Seconds are device seconds.
+/// Counters since the end of the warm-up, and current values. Seconds are device seconds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EngineStats {
-    /// Sequences with a place in the batch.
+    /// Running sequences.
     pub running: usize,
-    /// Sequences waiting for one.
+    /// Waiting sequences.
     pub waiting: usize,
-    /// Of them those whose adapter finds no room.
+    /// Waiting sequences whose adapter has no slot.
     pub deferred: usize,
     /// Blocks of the KV cache.
     pub total_blocks: usize,
-    /// Blocks that no sequence holds (cached prefixes included: they can be taken back).
+    /// Blocks that no sequence holds, those with cached prefixes included.
     pub free_blocks: usize,
     /// Prompt tokens looked up in the prefix cache.
     pub prefix_queries: u64,
-    /// Prompt tokens found there.
+    /// Prompt tokens found in the prefix cache.
     pub prefix_hits: u64,
-    /// Sequences sent back to wait for want of blocks.
+    /// How often a sequence was preempted because there were no free blocks.
     pub preemptions: u64,
-    /// Steps done.
+    /// Completed steps.
     pub steps: u64,
-    /// How many tokens they computed.
+    /// Histogram of the tokens per step.
     pub step_sizes: StepSizes,
-    /// Where all the time went.
+    /// How the time was spent.
     pub seconds: DeviceSeconds,
-    /// Σ of the shares of all rows, of finished, aborted, failed and open sequences alike.
+    /// Sum of the shares of all rows: of finished, aborted, failed and open sequences.
     pub attributed_seconds: f64,
-    /// Of them, by kind of token; the rest are those of steps that failed.
+    /// The same by class of token, without failed steps.
     pub token_seconds: TokenSeconds,
-    /// Shares of the rows of steps that failed: they brought no tokens.
+    /// Sum of the shares of rows in failed steps, which computed no tokens.
     pub failed_step_seconds: f64,
-    /// The tokens that `token_seconds` brought.
+    /// The tokens that `token_seconds` were spent on.
     pub tokens: TokenCounts,
-    /// Σ of what the step model expected of the steps.
+    /// Sum of the step model's predictions for all steps.
     pub expected_seconds: f64,
-    /// How long steps take, which their split goes by.
+    /// The model that predicts how long steps take.
     pub step_model: StepModel,
-    /// Σ of the seconds of steps that were split by tokens, since the model did not explain enough.
+    /// Sum of the seconds of steps that were split by tokens.
     pub seconds_by_tokens: f64,
-    /// How often the model was changed by what was served, since the start.
+    /// How often served steps have changed the model since the start.
     pub refits: u64,
-    /// Prompt tokens computed, those computed again after a preemption included.
+    /// Prompt tokens computed, including those computed again after a preemption.
     pub prompt_tokens: u64,
-    /// Tokens sampled whose callers were told.
+    /// Sampled tokens that were sent to callers.
     pub generation_tokens: u64,
     /// Adapters with a row in the last batch.
     pub adapters_in_batch: usize,
-    /// Adapters with a sequence that has begun, each once.
+    /// Adapters of sequences that have had a step, without duplicates.
     pub running_adapters: Arc<[AdapterId]>,
-    /// Adapters with a sequence that waits for its first step, each once.
+    /// Adapters of sequences that wait for their first step, without duplicates.
     pub waiting_adapters: Arc<[AdapterId]>,
     /// The adapters on the device.
     pub adapter_pool: AdapterPoolStats,
-    /// Since when there is nothing to do; none while there is.
+    /// Since when the engine has been idle; `None` while it is not.
     pub idle_since: Option<Instant>,
 }
 
 impl EngineStats {
-    /// With the idle time up to `now`, which the engine itself books only when it ends.
+    /// Adds the idle time up to `now`, which the engine books only at its end.
     pub(crate) fn as_of(&self, now: Instant) -> Self {
         let mut stats = self.clone();
         if let Some(since) = self.idle_since {
@@ -79,18 +79,18 @@ impl EngineStats {
     }
 }
 
-/// Steps counted by how many tokens they computed.
+/// Histogram of the tokens per step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StepSizes {
-    /// Steps of at most as many tokens as the bound of the same index, and more than the one
-    /// before; the last counts those above all bounds.
+    /// Number of steps per bucket. A bucket holds steps with at most its bound of tokens; the last
+    /// one holds all larger steps.
     pub counts: [u64; StepSizes::BOUNDS.len() + 1],
-    /// Tokens of all steps together.
+    /// Total tokens of all steps.
     pub tokens: u64,
 }
 
 impl StepSizes {
-    /// vLLM's bounds.
+    /// The bounds of vLLM's histogram.
     pub const BOUNDS: [f64; 13] = [
         1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 2_048.0, 4_096.0, 8_192.0,
         16_384.0,

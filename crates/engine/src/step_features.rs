@@ -1,4 +1,4 @@
-//! What a step model's coefficients are multiplied with.
+//! The inputs of a step model.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,13 +9,13 @@ use crate::{
 
 pub(crate) const FEATURES: usize = TOKEN_SEGMENTS + 6;
 
-/// Amounts of each kind of work in one step, in the order of the coefficients
-/// of a [`StepModel`](crate::StepModel).
+/// Amounts of each kind of work in one step, in the order of the coefficients of a
+/// [`StepModel`](crate::StepModel).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepFeatures(pub(crate) [f64; FEATURES]);
 
 impl StepFeatures {
-    /// More of everything than any step has.
+    /// Amounts that no step exceeds.
     pub const UNLIMITED: Self = Self([f64::MAX; FEATURES]);
 
     /// The work of all rows together.
@@ -23,7 +23,7 @@ impl StepFeatures {
         Self::with_knots(rows, &TOKEN_KNOTS)
     }
 
-    /// The same with a curve that bends at these knots only.
+    /// The same with only some of the knots of the token curve.
     pub(crate) fn with_knots(rows: &[RowWork], knots: &[f64]) -> Self {
         let mut total = StepWork::default();
         rows.iter().for_each(|row| total += row.total());
@@ -43,7 +43,7 @@ impl StepFeatures {
         Self(features)
     }
 
-    /// Σ of each amount times its coefficient.
+    /// Sum of each amount times its coefficient.
     pub(crate) fn dot(&self, coefficients: &[f64; FEATURES]) -> f64 {
         self.0.iter().zip(coefficients).map(|(x, c)| x * c).sum()
     }
@@ -54,17 +54,17 @@ impl StepFeatures {
         pairs.into_iter().all(|(x, most)| *x <= factor * most)
     }
 
-    /// The larger of both amounts, kind by kind.
+    /// The maximum of each amount.
     pub(crate) fn max(&self, other: &Self) -> Self {
         Self(std::array::from_fn(|kind| self.0[kind].max(other.0[kind])))
     }
 
-    /// Steps of one class have about the same work: their tokens within a factor of 2, the keys that
-    /// they read within a factor of 16.
+    /// The class of a step. Steps of one class have tokens within a factor of 2, and attention
+    /// reads within a factor of 16.
     pub(crate) fn class(&self) -> u64 {
         let [_, _, prompt_keys, decode_keys, _, adapters, segments @ ..] = self.0;
         let tokens: f64 = segments.iter().sum();
-        // A float's exponent is its logarithm to base 2, rounded down.
+        // The exponent of a float is its logarithm to base 2, rounded down.
         let log2 = |amount: f64| ((amount + 1.0).to_bits() >> 52) & 0x7ff;
         [
             log2(tokens),

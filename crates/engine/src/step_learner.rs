@@ -1,4 +1,4 @@
-//! Learns how long steps take from those that are served.
+//! Learns how long steps take from the served steps.
 
 use crate::{
     Fit, FitSource, StepFeatures, StepModel,
@@ -7,56 +7,57 @@ use crate::{
     served_steps::ServedSteps,
 };
 
-/// Keeps some of the served steps, fits a candidate to them, and judges it by the steps that come
-/// after that. Its work takes bounded time, and constant memory.
+/// Keeps a sample of the served steps, fits a candidate model to them, and judges it by later
+/// steps. It needs bounded time and constant memory.
 #[derive(Clone, Debug, Default)]
 pub struct StepLearner {
     served: ServedSteps,
     candidate: Option<Candidate>,
-    /// Step seconds at the last look.
+    /// Step seconds at the last call of `look`.
     looked_at: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     model: StepModel,
-    /// What it was fitted to ended here, in step seconds.
+    /// Step seconds at the time of the fit.
     fitted_at: f64,
 }
 
-/// Step seconds between two looks at what was served: fits take some 200 µs each.
+/// Step seconds between two fits. A fit takes about 200 µs.
 const LOOK_EVERY_SECONDS: f64 = 5.0;
-/// Steps to fit a candidate to.
+/// Minimum number of steps for a fit.
 const STEPS_TO_FIT: usize = 32;
-/// Steps, neighbours by class, whose median is judged as one.
+/// Steps per group. A group of neighbours by class is judged by its median.
 const STEPS_A_GROUP: usize = 4;
-/// Groups to judge a model by. A class or two have fewer: a load of one kind judges nobody.
+/// Minimum number of groups to judge a model. A load of one or two classes has fewer, and does not
+/// judge.
 const GROUPS_TO_JUDGE: usize = 20;
-/// Steps that have some of a kind of work before the model counts as knowing it.
+/// A kind of work is covered by the model if at least this many steps have it.
 const STEPS_TO_KNOW: usize = 8;
-/// What the model in use counts beside the steps. It matters where the steps leave a coefficient
-/// open: that stays as it was.
+/// Weight of the current model as a prior. It decides coefficients for which the steps give no
+/// information.
 const PRIOR_WEIGHT: f64 = 0.01;
-/// A candidate that explains too little takes the place of a model that explained enough before only
-/// where it leaves less than this share of the variance that this one leaves by now.
+/// A candidate with too low an R² replaces a model that was good before only if it leaves less than
+/// this fraction of the variance that the model leaves now.
 const CONTRADICTED: f64 = 0.8;
-/// A model follows the machine's speed where that differs by more than this factor.
+/// A model is rescaled if the machine's speed differs by more than this factor.
 const OTHER_SPEED: f64 = 1.1;
 
 impl StepLearner {
-    /// Takes note of a step that was served.
+    /// Adds a served step.
     pub fn observe(&mut self, features: StepFeatures, seconds: f64) {
         if seconds > 0.0 && seconds.is_finite() {
             self.served.observe(TimedStep { features, seconds });
         }
     }
 
-    /// Whether there is enough that is new to look at.
+    /// Whether it is time for another [`look`](Self::look).
     pub fn is_due(&self) -> bool {
         self.served.spent_seconds() >= self.looked_at + LOOK_EVERY_SECONDS
     }
 
-    /// The model to go on with, where that is not `current` any more.
+    /// Returns the model to use from now on, or `None` to keep `current`.
     pub fn look(&mut self, current: &StepModel) -> Option<StepModel> {
         let now = self.served.spent_seconds();
         self.looked_at = now;
@@ -80,8 +81,9 @@ impl StepLearner {
     }
 }
 
-/// What both models are worth, by steps that neither has seen: whether the candidate takes the place
-/// of `current`. Else `current` may have to follow the machine's speed, which changes no split.
+/// Compares both models on steps that neither was fitted to, and decides whether the candidate
+/// replaces `current`. Otherwise `current` may be rescaled to the machine's speed, which changes no
+/// split.
 fn judge(current: &StepModel, candidate: &StepModel, fresh: &[TimedStep]) -> Option<StepModel> {
     let candidate = judged(candidate, fresh);
     if candidate.fit.is_good() || !current.fit.is_good() {
@@ -104,11 +106,11 @@ fn judge(current: &StepModel, candidate: &StepModel, fresh: &[TimedStep]) -> Opt
     }
 }
 
-/// The model with the fit that it has by these steps.
+/// The model with its fit on these steps.
 fn judged(model: &StepModel, steps: &[TimedStep]) -> StepModel {
     let groups = steps.chunks(STEPS_A_GROUP);
-    let told = groups.map(|group| measured_and_expected(model, group));
-    let (measured, expected): (Vec<f64>, Vec<f64>) = told.unzip();
+    let pairs = groups.map(|group| measured_and_expected(model, group));
+    let (measured, expected): (Vec<f64>, Vec<f64>) = pairs.unzip();
     let Fit {
         source,
         coefficients,
@@ -126,16 +128,16 @@ fn judged(model: &StepModel, steps: &[TimedStep]) -> StepModel {
     }
 }
 
-/// Of like steps, what the model expects of them on average, and what they took: the median of how
-/// many times as long as expected, as the calibration takes the median of a step's times. What a
-/// busy machine adds to one of them is not the model's to explain, and evens out in what is charged.
+/// For a group of similar steps: the mean prediction, and the mean prediction times the median
+/// ratio of measured to predicted time. The median leaves out what other load added to single
+/// steps.
 fn measured_and_expected(model: &StepModel, group: &[TimedStep]) -> (f64, f64) {
     let expected = group.iter().map(|step| expected(model, step));
     let mean = expected.sum::<f64>() / group.len() as f64;
     (mean * speed(model, group), mean)
 }
 
-/// The median of how many times as long as expected the steps took.
+/// The median ratio of measured to predicted time.
 fn speed(model: &StepModel, steps: &[TimedStep]) -> f64 {
     let ratios = steps
         .iter()
@@ -147,7 +149,8 @@ fn expected(model: &StepModel, step: &TimedStep) -> f64 {
     model.expect_features(&step.features).max(f64::MIN_POSITIVE)
 }
 
-/// A candidate. What the steps do not tell, it has from the model before, at the machine's speed.
+/// Fits a candidate. Coefficients without data come from the previous model, at the machine's
+/// present speed.
 fn fit(before: &StepModel, steps: &[TimedStep]) -> StepModel {
     let prior = Prior {
         x: before.scaled(speed(before, steps)).coefficients(),
@@ -155,9 +158,10 @@ fn fit(before: &StepModel, steps: &[TimedStep]) -> StepModel {
     };
     let coefficients = fit_robustly(steps, Some(prior));
     let reach = reach(steps);
-    let known = match before.fit.is_good() {
-        true => before.fit.reach,
-        false => StepFeatures::default(),
+    let known = if before.fit.is_good() {
+        before.fit.reach
+    } else {
+        StepFeatures::default()
     };
     StepModel {
         fit: Fit {
@@ -170,7 +174,7 @@ fn fit(before: &StepModel, steps: &[TimedStep]) -> StepModel {
     }
 }
 
-/// How much of each kind of work several of the steps have.
+/// The largest amount of each kind of work that several of the steps have.
 fn reach(steps: &[TimedStep]) -> StepFeatures {
     StepFeatures(std::array::from_fn(|kind| {
         let mut amounts: Vec<f64> = steps.iter().map(|step| step.features.0[kind]).collect();

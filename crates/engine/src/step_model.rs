@@ -1,4 +1,4 @@
-//! How long a step takes, by what is in it.
+//! A model of how long a step takes.
 
 use std::collections::HashMap;
 
@@ -7,76 +7,78 @@ use serde::{Deserialize, Serialize};
 
 use crate::{RowWork, SplitBasis, StepFeatures, StepWork, TokenSeconds, step_features::FEATURES};
 
-/// Where the curve of the seconds by a step's tokens may bend: few tokens wait for the weights to be
-/// read from memory, many for the arithmetic.
+/// Where the curve of seconds over tokens may bend. Steps with few tokens are bound by reading the
+/// weights, steps with many by arithmetic.
 pub(crate) const TOKEN_KNOTS: [f64; 2] = [16.0, 256.0];
 pub(crate) const TOKEN_SEGMENTS: usize = TOKEN_KNOTS.len() + 1;
 
-/// Seconds of a step as a sum over its work; every coefficient is zero or more.
+/// Predicts the seconds of a step as a sum over its work. All coefficients are non-negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepModel {
-    /// Seconds of any step, whatever is in it.
+    /// Seconds of every step.
     pub fixed_seconds: f64,
-    /// Seconds for each more token of a step: for the first 16, for those up to 256, and beyond.
+    /// Seconds per additional token: for the first 16 tokens, up to 256, and beyond.
     pub seconds_per_token: [f64; TOKEN_SEGMENTS],
-    /// Seconds for each token's logits.
+    /// Seconds per token whose logits are computed.
     pub seconds_per_logits: f64,
-    /// Seconds for each cached token read by each new token, in rows with several new tokens.
+    /// Seconds per key read by a token, in rows with several new tokens.
     pub seconds_per_prompt_key: f64,
-    /// The same in rows with one new token.
+    /// Seconds per key read by a token, in rows with one new token.
     pub seconds_per_decode_key: f64,
-    /// Seconds for each byte of an adapter, for each token that it applies to.
+    /// Seconds per byte of an adapter and token that uses it.
     pub seconds_per_adapter_byte: f64,
-    /// Seconds for each adapter of a step.
+    /// Seconds per adapter in the step.
     pub seconds_per_adapter: f64,
-    /// How well it explains steps, and which.
+    /// How well the model explains steps.
     pub fit: Fit,
 }
 
-/// How well a model explains how long steps take, and which.
+/// How well a model explains the time of steps, and of which steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
     /// What the model was fitted to.
     pub source: FitSource,
-    /// Steps by which it was judged: repetitions, and groups of like steps, count once.
+    /// Number of steps that it was judged by. Repetitions of a step, and groups of similar steps,
+    /// count once.
     pub steps: usize,
-    /// Coefficients that were fitted.
+    /// Number of fitted coefficients.
     pub coefficients: usize,
-    /// The share of the variance of their seconds that the model explains, or of the logarithms of
-    /// these where that is less: long steps alone cannot carry it.
+    /// R²: the explained fraction of the variance of the seconds, or of their logarithms if that is
+    /// less, so that long steps alone cannot make a good fit.
     ///
-    /// Of a calibration it is adjusted for the coefficients (`1 − (1 − R²)(n − 1)/(n − p)`), and zero
-    /// where there are as many of them as steps, since then any times are explained. Of served
-    /// steps it is told by the medians of groups of like steps that came after those of the fit.
+    /// For a calibration it is adjusted for the number of coefficients (`1 − (1 − R²)(n − 1)/(n −
+    /// p)`), and zero if there are as many coefficients as steps. For served steps it is computed
+    /// from the medians of groups of similar steps that came after the fit.
     pub r_squared: f64,
-    /// 95 % of the steps are off by at most this share of their seconds.
+    /// 95 % of the steps deviate by at most this fraction of their seconds.
     pub residual_p95: f64,
-    /// The most of each kind of work that it is known for; zero where no step had any.
+    /// The largest amount of each kind of work that the model was fitted to; zero if no step had
+    /// any.
     pub reach: StepFeatures,
 }
 
-/// Steps that a model is fitted to.
+/// The steps that a model was fitted to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FitSource {
-    /// Those that are timed at start.
+    /// Steps that are timed at start.
     #[default]
     Calibration,
-    /// Those that were served since.
+    /// Steps that were served.
     ServedSteps,
 }
 
-/// A model explains enough to charge by from here on.
+/// From this R² on, the model is used to split costs.
 const LEAST_R_SQUARED: f64 = 0.9;
-/// What lies further beyond the known steps than by this factor is not charged by it.
+/// Steps with more than this many times the work of the fitted steps are not split by the model.
 const BEYOND_REACH: f64 = 4.0;
 
 impl Fit {
-    /// Whether the model explains enough to charge by it.
+    /// Whether the model is good enough to split costs.
     pub fn is_good(&self) -> bool {
         self.r_squared >= LEAST_R_SQUARED
     }
 
-    /// What steps of the kinds within its reach are split by.
+    /// How steps within the model's reach are split.
     pub fn basis(&self) -> SplitBasis {
         if self.is_good() {
             SplitBasis::StepModel
@@ -85,10 +87,10 @@ impl Fit {
         }
     }
 
-    /// Of a model with so many coefficients, the fixed part among them, for the steps that it was
-    /// fitted to.
+    /// The fit of a model to the steps that it was fitted to. `coefficients` includes the fixed
+    /// part.
     pub(crate) fn of_calibration(measured: &[f64], expected: &[f64], coefficients: usize) -> Self {
-        // Each coefficient can take one step exactly: what is explained is judged by the others.
+        // Each coefficient can explain one step exactly, so the others decide.
         let (n, free) = (measured.len(), measured.len().saturating_sub(coefficients));
         let r_squared = match free {
             0 => 0.0,
@@ -104,7 +106,7 @@ impl Fit {
         }
     }
 
-    /// Of a model for groups of served steps that it was not fitted to.
+    /// The fit of a model to groups of served steps that it was not fitted to.
     pub(crate) fn of_served(measured: &[f64], expected: &[f64]) -> Self {
         Self {
             steps: measured.len(),
@@ -115,8 +117,8 @@ impl Fit {
     }
 }
 
-/// The share of the variance that is explained, of the seconds or of their logarithms, whichever is
-/// less; zero where there is no variance.
+/// The explained fraction of the variance of the seconds or of their logarithms, whichever is less;
+/// zero if there is no variance.
 fn r_squared(measured: &[f64], expected: &[f64]) -> f64 {
     let explained = |scale: fn(f64) -> f64| {
         let mean = measured.iter().map(|m| scale(*m)).sum::<f64>() / measured.len().max(1) as f64;
@@ -142,23 +144,23 @@ fn residual_p95(measured: &[f64], expected: &[f64]) -> f64 {
 }
 
 impl StepModel {
-    /// Seconds that the step with these rows is expected to take.
+    /// Predicted seconds of the step with these rows.
     pub fn expect(&self, rows: &[RowWork]) -> f64 {
         self.apportion(rows).iter().map(TokenSeconds::total).sum()
     }
 
-    /// The same for the work of all rows together.
+    /// The same for the total work of all rows.
     pub(crate) fn expect_features(&self, features: &StepFeatures) -> f64 {
         features.dot(&self.coefficients())
     }
 
-    /// Whether a step with this work may be charged by the model: it explains enough, and of steps
-    /// like this.
+    /// Whether the model may split a step with this work: it is good, and was fitted to similar
+    /// steps.
     pub(crate) fn is_good_for(&self, features: &StepFeatures) -> bool {
         self.fit.is_good() && features.is_within(BEYOND_REACH, &self.fit.reach)
     }
 
-    /// For a machine that takes so many times as long.
+    /// The model for a machine that takes `factor` times as long.
     pub(crate) fn scaled(&self, factor: f64) -> Self {
         Self {
             fit: self.fit,
@@ -166,7 +168,7 @@ impl StepModel {
         }
     }
 
-    /// What [`StepFeatures`] are multiplied with.
+    /// The coefficients in the order of [`StepFeatures`].
     pub(crate) fn coefficients(&self) -> [f64; FEATURES] {
         let [to_16, to_256, beyond] = self.seconds_per_token;
         [
@@ -182,7 +184,7 @@ impl StepModel {
         ]
     }
 
-    /// A model that nobody has judged yet.
+    /// A model without a fit.
     pub(crate) fn from_coefficients(coefficients: [f64; FEATURES]) -> Self {
         let [
             fixed,
@@ -205,9 +207,8 @@ impl StepModel {
         }
     }
 
-    /// What each row contributes to the expected seconds. What depends on the step as a whole is
-    /// shared: the fixed part and the curve by the tokens, an adapter's own seconds by the tokens
-    /// that use it.
+    /// The predicted seconds of each row. Costs of the step as a whole are shared: the fixed part
+    /// and the token curve by tokens, the cost of an adapter by the tokens that use it.
     pub(crate) fn apportion(&self, rows: &[RowWork]) -> Vec<TokenSeconds> {
         let totals: Vec<StepWork> = rows.iter().map(RowWork::total).collect();
         let step_tokens: f64 = totals.iter().map(|work| work.tokens).sum();
@@ -238,7 +239,7 @@ impl StepModel {
             .collect()
     }
 
-    /// Seconds of a step with so many tokens, without what else it does for them.
+    /// Seconds of the fixed part and the token curve for a number of tokens.
     fn token_curve(&self, tokens: f64) -> f64 {
         let segments = token_segments(tokens, &TOKEN_KNOTS);
         let slopes = segments.iter().zip(self.seconds_per_token);
@@ -246,7 +247,7 @@ impl StepModel {
     }
 }
 
-/// How many of `tokens` lie on each segment between the knots; the last has no end.
+/// How many of `tokens` lie in each segment between the knots. The last segment has no end.
 pub(crate) fn token_segments(tokens: f64, knots: &[f64]) -> [f64; TOKEN_SEGMENTS] {
     let knot = |i: usize| knots.get(i).copied().unwrap_or(f64::INFINITY);
     std::array::from_fn(|i| {

@@ -1,52 +1,51 @@
-//! What the rows of a step have to do.
+//! The work of the rows of a step.
 
 use std::ops::{Add, AddAssign};
 
 use farthing_scheduler::{AdapterId, BatchRow};
 
-/// Amounts of each kind of work that takes a step's time.
+/// Amounts of each kind of work that takes time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StepWork {
-    /// New tokens, each through all layers.
+    /// New tokens.
     pub tokens: f64,
-    /// Tokens whose logits are computed: those that a token is sampled after, and those whose
-    /// successor's log-probability was asked for.
+    /// Tokens whose logits are computed: to sample a token, or for the log-probability of the next
+    /// prompt token.
     pub logits: f64,
-    /// Cached tokens whose keys and values are read, summed over the new tokens of rows with
-    /// several of them: these share what is read.
+    /// Keys read by the new tokens of rows with several of them, which share the reading.
     pub prompt_keys: f64,
-    /// The same for rows with one new token.
+    /// Keys read in rows with one new token.
     pub decode_keys: f64,
-    /// Bytes of adapters that new tokens are multiplied with.
+    /// Bytes of adapters times the tokens that use them.
     pub adapter_bytes: f64,
 }
 
-/// The work of one row, by the kind of token that it is done for.
+/// The work of one row, by class of token.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RowWork {
-    /// The row's adapter; none for the base model.
+    /// The row's adapter; `None` for the base model.
     pub adapter: Option<AdapterId>,
-    /// For the prompt's tokens that were not in the prefix cache.
+    /// For prompt tokens that were not in the prefix cache.
     pub input: StepWork,
-    /// For those that were: only reading them.
+    /// For prompt tokens that were: only their keys and values are read.
     pub cached: StepWork,
     /// For generated tokens.
     pub output: StepWork,
 }
 
-/// What the work of a row depends on besides the row.
+/// What else the work of a row depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RowContext {
     /// Tokens of the prompt that were found in the prefix cache.
     pub cached_tokens: usize,
-    /// How far back attention sees, where that is limited.
+    /// The attention window in tokens, if it is limited.
     pub sliding_window: Option<usize>,
-    /// Bytes of the row's adapter.
+    /// Size of the row's adapter.
     pub adapter_bytes: usize,
 }
 
 impl RowWork {
-    /// The work of a row.
+    /// Computes the work of a row.
     pub fn of(row: &BatchRow, context: RowContext) -> Self {
         let new = row.tokens.len();
         let prompt = row.prompt_tokens;
@@ -74,7 +73,7 @@ impl RowWork {
             ..StepWork::default()
         };
         let cached = context.cached_tokens.min(row.start);
-        // What the prompt's new tokens read of each other, as if nothing had been cached.
+        // What the new prompt tokens read of each other, as if nothing were cached.
         let fresh_keys = keys(row.start - cached, prompt);
         let all_keys = keys(row.start, prompt);
         let scored = match row.prompt_logprobs {
@@ -96,7 +95,7 @@ impl RowWork {
         }
     }
 
-    /// All of it.
+    /// The sum of all classes.
     pub fn total(&self) -> StepWork {
         self.input + self.cached + self.output
     }
@@ -121,8 +120,8 @@ impl AddAssign for StepWork {
     }
 }
 
-/// Σ of `min(p + 1, window)` over the positions `p` of `tokens` tokens from `start` on: each sees
-/// itself and what stands before it.
+/// Sum of `min(p + 1, window)` over the positions `p` of `tokens` tokens from `start` on. Each
+/// token reads itself and the tokens before it.
 fn keys_read(start: usize, tokens: usize, window: Option<usize>) -> f64 {
     let sum_to = |end: usize| {
         let end = end as f64;

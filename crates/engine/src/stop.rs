@@ -1,6 +1,6 @@
-//! Stop strings, found in text that arrives in pieces.
+//! Finds stop strings in text that arrives in pieces.
 
-/// The strings that end an answer.
+/// The stop strings of a request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StopStrings {
     strings: Vec<String>,
@@ -14,8 +14,8 @@ impl StopStrings {
         }
     }
 
-    /// Where the stop string begins that is complete first, so that the answer does not depend on
-    /// how tokens cut the text; of several that end together, the longest.
+    /// The start of the stop string that is complete first, so that the result does not depend on
+    /// how tokens cut the text. If several end together, the longest.
     pub(crate) fn find(&self, text: &str) -> Option<usize> {
         self.strings
             .iter()
@@ -24,7 +24,7 @@ impl StopStrings {
             .map(|(_, start)| start)
     }
 
-    /// How many bytes at the end of a text without a stop string may be the beginning of one.
+    /// How many bytes at the end of `text` may be the start of a stop string.
     pub(crate) fn held_back(&self, text: &str) -> usize {
         self.strings
             .iter()

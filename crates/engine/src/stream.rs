@@ -1,4 +1,4 @@
-//! Turns one request's tokens into text, in the caller's task.
+//! Turns the tokens of one request into text, in the caller's task.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -12,16 +12,16 @@ use crate::{
     queue_places::TakenPlaces,
 };
 
-/// The events of one request. Dropping it aborts what is still running.
+/// The events of one request. Dropping it aborts the sequences that still run.
 pub struct GenerationStream {
     request: GenerationRequest,
     choices: Vec<Choice>,
     prompt_logprobs: Vec<TokenLogprobs>,
-    /// Events for the caller, oldest first.
+    /// Events that are ready to be returned, oldest first.
     ready: VecDeque<GenerationEvent>,
-    /// Events that wait for the prompt's, which comes first.
+    /// Events that have to wait for the prompt's event.
     held: VecDeque<GenerationEvent>,
-    prompt_told: bool,
+    prompt_sent: bool,
     events: UnboundedReceiver<SequenceEvent>,
     commands: UnboundedSender<Command>,
     _places: TakenPlaces,
@@ -45,9 +45,10 @@ impl GenerationStream {
         commands: UnboundedSender<Command>,
         places: TakenPlaces,
     ) -> Self {
-        let detokenizer = match request.continues_text {
-            true => Detokenizer::continuing(tokenizer, &request.stop),
-            false => Detokenizer::new(tokenizer, &request.stop),
+        let detokenizer = if request.continues_text {
+            Detokenizer::continuing(tokenizer, &request.stop)
+        } else {
+            Detokenizer::new(tokenizer, &request.stop)
         };
         let choice = |sequence| Choice {
             sequence,
@@ -61,7 +62,7 @@ impl GenerationStream {
             prompt_logprobs: Vec::new(),
             ready: VecDeque::new(),
             held: VecDeque::new(),
-            prompt_told: request.prompt_logprobs.is_none(),
+            prompt_sent: request.prompt_logprobs.is_none(),
             request,
             events,
             commands,
@@ -98,10 +99,10 @@ impl GenerationStream {
     }
 
     fn progress(&mut self, index: usize, sampled: SampledToken) {
-        if index == 0 && !self.prompt_told {
+        if index == 0 && !self.prompt_sent {
             self.prompt_logprobs.extend(sampled.prompt_logprobs);
             if sampled.token.is_some() {
-                self.tell_prompt();
+                self.send_prompt();
             }
         }
         let choice = &mut self.choices[index];
@@ -117,7 +118,7 @@ impl GenerationStream {
         }];
         if piece.stopped {
             choice.stopped = true;
-            // Where the engine has ended, so has the channel of events: `next` tells.
+            // If the engine has ended, the event channel is closed too, and `next` reports it.
             let _ = self.commands.send(Command::Stop(choice.sequence));
         }
         self.push(GenerationEvent::Delta {
@@ -129,13 +130,15 @@ impl GenerationStream {
 
     fn finish(&mut self, index: usize, reason: FinishReason, usage: GenerationUsage) {
         let choice = &mut self.choices[index];
-        let rest = match choice.stopped {
-            true => String::new(),
-            false => choice.detokenizer.finish(),
+        let rest = if choice.stopped {
+            String::new()
+        } else {
+            choice.detokenizer.finish()
         };
-        let reason = match choice.stopped {
-            true => FinishReason::Stop,
-            false => reason,
+        let reason = if choice.stopped {
+            FinishReason::Stop
+        } else {
+            reason
         };
         let completion_tokens = choice.completion_tokens;
         choice.finished = true;
@@ -162,30 +165,31 @@ impl GenerationStream {
         self.ready.push_back(GenerationEvent::Failed { message });
     }
 
-    fn tell_prompt(&mut self) {
+    fn send_prompt(&mut self) {
         let logprobs = std::mem::take(&mut self.prompt_logprobs);
         let logprobs = std::iter::once(None).chain(logprobs.into_iter().map(Some));
         let prompt = self.request.prompt.iter().zip(logprobs);
         let prompt = prompt
             .map(|(&id, logprobs)| PromptToken { id, logprobs })
             .collect();
-        self.prompt_told = true;
+        self.prompt_sent = true;
         self.ready.push_back(GenerationEvent::Prompt(prompt));
         self.ready.append(&mut self.held);
     }
 
     fn push(&mut self, event: GenerationEvent) {
-        match self.prompt_told {
-            true => self.ready.push_back(event),
-            false => self.held.push_back(event),
+        if self.prompt_sent {
+            self.ready.push_back(event)
+        } else {
+            self.held.push_back(event)
         }
     }
 
-    /// Ends every choice that still runs.
+    /// Aborts every choice that still runs.
     fn abort(&mut self) {
         for choice in self.choices.iter_mut().filter(|choice| !choice.finished) {
             choice.finished = true;
-            // An engine that has ended has nothing to abort.
+            // If the engine has ended, there is nothing to abort.
             let _ = self.commands.send(Command::Abort(choice.sequence));
         }
     }

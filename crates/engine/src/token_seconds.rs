@@ -1,48 +1,34 @@
-//! The three kinds of tokens that have prices of their own.
+//! Amounts by class of token. Each class has a price of its own.
 
 use std::ops::AddAssign;
 
-/// Device seconds by the kind of token that they went to.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct TokenSeconds {
-    /// Computing the prompt's tokens that were not in the prefix cache, and reading each other's
-    /// keys and values.
-    pub input: f64,
-    /// Reading the keys and values of the prompt's cached tokens while the rest of the prompt is
-    /// computed.
-    pub cached: f64,
-    /// Sampling and computing what was generated.
-    pub output: f64,
+/// One amount for each class of token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByToken<T> {
+    /// Tokens of prompts that were computed.
+    pub input: T,
+    /// Tokens of prompts that were found in the prefix cache.
+    pub cached: T,
+    /// Generated tokens.
+    pub output: T,
 }
 
-/// How many tokens of each kind there were.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TokenCounts {
-    /// Tokens of prompts that were computed. What a preemption makes to be computed again counts
-    /// once.
-    pub input: u64,
-    /// Tokens of prompts that were found in the prefix cache.
-    pub cached: u64,
-    /// Tokens sampled.
-    pub output: u64,
-}
+/// Device seconds by class of token. `input` is the time to compute the uncached tokens of a prompt
+/// and their attention to each other. `cached` is the time to read the keys and values of the cached
+/// tokens for that. `output` is the time to compute and sample the generated tokens.
+pub type TokenSeconds = ByToken<f64>;
+
+/// Numbers of tokens by class. A token that is computed again after a preemption counts once.
+pub type TokenCounts = ByToken<u64>;
 
 impl TokenSeconds {
-    /// All three together.
+    /// The sum of all classes.
     pub fn total(&self) -> f64 {
         self.input + self.cached + self.output
     }
 }
 
-impl AddAssign for TokenSeconds {
-    fn add_assign(&mut self, other: Self) {
-        self.input += other.input;
-        self.cached += other.cached;
-        self.output += other.output;
-    }
-}
-
-impl AddAssign for TokenCounts {
+impl<T: AddAssign> AddAssign for ByToken<T> {
     fn add_assign(&mut self, other: Self) {
         self.input += other.input;
         self.cached += other.cached;

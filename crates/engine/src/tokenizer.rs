@@ -1,4 +1,4 @@
-//! Text to token ids and back.
+//! Converts text to token ids and back.
 
 mod directory;
 mod gguf;
@@ -13,17 +13,17 @@ use crate::TextError;
 use token_bytes::TokenBytes;
 pub use token_bytes::byte_level_alphabet;
 
-/// The model's tokenizer. Immutable; share it in an `Arc`.
+/// The model's tokenizer. It is immutable and can be shared in an `Arc`.
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     token_bytes: TokenBytes,
-    /// The decoded whole loses one space at its start: SentencePiece put it there.
+    /// Decoding removes one space at the start, which SentencePiece had added.
     strips_leading_space: bool,
-    /// `inner` would take a space at the start of the text for the one SentencePiece puts there,
-    /// where SentencePiece itself adds its own to it.
+    /// `inner` would take a space at the start of the text for the one that SentencePiece adds.
+    /// SentencePiece itself adds another one.
     doubles_leading_space: bool,
-    /// Added before and after a text when special tokens are asked for.
+    /// Special tokens added before a text on request.
     prefix: Vec<u32>,
     suffix: Vec<u32>,
     bos: Option<u32>,
@@ -35,21 +35,22 @@ impl Tokenizer {
     /// tokens in `tokenizer_config.json` or `special_tokens_map.json`.
     ///
     /// # Errors
-    /// A missing or invalid file, or a decoder that is neither byte-level nor SentencePiece.
+    /// A file is missing or invalid, or the decoder is neither byte-level nor SentencePiece.
     pub fn from_dir(directory: &Path) -> Result<Self, TextError> {
         directory::load(directory)
     }
 
-    /// Builds the tokenizer that a GGUF's metadata describes.
+    /// Builds the tokenizer described by a GGUF's metadata.
     ///
     /// # Errors
-    /// An unknown `tokenizer.ggml.model` or `tokenizer.ggml.pre`, or tables that do not fit.
+    /// `tokenizer.ggml.model` or `tokenizer.ggml.pre` is unknown, or the tables do not fit
+    /// together.
     pub fn from_gguf(gguf: &GgufTokenizer) -> Result<Self, TextError> {
         gguf::build(gguf)
     }
 
-    /// Token ids of a text. Special tokens spelled out in the text become their ids;
-    /// `add_special_tokens` also adds those that the model expects around any text (mostly BOS).
+    /// The token ids of a text. Special tokens that appear in the text become their ids.
+    /// `add_special_tokens` adds those that the model expects around any text, usually BOS.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TextError> {
         let doubled;
         let text = if self.doubles_leading_space && text.starts_with([' ', '\u{2581}']) {
@@ -68,13 +69,13 @@ impl Tokenizer {
         Ok([&self.prefix, encoding.get_ids(), &self.suffix].concat())
     }
 
-    /// Token ids of a rendered chat prompt: its template has already written every special token,
-    /// BOS included, so none is added.
+    /// The token ids of a rendered chat prompt. The template has written all special tokens, so
+    /// none is added.
     pub fn encode_rendered(&self, prompt: &str) -> Result<Vec<u32>, TextError> {
         self.encode(prompt, false)
     }
 
-    /// The text that these tokens stand for. Bytes that are not UTF-8 become U+FFFD.
+    /// The text of the tokens. Invalid UTF-8 becomes U+FFFD.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> String {
         let mut bytes = Vec::new();
         for &id in ids {
@@ -89,30 +90,30 @@ impl Tokenizer {
         String::from_utf8_lossy(bytes).into_owned()
     }
 
-    /// The bytes that a token stands for, perhaps a part of a character; none for an id outside
-    /// the vocabulary. A special token stands for its name.
+    /// The bytes of a token, which may be a part of a character. Empty for an id outside the
+    /// vocabulary. The bytes of a special token are its name.
     pub fn token_bytes(&self, id: u32) -> &[u8] {
         self.token_bytes.get(id)
     }
 
-    /// Whether a token is left out of decoded text.
+    /// Whether decoding leaves the token out.
     pub fn is_special(&self, id: u32) -> bool {
         self.token_bytes.is_special(id)
     }
 
-    /// The ids of all special tokens, in order.
+    /// The ids of all special tokens, in ascending order.
     pub fn special_ids(&self) -> Vec<u32> {
         (0..self.token_bytes.len() as u32)
             .filter(|&id| self.is_special(id))
             .collect()
     }
 
-    /// The id of a token by its name in the vocabulary, such as `<|im_end|>`.
+    /// The id of a token by its name, such as `<|im_end|>`.
     pub fn token_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
 
-    /// One more than the greatest id. The model's embedding may have more rows.
+    /// The largest id plus one. The model's embedding may have more rows.
     pub fn vocab_size(&self) -> usize {
         self.token_bytes.len()
     }
@@ -122,22 +123,22 @@ impl Tokenizer {
         self.bos
     }
 
-    /// The end-of-sequence token. A model may have more of them in its generation config.
+    /// The end-of-sequence token. The model's generation config may list more.
     pub fn eos_id(&self) -> Option<u32> {
         self.eos
     }
 
-    /// The name of the beginning-of-sequence token, as chat templates write it.
+    /// The name of the beginning-of-sequence token, as used in chat templates.
     pub fn bos_token(&self) -> Option<String> {
         self.inner.id_to_token(self.bos?)
     }
 
-    /// The name of the end-of-sequence token, as chat templates write it.
+    /// The name of the end-of-sequence token, as used in chat templates.
     pub fn eos_token(&self) -> Option<String> {
         self.inner.id_to_token(self.eos?)
     }
 
-    /// Whether decoding drops the space that SentencePiece put before the text.
+    /// Whether decoding removes the space that SentencePiece added.
     pub(crate) fn strips_leading_space(&self) -> bool {
         self.strips_leading_space
     }

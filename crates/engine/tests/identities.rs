@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::thread;
 
 use farthing_engine::{
-    DeviceSeconds, Ending, EngineStats, GenerationRequest, GenerationStream, Receipt, TokenCounts,
+    DeviceSeconds, EngineStats, GenerationRequest, GenerationStream, Receipt, TokenCounts,
     TokenSeconds,
 };
 use farthing_model::LoraAdapter;
+use farthing_scheduler::FinishReason;
 use tiny::{ATTEMPTS, Engine, MAX_MODEL_LEN, Room, WIDE, adapter, greedy, prompt};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -33,10 +34,10 @@ impl Sum {
         let mut sum = Self::default();
         while let Some(receipt) = receipts.recv().await {
             let usage = receipt.usage;
-            *match receipt.ending {
-                Ending::Finished => &mut sum.finished,
-                Ending::Aborted => &mut sum.aborted,
-                Ending::Failed => &mut sum.failed,
+            *match receipt.reason {
+                FinishReason::Stop | FinishReason::Length => &mut sum.finished,
+                FinishReason::Abort => &mut sum.aborted,
+                FinishReason::Error => &mut sum.failed,
             } += usage.device_seconds;
             sum.by_kind += usage.token_seconds;
             // Where the first step failed already, no cached token was of use.

@@ -1,46 +1,46 @@
-//! The device's time by what it went on, minute by minute.
+//! Device time by use, minute by minute.
 
 use std::collections::BTreeMap;
 
 use crate::Picoseconds;
 use crate::window::{MICROS, MINUTE};
 
-/// What the device's time went on since the process began, in seconds that only grow:
-/// `window` = `steps` + `idle` + `host` + `warm_up` + `adapter_load`.
+/// Cumulative device seconds since the process began, by use: `window` = `steps` + `idle` + `host`
+/// + `warm_up` + `adapter_load`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DeviceSeconds {
-    /// All of it.
+    /// All time.
     pub window: f64,
-    /// Steps of the engine: what requests share.
+    /// Time of engine steps, which requests share.
     pub steps: f64,
-    /// Nothing was wanted.
+    /// Time without any request.
     pub idle: f64,
-    /// Steps were wanted, and the device waited for the host.
+    /// Time in which there was work but the device waited for the host.
     pub host: f64,
-    /// Loading and measuring, before the first request.
+    /// Time to load and measure, before the first request.
     pub warm_up: f64,
-    /// Loading adapters.
+    /// Time to load adapters.
     pub adapter_load: f64,
 }
 
-/// [`DeviceSeconds`] of a stretch of time, or cumulative, in the order of its fields.
+/// [`DeviceSeconds`] of a period or cumulative, in the order of its fields.
 pub(crate) type DeviceTimes = [Picoseconds; 6];
 
-/// What a minute's time went on, so far.
+/// The device time of one minute so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DeviceMinute {
-    /// The minute's first second since 1970.
+    /// The minute's first second, in seconds since 1970.
     pub start: i64,
     pub times: DeviceTimes,
 }
 
-/// Deals cumulative figures out to the minutes they belong to. The minutes add up to the last
-/// figure exactly: what is dealt out are differences of one running total.
+/// Distributes cumulative figures over minutes. The minutes add up to the last figure exactly,
+/// because they are differences of one running total.
 pub(crate) struct DeviceMinutes {
-    /// When the process began, by the wall's clock; from there on only its own clock counts.
+    /// When the process began, by the system clock. From then on only the monotonic clock counts.
     started_us: i64,
     last: DeviceTimes,
-    /// Minutes that may not be in the database yet as they are here.
+    /// Minutes whose current values may not be in the database yet.
     unsaved: BTreeMap<i64, DeviceTimes>,
 }
 
@@ -55,7 +55,7 @@ impl DeviceMinutes {
         }
     }
 
-    /// Takes in the figures as of now.
+    /// Adds the figures as of now.
     pub(crate) fn sample(&mut self, now: DeviceSeconds) {
         let now = times(now);
         let (from, to) = (self.last[0], now[0]);
@@ -88,7 +88,7 @@ impl DeviceMinutes {
             .collect()
     }
 
-    /// All is in the database; the latest minute may still grow.
+    /// Marks all minutes as saved. The latest one may still grow.
     pub(crate) fn saved(&mut self) {
         if let Some((start, times)) = self.unsaved.pop_last() {
             self.unsaved.clear();
@@ -102,7 +102,7 @@ impl DeviceMinutes {
         seconds - seconds.rem_euclid(MINUTE)
     }
 
-    /// Since the start, at a second since 1970.
+    /// Time since the start of the process, at a second since 1970.
     fn picoseconds_at(&self, second: i64) -> Picoseconds {
         Picoseconds::new(i128::from(second * MICROS - self.started_us) * PICOS_PER_MICRO)
     }

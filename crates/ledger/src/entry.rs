@@ -1,43 +1,43 @@
-//! One row: what an attempt at answering a request came to.
+//! One row of the ledger: an attempt at answering a request.
 
 use rust_decimal::Decimal;
 
 use crate::Picoseconds;
 
-/// One attempt, however it ended. Moments are microseconds since 1970 in UTC.
+/// One attempt, however it ended. Times are microseconds since 1970 in UTC.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LedgerEntry {
-    /// The answer's id, or one of the same kind where there was no answer.
+    /// The answer's id, or an id of the same form if there was no answer.
     pub request_id: String,
     /// When the request arrived.
     pub started_us: i64,
-    /// When the attempt was over: the moment it is counted at.
+    /// When the attempt ended. It is counted at this time.
     pub ended_us: i64,
-    /// The name of the API key that asked.
+    /// The name of the API key.
     pub api_key: Option<String>,
-    /// The request's own `user`.
+    /// The request's `user`.
     pub user: Option<String>,
     /// The base model.
     pub model: String,
     /// The adapter's name.
     pub adapter: Option<String>,
-    /// Which weights stood behind that name.
+    /// The generation of the adapter.
     pub adapter_generation: Option<String>,
-    /// Tokens of the prompts, those from the cache included.
+    /// Tokens of the prompts, including cached ones.
     pub input_tokens: u64,
-    /// Of them from the prefix cache.
+    /// The part of `input_tokens` that was found in the prefix cache.
     pub cached_tokens: u64,
     /// Tokens generated, over all choices.
     pub output_tokens: u64,
-    /// The attempt's share of the device's time.
+    /// The attempt's share of the device time.
     pub device_time: Picoseconds,
-    /// Of it for input tokens that were computed.
+    /// The part of `device_time` for computed input tokens.
     pub input_time: Picoseconds,
-    /// Of it for input tokens from the cache.
+    /// The part of `device_time` for cached input tokens.
     pub cached_time: Picoseconds,
-    /// Of it for output tokens.
+    /// The part of `device_time` for output tokens.
     pub output_time: Picoseconds,
-    /// `device_time` at the price of the hour, in US dollars, where there is a price.
+    /// The cost of `device_time` in US dollars, if a price is known.
     pub cost_usd: Option<Decimal>,
     /// From arrival at the engine to the first step.
     pub queue_seconds: Option<f64>,
@@ -51,7 +51,7 @@ pub struct LedgerEntry {
     pub outcome: Outcome,
     /// The HTTP status of the answer.
     pub status: u16,
-    /// What was asked; only where the operator wants it kept.
+    /// The text of the prompt, if the operator keeps prompts.
     pub prompt: Option<String>,
 }
 
@@ -64,14 +64,14 @@ pub enum Outcome {
     Length,
     /// The caller left.
     Abort,
-    /// The engine failed it, or the server went away from it.
+    /// The engine or the server failed.
     Error,
-    /// It never began: a bad request, or no room.
+    /// It never started: the request was invalid, or there was no room.
     Refused,
 }
 
 impl Outcome {
-    /// All there are.
+    /// All outcomes.
     pub const ALL: [Self; 5] = [
         Self::Stop,
         Self::Length,
@@ -80,7 +80,7 @@ impl Outcome {
         Self::Refused,
     ];
 
-    /// Its name in the ledger.
+    /// The name in the ledger.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stop => "stop",

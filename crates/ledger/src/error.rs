@@ -1,52 +1,52 @@
-//! What can go wrong with a ledger.
+//! Errors of the ledger.
 
 use crate::Location;
 
 /// Why the ledger cannot be opened, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The file or the server cannot be reached, or is no ledger.
+    /// The database cannot be reached, or is not a ledger.
     #[error("cannot open the ledger {location}: {reason}")]
     Open {
-        /// Which.
+        /// The ledger.
         location: Location,
-        /// In the database's words.
+        /// The database's message.
         reason: String,
     },
-    /// A newer Farthing has written there.
+    /// The ledger was written by a newer Farthing.
     #[error(
-        "the ledger {location} has the schema {found}, and this Farthing knows only up to {known}: \
+        "the ledger {location} has schema version {found}, but this Farthing supports at most {known}: \
          use a newer Farthing"
     )]
     TooNew {
-        /// Which.
+        /// The ledger.
         location: Location,
-        /// Its schema's version.
+        /// Schema version of the ledger.
         found: i64,
-        /// The newest known here.
+        /// The newest schema version that is supported.
         known: i64,
     },
-    /// SQLite says no.
+    /// SQLite returned an error.
     #[error("the ledger's SQLite file: {0}")]
     Sqlite(#[from] rusqlite::Error),
-    /// PostgreSQL says no.
-    #[error("the ledger's PostgreSQL: {}", told(.0))]
+    /// PostgreSQL returned an error.
+    #[error("the ledger's PostgreSQL: {}", describe(.0))]
     Postgres(#[from] postgres::Error),
-    /// The operating system refused a thread.
+    /// The operating system cannot start a thread.
     #[error("cannot start the ledger's writer: {0}")]
     Thread(std::io::Error),
-    /// Rows that could not be written before the time was up.
+    /// Rows could not be written before the deadline.
     #[error("{rows} rows of the ledger could not be written: {reason}")]
     Unwritten {
-        /// How many.
+        /// Number of rows.
         rows: usize,
         /// The last error.
         reason: String,
     },
-    /// A window that the ledger cannot tell of.
+    /// The window is invalid.
     #[error("{0}")]
     Window(String),
-    /// A stored value makes no sense.
+    /// A stored value is invalid.
     #[error("the ledger holds {0}")]
     Corrupt(String),
     /// The CSV cannot be written.
@@ -55,13 +55,13 @@ pub enum LedgerError {
     /// The Parquet file cannot be written.
     #[error("cannot write the Parquet file: {0}")]
     Parquet(#[from] parquet::errors::ParquetError),
-    /// Output failed.
+    /// The output cannot be written.
     #[error("cannot write the export: {0}")]
     Output(#[from] std::io::Error),
 }
 
-/// PostgreSQL's own message and detail: the crate's text is only "db error".
-pub(crate) fn told(error: &postgres::Error) -> String {
+/// PostgreSQL's own message and detail. The crate's text is only "db error".
+pub(crate) fn describe(error: &postgres::Error) -> String {
     match error.as_db_error() {
         Some(from_server) => from_server.to_string(),
         None => {

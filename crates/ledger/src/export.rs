@@ -1,4 +1,4 @@
-//! The rows as a file.
+//! Export of the rows to a file.
 
 mod column;
 mod csv;
@@ -14,7 +14,7 @@ use self::column::COLUMNS;
 use self::csv::CsvExport;
 use self::parquet::ParquetExport;
 
-/// What kind of file.
+/// The format of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportFormat {
     /// Comma-separated values with a header (RFC 4180).
@@ -35,7 +35,7 @@ impl FromStr for ExportFormat {
     }
 }
 
-/// A file on its way.
+/// A writer of one format.
 trait Export {
     fn row(&mut self, row: &dyn Row) -> Result<(), LedgerError>;
     fn finish(self: Box<Self>) -> Result<(), LedgerError>;

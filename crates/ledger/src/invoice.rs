@@ -1,4 +1,4 @@
-//! What a window came to: its requests, and what else the device's time went on.
+//! The invoice of a window: its requests, and the other uses of the device time.
 
 use std::collections::BTreeMap;
 
@@ -10,30 +10,30 @@ use crate::store::Store;
 use crate::usage::{Charge, RunUsage};
 use crate::{GroupKey, LedgerError, Outcome, Picoseconds, Usage, Window};
 
-/// A window's costs. The lines add up to the window's device time at its price, exactly:
-/// what no row explains has a line of its own.
+/// The costs of a window. The lines add up exactly to the window's device time at its price; time
+/// that no row accounts for has a line of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Invoice {
-    /// What it is about.
+    /// The invoiced window.
     pub window: Window,
-    /// All the time that devices were up in it, at the price of each.
+    /// The total device time in the window, and its cost.
     pub total: Charge,
-    /// What it went on, requests first.
+    /// The lines, requests first.
     pub lines: Vec<InvoiceLine>,
 }
 
-/// One line.
+/// One line of an invoice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InvoiceLine {
-    /// What the time went on.
+    /// How the time was used.
     pub item: Item,
-    /// Whose requests; empty where it was no request's.
+    /// The group of requests; empty if the line is not about requests.
     pub key: GroupKey,
-    /// How much.
+    /// The amounts.
     pub usage: Usage,
 }
 
-/// What the device's time can go on.
+/// The uses of device time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Item {
     /// Requests that were answered.
@@ -42,22 +42,23 @@ pub enum Item {
     Aborted,
     /// Requests that failed.
     Failed,
-    /// Nothing was wanted.
+    /// Time without any request.
     Idle,
-    /// Steps were wanted, and the device waited for the host.
+    /// Time in which there was work but the device waited for the host.
     Host,
-    /// Loading and measuring, before the first request.
+    /// Time to load and measure, before the first request.
     WarmUp,
-    /// Loading adapters.
+    /// Time to load adapters.
     AdapterLoad,
-    /// Requests that ran over an end of the window: its share, less what belongs to its neighbours.
+    /// Requests that crossed a boundary of the window: time inside it whose row is outside, less
+    /// time outside whose row is inside.
     InFlight,
-    /// Requests of a process that was killed: their rows are lost, their time is not.
+    /// Requests of a process that was killed. Their rows are lost, but not their time.
     Lost,
 }
 
 impl Item {
-    /// Its name in reports, and on the wire.
+    /// The name in reports and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Served => "served",
@@ -72,7 +73,7 @@ impl Item {
         }
     }
 
-    /// Whether requests stand behind it.
+    /// Whether the item is about requests.
     pub fn is_requests(self) -> bool {
         matches!(self, Self::Served | Self::Aborted | Self::Failed)
     }
@@ -87,31 +88,31 @@ impl Item {
 }
 
 impl Invoice {
-    /// Σ of the lines less the window at its price, in US dollars: 0 but for the last digit of a
-    /// decimal. None where there is no price.
+    /// The sum of the lines minus the total, in US dollars: 0 except for the last decimal digit.
+    /// `None` if there is no price.
     pub fn residual_usd(&self) -> Option<Decimal> {
         let lines = self.lines.iter().map(|line| line.usage.device.usd);
         Some(lines.sum::<Option<Decimal>>()? - self.total.usd?)
     }
 
-    /// Σ of the lines' time less the window's: 0.
+    /// The sum of the lines' time minus the window's: 0.
     pub fn residual_time(&self) -> Picoseconds {
         let lines = self.lines.iter().map(|line| line.usage.device.time);
         lines.sum::<Picoseconds>() - self.total.time
     }
 }
 
-/// What a run's device did in a stretch of a window.
+/// Device time of one run in a period of a window.
 pub(crate) struct RunTime {
     pub run: i64,
     pub stretch: i64,
     pub window: Picoseconds,
     pub steps: Picoseconds,
-    /// The rest of the window.
+    /// The remaining uses.
     pub others: [(Item, Picoseconds); 4],
 }
 
-/// The device's time of the window, by stretches of `stretch_s` seconds from its start.
+/// Device time in the window, by periods of `stretch_s` seconds from its start.
 pub(crate) fn device_time(
     store: &mut dyn Store,
     window: Window,
@@ -148,8 +149,8 @@ pub(crate) fn device_time(
     Ok(times)
 }
 
-/// The invoice of one stretch, of `usages` and `times` of that stretch alone. Where only some of
-/// the requests are asked for, the lines are theirs alone, and so is the total.
+/// The invoice of one period; `usages` and `times` are of that period only. If only some requests
+/// are selected, the lines and the total are of those only.
 pub(crate) fn draw_up(
     window: Window,
     usages: Vec<RunUsage>,
@@ -158,8 +159,8 @@ pub(crate) fn draw_up(
     all_requests: bool,
 ) -> Invoice {
     let mut lines: BTreeMap<(Item, GroupKey), Usage> = BTreeMap::new();
-    // Of each run: its steps less what its rows tell.
-    let mut untold: BTreeMap<i64, Picoseconds> = BTreeMap::new();
+    // For each run: its steps minus the time in its rows.
+    let mut unaccounted: BTreeMap<i64, Picoseconds> = BTreeMap::new();
     for RunUsage {
         run,
         outcome,
@@ -168,8 +169,8 @@ pub(crate) fn draw_up(
         ..
     } in usages
     {
-        let untold = untold.entry(run).or_default();
-        *untold = *untold - usage.device.time;
+        let unaccounted = unaccounted.entry(run).or_default();
+        *unaccounted = *unaccounted - usage.device.time;
         *lines.entry((Item::of(outcome), key)).or_default() += &usage;
     }
     let mut total = Charge::default();
@@ -182,15 +183,16 @@ pub(crate) fn draw_up(
         };
         for time in times {
             total += Charge::new(time.window, runs.price(time.run));
-            *untold.entry(time.run).or_default() += time.steps;
+            *unaccounted.entry(time.run).or_default() += time.steps;
             for (item, spent) in time.others {
                 add(item, spent, time.run);
             }
         }
-        for (run, time) in untold {
-            let item = match runs.was_killed_in(run, window) {
-                true => Item::Lost,
-                false => Item::InFlight,
+        for (run, time) in unaccounted {
+            let item = if runs.was_killed_in(run, window) {
+                Item::Lost
+            } else {
+                Item::InFlight
             };
             add(item, time, run);
         }

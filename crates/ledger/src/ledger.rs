@@ -1,4 +1,4 @@
-//! The ledger that a server writes.
+//! The ledger of a running server.
 
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,15 +12,15 @@ use crate::store::{self, Access, Run, Store};
 use crate::writer::{Message, Writer};
 use crate::{DeviceSeconds, LedgerEntry, LedgerError, LedgerStatus, Location};
 
-/// One row an attempt, written by one thread. Cheap to clone.
+/// Records one row per attempt. One thread writes all rows. Cheap to clone.
 ///
 /// Rows are written in batches: every [`FLUSH_INTERVAL`](Ledger::FLUSH_INTERVAL), or as soon as
-/// [`BATCH_ROWS`](Ledger::BATCH_ROWS) wait. A process that is killed loses at most the rows that
-/// waited; one that ends by [`close`](Ledger::close) loses none.
+/// [`BATCH_ROWS`](Ledger::BATCH_ROWS) are waiting. A process that is killed loses at most the
+/// waiting rows; one that ends with [`close`](Ledger::close) loses none.
 ///
-/// Memory is bounded by places: who is going to record a row takes one before the work begins, so
-/// that no work is done that could not be recorded. While the database is slow or gone, rows wait
-/// in their places and flushes are tried again; once all places are taken, there is no new one.
+/// Memory is bounded by places. A request takes a place before it begins, so that no work is done
+/// that could not be recorded. While the database is slow or unreachable, rows wait in their places
+/// and flushes are retried; when all places are taken, no new request can begin.
 #[derive(Clone)]
 pub struct Ledger {
     messages: Sender<Message>,
@@ -30,22 +30,22 @@ pub struct Ledger {
 
 type WriterThread = JoinHandle<Result<(), LedgerError>>;
 
-/// What the ledger notes of this process.
+/// What the ledger records about this process.
 #[derive(Clone, Debug)]
 pub struct LedgerConfig {
-    /// Where to write.
+    /// Where the ledger is.
     pub location: Location,
-    /// What the base model is called.
+    /// The name of the base model.
     pub model: String,
     /// This program's version.
     pub version: String,
-    /// What the machine costs, where that is known.
+    /// The price of the machine, if known.
     pub price: Option<HourlyPrice>,
     /// When the process began, in microseconds since 1970.
     pub started_us: i64,
 }
 
-/// Room for one row. Dropping it unused frees it.
+/// A place for one row. Dropping it unused frees it.
 pub struct Place {
     messages: Sender<Message>,
     status: Arc<SharedStatus>,
@@ -53,20 +53,20 @@ pub struct Place {
 }
 
 impl Ledger {
-    /// A row waits this long at most before it is written.
+    /// Maximum time until a row is written.
     pub const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
-    /// So many rows are written without waiting.
+    /// This many waiting rows are written at once.
     pub const BATCH_ROWS: usize = 512;
-    /// Without rows, the device's time is still noted this often.
+    /// Without rows, the device time is still recorded this often.
     pub const HEARTBEAT: Duration = Duration::from_secs(1);
-    /// Rows that may wait, and requests that may be on their way to one.
+    /// Maximum number of waiting rows and running requests together.
     pub const PLACES: usize = 65_536;
 
-    /// Opens the ledger, makes it where there is none, and starts the writer. `device` tells the
-    /// device's time as of now; the writer asks at every flush.
+    /// Opens or creates the ledger and starts the writer. `device` returns the current device time;
+    /// the writer calls it at every flush.
     ///
     /// # Errors
-    /// The database cannot be opened, is something else's, or of a newer schema.
+    /// The database cannot be opened, belongs to something else, or has a newer schema.
     pub fn open(
         config: LedgerConfig,
         device: impl Fn() -> DeviceSeconds + Send + 'static,
@@ -75,10 +75,10 @@ impl Ledger {
         Self::start(store, config, Self::PLACES, Box::new(device))
     }
 
-    /// Whether a ledger could be opened there: worth knowing before a model is loaded.
+    /// Checks that a ledger can be opened there, before a model is loaded.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// Those of [`open`](Self::open).
     pub fn check(location: &Location) -> Result<(), LedgerError> {
         store::open(location, Access::Write).map(drop)
     }
@@ -109,7 +109,7 @@ impl Ledger {
         })
     }
 
-    /// Room for a row that will be recorded later; none while all of it is taken.
+    /// Takes a place for a row that will be recorded later; `None` if all are taken.
     pub fn place(&self) -> Option<Place> {
         self.status.take_place().then(|| Place {
             messages: self.messages.clone(),
@@ -118,14 +118,14 @@ impl Ledger {
         })
     }
 
-    /// How it is doing.
+    /// Current state and counters.
     pub fn status(&self) -> LedgerStatus {
         self.status.get().clone()
     }
 
-    /// Waits for the rows of all places that are taken, writes what waits, notes that this run
-    /// ended in order, and ends the writer; all that within `patience`. Where the database does
-    /// not take the rows by then, they go into the log, one by one. Closing again does nothing.
+    /// Waits for the rows of all taken places, writes them, marks the run as closed and ends the
+    /// writer, all within `patience`. Rows that the database does not accept in time are written to
+    /// the log. Closing again does nothing.
     ///
     /// # Errors
     /// Rows were left over.
@@ -137,7 +137,7 @@ impl Ledger {
             .take();
         let Some(thread) = thread else { return Ok(()) };
         let until = Instant::now() + patience;
-        // A writer that is gone has told why in the log.
+        // If the writer has ended, it has logged why.
         let _ = self.messages.send(Message::Close { until });
         match thread.join() {
             Ok(closed) => closed,
@@ -150,7 +150,7 @@ impl Ledger {
 }
 
 impl Place {
-    /// Hands the row over. This neither waits nor touches the database.
+    /// Passes the row to the writer. It does not block.
     pub fn record(mut self, entry: LedgerEntry) {
         self.is_used = true;
         if let Err(unsent) = self.messages.send(Message::Entry(Box::new(entry))) {

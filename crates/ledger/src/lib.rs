@@ -1,7 +1,7 @@
-//! Remembers every attempt: SQLite by default, PostgreSQL for several replicas.
+//! Records every attempt: in SQLite by default, in PostgreSQL for several replicas.
 //!
-//! A row a request, and beside the rows the device's time by what it went on, minute by minute, so
-//! that a window's invoice can be drawn up, and checked, from the ledger alone.
+//! There is one row per request. Beside the rows, the device time by use is recorded for every
+//! minute, so that a window's invoice can be computed and checked from the ledger alone.
 //!
 //! ```text
 //! Ledger (any thread) ── channel ──► writer (one thread) ──► Store: SQLite │ PostgreSQL

@@ -1,4 +1,4 @@
-//! Where a ledger is.
+//! The location of a ledger.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// A SQLite file, or a PostgreSQL database.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Location {
-    /// A file; it is made, and its directory, where there is none.
+    /// A file. The file and its directory are created if they are missing.
     Sqlite(PathBuf),
     /// A connection URL, `postgres://…` or `postgresql://…`.
     Postgres(String),
@@ -20,7 +20,7 @@ impl FromStr for Location {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() {
-            return Err("name a file, or a postgres:// URL".to_owned());
+            return Err("empty location: expected a file or a postgres:// URL".to_owned());
         }
         if POSTGRES_SCHEMES
             .iter()
@@ -34,14 +34,14 @@ impl FromStr for Location {
         }
         match text.split_once("://") {
             Some((scheme, _)) => Err(format!(
-                "a ledger cannot be kept in {scheme}:// - name a file, or a postgres:// URL"
+                "unsupported scheme {scheme}://: expected a file or a postgres:// URL"
             )),
             None => Ok(Self::Sqlite(text.into())),
         }
     }
 }
 
-/// Without the password: this goes into logs.
+/// Omits the password, because this is logged.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = match self {

@@ -1,4 +1,4 @@
-//! Device time that adds up.
+//! Exact device time.
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Sub};
@@ -9,23 +9,23 @@ use rust_decimal::Decimal;
 use crate::LedgerError;
 use crate::store::Row;
 
-/// Device time in whole picoseconds: sums are exact in any order, so that two databases agree to
-/// the last digit, and finer than any clock that it is measured with.
+/// Device time in whole picoseconds. Sums are exact in any order, so that both databases agree to
+/// the last digit, and the unit is finer than any clock that measures it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Picoseconds(i128);
 
 const PER_SECOND: f64 = 1e12;
 
 impl Picoseconds {
-    /// Digits after the point of its seconds.
+    /// Decimal places of the seconds.
     pub const SECONDS_SCALE: u32 = 12;
 
-    /// So many whole picoseconds.
+    /// From whole picoseconds.
     pub const fn new(picoseconds: i128) -> Self {
         Self(picoseconds)
     }
 
-    /// The nearest to a measured time; what is not a number counts as none.
+    /// The nearest to a measured time. NaN becomes 0.
     pub fn from_seconds(seconds: f64) -> Self {
         Self((seconds * PER_SECOND).round() as i128)
     }
@@ -35,35 +35,36 @@ impl Picoseconds {
         self.0
     }
 
-    /// In seconds, exact; what no decimal can hold (more than a billion years) is cut to it.
+    /// In seconds, exact. A value beyond the range of decimals (more than a billion years) becomes
+    /// the largest decimal.
     pub fn seconds(self) -> Decimal {
         Decimal::try_from_i128_with_scale(self.0, Self::SECONDS_SCALE).unwrap_or(Decimal::MAX)
     }
 
-    /// In seconds, as near as a float comes.
+    /// In seconds, as the nearest float.
     pub fn as_secs_f64(self) -> f64 {
         self.0 as f64 / PER_SECOND
     }
 
-    /// What this time costs, in US dollars.
+    /// The cost of this time in US dollars.
     pub fn usd(self, price: HourlyPrice) -> Decimal {
         price.usd_for(self.seconds())
     }
 
-    /// A sum in two columns, milliseconds and picoseconds, as [`sum_sql`] asks for it.
+    /// Reads a sum from two columns, as selected by [`sum_sql`].
     pub(crate) fn read_sum(row: &dyn Row, column: usize) -> Result<Self, LedgerError> {
         let (high, low) = (row.integer(column)?, row.integer(column + 1)?);
         Ok(Self(i128::from(high) * MILLISECOND + i128::from(low)))
     }
 
-    /// As the databases keep it; a single figure of more than 106 days is cut to that.
+    /// The stored value. A single value of more than 106 days becomes the maximum.
     pub(crate) fn stored(self) -> i64 {
         i64::try_from(self.0).unwrap_or(i64::MAX)
     }
 }
 
-/// The sum of a column of picoseconds, as two columns, of whole milliseconds and of the picoseconds
-/// beyond them: both fit 64 bits where the whole would not (a month of four devices).
+/// SQL for the sum of a column of picoseconds in two columns: whole milliseconds, and the remaining
+/// picoseconds. Both fit 64 bits; the total would not (a month of four devices).
 pub(crate) fn sum_sql(column: &str) -> String {
     format!(
         "CAST(SUM({column} / {MILLISECOND}) AS BIGINT), CAST(SUM({column} % {MILLISECOND}) AS BIGINT)"

@@ -1,4 +1,4 @@
-//! What a ledger tells.
+//! Reading a ledger.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -12,30 +12,30 @@ use crate::{
     Window, export,
 };
 
-/// A ledger as it was at one moment, also while a server writes it. Not to be kept for long: the
-/// database holds on to the past for it.
+/// A consistent snapshot of a ledger, also while a server writes it. It should not be kept for
+/// long, because the database has to keep old versions for it.
 pub struct LedgerReader {
     store: Box<dyn Store>,
 }
 
-/// Sums by group and by how the requests ended.
+/// Sums by group and outcome.
 pub type Groups = BTreeMap<(GroupKey, Outcome), Usage>;
 
 impl LedgerReader {
-    /// Opens a ledger that is there.
+    /// Opens an existing ledger.
     ///
     /// # Errors
-    /// There is none, or it is of another version's schema.
+    /// There is no ledger, or it has another schema version.
     pub fn open(location: &Location) -> Result<Self, LedgerError> {
         let store = store::open(location, Access::Read)?;
         Ok(Self { store })
     }
 
-    /// What requests took, by stretches of `stretch_s` seconds from the window's start. Stretches
-    /// without requests are left out; the key is a stretch's first second.
+    /// Usage of requests, by periods of `stretch_s` seconds from the start of the window. The key
+    /// is the first second of a period. Periods without requests are left out.
     ///
     /// # Errors
-    /// The database's.
+    /// The database failed.
     pub fn usage(
         &mut self,
         window: Window,
@@ -55,10 +55,10 @@ impl LedgerReader {
         Ok(stretches)
     }
 
-    /// The invoice of a window. With a filter, it is about those requests alone.
+    /// The invoice of a window. With a filter it covers only the selected requests.
     ///
     /// # Errors
-    /// The database's.
+    /// The database failed.
     pub fn invoice(
         &mut self,
         window: Window,
@@ -74,10 +74,10 @@ impl LedgerReader {
         Ok(invoices.remove(&window.start()).unwrap_or_else(empty))
     }
 
-    /// An invoice a stretch, as [`usage`](Self::usage) divides the window.
+    /// One invoice per period, with the periods of [`usage`](Self::usage).
     ///
     /// # Errors
-    /// The database's.
+    /// The database failed.
     pub fn invoices(
         &mut self,
         window: Window,
@@ -103,10 +103,10 @@ impl LedgerReader {
         stretches.into_iter().map(draw_up).collect()
     }
 
-    /// Writes the window's rows, oldest first, and tells how many there were.
+    /// Writes the window's rows, oldest first, and returns their number.
     ///
     /// # Errors
-    /// The database's or the output's.
+    /// The database or the output failed.
     pub fn export(
         &mut self,
         window: Window,

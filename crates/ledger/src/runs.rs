@@ -1,4 +1,4 @@
-//! The processes that have served.
+//! The runs (server processes) in a ledger.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::window::MICROS;
 use crate::writer::now_us;
 use crate::{LedgerError, Window};
 
-/// All of them, by their id.
+/// All runs by id.
 #[derive(Default)]
 pub(crate) struct Runs(BTreeMap<i64, RunState>);
 
@@ -20,8 +20,8 @@ struct RunState {
     is_closed: bool,
 }
 
-/// A run that has not flushed for so long, and did not say that it ended, was killed: it flushes
-/// every second, and the longest pause between tries is 5.
+/// A run without a flush for this long that was not closed counts as killed. It flushes every
+/// second, and retries at least every 5 seconds.
 const SILENCE: Duration = Duration::from_secs(60);
 
 impl Runs {
@@ -49,7 +49,7 @@ impl Runs {
         self.0.get(&run)?.price
     }
 
-    /// Whether the run ended in the window without a word.
+    /// Whether the run was killed within the window.
     pub(crate) fn was_killed_in(&self, run: i64, window: Window) -> bool {
         let now_us = now_us();
         self.0.get(&run).is_some_and(|run| {

@@ -1,12 +1,12 @@
-//! The tables, and the way from each version of them to the next.
+//! The tables, and the migrations between their versions.
 
-/// One step of the way, in both dialects.
+/// One migration, in both dialects.
 pub(crate) struct Migration {
     pub sqlite: &'static str,
     pub postgres: &'static str,
 }
 
-/// The first leads from nothing to version 1. A step that has been released is never changed.
+/// The first migration creates version 1. A released migration is never changed.
 pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration {
         sqlite: include_str!("schema/1.sqlite.sql"),
@@ -18,5 +18,5 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-/// The version that this Farthing reads and writes.
+/// The schema version of this build.
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;

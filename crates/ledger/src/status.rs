@@ -1,25 +1,25 @@
-//! How the ledger is doing.
+//! State and counters of the ledger.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What the ledger has done since it was opened.
+/// Counters since the ledger was opened, and its current state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LedgerStatus {
-    /// Rows in the database.
+    /// Rows written to the database.
     pub written: u64,
-    /// Rows that are on their way there, and requests that will come to one.
+    /// Waiting rows and running requests.
     pub places_taken: usize,
-    /// How many of both there may be.
+    /// Maximum of `places_taken`.
     pub places: usize,
-    /// Times that there was no place.
+    /// How often there was no place.
     pub refused: u64,
-    /// Flushes that failed; each is tried again.
+    /// Failed flushes. Each is retried.
     pub failed_flushes: u64,
-    /// Why the latest flush failed; none once one has succeeded.
+    /// Why the latest flush failed; `None` after a successful one.
     pub error: Option<String>,
 }
 
-/// A status that the writer and its callers share.
+/// The status shared by the writer and its callers.
 #[derive(Debug)]
 pub(crate) struct SharedStatus(Mutex<LedgerStatus>);
 
@@ -32,17 +32,18 @@ impl SharedStatus {
     }
 
     pub(crate) fn get(&self) -> MutexGuard<'_, LedgerStatus> {
-        // Figures that a panic left half-counted are still figures.
+        // After a panic the counters are still usable.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place, where there is one.
+    /// Takes a place if one is free.
     pub(crate) fn take_place(&self) -> bool {
         let mut status = self.get();
         let is_free = status.places_taken < status.places;
-        match is_free {
-            true => status.places_taken += 1,
-            false => status.refused += 1,
+        if is_free {
+            status.places_taken += 1
+        } else {
+            status.refused += 1
         }
         is_free
     }

@@ -1,4 +1,4 @@
-//! What the two databases have in common.
+//! The interface of both databases.
 
 mod postgres;
 mod sqlite;
@@ -9,16 +9,16 @@ use crate::{LedgerEntry, LedgerError, Location};
 use self::postgres::PostgresStore;
 use self::sqlite::SqliteStore;
 
-/// A database with the ledger's tables. Queries are written in the SQL that both understand, with
-/// `$1`, `$2`, … for the parameters in this order.
+/// A database with the ledger's tables. Queries use SQL that both databases accept, with `$1`,
+/// `$2`, … for the parameters in this order.
 pub(crate) trait Store: Send {
-    /// Adds a run, and tells its id.
+    /// Adds a run and returns its id.
     fn begin(&mut self, run: &Run) -> Result<i64, LedgerError>;
 
-    /// Writes all of it or nothing. Repeated, it changes nothing.
+    /// Writes all of it or nothing. Repeating it changes nothing.
     fn write(&mut self, flush: &Flush<'_>) -> Result<(), LedgerError>;
 
-    /// Calls `each` for the rows of a query, one after the other.
+    /// Calls `each` for every row of a query.
     fn query(
         &mut self,
         sql: &str,
@@ -27,7 +27,7 @@ pub(crate) trait Store: Send {
     ) -> Result<(), LedgerError>;
 }
 
-/// A process that serves.
+/// A server process.
 pub(crate) struct Run {
     pub started_us: i64,
     pub model: String,
@@ -35,14 +35,14 @@ pub(crate) struct Run {
     pub price_per_hour_usd: Option<String>,
 }
 
-/// What is written at once.
+/// The data of one flush.
 pub(crate) struct Flush<'a> {
     pub run: i64,
     pub at_us: i64,
-    /// With their numbers within the run.
+    /// Rows with their numbers within the run.
     pub entries: &'a [(i64, LedgerEntry)],
     pub minutes: &'a [DeviceMinute],
-    /// Nothing comes after it.
+    /// No further flush follows.
     pub is_last: bool,
 }
 
@@ -53,12 +53,12 @@ pub(crate) trait Row {
     fn text(&self, column: usize) -> Result<Option<String>, LedgerError>;
 }
 
-/// What is to be done with a ledger.
+/// How a ledger is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Nothing is changed; the ledger must be there.
+    /// Read only. The ledger must exist.
     Read,
-    /// It is made where there is none, and brought to this version's schema.
+    /// Read and write. The ledger is created or migrated if necessary.
     Write,
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn open(location: &Location, access: Access) -> Result<Box<dyn Store>
     })
 }
 
-/// Whether a ledger of the schema `found` can be used as it is.
+/// Checks that a ledger with schema `found` can be used.
 fn check_version(location: &Location, access: Access, found: i64) -> Result<(), LedgerError> {
     let known = crate::schema::VERSION;
     if found > known {

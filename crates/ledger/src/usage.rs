@@ -1,4 +1,4 @@
-//! What requests took, added up.
+//! Sums of what requests used.
 
 use std::ops::{AddAssign, Range};
 
@@ -11,14 +11,14 @@ use crate::store::{Row, Store};
 use crate::window::MICROS;
 use crate::{LedgerError, Outcome, Picoseconds, Window};
 
-/// What sums are told apart by.
+/// The fields by which sums are grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupBy {
-    /// The name that requests asked for.
+    /// The model name in the request.
     pub model: bool,
     /// The adapter.
     pub adapter: bool,
-    /// The API key's name, or else the request's `user`.
+    /// The API key's name, or the request's `user` if there is no key.
     pub tenant: bool,
     /// The request's `user`.
     pub user: bool,
@@ -26,14 +26,14 @@ pub struct GroupBy {
     pub api_key: bool,
 }
 
-/// One group; none where it is not grouped by that, or the requests had none.
+/// One group. A field is `None` if it is not grouped by, or the requests had no value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupKey {
-    /// The name that requests asked for.
+    /// The model name in the request.
     pub model: Option<String>,
     /// The adapter.
     pub adapter: Option<String>,
-    /// The API key's name, or else the request's `user`.
+    /// The API key's name, or the request's `user` if there is no key.
     pub tenant: Option<String>,
     /// The request's `user`.
     pub user: Option<String>,
@@ -41,14 +41,14 @@ pub struct GroupKey {
     pub api_key: Option<String>,
 }
 
-/// Which requests count. An empty list leaves all of them.
+/// Selects requests. An empty list selects all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Names that requests asked for.
+    /// Model names in requests.
     pub models: Vec<String>,
     /// Adapters.
     pub adapters: Vec<String>,
-    /// API keys' names, or else requests' `user`.
+    /// Names of API keys, or `user` of requests without a key.
     pub tenants: Vec<String>,
     /// Requests' `user`.
     pub users: Vec<String>,
@@ -56,40 +56,40 @@ pub struct Filter {
     pub api_keys: Vec<String>,
 }
 
-/// What a group of requests took.
+/// What a group of requests used.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Usage {
     /// Attempts.
     pub requests: u64,
-    /// Tokens of prompts, those from the cache included.
+    /// Tokens of prompts, including cached ones.
     pub input_tokens: u64,
-    /// Of them from the prefix cache.
+    /// The part of `input_tokens` from the prefix cache.
     pub cached_tokens: u64,
     /// Tokens generated.
     pub output_tokens: u64,
-    /// The device's time and what it cost.
+    /// Device time and its cost.
     pub device: Charge,
-    /// Of it for input tokens that were computed.
+    /// The part for computed input tokens.
     pub input: Charge,
-    /// Of it for input tokens from the cache.
+    /// The part for cached input tokens.
     pub cached: Charge,
-    /// Of it for output tokens.
+    /// The part for output tokens.
     pub output: Charge,
 }
 
-/// Device time and what it cost.
+/// Device time and its cost.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Charge {
     /// The time.
     pub time: Picoseconds,
-    /// Its cost in US dollars; none where some of it has no price.
+    /// The cost in US dollars; `None` if some of the time has no price.
     pub usd: Option<Decimal>,
 }
 
-/// Sums of one run, as they stand in the database.
+/// Sums of one run.
 pub(crate) struct RunUsage {
     pub run: i64,
-    /// Which stretch of the window, from 0.
+    /// Index of the period in the window.
     pub stretch: i64,
     pub outcome: Outcome,
     pub key: GroupKey,
@@ -97,7 +97,7 @@ pub(crate) struct RunUsage {
 }
 
 impl Filter {
-    /// Whether everything passes.
+    /// Whether all requests are selected.
     pub fn is_empty(&self) -> bool {
         self.lists().iter().all(|values| values.is_empty())
     }
@@ -152,7 +152,7 @@ impl AddAssign for Charge {
 }
 
 impl Usage {
-    /// What of the device's time is told for no kind of token.
+    /// Device time that is not attributed to a class of token.
     pub fn unsplit(&self) -> Charge {
         let mut split = self.input;
         split += self.cached;
@@ -181,7 +181,7 @@ impl AddAssign<&Usage> for Usage {
     }
 }
 
-/// The window's usage, by stretches of `stretch_s` seconds from its start.
+/// Usage in the window, by periods of `stretch_s` seconds from its start.
 pub(crate) fn query(
     store: &mut dyn Store,
     window: Window,
@@ -219,9 +219,12 @@ fn statement(
         let keys: Vec<_> = columns
             .iter()
             .zip(group_by.wanted())
-            .map(|(column, is_wanted)| match is_wanted {
-                true => *column,
-                false => "CAST(NULL AS TEXT)",
+            .map(|(column, is_wanted)| {
+                if is_wanted {
+                    *column
+                } else {
+                    "CAST(NULL AS TEXT)"
+                }
             })
             .collect();
         let by: String = columns
@@ -250,11 +253,11 @@ fn statement(
     (selects.join(" UNION ALL "), params)
 }
 
-/// Where sums are taken from.
+/// The tables that sums are read from.
 enum Source {
-    /// The rows that ended in these microseconds.
+    /// Rows that ended in this range of microseconds.
     Rows(Range<i64>),
-    /// The sums of these days.
+    /// Daily sums of this range of days.
     Days(Range<i64>),
 }
 
@@ -262,7 +265,7 @@ const DAY_S: i64 = 86_400;
 const DAY_US: i64 = DAY_S * MICROS;
 
 impl Source {
-    /// The days' sums where a stretch has all of a day, and rows for the rest.
+    /// Daily sums for whole days within a period, and rows for the rest.
     fn all(window: Window, stretch_s: i64) -> Vec<Self> {
         let (start, end) = (window.start(), window.end());
         let days = start.div_euclid(DAY_S) + i64::from(start % DAY_S != 0)..end / DAY_S;
@@ -277,7 +280,7 @@ impl Source {
         rows.map(Self::Rows).chain([Self::Days(days)]).collect()
     }
 
-    /// The expression of each of [`GroupBy`]'s fields.
+    /// The SQL expression of each of [`GroupBy`]'s fields.
     fn group_columns(&self) -> [&'static str; 5] {
         match self {
             Self::Rows(_) => [
@@ -318,7 +321,7 @@ impl Source {
         }
     }
 
-    /// Requests, tokens, and the four times as [`Picoseconds::read_sum`] takes them.
+    /// SQL for requests, tokens, and the four times in the form of [`Picoseconds::read_sum`].
     fn sums(&self) -> String {
         let sum = |column: &str| format!("CAST(SUM({column}) AS BIGINT)");
         let tokens = ["input_tokens", "cached_tokens", "output_tokens"].map(sum);

@@ -1,9 +1,9 @@
-//! A stretch of time that the ledger can tell of.
+//! A time window.
 
 use crate::LedgerError;
 
-/// From a whole minute up to, and without, a later one, in seconds since 1970 in UTC. The ledger
-/// keeps the device's time by the minute.
+/// A range of whole minutes, in seconds since 1970 in UTC; the end is exclusive. The ledger keeps
+/// device time by minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     start: i64,
@@ -14,18 +14,20 @@ pub(crate) const MICROS: i64 = 1_000_000;
 pub(crate) const MINUTE: i64 = 60;
 
 impl Window {
-    /// The years 1970 to 9999: everything.
+    /// The years 1970 to 9999.
     pub const ALL: Self = Self {
         start: 0,
         end: 253_402_300_800,
     };
 
+    /// A window from `start` up to `end`.
+    ///
     /// # Errors
-    /// It is empty, or an end of it is not a whole minute between the years 1970 and 9999.
+    /// The window is empty, or an end is not a whole minute between the years 1970 and 9999.
     pub fn new(start: i64, end: i64) -> Result<Self, LedgerError> {
         let known = Self::ALL.start..=Self::ALL.end;
         if !known.contains(&start) || !known.contains(&end) {
-            let message = "a window lies between the years 1970 and 9999";
+            let message = "invalid window: it must be between the years 1970 and 9999";
             return Err(LedgerError::Window(message.to_owned()));
         }
         if start % MINUTE != 0 || end % MINUTE != 0 {
@@ -34,18 +36,18 @@ impl Window {
             return Err(LedgerError::Window(message.to_owned()));
         }
         if start >= end {
-            let message = "a window ends after it begins";
+            let message = "invalid window: it must end after it begins";
             return Err(LedgerError::Window(message.to_owned()));
         }
         Ok(Self { start, end })
     }
 
-    /// Its first second.
+    /// The first second.
     pub fn start(self) -> i64 {
         self.start
     }
 
-    /// The second after its last.
+    /// The second after the last.
     pub fn end(self) -> i64 {
         self.end
     }

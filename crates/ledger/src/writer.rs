@@ -1,4 +1,4 @@
-//! The thread that writes.
+//! The writer thread.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -9,16 +9,16 @@ use crate::status::SharedStatus;
 use crate::store::{Flush, Store};
 use crate::{DeviceSeconds, Ledger, LedgerEntry, LedgerError};
 
-/// From the server's threads to the writer.
+/// A message to the writer.
 pub(crate) enum Message {
     Entry(Box<LedgerEntry>),
-    /// Write what is there, until then at most, and end.
+    /// Write the waiting rows, by `until` at the latest, and end.
     Close {
         until: Instant,
     },
 }
 
-/// Collects rows and writes them, with the device's time, in one transaction.
+/// Collects rows and writes them together with the device time, in one transaction.
 pub(crate) struct Writer {
     store: Box<dyn Store>,
     run: i64,
@@ -28,16 +28,16 @@ pub(crate) struct Writer {
     /// Rows with their numbers.
     waiting: Vec<(i64, LedgerEntry)>,
     next_seq: i64,
-    /// When to flush next, whatever waits.
+    /// When the next flush is due.
     due: Instant,
-    /// Flushes that failed since one succeeded.
+    /// Failed flushes since the last successful one.
     failures: u32,
 }
 
-/// Between one failed flush and the next try.
+/// Delay after the first failed flush.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
-/// While closing, whether places are still taken.
+/// While closing: how often to check for taken places.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 impl Writer {
@@ -61,7 +61,7 @@ impl Writer {
         }
     }
 
-    /// Works until it is told to close, or nobody is left who could tell it anything.
+    /// Runs until it is told to close, or all senders are gone.
     pub(crate) fn run(mut self, inbox: &Receiver<Message>) -> Result<(), LedgerError> {
         loop {
             let patience = self.due.saturating_duration_since(Instant::now());
@@ -77,11 +77,11 @@ impl Writer {
         }
     }
 
-    /// Waits for the rows of those who have a place.
+    /// Waits for the rows of all taken places.
     fn take_the_rest(&mut self, inbox: &Receiver<Message>, until: Instant) {
         let are_open = |writer: &Self| writer.status.get().places_taken > writer.waiting.len();
         while are_open(self) && Instant::now() < until {
-            // A place that is given up says nothing.
+            // A place that is dropped sends no message.
             if let Ok(Message::Entry(entry)) = inbox.recv_timeout(LOOK_AGAIN) {
                 self.put_down(*entry);
             }
@@ -105,12 +105,12 @@ impl Writer {
         }
     }
 
-    /// Writes what waits. What fails waits on, and is tried again later.
+    /// Writes the waiting rows. If that fails, they keep waiting and are retried later.
     fn flush(&mut self) {
         self.due = match self.write(false) {
             Ok(()) => {
                 if self.failures > 0 {
-                    tracing::info!("the ledger is being written again");
+                    tracing::info!("the ledger can be written again");
                 }
                 self.failures = 0;
                 Instant::now() + Ledger::HEARTBEAT
@@ -125,7 +125,7 @@ impl Writer {
     }
 
     fn write(&mut self, is_last: bool) -> Result<(), LedgerError> {
-        // After the rows: what they were charged is in the device's time.
+        // After the rows, so that the device time includes what they were charged.
         self.minutes.sample((self.device)());
         let written = self.store.write(&Flush {
             run: self.run,
@@ -166,7 +166,7 @@ impl Writer {
             for (_, entry) in &self.waiting {
                 tracing::error!(
                     ?entry,
-                    "the ledger takes no more: this row is only in the log"
+                    "the ledger cannot be written: this row is only in the log"
                 );
             }
             return Err(LedgerError::Unwritten {

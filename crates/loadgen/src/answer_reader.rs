@@ -1,10 +1,10 @@
-//! From the pieces of a stream, and when each came, to an answer.
+//! Assembles an answer from the pieces of a stream and their times.
 
 use crate::chunk::Chunk;
 use crate::record::{Answer, AnswerUsage, FailureKind};
 use crate::sse::SseParser;
 
-/// Reads one stream. It knows no clock: each piece is told with its moment.
+/// Reads one stream. It has no clock; the caller passes the time of each piece.
 #[derive(Debug, Default)]
 pub(crate) struct AnswerReader {
     events: SseParser,
@@ -19,7 +19,8 @@ pub(crate) struct AnswerReader {
 pub(crate) type Fault = (FailureKind, String);
 
 impl AnswerReader {
-    /// Takes bytes that came at that moment, and tells how many pieces of text were in them.
+    /// Adds bytes that arrived at `at` (seconds), and returns how many pieces of text they
+    /// contained.
     pub(crate) fn take(&mut self, at: f64, bytes: &[u8]) -> Result<usize, Fault> {
         let pieces_before = self.text_at.len();
         for data in self.events.push(bytes) {
@@ -29,7 +30,7 @@ impl AnswerReader {
             }
             let chunk: Chunk = serde_json::from_slice(&data).map_err(|error| {
                 let data = excerpt(&String::from_utf8_lossy(&data));
-                let message = format!("an event is no chunk of an answer ({error}): {data}");
+                let message = format!("an event is not a chunk of an answer ({error}): {data}");
                 (FailureKind::NotAStream, message)
             })?;
             if let Some(error) = chunk.error.as_ref().filter(|error| !error.is_null()) {
@@ -60,12 +61,12 @@ impl AnswerReader {
         }
     }
 
-    /// The stream ended.
+    /// Ends the stream and returns the answer.
     pub(crate) fn finish(self) -> Result<Answer, Fault> {
         if !self.is_done && !self.is_ended {
             let pieces = self.text_at.len();
             let message =
-                format!("the stream ended after {pieces} pieces of text, without its end");
+                format!("the stream ended after {pieces} pieces of text, without a final event");
             return Err((FailureKind::CutOff, message));
         }
         if self.text_at.is_empty() {
@@ -75,13 +76,13 @@ impl AnswerReader {
         Ok(Answer {
             text_at: self.text_at,
             ended_at: self.ended_at,
-            // Counts of nothing are no counts.
+            // Some servers send counts of 0; they are ignored.
             usage: self.usage.filter(|usage| usage.completion_tokens > 0),
         })
     }
 }
 
-/// Enough of a text to know it by.
+/// The beginning of a text, for messages.
 pub(crate) fn excerpt(text: &str) -> String {
     const CHARS: usize = 200;
     let text = text.trim();

@@ -1,5 +1,4 @@
-//! A benchmark: the load that was asked for, on request full load, and on request the highest rate
-//! that keeps the SLO.
+//! A benchmark: the given load and, on request, full load and the highest rate that keeps the SLO.
 
 use std::time::Duration;
 
@@ -19,34 +18,34 @@ use crate::target::Target;
 use crate::traffic::{Arrivals, Lengths, Traffic};
 use crate::warnings::warnings;
 
-/// What to measure, and how.
+/// What to measure.
 #[derive(Clone, Debug)]
 pub struct BenchConfig {
-    /// Whom.
+    /// The server.
     pub target: Target,
-    /// The environment variable with the API's key.
+    /// The environment variable that contains the API key.
     pub api_key_env: Option<String>,
-    /// For a whole answer.
+    /// Timeout of a whole answer.
     pub timeout: Duration,
-    /// With which load; without models, the first that the server names is asked.
+    /// The load. Without models, the first model listed by the server is used.
     pub traffic: Traffic,
-    /// What a good answer keeps to.
+    /// Limits that a good answer keeps.
     pub slo: Option<Slo>,
-    /// Search for the highest rate at which this share of the requests keeps the SLO.
+    /// Search for the highest rate at which this fraction of requests keeps the SLO.
     pub slo_attainment: Option<f64>,
-    /// Requests of each rate that the search tries; more where they would come in less than 20 s.
+    /// Requests per rate of the search. There are more if these would be sent in less than 20 s.
     pub slo_requests: usize,
-    /// Measure a closed loop of so many requests at once as well.
+    /// Also measure a closed loop with this many concurrent requests.
     pub full_load_concurrency: Option<usize>,
-    /// What the machine costs; without it, what the server says.
+    /// The price of the machine. Without it, the server's own price is used.
     pub price_per_hour: Option<HourlyPrice>,
-    /// GPUs of the machine.
+    /// Number of GPUs in the machine.
     pub gpus: u32,
-    /// Which percentiles are told.
+    /// Percentiles to report.
     pub percentiles: Vec<f64>,
-    /// What the report is called.
+    /// Label of the report.
     pub label: Option<String>,
-    /// Ends it early.
+    /// Ends the benchmark early.
     pub stop: Stop,
 }
 
@@ -56,36 +55,33 @@ pub enum BenchError {
     /// The client cannot be set up.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The server is not there, or not fit for it.
+    /// The server is unreachable or cannot be measured.
     #[error(transparent)]
     Preflight(#[from] PreflightError),
-    /// Not one answer.
+    /// No request was answered.
     #[error("none of {requests} requests of the {load} was answered; {example}")]
     NothingAnswered {
-        /// Which load.
+        /// The load.
         load: String,
-        /// How many were sent.
+        /// Requests sent.
         requests: usize,
-        /// What one of them met.
+        /// An example of the failures.
         example: String,
     },
-    /// A cost that no decimal holds.
+    /// A cost is too large for a decimal.
     #[error(transparent)]
     Cost(#[from] CostError),
 }
 
-/// Arrivals of a probe go on for at least so long: a queue that grows takes its time to show.
+/// Minimum duration of a rate's arrivals. A growing queue takes time to show.
 const PROBE_SECONDS: f64 = 20.0;
-/// The gap in which the search ends.
+/// The search ends when the gap is at most this fraction of the rate.
 const RESOLUTION: f64 = 0.06;
 const MAX_RATES: usize = 16;
-/// Hours of a day are not all that a machine has to be paid for, but all that it can work.
+/// Seconds in a day: the capacity per day assumes that the machine works all day.
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
-/// Measures. `observer` is told what goes on.
-///
-/// # Errors
-/// The server is not there, refuses, or answers nothing.
+/// Runs a benchmark. `observer` receives the progress.
 pub async fn bench(config: &BenchConfig, observer: Observer<'_>) -> Result<Report, BenchError> {
     let key = config.api_key_env.as_deref();
     let client = HttpClient::new(&config.target, key, config.timeout)?;
@@ -136,14 +132,16 @@ impl Bench<'_> {
             warned.extend(full.report.health.warnings());
         }
         let (search, slo_load) = self.slo_load(&measured.report).await?;
-        if self.config.stop.is_said() {
+        if self.config.stop.is_requested() {
             let sent = measured.log.records.len();
             warned.push(format!(
-                "stopped by hand, after {sent} requests of the measured load"
+                "stopped by the user after {sent} requests of the measured load"
             ));
         }
         if self.price.is_none() {
-            warned.push("no price is known: give --price-per-hour for dollars".to_owned());
+            warned.push(
+                "no price is known, so there are no costs: set the price per hour".to_owned(),
+            );
         }
         let slo = self.config.slo.map(|slo| SloCard {
             slo,
@@ -173,8 +171,8 @@ impl Bench<'_> {
         })
     }
 
-    /// Runs a load; `phase` sees to it that no two loads ask with the same words, which the server
-    /// may have kept.
+    /// Runs a load. `phase` makes its prompts differ from those of other loads, which the server
+    /// may have cached.
     async fn load(
         &self,
         name: &str,
@@ -187,7 +185,8 @@ impl Bench<'_> {
         self.measured(name, log, &traffic)
     }
 
-    /// The same; none where it was stopped, since half of it says nothing.
+    /// Like [`Self::load`], but `None` if it was stopped: part of such a load is not
+    /// representative.
     async fn whole_load(
         &self,
         name: &str,
@@ -195,9 +194,10 @@ impl Bench<'_> {
         phase: u64,
     ) -> Result<Option<Measured>, BenchError> {
         let measured = self.load(name, traffic, phase).await;
-        match self.config.stop.is_said() {
-            true => Ok(None),
-            false => measured.map(Some),
+        if self.config.stop.is_requested() {
+            Ok(None)
+        } else {
+            measured.map(Some)
         }
     }
 
@@ -215,8 +215,8 @@ impl Bench<'_> {
                 load: name.to_owned(),
                 requests: log.records.len(),
                 example: report.map_or_else(
-                    || "there was no time for any after the warm-up".to_owned(),
-                    |report| told_failure(&report),
+                    || "the warm-up took all the time".to_owned(),
+                    |report| failure_summary(&report),
                 ),
             }),
         }
@@ -230,7 +230,7 @@ impl Bench<'_> {
         traffic.arrivals = Arrivals::AtOnce;
         traffic.max_concurrency = Some(concurrency);
         traffic.warm_up_requests = concurrency;
-        // Enough that full load lasts: three times all that is asked at once.
+        // Full load must last: three times the number of concurrent requests.
         traffic.requests = traffic.requests.max(3 * concurrency);
         self.whole_load("full load", &traffic, 1).await
     }
@@ -244,7 +244,7 @@ impl Bench<'_> {
         };
         let search = SloSearch {
             attainment,
-            // A rate that the server has shown to carry is a good place to begin.
+            // Half of a rate that the server has already sustained.
             first_rate: (measured.figures.request_throughput() / 2.0).max(0.01),
             resolution: RESOLUTION,
             max_rates: MAX_RATES,
@@ -257,7 +257,7 @@ impl Bench<'_> {
                 let (name, mut traffic) = self.at_rate(rate);
                 traffic.seed ^= phase << 32;
                 let log = self.loader.run(&name, &traffic).await;
-                if self.config.stop.is_said() {
+                if self.config.stop.is_requested() {
                     return Err(Ended::Stopped);
                 }
                 let measured = log
@@ -282,7 +282,7 @@ impl Bench<'_> {
             Err(Ended::Stopped) => return Ok((None, None)),
             Err(Ended::Failed(error)) => return Err(error),
         };
-        // The best rate may have been given up after all.
+        // The best rate may have been dropped later in the search.
         let load = match (found.rate, best) {
             (Some(rate), Some((best, report))) if best == rate => Some(report),
             (Some(rate), _) => {
@@ -295,7 +295,7 @@ impl Bench<'_> {
         Ok((Some(found), load))
     }
 
-    /// A load of that many requests a second, and its name.
+    /// The load at a number of requests per second, and its name.
     fn at_rate(&self, rate: f64) -> (String, Traffic) {
         let least = (rate * PROBE_SECONDS).ceil() as usize;
         let traffic = Traffic {
@@ -311,7 +311,7 @@ impl Bench<'_> {
         (format!("{rate:.2} requests a second"), traffic)
     }
 
-    /// For `farthing compare --bench`.
+    /// The input of `farthing compare --bench`.
     fn measured_cost(
         &self,
         measured: &LoadReport,
@@ -343,38 +343,38 @@ fn servers_price(preflight: &Preflight) -> Option<HourlyPrice> {
     HourlyPrice::new(preflight.meter?.price_per_hour_usd?).ok()
 }
 
-fn told_failure(report: &LoadReport) -> String {
-    let told = report
+fn failure_summary(report: &LoadReport) -> String {
+    let failures = report
         .figures
         .failures
         .iter()
         .map(|failure| format!("{}: {} ({})", failure.count, failure.kind, failure.example));
-    told.collect::<Vec<_>>().join("; ")
+    failures.collect::<Vec<_>>().join("; ")
 }
 
 impl BenchConfig {
-    /// What is wrong with it, for people.
+    /// Checks the configuration.
     ///
     /// # Errors
-    /// Something is.
+    /// A message that says what is wrong.
     pub fn check(&self) -> Result<(), String> {
         let traffic = &self.traffic;
         if let Arrivals::Trace { .. } = traffic.arrivals
             && !matches!(traffic.lengths, Lengths::Trace(_))
         {
-            return Err("only a trace tells when its requests came".to_owned());
+            return Err("arrivals from a trace need lengths from a trace".to_owned());
         }
         if traffic.requests == 0 || traffic.max_concurrency == Some(0) {
-            return Err("there must be at least one request".to_owned());
+            return Err("the number of requests and the concurrency must be at least 1".to_owned());
         }
         if traffic.duration_seconds.is_some()
             && traffic.arrivals == Arrivals::AtOnce
             && traffic.max_concurrency.is_none()
         {
-            return Err("requests without a rate need a number or --max-concurrency".to_owned());
+            return Err("requests at once for a duration need a maximum concurrency".to_owned());
         }
         if self.slo_attainment.is_some() && self.slo.is_none_or(|slo| slo == Slo::default()) {
-            return Err("a search for the SLO's rate needs the SLO: give --goodput".to_owned());
+            return Err("a search for the SLO's rate needs an SLO".to_owned());
         }
         Ok(())
     }

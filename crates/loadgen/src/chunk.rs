@@ -1,32 +1,33 @@
-//! A chunk of somebody's stream, read as leniently as it is written.
+//! A chunk of a stream, parsed leniently.
 
 use farthing_economics::read_exact_or_null;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What of a chat or completion chunk is needed here; also of an answer that is not streamed.
+/// The fields of a chat or completion chunk that are needed here. Also used for answers that are
+/// not streamed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Chunk {
     pub choices: Vec<Choice>,
     pub usage: Option<UsageChunk>,
-    /// Some servers tell what goes wrong amid a stream in an event.
+    /// Some servers report an error as an event within the stream.
     pub error: Option<Value>,
 }
 
-/// One of the choices.
+/// One choice.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Choice {
-    /// Of a chat.
+    /// For chats.
     pub delta: Option<Delta>,
-    /// Of a completion.
+    /// For completions.
     pub text: Option<String>,
     pub finish_reason: Option<String>,
 }
 
-/// What is added to a message. Thoughts are tokens as well.
+/// The text added to a message. Reasoning counts as text too.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Delta {
@@ -35,25 +36,25 @@ pub(crate) struct Delta {
     pub reasoning_content: Option<String>,
 }
 
-/// What the server counted.
+/// The server's token counts.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct UsageChunk {
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
     pub prompt_tokens_details: Option<PromptDetails>,
-    /// Farthing's own.
+    /// Farthing's extension.
     pub cost: Option<CostChunk>,
 }
 
-/// Of the prompt's tokens.
+/// Details of the prompt's tokens.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct PromptDetails {
     pub cached_tokens: Option<u64>,
 }
 
-/// What an answer took, as Farthing meters it.
+/// The cost of an answer, as metered by Farthing.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct CostChunk {

@@ -1,4 +1,4 @@
-//! HTTP to one server.
+//! The HTTP client.
 
 use std::env;
 use std::error::Error;
@@ -18,7 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::target::Target;
 
-/// A connection pool, and the key that goes with each request.
+/// A connection pool and the API key.
 #[derive(Clone)]
 pub(crate) struct HttpClient {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -26,26 +26,26 @@ pub(crate) struct HttpClient {
     timeout: Duration,
 }
 
-/// Why there is no client.
+/// Why the client cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The system has no certificates to trust, or TLS cannot be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(#[source] Box<dyn Error + Send + Sync>),
-    /// The variable is not there.
+    /// The environment variable is not set.
     #[error("the environment variable {0} with the API key is not set")]
     NoKey(String),
-    /// It holds what no header can.
-    #[error("the API key in {0} has characters that no header can carry")]
+    /// The key contains characters that are not allowed in a header.
+    #[error("the API key in {0} contains characters that are not allowed in an HTTP header")]
     BadKey(String),
 }
 
 /// Why a request got no response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
-    #[error("{}", told(.0))]
+    #[error("{}", with_causes(.0))]
     Client(#[from] hyper_util::client::legacy::Error),
-    #[error("{}", told(.0.as_ref()))]
+    #[error("{}", with_causes(.0.as_ref()))]
     Body(Box<dyn Error + Send + Sync>),
     #[error("no answer within {} s", .0.as_secs_f64())]
     Timeout(Duration),
@@ -58,11 +58,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_BODY_BYTES: usize = 16 << 20;
 
 impl HttpClient {
-    /// A client for `target`. The key of its API is read from the environment variable `key_name`
-    /// and goes nowhere but into the requests' headers. `timeout` is for a whole answer.
+    /// A client for `target`. The API key is read from the environment variable `key_name` and is
+    /// only used in request headers. `timeout` applies to a whole answer.
     ///
     /// # Errors
-    /// The key or the certificates to trust are missing.
+    /// The key or the trusted certificates are missing.
     pub(crate) fn new(
         target: &Target,
         key_name: Option<&str>,
@@ -71,11 +71,11 @@ impl HttpClient {
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| ClientError::Tls(error.into()))?;
-        let tls = match target.is_https() {
-            true => tls
-                .with_native_roots()
-                .map_err(|error| ClientError::Tls(error.into()))?,
-            false => tls.with_root_certificates(RootCertStore::empty()),
+        let tls = if target.is_https() {
+            tls.with_native_roots()
+                .map_err(|error| ClientError::Tls(error.into()))?
+        } else {
+            tls.with_root_certificates(RootCertStore::empty())
         };
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -99,7 +99,7 @@ impl HttpClient {
         self.timeout
     }
 
-    /// Sends, and comes back with the response's head.
+    /// Sends a request and returns the head of the response.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -121,7 +121,7 @@ impl HttpClient {
         Ok(self.client.request(request).await?)
     }
 
-    /// A whole answer in JSON, or whatever else comes, within the time.
+    /// Returns the status and body of a response that is not streamed.
     pub(crate) async fn whole(
         &self,
         method: Method,
@@ -138,7 +138,7 @@ impl HttpClient {
     }
 }
 
-/// The body, as far as it is of a decent size.
+/// The body, up to the size limit.
 pub(crate) async fn read_all(response: Response<Incoming>) -> Result<Bytes, RequestError> {
     let body = Limited::new(response.into_body(), MAX_BODY_BYTES);
     let collected = body.collect().await.map_err(RequestError::Body)?;
@@ -153,16 +153,16 @@ fn key(name: &str) -> Result<HeaderValue, ClientError> {
     Ok(value)
 }
 
-/// The error with its causes: hyper's own words are but "client error (Connect)".
-pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
-    let mut told = error.to_string();
+/// The error with its causes. hyper's own message is only "client error (Connect)".
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let text = error.to_string();
-        if !told.contains(&text) {
-            told = format!("{told}: {text}");
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
         }
         cause = error.source();
     }
-    told
+    text
 }

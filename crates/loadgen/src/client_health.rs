@@ -1,4 +1,4 @@
-//! Whether the client itself was what the load waited for.
+//! Whether the client itself limited the load.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,28 +8,28 @@ use serde::Serialize;
 
 use crate::record::Record;
 
-/// What tells a client that cannot keep up.
+/// Signs that the client cannot keep up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ClientHealth {
-    /// By how many milliseconds 99 % of the requests were late at most, of those that waited for
-    /// no place among `max_concurrency`; none where all did.
+    /// 99th percentile of how late requests were sent, in milliseconds. `None` if all requests
+    /// waited for `max_concurrency`.
     pub send_lateness_p99_ms: Option<f64>,
-    /// By how many milliseconds 99 % of timers of the client's event loop were late at most.
+    /// 99th percentile of how late timers of the client's event loop fired, in milliseconds.
     pub event_loop_lag_p99_ms: f64,
-    /// Share of one core that the client took; none where the system does not tell.
+    /// Cores used by the client; `None` if the system does not report it.
     pub cpu_cores: Option<f64>,
-    /// Cores that there are.
+    /// Cores of the machine.
     pub cores: usize,
 }
 
-/// Timers this far apart tell the event loop's lag.
+/// Interval of the timers that measure the event loop's lag.
 const TICK: Duration = Duration::from_millis(20);
-/// Later than this, what is measured is the client. Timers have a grain of about a millisecond.
+/// Above this, the client affects the measurement. Timers have a resolution of about a millisecond.
 const LATE_MS: f64 = 20.0;
-/// A client that takes more of its machine than this is near its end.
+/// Above this fraction of its machine, the client may be a bottleneck.
 const BUSY_SHARE: f64 = 0.7;
 
-/// Collects while a load runs.
+/// Measures while a load runs.
 #[derive(Debug)]
 pub(crate) struct ClientWatch {
     began: Instant,
@@ -46,7 +46,7 @@ impl ClientWatch {
         }
     }
 
-    /// Measures the event loop's lag until it is dropped.
+    /// Measures the event loop's lag until dropped.
     pub(crate) async fn watch(&mut self) {
         loop {
             let due = Instant::now() + TICK;
@@ -81,12 +81,12 @@ impl ClientWatch {
 }
 
 impl ClientHealth {
-    /// What is to be said about it.
+    /// Warnings about the client.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if let Some(late) = self.send_lateness_p99_ms.filter(|late| *late > LATE_MS) {
             warnings.push(format!(
-                "the client sent late (p99 {late:.0} ms): the server got less load than was asked for"
+                "the client sent requests late (p99 {late:.0} ms): the server got less load than requested"
             ));
         }
         if self.event_loop_lag_p99_ms > LATE_MS {
@@ -109,12 +109,12 @@ impl ClientHealth {
     }
 }
 
-/// Processor seconds of this process so far, where Linux tells them.
+/// CPU seconds of this process so far, on Linux.
 fn cpu_seconds() -> Option<f64> {
-    /// What Linux counts for programs in, whatever it counts in itself.
+    /// The unit of /proc/self/stat, independent of the kernel's own timer frequency.
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is a name in parentheses, which may hold anything.
+    // The second field is a name in parentheses, which may contain anything.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |field: usize| fields.get(field)?.parse::<f64>().ok();
     Some((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)

@@ -1,25 +1,24 @@
-//! Many measurements of the same thing, in a few figures.
+//! Statistics of a set of measurements.
 
 use farthing_economics::statistics::quantile;
 
-/// Milliseconds, as vLLM's bench tells them.
+/// Statistics in milliseconds, as in vLLM's benchmark.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Distribution {
     /// The arithmetic mean.
     pub mean_ms: f64,
     /// The 50th percentile.
     pub median_ms: f64,
-    /// Of all there are, not of a sample.
+    /// Standard deviation of the population.
     pub std_ms: f64,
-    /// In the order in which they were asked for, each with its figure; interpolated linearly, as
-    /// numpy does.
+    /// The requested percentiles with their values, linearly interpolated as in numpy.
     pub percentiles_ms: Vec<(f64, f64)>,
-    /// All of them, sorted.
+    /// All values, sorted.
     pub sorted_ms: Vec<f64>,
 }
 
 impl Distribution {
-    /// None where there are none.
+    /// `None` if there are no values.
     pub fn of_seconds(seconds: impl IntoIterator<Item = f64>, percentiles: &[f64]) -> Option<Self> {
         let mut sorted: Vec<f64> = seconds
             .into_iter()

@@ -1,4 +1,4 @@
-//! One request and the answer to it.
+//! One request and its answer.
 
 use std::time::Instant;
 
@@ -8,11 +8,11 @@ use hyper::header::CONTENT_TYPE;
 use hyper::{Method, StatusCode};
 
 use crate::answer_reader::{AnswerReader, excerpt};
-use crate::client::{HttpClient, RequestError, read_all, told};
+use crate::client::{HttpClient, RequestError, read_all, with_causes};
 use crate::live::Live;
 use crate::record::{Answer, Failure, FailureKind};
 
-/// Asks `url`, and reads the stream to its end. Moments are seconds since `began`.
+/// Sends a request to `url` and reads the stream to its end. Times are seconds since `began`.
 pub(crate) async fn exchange(
     client: &HttpClient,
     url: &str,
@@ -57,7 +57,7 @@ pub(crate) async fn exchange(
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
             let at = now();
-            let frame = frame.map_err(|error| fail((FailureKind::CutOff, told(&error))))?;
+            let frame = frame.map_err(|error| fail((FailureKind::CutOff, with_causes(&error))))?;
             if let Ok(bytes) = frame.into_data() {
                 let pieces = reader.take(at, &bytes).map_err(fail)?;
                 if pieces > 0 {

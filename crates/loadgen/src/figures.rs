@@ -1,4 +1,4 @@
-//! A load in figures, under the names that vLLM's bench has for them.
+//! Figures of a load, with the names of vLLM's benchmark.
 
 use std::collections::BTreeMap;
 
@@ -10,63 +10,64 @@ use crate::record::{FailureKind, Record};
 use crate::slo::Slo;
 use crate::window::Window;
 
-/// What a load came to. Latencies are those of the requests sent in the measured window, however
-/// late they were answered; throughputs are what came in that window.
+/// Figures of a load. Latencies are those of the requests sent in the measured window, also if they
+/// were answered later. Throughputs count what arrived in the window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figures {
     /// Seconds of the measured window.
     pub duration: f64,
-    /// There was no steady load: the window goes on to the end of the last answer.
+    /// There was no steady load, so the window includes the drain, up to the end of the last
+    /// answer.
     pub includes_drain: bool,
     /// Requests sent in the window that were answered.
     pub completed: usize,
-    /// Requests sent in the window that were not.
+    /// Requests sent in the window that failed.
     pub failed: usize,
     /// Answers that ended in the window.
     pub completed_in_window: usize,
-    /// Tokens of the prompts whose first text came in the window.
+    /// Prompt tokens of requests whose first text arrived in the window.
     pub total_input_tokens: f64,
-    /// Of these, out of the server's cache.
+    /// The part of these from the server's cache.
     pub total_cached_tokens: f64,
-    /// Tokens that came in the window.
+    /// Output tokens that arrived in the window.
     pub total_output_tokens: f64,
-    /// Mean tokens of the requests' prompts, cached ones included.
+    /// Mean number of prompt tokens, including cached ones.
     pub mean_input_tokens: f64,
-    /// Mean tokens of the prompts that were out of the server's cache.
+    /// Mean number of cached prompt tokens.
     pub mean_cached_tokens: f64,
-    /// Mean tokens of the answers.
+    /// Mean number of output tokens.
     pub mean_output_tokens: f64,
-    /// Answers that ended in the window and kept the SLO, a second.
+    /// Answers per second that ended in the window and kept the SLO.
     pub request_goodput: Option<f64>,
-    /// The most output tokens of any second.
+    /// Maximum output tokens in one second.
     pub max_output_tokens_per_s: f64,
-    /// The most requests at once.
+    /// Maximum number of concurrent requests.
     pub max_concurrent_requests: usize,
     /// Time to first token.
     pub ttft: Option<Distribution>,
-    /// Time per output token after the first: a figure a request.
+    /// Time per output token after the first, one value per request.
     pub tpot: Option<Distribution>,
-    /// Inter-token latency: all gaps between pieces of text of all requests.
+    /// Inter-token latency: all gaps between consecutive pieces of text.
     pub itl: Option<Distribution>,
     /// End-to-end latency.
     pub e2el: Option<Distribution>,
-    /// What went wrong, by kind.
+    /// Failures by kind.
     pub failures: Vec<FailureCount>,
 }
 
 /// Failures of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FailureCount {
-    /// Which.
+    /// The kind.
     pub kind: String,
-    /// How many.
+    /// The number of failures.
     pub count: usize,
-    /// What one of them said.
+    /// One of the messages.
     pub example: String,
 }
 
 impl Figures {
-    /// Of the records of a load, warm-up included; none where nothing was measured.
+    /// Figures of the records of a load, which include the warm-up.
     pub(crate) fn of(
         records: &[Record],
         warm_up_requests: usize,
@@ -132,22 +133,22 @@ impl Figures {
         }
     }
 
-    /// Answers a second.
+    /// Answers per second.
     pub fn request_throughput(&self) -> f64 {
         self.completed_in_window as f64 / self.duration
     }
 
-    /// Output tokens a second.
+    /// Output tokens per second.
     pub fn output_throughput(&self) -> f64 {
         self.total_output_tokens / self.duration
     }
 
-    /// Input and output tokens a second.
+    /// Input and output tokens per second.
     pub fn total_token_throughput(&self) -> f64 {
         (self.total_input_tokens + self.total_output_tokens) / self.duration
     }
 
-    /// The latencies with the names that vLLM has for them.
+    /// The latencies with vLLM's names.
     pub fn latencies(&self) -> [(&'static str, Option<&Distribution>); 4] {
         [
             ("ttft", self.ttft.as_ref()),
@@ -165,7 +166,7 @@ fn first_text_in(record: &Record, window: &Window) -> bool {
     })
 }
 
-/// Each piece of text of each answer: when it came, and its share of the answer's tokens.
+/// The time of each piece of text, and its share of the answer's tokens.
 pub(crate) fn output_tokens(records: &[Record]) -> impl Iterator<Item = (f64, f64)> + '_ {
     records.iter().flat_map(|record| {
         let text_at = record.outcome.as_ref().map_or(&[][..], |it| &it.text_at);
@@ -186,7 +187,7 @@ fn most_at_once(records: &[Record]) -> usize {
     let begins = records.iter().map(|record| (record.sent_at, 1));
     let ends = records.iter().map(|record| (record.ended_at(), -1));
     let mut changes: Vec<(f64, i64)> = begins.chain(ends).collect();
-    // Who ends makes room for who begins at the same moment.
+    // A request that ends makes room for one that starts at the same time.
     changes.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
     let mut now = 0;
     let counts = changes.into_iter().map(|(_, change)| {
@@ -215,7 +216,7 @@ fn failures(measured: &[&Record]) -> Vec<FailureCount> {
 }
 
 impl Serialize for Figures {
-    /// Flat, as vLLM's `--save-result` writes them: `mean_ttft_ms`, `p99_tpot_ms`, ….
+    /// Flat, like the output of vLLM's `--save-result`: `mean_ttft_ms`, `p99_tpot_ms`, ….
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("duration", &self.duration)?;

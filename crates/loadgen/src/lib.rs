@@ -1,9 +1,9 @@
-//! Open-loop load on any OpenAI endpoint, and what it cost.
+//! Open-loop load on any OpenAI-compatible endpoint, and what it cost.
 //!
-//! [`bench`] puts [`Traffic`] on a [`Target`] and comes back with a [`Report`]. Figures have the
-//! names and definitions of vLLM's bench, but for two: time to first token is to the first text (vLLM
-//! takes a chat's first chunk, which may hold the role alone), and the warm-up and the drain are
-//! left out of the rates.
+//! [`bench`] puts [`Traffic`] on a [`Target`] and returns a [`Report`]. Figures have the names and
+//! definitions of vLLM's benchmark, with two differences: time to first token is measured to the
+//! first text (vLLM uses a chat's first chunk, which may contain only the role), and rates exclude
+//! the warm-up and the drain.
 
 mod bench;
 mod load_report;

@@ -1,9 +1,9 @@
-//! What is seen of a load while it runs.
+//! Progress of a running load.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
-/// Counters that all requests of a load share.
+/// Counters shared by all requests of a load.
 #[derive(Debug)]
 pub(crate) struct Live {
     began: Instant,
@@ -14,26 +14,26 @@ pub(crate) struct Live {
     ttft_microseconds: AtomicU64,
 }
 
-/// What a progress bar shows.
+/// The content of a progress bar.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
-    /// Which load this is, for people.
+    /// Name of the load.
     pub load: String,
-    /// Requests of this load, where that is known beforehand.
+    /// Number of requests, if known.
     pub requests: Option<usize>,
-    /// Seconds that this load takes, where that is known beforehand.
+    /// Duration in seconds, if known.
     pub duration_seconds: Option<f64>,
-    /// Since it began.
+    /// Seconds since the start.
     pub elapsed_seconds: f64,
-    /// Requests that were sent.
+    /// Requests sent.
     pub sent: usize,
-    /// Answers that came.
+    /// Requests answered.
     pub answered: usize,
-    /// Requests without an answer.
+    /// Requests failed.
     pub failed: usize,
-    /// Pieces of text that came, about as many as tokens.
+    /// Pieces of text received, about one per token.
     pub pieces: u64,
-    /// Of the answers so far, in seconds.
+    /// Mean time to first token so far, in seconds.
     pub mean_ttft: Option<f64>,
 }
 
@@ -57,7 +57,7 @@ impl Live {
         self.pieces.fetch_add(pieces as u64, Relaxed);
     }
 
-    /// A request ended; with its seconds to the first text, if it was answered.
+    /// Counts a finished request. `ttft` is its time to first token, if it was answered.
     pub(crate) fn ended(&self, ttft: Option<f64>) {
         match ttft {
             Some(ttft) => {

@@ -1,4 +1,4 @@
-//! Puts traffic on a server and notes what comes back.
+//! Sends traffic to a server and records the results.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,23 +17,23 @@ use crate::stop::Stop;
 use crate::target::Target;
 use crate::traffic::{Job, Traffic};
 
-/// What a load left behind.
+/// The results of a load.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadLog {
     /// In the order of their numbers.
     pub records: Vec<Record>,
-    /// What Farthing told of itself meanwhile, before and after.
+    /// Readings of Farthing's meter before, during and after the load.
     pub readings: Vec<MeterReading>,
     pub health: ClientHealth,
     pub warm_up_requests: usize,
 }
 
-/// Told every now and then what is going on.
+/// A callback for progress.
 pub type Observer<'a> = &'a (dyn Fn(&Progress) + Send + Sync);
 
 const OBSERVED_EVERY: Duration = Duration::from_millis(200);
 
-/// Who asks whom.
+/// Sends loads to a target.
 #[derive(Clone, Copy)]
 pub(crate) struct Loader<'a> {
     pub client: &'a HttpClient,
@@ -44,8 +44,8 @@ pub(crate) struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// Sends all of the traffic, or what there is time for until it is to stop, and waits for all
-    /// answers. `name` is for people.
+    /// Sends all of the traffic, or as much as fits the duration, unless it is stopped, and waits
+    /// for all answers. `name` is shown to the user.
     pub(crate) async fn run(&self, name: &str, traffic: &Traffic) -> LoadLog {
         let began = Instant::now();
         let live = Arc::new(Live::new(began));
@@ -105,21 +105,21 @@ impl Loader<'_> {
             if end.is_some_and(|end| due >= end) {
                 break;
             }
-            // Made before it is due, so that making it makes nothing late.
+            // The body is created before it is due, so that this does not delay the request.
             let body = self
                 .target
                 .body(&job.model, &job.prompt, job.output_tokens, true);
             let turn = async {
                 tokio::time::sleep_until(due.into()).await;
                 match &places {
-                    // A semaphore that nobody closes gives its permits.
+                    // The semaphore is never closed, so this does not fail.
                     Some(places) => Arc::clone(places).acquire_owned().await.ok(),
                     None => None,
                 }
             };
             let place = tokio::select! {
                 biased;
-                () = self.stop.said() => break,
+                () = self.stop.requested() => break,
                 place = turn => place,
             };
             if end.is_some_and(|end| Instant::now() >= end) {

@@ -1,9 +1,10 @@
-//! What the tokens of a load cost.
+//! The cost of a load's tokens.
 //!
-//! A server that meters itself (Farthing) tells how many device seconds each class of tokens took, so
-//! that its prices add up to the window's bill. Of another one, only time and price are known:
-//! each token that was computed bears the same.
+//! A server that meters itself (Farthing) reports the device seconds of each class of token, so
+//! that the prices add up to the window's total. For another server only time and price are known:
+//! each computed token gets the same share.
 
+use farthing_api::ByToken;
 use farthing_economics::statistics::{Interval, MovingBlockBootstrap};
 use farthing_economics::{
     Cost, CostError, HourlyPrice, MachineTime, TokenWork, exact, exact_or_null,
@@ -12,78 +13,78 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 
 use crate::figures::{Figures, output_tokens};
-use crate::meter::{ByClass, MeterReading};
+use crate::meter::MeterReading;
 use crate::record::Record;
 use crate::window::Window;
 
-/// US dollars of a load's measured window, and per million tokens.
+/// Cost of a load's measured window in US dollars, in total and per million tokens.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LoadCost {
-    /// How dollars are told.
+    /// How the cost is split among the classes.
     pub split: CostSplit,
-    /// Of the device seconds that the server metered, the share that it split by tokens, since its
-    /// step model explained too little; none where it does not say.
+    /// Fraction of the metered device seconds that the server split by tokens, because its step
+    /// model explained too little; `None` if the server does not report it.
     pub split_by_tokens_share: Option<f64>,
-    /// What the machine costs.
+    /// Price of the machine.
     #[serde(serialize_with = "exact")]
     pub price_per_hour_usd: Decimal,
-    /// Seconds that are paid for.
+    /// Seconds paid for.
     pub window_seconds: f64,
-    /// What they cost.
+    /// Their cost.
     #[serde(serialize_with = "exact")]
     pub usd: Decimal,
-    /// Share of these seconds in which the server computed, where it says so.
+    /// Fraction of these seconds in which the server computed, if reported.
     pub busy_share: Option<f64>,
-    /// Tokens of the prompts that were computed.
+    /// Computed prompt tokens.
     pub input: ClassCost,
-    /// Tokens of the prompts out of the server's cache.
+    /// Prompt tokens from the server's cache.
     pub cached: ClassCost,
-    /// Tokens of the answers.
+    /// Output tokens.
     pub output: ClassCost,
-    /// Of all tokens, whatever their class.
+    /// Cost per million tokens of all classes.
     #[serde(serialize_with = "exact_or_null")]
     pub usd_per_million_tokens: Option<Decimal>,
-    /// Of an answer.
+    /// Cost per answer.
     #[serde(serialize_with = "exact_or_null")]
     pub usd_per_request: Option<Decimal>,
-    /// By which share the prices times the tokens miss the window's dollars.
+    /// Relative difference between prices times tokens and the window's cost.
     pub residual: f64,
-    /// How the intervals were drawn.
+    /// How the confidence intervals were computed.
     pub bootstrap: Option<BootstrapCard>,
 }
 
-/// Dollars of one class of tokens.
+/// Cost of one class of token.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ClassCost {
-    /// How many there were in the window.
+    /// Number of tokens in the window.
     pub tokens: f64,
-    /// US dollars per million, all of the window's time shared out; none where there were none, or
-    /// where it is not known.
+    /// US dollars per million tokens, including the window's idle time; `None` if there were no
+    /// tokens or the cost is unknown.
     #[serde(serialize_with = "exact_or_null")]
     pub usd_per_million: Option<Decimal>,
-    /// Where that lies with a confidence of 95 %.
+    /// Confidence interval at 95 %.
     pub interval: Option<Interval>,
-    /// The same for the time alone in which the server computed, where it says so: what it would be
-    /// if the machine never waited.
+    /// The same without the time in which the server did not compute, if reported: the cost on a
+    /// fully used machine.
     #[serde(serialize_with = "exact_or_null")]
     pub busy_usd_per_million: Option<Decimal>,
 }
 
-/// How dollars come to classes of tokens.
+/// How the cost is split among classes of token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CostSplit {
-    /// By the device seconds of each class, which the server metered.
+    /// By the device seconds of each class, as metered by the server.
     MeteredByServer,
-    /// Evenly over all computed tokens, whatever their class: an assumption, because from outside no
-    /// more is known. Cached tokens bear nothing.
+    /// Evenly among all computed tokens. This is an assumption, because no more is known from
+    /// outside. Cached tokens cost nothing.
     EvenlyByToken,
 }
 
 impl LoadCost {
-    /// How dollars are told, in words.
-    pub fn split_told(&self) -> String {
-        let split = self.split.told();
+    /// A description of the split.
+    pub fn split_description(&self) -> String {
+        let split = self.split.description();
         match self.split_by_tokens_share {
             Some(share) if share > 0.0 => format!(
                 "{split}, of which it split {:.0} % by tokens: its step model explained too little",
@@ -95,41 +96,41 @@ impl LoadCost {
 }
 
 impl CostSplit {
-    /// In words.
-    fn told(self) -> &'static str {
+    /// A description.
+    fn description(self) -> &'static str {
         match self {
             Self::MeteredByServer => "split by the device seconds that the server metered",
             Self::EvenlyByToken => {
-                "split evenly over computed tokens, an assumption: from outside no class has a \
-                 time of its own"
+                "split evenly among computed tokens (an assumption: the server does not report time by \
+                 class)"
             }
         }
     }
 }
 
-/// How an interval was drawn.
+/// How confidence intervals were computed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct BootstrapCard {
     /// Always 0.95.
     pub confidence: f64,
-    /// Slices of time.
+    /// Number of time slices.
     pub slices: usize,
-    /// Of so many seconds each.
+    /// Length of a slice in seconds.
     pub slice_seconds: f64,
-    /// Slices in a block: at least as long as an answer takes, since so long slices resemble each
-    /// other.
+    /// Slices per block. A block is at least as long as an answer, because slices within that time
+    /// are correlated.
     pub block_slices: usize,
-    /// How many times.
+    /// Number of resamples.
     pub resamples: usize,
 }
 
 const CONFIDENCE: f64 = 0.95;
 const RESAMPLES: usize = 2000;
-/// Fewer tell no interval.
+/// With fewer slices there is no interval.
 const LEAST_SLICES: usize = 20;
 const SLICES: usize = 60;
 
-/// What the cost of a load is reckoned from.
+/// The data from which the cost is computed.
 pub(crate) struct CostBasis<'a> {
     pub records: &'a [Record],
     pub readings: &'a [MeterReading],
@@ -139,7 +140,7 @@ pub(crate) struct CostBasis<'a> {
 }
 
 impl CostBasis<'_> {
-    /// Metered where the server does that, else by time.
+    /// Uses the server's meter if it has one, and otherwise the time.
     pub(crate) fn cost(&self, price: HourlyPrice) -> Result<LoadCost, CostError> {
         let readings: Vec<&MeterReading> = self
             .readings
@@ -177,7 +178,7 @@ impl CostBasis<'_> {
         };
         let unit_costs = machine.unit_costs(price, None)?;
         let bootstrap = self.bootstrap(slices.len(), all.window_seconds);
-        let interval = |of: fn(&ByClass<f64>) -> f64| {
+        let interval = |of: fn(&ByToken<f64>) -> f64| {
             let series = |value: &dyn Fn(&Slice) -> f64| slices.iter().map(value).collect();
             let windows: Vec<f64> = series(&|slice| slice.window_seconds);
             let steps: Vec<f64> = series(&|slice| slice.step_seconds);
@@ -257,7 +258,7 @@ impl CostBasis<'_> {
 
     #[expect(
         clippy::too_many_arguments,
-        reason = "the two ways of telling a cost end here"
+        reason = "both ways of computing a cost end here"
     )]
     fn whole(
         &self,
@@ -271,9 +272,9 @@ impl CostBasis<'_> {
     ) -> Result<LoadCost, CostError> {
         let usd = price.cost_of(window_seconds)?.usd();
         let tokens = input.tokens + cached.tokens + output.tokens;
-        // The server's window and the client's are not exactly the same.
+        // The windows of server and client differ slightly.
         let answers = self.figures.request_throughput() * window_seconds;
-        let told: f64 = [&input, &cached, &output]
+        let total: f64 = [&input, &cached, &output]
             .into_iter()
             .filter_map(|class| {
                 let price: f64 = class.usd_per_million?.try_into().ok()?;
@@ -291,7 +292,7 @@ impl CostBasis<'_> {
             usd_per_million_tokens: per_million(usd, tokens),
             usd_per_request: per_million(usd, answers * 1e6),
             residual: if whole > 0.0 {
-                (told - whole).abs() / whole
+                (total - whole).abs() / whole
             } else {
                 0.0
             },
@@ -308,8 +309,8 @@ impl CostBasis<'_> {
         })
     }
 
-    /// None where there is too little time for an interval: fewer slices than 20, or fewer than
-    /// four blocks that are as long as an answer.
+    /// `None` if the load is too short for intervals: fewer than 20 slices, or fewer than four
+    /// blocks as long as an answer.
     fn bootstrap(&self, slices: usize, seconds: f64) -> Option<MovingBlockBootstrap> {
         let answer_seconds = self.figures.e2el.as_ref()?.mean_ms / 1000.0;
         let of_an_answer = (answer_seconds / (seconds / slices as f64)).ceil() as usize;
@@ -321,7 +322,8 @@ impl CostBasis<'_> {
         })
     }
 
-    /// Tokens that were computed in each slice of the window: prompts when their first text came.
+    /// Computed tokens in each slice of the window. Prompt tokens count at the time of the first
+    /// text.
     fn computed_tokens_by_slice(&self) -> Vec<f64> {
         let mut slices = vec![0.0; SLICES];
         let mut add = |at: f64, tokens: f64| {
@@ -343,28 +345,28 @@ impl CostBasis<'_> {
     }
 }
 
-/// What happened between two readings.
+/// The differences between two readings.
 struct Slice {
     window_seconds: f64,
     step_seconds: f64,
-    tokens: ByClass<f64>,
-    token_seconds: ByClass<f64>,
+    tokens: ByToken<f64>,
+    token_seconds: ByToken<f64>,
 }
 
 impl Slice {
     fn between(from: &MeterReading, to: &MeterReading) -> Self {
         let tokens =
-            |of: fn(&ByClass<u64>) -> u64| of(&to.tokens).saturating_sub(of(&from.tokens)) as f64;
+            |of: fn(&ByToken<u64>) -> u64| of(&to.tokens).saturating_sub(of(&from.tokens)) as f64;
         let (before, after) = (&from.token_seconds, &to.token_seconds);
         Self {
             window_seconds: to.window_seconds - from.window_seconds,
             step_seconds: to.step_seconds - from.step_seconds,
-            tokens: ByClass {
+            tokens: ByToken {
                 input: tokens(|it| it.input),
                 cached: tokens(|it| it.cached),
                 output: tokens(|it| it.output),
             },
-            token_seconds: ByClass {
+            token_seconds: ByToken {
                 input: after.input - before.input,
                 cached: after.cached - before.cached,
                 output: after.output - before.output,
@@ -373,7 +375,7 @@ impl Slice {
     }
 }
 
-/// At most one more than [`SLICES`] of the readings, the first and the last among them.
+/// At most [`SLICES`] + 1 readings, including the first and the last.
 fn thin<'a>(readings: &[&'a MeterReading]) -> Vec<&'a MeterReading> {
     let last = readings.len() - 1;
     let slices = last.min(SLICES);
@@ -386,7 +388,7 @@ fn usd_per_hour(price: HourlyPrice) -> f64 {
     price.usd().try_into().unwrap_or(f64::NAN)
 }
 
-/// `usd` by millions of tokens; none for no tokens.
+/// `usd` per million tokens; `None` for no tokens.
 fn per_million(usd: Decimal, tokens: f64) -> Option<Decimal> {
     let millions = Decimal::try_from(tokens / 1e6).ok()?;
     Some(usd.checked_div(millions)?.round_dp(Cost::SHOWN_DIGITS))

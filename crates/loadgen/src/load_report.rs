@@ -1,4 +1,4 @@
-//! One load of a benchmark, measured.
+//! The report of one load.
 
 use farthing_economics::{CostError, HourlyPrice};
 use serde::Serialize;
@@ -16,34 +16,34 @@ use crate::window::Window;
 /// Figures and cost of a load.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LoadReport {
-    /// Under vLLM's names.
+    /// Figures with vLLM's names.
     #[serde(flatten)]
     pub figures: Figures,
-    /// None where no price is known.
+    /// `None` if no price is known.
     pub cost: Option<LoadCost>,
-    /// Model by model.
+    /// Figures for each model.
     pub models: Vec<ModelShare>,
     /// Whether the client kept up.
     pub health: ClientHealth,
-    /// Second by second, from the load's beginning to its last answer.
+    /// Throughput over time, from the start of the load to its last answer.
     #[serde(skip)]
     pub timeline: Vec<TimelinePoint>,
-    /// When the measured window began and ended, in seconds of the timeline.
+    /// Start and end of the measured window, in seconds of the timeline.
     pub window: [f64; 2],
 }
 
-/// A slice of a load.
+/// One point of the timeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TimelinePoint {
-    /// Its middle, in seconds.
+    /// Time in seconds.
     pub at: f64,
-    /// Output tokens a second.
+    /// Output tokens per second.
     pub output_tokens_per_s: f64,
-    /// Requests under way in its middle.
+    /// Concurrent requests.
     pub in_flight: f64,
 }
 
-/// A report and what it was made of.
+/// A report and the log that it was made from.
 pub(crate) struct Measured {
     pub report: LoadReport,
     pub log: LoadLog,
@@ -52,7 +52,7 @@ pub(crate) struct Measured {
 const TIMELINE_POINTS: usize = 120;
 
 impl LoadReport {
-    /// None where nothing was measured.
+    /// `None` if nothing was measured.
     pub(crate) fn of(
         log: &LoadLog,
         traffic: &Traffic,

@@ -1,7 +1,8 @@
-//! What Farthing tells of its own time, read over and over while a load runs.
+//! Readings of Farthing's meter during a load.
 
 use std::time::{Duration, Instant};
 
+use farthing_api::ByToken;
 use farthing_economics::read_exact_or_null;
 use hyper::{Method, StatusCode};
 use rust_decimal::Decimal;
@@ -10,37 +11,29 @@ use serde::Deserialize;
 use crate::client::HttpClient;
 use crate::target::Target;
 
-/// `GET /v1/costs/now`: sums since the server's start.
+/// One reading of `GET /v1/costs/now`. Values are cumulative since the server's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct MeterReading {
-    /// Seconds since the load began; the middle between question and answer.
+    /// Seconds since the start of the load: the middle between request and response.
     pub at: f64,
     pub price_per_hour_usd: Option<Decimal>,
-    /// Seconds that the machine was paid for.
+    /// Seconds of the server's window.
     pub window_seconds: f64,
-    /// Of them, seconds in which steps ran.
+    /// Seconds of steps.
     pub step_seconds: f64,
-    /// Of these, those that the server split by tokens for want of a step model that explains
-    /// enough; none where it does not say.
+    /// The part of `step_seconds` that was split by tokens, because the step model explained too
+    /// little; `None` if not reported.
     pub seconds_by_tokens: Option<f64>,
-    pub tokens: ByClass<u64>,
-    /// Device seconds of these tokens.
-    pub token_seconds: ByClass<f64>,
+    pub tokens: ByToken<u64>,
+    /// Device seconds of `tokens`.
+    pub token_seconds: ByToken<f64>,
 }
 
-/// Something for each class of tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
-pub(crate) struct ByClass<T> {
-    pub input: T,
-    pub cached: T,
-    pub output: T,
-}
-
-/// Often enough for slices of time in a short load, and no load in itself.
+/// Frequent enough for slices of a short load, and negligible as load.
 const READ_EVERY: Duration = Duration::from_millis(250);
 
 impl MeterReading {
-    /// None where the server is no Farthing, or does not answer.
+    /// `None` if the server is not Farthing or does not answer.
     pub(crate) async fn take(client: &HttpClient, target: &Target) -> Option<Self> {
         let url = target.url("/v1/costs/now");
         let (status, body) = client.whole(Method::GET, &url, None).await.ok()?;
@@ -61,8 +54,8 @@ impl MeterReading {
             #[serde(default)]
             seconds_by_tokens: Option<f64>,
             seconds: Seconds,
-            tokens: ByClass<u64>,
-            token_seconds: ByClass<f64>,
+            tokens: ByToken<u64>,
+            token_seconds: ByToken<f64>,
         }
         #[derive(Deserialize)]
         struct Seconds {
@@ -80,7 +73,7 @@ impl MeterReading {
         })
     }
 
-    /// Reads until it is dropped, into `readings`.
+    /// Reads repeatedly into `readings` until dropped.
     pub(crate) async fn take_often(
         client: &HttpClient,
         target: &Target,

@@ -1,4 +1,4 @@
-//! What each model or adapter had of a load.
+//! Figures of each model or adapter.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,26 +10,26 @@ use serde::Serialize;
 use crate::distribution::Distribution;
 use crate::record::Record;
 
-/// The measured requests for one model.
+/// The measured requests to one model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ModelShare {
-    /// Its name.
+    /// The model's name.
     pub model: String,
-    /// Answers.
+    /// Requests answered.
     pub completed: usize,
-    /// Requests without one.
+    /// Requests failed.
     pub failed: usize,
-    /// Tokens of the prompts, cached ones included.
+    /// Prompt tokens, including cached ones.
     pub input_tokens: u64,
-    /// Tokens of the answers.
+    /// Output tokens.
     pub output_tokens: u64,
-    /// To the first text.
+    /// Median time to first token.
     pub median_ttft_ms: Option<f64>,
-    /// An output token after the first.
+    /// Median time per output token after the first.
     pub median_tpot_ms: Option<f64>,
-    /// Device seconds of the answers, where the server meters them.
+    /// Device seconds of the answers, if the server meters them.
     pub device_seconds: Option<f64>,
-    /// What these cost, as the server says in each answer.
+    /// Their cost, as reported by the server in each answer.
     #[serde(serialize_with = "exact_or_null")]
     pub usd: Option<Decimal>,
 }
@@ -61,7 +61,7 @@ impl ModelShare {
             output_tokens: answered().map(|record| record.output_tokens()).sum(),
             median_ttft_ms: median(Record::ttft),
             median_tpot_ms: median(Record::tpot),
-            // A sum of some answers alone would be too low: all or none.
+            // `None` unless all answers report it: a partial sum would be too low.
             device_seconds: answered()
                 .map(|record| record.usage()?.device_seconds)
                 .sum(),

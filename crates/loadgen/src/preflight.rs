@@ -1,4 +1,4 @@
-//! A few questions before any load: is there a server, what is it, how does it count.
+//! Checks before any load: whether there is a server, which one, and how it counts tokens.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,55 +18,55 @@ use crate::prompt::{PromptFit, random_words};
 use crate::record::Failure;
 use crate::target::Target;
 
-/// What is known of a server before the load.
+/// What is known about a server before the load.
 #[derive(Clone, Debug)]
 pub(crate) struct Preflight {
     pub models: Vec<Arc<str>>,
     pub fit: PromptFit,
-    /// Whether `fit` is the server's own counts.
+    /// Whether `fit` comes from the server's own counts.
     pub is_fit_measured: bool,
-    /// Whether streams end with the server's counts.
+    /// Whether streams end with token counts.
     pub tells_usage: bool,
-    /// Where it is Farthing, and so meters itself.
+    /// A reading of Farthing's meter, if the server is Farthing.
     pub meter: Option<MeterReading>,
 }
 
-/// Why no load is put on a server.
+/// Why a server cannot be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum PreflightError {
-    /// Nobody is there.
+    /// There is no connection.
     #[error("cannot reach {url}: {problem}")]
     Unreachable {
-        /// Where.
+        /// The address.
         url: String,
-        /// Why.
+        /// The reason.
         problem: String,
     },
-    /// It says what it serves in no known way, and nobody else did.
-    #[error("{url} does not tell its models ({problem}): give --model")]
+    /// The server does not list its models, and none was given.
+    #[error("{url} does not list its models ({problem}): name a model")]
     NoModels {
-        /// Where.
+        /// The address.
         url: String,
-        /// Why.
+        /// The reason.
         problem: String,
     },
-    /// It refuses an ordinary request.
-    #[error("{url} refuses a first request for {model:?}: {problem}")]
+    /// The server rejects an ordinary request.
+    #[error("{url} rejects a request for {model:?}: {problem}")]
     Refused {
-        /// Where.
+        /// The address.
         url: String,
-        /// Which model was asked.
+        /// The requested model.
         model: String,
-        /// In its words.
+        /// The server's message.
         problem: String,
     },
 }
 
-/// Words of the two prompts whose tokens are counted.
+/// Lengths of the two prompts whose tokens are counted.
 const SHORT_WORDS: usize = 16;
 const LONG_WORDS: usize = 80;
 
-/// Asks; `models` are those that the caller named.
+/// Runs the checks; `models` are those given by the user.
 pub(crate) async fn preflight(
     client: &HttpClient,
     target: &Target,
@@ -100,7 +100,7 @@ pub(crate) async fn preflight(
     })
 }
 
-/// The first that the server names.
+/// The first model listed by the server.
 async fn first_model(client: &HttpClient, target: &Target) -> Result<Arc<str>, PreflightError> {
     #[derive(Deserialize)]
     struct Models {
@@ -132,7 +132,7 @@ async fn first_model(client: &HttpClient, target: &Target) -> Result<Arc<str>, P
         .into())
 }
 
-/// Tokens of a prompt of so many words, as the server counts them, where it says so.
+/// The server's token count for a prompt of `words` words, if it reports one.
 async fn count_prompt(
     client: &HttpClient,
     target: &Target,
@@ -160,7 +160,7 @@ async fn count_prompt(
     Ok(usage.map(|usage| usage.prompt_tokens).filter(|it| *it > 0))
 }
 
-/// A short answer, streamed.
+/// Requests a short streamed answer.
 async fn stream_once(
     client: &HttpClient,
     target: &Target,

@@ -1,21 +1,21 @@
-//! Prompts made of random words, of a given length in tokens.
+//! Prompts of random words with a given length in tokens.
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::trace::BLOCK_TOKENS;
 
-/// How many tokens a server makes of a prompt of so many words.
+/// A server's number of prompt tokens as a linear function of the number of words.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct PromptFit {
-    /// Of any prompt: the chat template's.
+    /// Tokens of the chat template.
     pub overhead_tokens: f64,
     /// Of each word.
     pub tokens_per_word: f64,
 }
 
 impl Default for PromptFit {
-    /// The words are chosen so that most tokenizers make one token of each.
+    /// Most tokenizers make one token of each word.
     fn default() -> Self {
         Self {
             overhead_tokens: 0.0,
@@ -25,8 +25,8 @@ impl Default for PromptFit {
 }
 
 impl PromptFit {
-    /// The line through two prompts of which the server counted the tokens. What comes out at
-    /// less than half a token a word is no count of words.
+    /// The line through two prompts with known token counts. Fewer than half a token per word is
+    /// rejected as implausible.
     pub(crate) fn through(short: (usize, u64), long: (usize, u64)) -> Option<Self> {
         let words = long.0.checked_sub(short.0).filter(|it| *it > 0)?;
         let tokens = long.1.checked_sub(short.1)?;
@@ -37,13 +37,13 @@ impl PromptFit {
         })
     }
 
-    /// Words of a prompt of so many tokens; at least one.
+    /// Words for a prompt of `tokens` tokens; at least one.
     pub(crate) fn words(&self, tokens: u64) -> usize {
         let words = (tokens as f64 - self.overhead_tokens) / self.tokens_per_word;
         words.round().max(1.0) as usize
     }
 
-    /// Tokens that the server makes of a prompt of so many words.
+    /// Tokens of a prompt of `words` words.
     pub(crate) fn tokens(&self, words: usize) -> u64 {
         (self.overhead_tokens + self.tokens_per_word * words as f64).round() as u64
     }
@@ -61,8 +61,8 @@ pub(crate) fn random_words(random: &mut StdRng, count: usize) -> String {
     text
 }
 
-/// `count` words that begin with the text of these blocks, each [`BLOCK_TOKENS`] long: the same
-/// blocks, the same words.
+/// `count` words that start with the text of these blocks, each [`BLOCK_TOKENS`] long. Equal blocks
+/// give equal words.
 pub(crate) fn block_words(seed: u64, blocks: &[u64], fit: &PromptFit, count: usize) -> String {
     let block_length = (BLOCK_TOKENS as f64 / fit.tokens_per_word).round().max(1.0) as usize;
     let mut texts = Vec::with_capacity(blocks.len());
@@ -84,7 +84,8 @@ pub(crate) fn block_words(seed: u64, blocks: &[u64], fit: &PromptFit, count: usi
     texts.join(" ")
 }
 
-/// Short and common, so that with the space before it each is one token for most tokenizers.
+/// Short and common words, which are one token each for most tokenizers together with the space
+/// before them.
 const WORDS: [&str; 160] = [
     "the",
     "and",

@@ -1,4 +1,4 @@
-//! What became of a request. Moments are seconds since the load began.
+//! The result of a request. Times are seconds since the start of the load.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,77 +8,77 @@ use rust_decimal::Decimal;
 /// A request that was sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// The model or adapter that was asked.
+    /// The requested model or adapter.
     pub model: Arc<str>,
-    /// Its place among all requests of the load, from 0.
+    /// Index among all requests of the load.
     pub number: usize,
     /// When it was due.
     pub due_at: f64,
     /// When it was sent.
     pub sent_at: f64,
-    /// Tokens that the prompt was made for.
+    /// Intended number of prompt tokens.
     pub prompt_tokens_asked: u64,
-    /// Tokens that were asked for.
+    /// Requested number of output tokens.
     pub output_tokens_asked: u64,
-    /// What came back.
+    /// The answer or the failure.
     pub outcome: Result<Answer, Failure>,
 }
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// When each piece of text came; never empty.
+    /// Times of the pieces of text; never empty.
     pub text_at: Vec<f64>,
-    /// When the last piece of text or the end came, whichever was later.
+    /// Time of the last piece of text or of the end, whichever was later.
     pub ended_at: f64,
-    /// What the server counted; absent where it does not say.
+    /// The server's token counts, if reported.
     pub usage: Option<AnswerUsage>,
 }
 
-/// What the server counted.
+/// The server's token counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AnswerUsage {
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Of these, out of the server's cache, where it says so.
+    /// The part of `prompt_tokens` from the server's cache, if reported.
     pub cached_tokens: Option<u64>,
     /// Tokens of the answer.
     pub completion_tokens: u64,
-    /// The device's time for it, where the server meters that.
+    /// Device seconds, if the server meters them.
     pub device_seconds: Option<f64>,
-    /// What that cost, where the server knows a price.
+    /// Cost, if the server knows a price.
     pub usd: Option<Decimal>,
 }
 
-/// Why there is no answer.
+/// A failed request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
-    /// What happened.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// In the words of whoever noticed.
+    /// The error message.
     pub message: String,
     /// When it was noticed.
     pub at: f64,
 }
 
-/// What can happen to a request.
+/// The kinds of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FailureKind {
     /// No connection.
     Connection,
-    /// Not all of the answer came in time.
+    /// The answer was not complete in time.
     Timeout,
-    /// The server is full: status 429.
+    /// The server is full (status 429).
     TooManyRequests,
-    /// Another status than success.
+    /// Another error status.
     Status(u16),
-    /// A success that is no stream of events.
+    /// A success status, but no event stream.
     NotAStream,
     /// The stream ended before the answer did.
     CutOff,
-    /// The stream told of an error.
+    /// An event in the stream reported an error.
     ErrorEvent,
-    /// The stream ended without any text.
+    /// The stream ended without text.
     NoText,
 }
 
@@ -89,9 +89,9 @@ impl fmt::Display for FailureKind {
             Self::Timeout => write!(f, "timed out"),
             Self::TooManyRequests => write!(f, "status 429, too many requests"),
             Self::Status(status) => write!(f, "status {status}"),
-            Self::NotAStream => write!(f, "no stream of events"),
+            Self::NotAStream => write!(f, "not an event stream"),
             Self::CutOff => write!(f, "cut off"),
-            Self::ErrorEvent => write!(f, "an error amid the stream"),
+            Self::ErrorEvent => write!(f, "an error in the stream"),
             Self::NoText => write!(f, "no text"),
         }
     }
@@ -104,8 +104,8 @@ impl Record {
         Some(answer.text_at.first()? - self.sent_at)
     }
 
-    /// Seconds an output token after the first, as vLLM reckons: from the first text to the end,
-    /// by the tokens that came after the first. None where only one came.
+    /// Seconds per output token after the first, as in vLLM: the time from the first text to the
+    /// end, divided by the number of tokens after the first. `None` for a single token.
     pub fn tpot(&self) -> Option<f64> {
         let answer = self.outcome.as_ref().ok()?;
         let tokens_after_first = self.output_tokens().checked_sub(1).filter(|it| *it > 0)?;
@@ -117,7 +117,7 @@ impl Record {
         Some(self.outcome.as_ref().ok()?.ended_at - self.sent_at)
     }
 
-    /// When it ended, well or not.
+    /// When the request ended, with or without success.
     pub fn ended_at(&self) -> f64 {
         match &self.outcome {
             Ok(answer) => answer.ended_at,
@@ -125,27 +125,27 @@ impl Record {
         }
     }
 
-    /// Tokens of the prompt, as the server counted them, or as they were meant to be.
+    /// Prompt tokens: the server's count, or the intended number.
     pub fn prompt_tokens(&self) -> u64 {
         self.usage()
             .map_or(self.prompt_tokens_asked, |usage| usage.prompt_tokens)
     }
 
-    /// Of these, out of the server's cache.
+    /// Cached prompt tokens.
     pub fn cached_tokens(&self) -> u64 {
         self.usage()
             .and_then(|usage| usage.cached_tokens)
             .unwrap_or(0)
     }
 
-    /// Tokens of the answer, as the server counted them, else one for each piece of text.
+    /// Output tokens: the server's count, or one per piece of text.
     pub fn output_tokens(&self) -> u64 {
         let Ok(answer) = &self.outcome else { return 0 };
         let pieces = answer.text_at.len() as u64;
         self.usage().map_or(pieces, |usage| usage.completion_tokens)
     }
 
-    /// What the server counted.
+    /// The server's token counts.
     pub fn usage(&self) -> Option<&AnswerUsage> {
         self.outcome.as_ref().ok()?.usage.as_ref()
     }

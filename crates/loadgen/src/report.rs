@@ -13,100 +13,100 @@ use crate::slo::Slo;
 use crate::slo_search::SloRate;
 use crate::traffic::{Arrivals, Assignment, Lengths, Traffic};
 
-/// All that was measured. As text it is a table; [`Report::html`] is a page.
+/// All results. `Display` writes a table, [`Report::html`] a page.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// `farthing.bench`.
     pub object: &'static str,
-    /// Farthing's.
+    /// Farthing's version.
     pub version: &'static str,
-    /// When it began.
+    /// When the benchmark began.
     pub date: Timestamp,
-    /// What it is called.
+    /// The label of the report.
     pub label: Option<String>,
-    /// Whom it is about.
+    /// The server.
     pub target: TargetCard,
-    /// What was asked for.
+    /// The requested load.
     pub load: LoadCard,
-    /// Whether the price is the server's word.
+    /// Whether the price was reported by the server.
     pub price_from_server: bool,
-    /// At the load that was asked for. Its figures stand at the top, as vLLM's bench has them.
+    /// The requested load's results. They are at the top level, as in vLLM's output.
     #[serde(flatten)]
     pub measured_load: LoadReport,
-    /// In a closed loop of many.
+    /// Results of a closed loop with high concurrency.
     pub full_load: Option<LoadReport>,
-    /// What a good answer keeps to, and the rate at which enough of them do.
+    /// The SLO, and the highest rate that keeps it.
     pub slo: Option<SloCard>,
-    /// At that rate.
+    /// Results at that rate.
     pub slo_load: Option<LoadReport>,
-    /// What `farthing compare --bench` reads.
+    /// The input of `farthing compare --bench`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured_cost: Option<MeasuredCost>,
-    /// What a reader has to know before he believes it.
+    /// Limitations that readers should know about.
     pub warnings: Vec<String>,
 }
 
-/// A server.
+/// The server that was measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TargetCard {
-    /// Where requests went.
+    /// Address of the requests.
     pub endpoint: String,
-    /// Which models were asked.
+    /// The requested models.
     pub models: Vec<String>,
-    /// Whether it meters itself.
+    /// Whether it is Farthing, which meters itself.
     pub is_farthing: bool,
-    /// Whether it counted the tokens.
+    /// Whether it reports token counts.
     pub tells_usage: bool,
 }
 
-/// A load as it was asked for.
+/// The requested load.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LoadCard {
     /// `random` or `trace`.
     pub dataset: &'static str,
-    /// Tokens of a prompt, where they are given.
+    /// Prompt tokens, if fixed.
     pub random_input_len: Option<u64>,
-    /// Tokens of an answer, where they are given.
+    /// Output tokens, if fixed.
     pub random_output_len: Option<u64>,
-    /// Requests a second; none where they came at once or as in a trace.
+    /// Requests per second; `None` if they are sent at once or as in a trace.
     pub request_rate: Option<f64>,
-    /// 1 is a Poisson process.
+    /// Burstiness; 1 is a Poisson process.
     pub burstiness: Option<f64>,
-    /// How many times as fast as the trace.
+    /// Speed relative to the trace.
     pub trace_speed: Option<f64>,
-    /// At most so many at once.
+    /// Maximum number of concurrent requests.
     pub max_concurrency: Option<usize>,
-    /// Requests that were to be measured; none where time ended the load.
+    /// Number of measured requests; `None` if the load has a duration.
     pub num_prompts: Option<usize>,
-    /// Seconds in which requests were sent, where that ended the load.
+    /// Duration of sending in seconds, if the load has one.
     pub duration_seconds: Option<f64>,
-    /// Requests before the measured ones.
+    /// Warm-up requests.
     pub num_warmups: usize,
-    /// Of the traffic.
+    /// Seed of the traffic.
     pub seed: u64,
-    /// How models were chosen, where there are several.
+    /// How models are chosen, if there are several.
     pub lora_assignment: Option<&'static str>,
 }
 
-/// An SLO and how much load keeps it.
+/// An SLO and the load that keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SloCard {
     /// Limits of a request.
     #[serde(flatten)]
     pub slo: Slo,
-    /// Which share of the requests has to keep them.
+    /// Fraction of requests that has to keep them.
     pub attainment: Option<f64>,
     /// The rates that were tried.
     pub search: Option<SloRate>,
 }
 
 impl Report {
-    /// One page with everything in it.
+    /// The report as an HTML page.
     pub fn html(&self) -> String {
         html::page(self)
     }
 
-    /// What was measured, each with its name.
+    /// The measured loads with their names.
     pub fn loads(&self) -> Vec<(&'static str, &LoadReport)> {
         let loads = [
             ("measured load", Some(&self.measured_load)),
@@ -153,9 +153,9 @@ impl LoadCard {
         }
     }
 
-    /// In words.
-    pub(crate) fn told(&self) -> String {
-        let mut told = match (self.request_rate, self.trace_speed, self.max_concurrency) {
+    /// A description of the load.
+    pub(crate) fn description(&self) -> String {
+        let mut text = match (self.request_rate, self.trace_speed, self.max_concurrency) {
             (Some(rate), _, _) => match self.burstiness {
                 Some(1.0) | None => format!("Poisson arrivals, {rate} requests a second"),
                 Some(burstiness) => {
@@ -169,20 +169,20 @@ impl LoadCard {
         };
         let is_closed = self.request_rate.is_none() && self.trace_speed.is_none();
         if let Some(concurrency) = self.max_concurrency.filter(|_| !is_closed) {
-            told.push_str(&format!(", at most {concurrency} at once"));
+            text.push_str(&format!(", at most {concurrency} at once"));
         }
         if let Some((input, output)) = self.random_input_len.zip(self.random_output_len) {
-            told.push_str(&format!("; {input} tokens in, {output} out"));
+            text.push_str(&format!("; {input} tokens in, {output} out"));
         }
         match (self.num_prompts, self.duration_seconds) {
-            (Some(requests), _) => told.push_str(&format!("; {requests} requests")),
-            (None, Some(seconds)) => told.push_str(&format!("; for {seconds} s")),
+            (Some(requests), _) => text.push_str(&format!("; {requests} requests")),
+            (None, Some(seconds)) => text.push_str(&format!("; for {seconds} s")),
             (None, None) => {}
         }
-        told.push_str(&format!(
+        text.push_str(&format!(
             " after {} of warm-up; seed {}",
             self.num_warmups, self.seed
         ));
-        told
+        text
     }
 }

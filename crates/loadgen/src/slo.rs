@@ -1,4 +1,4 @@
-//! What an answer has to keep to be a good one.
+//! Limits that a good answer keeps.
 
 use std::str::FromStr;
 
@@ -6,21 +6,21 @@ use serde::Serialize;
 
 use crate::record::Record;
 
-/// Limits of a single request, named as in vLLM's `--goodput`; what is absent is not limited.
+/// Limits for a single request, named as in vLLM's `--goodput`. An absent limit does not apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Slo {
-    /// To the first text.
+    /// Time to first text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttft_ms: Option<f64>,
-    /// An output token after the first.
+    /// Time per output token after the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tpot_ms: Option<f64>,
-    /// To the end.
+    /// Time to the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub e2el_ms: Option<f64>,
 }
 
-/// One limit, as typed: `ttft:500`.
+/// One limit in the form `ttft:500`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SloLimit {
     metric: SloMetric,
@@ -38,7 +38,7 @@ impl FromStr for SloLimit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let help = || format!("{text:?} is no limit: write ttft:MS, tpot:MS or e2el:MS");
+        let help = || format!("invalid limit {text:?}: expected ttft:MS, tpot:MS or e2el:MS");
         let (metric, milliseconds) = text.split_once(':').ok_or_else(help)?;
         let metric = match metric {
             "ttft" => SloMetric::Ttft,
@@ -72,7 +72,7 @@ impl FromIterator<SloLimit> for Slo {
 
 impl Slo {
     /// Whether a request was answered within all limits. An answer of one token has no time per
-    /// token and keeps any limit of it, as in vLLM.
+    /// token and keeps any such limit, as in vLLM.
     pub fn is_kept_by(&self, record: &Record) -> bool {
         let within = |seconds: Option<f64>, limit_ms: Option<f64>| {
             seconds
@@ -93,10 +93,10 @@ impl std::fmt::Display for Slo {
             ("TPOT", self.tpot_ms),
             ("E2E", self.e2el_ms),
         ];
-        let told: Vec<_> = limits
+        let texts: Vec<_> = limits
             .into_iter()
             .filter_map(|(name, limit)| Some(format!("{name} ≤ {} ms", limit?)))
             .collect();
-        f.write_str(&told.join(", "))
+        f.write_str(&texts.join(", "))
     }
 }

@@ -1,18 +1,18 @@
-//! The highest rate of requests at which a share of them keeps the SLO.
+//! Searches the highest rate of requests at which enough of them keep the SLO.
 
 use farthing_economics::statistics::{Interval, wilson_interval};
 use serde::Serialize;
 
-/// How to search. Rates are doubled until one breaks the SLO, then the gap is halved.
+/// Parameters of the search. Rates are doubled until one breaks the SLO; then the gap is halved.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SloSearch {
-    /// Which share of the requests has to keep the SLO, between 0 and 1.
+    /// Fraction of requests that has to keep the SLO, between 0 and 1.
     pub attainment: f64,
-    /// The first rate, in requests a second.
+    /// The first rate, in requests per second.
     pub first_rate: f64,
-    /// Search until the gap is at most this share of the rate.
+    /// The search ends when the gap is at most this fraction of the rate.
     pub resolution: f64,
-    /// At most so many rates.
+    /// Maximum number of rates.
     pub max_rates: usize,
 }
 
@@ -21,43 +21,43 @@ pub struct SloSearch {
 pub struct Tally {
     /// Requests that kept it.
     pub good: u64,
-    /// All of them, failed ones too.
+    /// All requests, including failed ones.
     pub total: u64,
 }
 
-/// A rate that was tried.
+/// A rate that was measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SloProbe {
-    /// Requests a second.
+    /// Requests per second.
     pub rate: f64,
     /// Requests that kept the SLO, over all tries.
     pub good: u64,
     /// All requests.
     pub total: u64,
-    /// How often it was tried.
+    /// Number of tries.
     pub tries: usize,
-    /// Where the share lies: Wilson's interval, whose lower end is a bound at 95 %.
+    /// Wilson's interval of the fraction of good requests. Its lower end is a bound at 95 %.
     pub share: Interval,
-    /// Whether the share is at least what is asked for.
+    /// Whether the fraction is high enough.
     pub is_kept: bool,
 }
 
-/// What was found.
+/// The result of a search.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SloRate {
-    /// The highest rate that kept the SLO; none if even the lowest one tried did not.
+    /// The highest rate that kept the SLO; `None` if no measured rate did.
     pub rate: Option<f64>,
-    /// The lowest rate above it that did not; none if none was reached.
+    /// The lowest rate above it that did not; `None` if none was reached.
     pub broken_at: Option<f64>,
-    /// In the order in which they were tried.
+    /// All measured rates, in order.
     pub probes: Vec<SloProbe>,
 }
 
 /// Two-sided, so that either end is a bound at 95 %.
 const CONFIDENCE: f64 = 0.9;
-/// One bad try may be chance or a neighbour: a rate is given up after the second.
+/// A bad try may be chance or other load on the machine, so a rate is dropped after the second one.
 const MAX_TRIES: usize = 3;
-/// What breaks the SLO at this share of the first rate is not searched for any lower.
+/// The search does not go below this fraction of the first rate.
 const LOWEST: f64 = 1.0 / 256.0;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,10 +68,10 @@ enum Verdict {
 }
 
 impl SloSearch {
-    /// Searches; `load` puts a rate on the server and counts.
+    /// Runs the search. `load` sends a load at a rate and counts.
     ///
     /// # Errors
-    /// `load`'s own.
+    /// The first error of `load`.
     pub async fn run<E>(
         &self,
         mut load: impl AsyncFnMut(f64) -> Result<Tally, E>,
@@ -81,14 +81,15 @@ impl SloSearch {
         let mut rate = self.first_rate;
         while probes.len() < self.max_rates {
             let probe = self.probe(rate, &mut load).await?;
-            match probe.is_kept {
-                true => kept = Some(rate),
-                false => broken = Some(rate),
+            if probe.is_kept {
+                kept = Some(rate)
+            } else {
+                broken = Some(rate)
             }
             probes.push(probe);
             rate = match (kept, broken) {
                 (Some(kept), Some(broken)) if broken <= kept * (1.0 + self.resolution) => break,
-                // Halfway by ratio: rates span powers of two.
+                // The geometric mean, because rates span powers of two.
                 (Some(kept), Some(broken)) => (kept * broken).sqrt(),
                 (_, None) => rate * 2.0,
                 (None, Some(_)) if rate / 2.0 < self.first_rate * LOWEST => break,
@@ -150,7 +151,7 @@ impl SloSearch {
     }
 }
 
-/// Of no requests at all nothing is known.
+/// For zero requests the interval is unbounded.
 fn share(tally: Tally) -> Interval {
     let nothing = Interval {
         low: 0.0,

@@ -1,19 +1,19 @@
-//! Server-sent events out of bytes that come in pieces.
+//! Parses server-sent events from bytes that arrive in pieces.
 
-/// Collects bytes until an event is whole. Comments, names and ids are left out: OpenAI's streams
-/// are told by their data alone.
+/// Collects bytes until an event is complete. Comments, names and ids are ignored, because OpenAI's
+/// streams only use data.
 #[derive(Debug, Default)]
 pub(crate) struct SseParser {
-    /// The line that has not ended yet.
+    /// The incomplete line.
     line: Vec<u8>,
-    /// Data of the event that has not ended yet.
+    /// Data of the incomplete event.
     data: Option<Vec<u8>>,
-    /// The last byte was a carriage return, whose line feed is no line of its own.
+    /// The last byte was a carriage return. A line feed after it does not end another line.
     after_return: bool,
 }
 
 impl SseParser {
-    /// The data of each event that these bytes end.
+    /// Returns the data of each event that these bytes complete.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
         let mut events = Vec::new();
         for &byte in bytes {

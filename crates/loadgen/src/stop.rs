@@ -1,29 +1,33 @@
-//! The word that ends a benchmark early.
+//! The signal that ends a benchmark early.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Once it is said, no more requests are sent; those under way are waited for, and what was measured
-/// until then is reported.
+/// Once it is set, no more requests are sent. Running requests are waited for, and the results so
+/// far are reported.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
-    said: Arc<watch::Sender<bool>>,
+    requested: Arc<watch::Sender<bool>>,
 }
 
 impl Stop {
-    /// Says it, for good.
-    pub fn say(&self) {
-        self.said.send_replace(true);
+    /// Sets the signal. It cannot be reset.
+    pub fn request(&self) {
+        self.requested.send_replace(true);
     }
 
-    pub(crate) fn is_said(&self) -> bool {
-        *self.said.borrow()
+    pub(crate) fn is_requested(&self) -> bool {
+        *self.requested.borrow()
     }
 
-    /// Completes when it is said.
-    pub(crate) async fn said(&self) {
-        // The sender lives as long as this borrow of it: the wait cannot fail.
-        let _ = self.said.subscribe().wait_for(|said| *said).await;
+    /// Completes when the signal is set.
+    pub(crate) async fn requested(&self) {
+        // The sender lives as long as this borrow, so waiting cannot fail.
+        let _ = self
+            .requested
+            .subscribe()
+            .wait_for(|requested| *requested)
+            .await;
     }
 }

@@ -1,25 +1,25 @@
-//! Whom the load is for, and how a request to it looks.
+//! The server under load, and the form of requests to it.
 
 use hyper::Uri;
 use hyper::body::Bytes;
 use serde_json::{Map, Value, json};
 
-/// A server with OpenAI's API.
+/// A server with an OpenAI-compatible API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     base: String,
     path: String,
-    /// Which of its two doors.
+    /// The API to use.
     pub backend: Backend,
-    /// Go on past the model's end-of-sequence tokens, where the server can.
+    /// Ask the server to ignore end-of-sequence tokens.
     pub ignore_eos: bool,
-    /// 0 is greedy; none leaves it to the server.
+    /// 0 means greedy sampling; `None` uses the server's default.
     pub temperature: Option<f64>,
-    /// Fields that every request has besides.
+    /// Additional fields of every request.
     pub extra_body: Map<String, Value>,
 }
 
-/// Chat or completions, named as vLLM's bench names them.
+/// Chat or completions, with the names of vLLM's benchmark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
     /// `openai-chat`: `/v1/chat/completions`.
@@ -29,23 +29,23 @@ pub enum Backend {
     Completions,
 }
 
-/// Why a text is no target.
+/// Why an address is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// It is no address.
-    #[error("{0:?} is no address of a server: write it like http://127.0.0.1:8000")]
+    /// It is not an HTTP address.
+    #[error("invalid address {0:?}: expected one like http://127.0.0.1:8000")]
     NotAnAddress(String),
-    /// It has a user or password in it, which would be shown in reports.
-    #[error("give no user or password in the address: keys come from the environment")]
+    /// It contains a user or a password, which would appear in reports.
+    #[error("the address contains a user or password: pass the API key in an environment variable")]
     HasCredentials,
 }
 
 impl Target {
-    /// The server at `base`, with or without `/v1` at its end; `endpoint` is another path than the
-    /// backend's own.
+    /// The server at `base`, with or without `/v1` at the end. `endpoint` replaces the backend's
+    /// path.
     ///
     /// # Errors
-    /// `base` is no `http` or `https` address.
+    /// `base` is not an `http` or `https` address.
     pub fn new(base: &str, backend: Backend, endpoint: Option<&str>) -> Result<Self, TargetError> {
         let not_an_address = || TargetError::NotAnAddress(base.to_owned());
         let uri: Uri = base.trim().parse().map_err(|_| not_an_address())?;
@@ -72,14 +72,14 @@ impl Target {
             temperature: None,
             extra_body: Map::new(),
         };
-        // Whatever is wrong with the path is told now, not by each request.
+        // Check the path now, so that not every request fails.
         match target.url(&target.path).parse::<Uri>() {
             Ok(_) => Ok(target),
             Err(_) => Err(TargetError::NotAnAddress(target.url(&target.path))),
         }
     }
 
-    /// Where requests go.
+    /// The address of requests.
     pub fn endpoint(&self) -> String {
         self.url(&self.path)
     }
@@ -92,7 +92,7 @@ impl Target {
         self.base.starts_with("https:")
     }
 
-    /// A request's body.
+    /// The body of a request.
     pub(crate) fn body(&self, model: &str, prompt: &str, max_tokens: u64, stream: bool) -> Bytes {
         let mut body = match self.backend {
             Backend::Chat => json!({

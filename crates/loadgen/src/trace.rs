@@ -1,4 +1,4 @@
-//! Traffic that was recorded somewhere.
+//! Recorded traffic.
 
 mod azure;
 mod mooncake;
@@ -7,27 +7,27 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
 
-/// Requests as they came, the first at 0 s.
+/// Requests in the order of arrival, starting at 0 s.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
     requests: Vec<TraceRequest>,
 }
 
-/// A recorded request: its lengths, never its text.
+/// A recorded request: its lengths, without text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceRequest {
-    /// Seconds after the first.
+    /// Seconds after the first request.
     pub at: f64,
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
     /// Tokens of the answer.
     pub output_tokens: u64,
-    /// What each 512 tokens of the prompt are, where that was recorded: prompts that begin with
-    /// the same blocks begin with the same text.
+    /// Ids of the 512-token blocks of the prompt, if recorded. Prompts that start with the same
+    /// blocks start with the same text.
     pub blocks: Vec<u64>,
 }
 
-/// How a trace is written.
+/// The file format of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TraceFormat {
     /// Azure's CSV: `TIMESTAMP,ContextTokens,GeneratedTokens`.
@@ -37,40 +37,40 @@ pub enum TraceFormat {
     Mooncake,
 }
 
-/// Why a file is no trace.
+/// Why a trace cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read the trace {path}: {error}")]
     Io {
-        /// Which file.
+        /// The path of the file.
         path: String,
-        /// Why.
+        /// The I/O error.
         error: io::Error,
     },
-    /// It is written otherwise.
-    #[error("line {line} of the trace is none of {format}: {problem}")]
+    /// A line has another format.
+    #[error("line {line} of the trace is not in the format {format}: {problem}")]
     Line {
-        /// From 1.
+        /// Line number, from 1.
         line: u64,
-        /// How lines have to be.
+        /// The expected format.
         format: &'static str,
         /// What is wrong.
         problem: String,
     },
-    /// It has no requests.
+    /// The trace is empty.
     #[error("the trace has no requests")]
     Empty,
 }
 
-/// Tokens of a block in Mooncake's traces.
+/// Tokens per block in Mooncake's traces.
 pub(crate) const BLOCK_TOKENS: u64 = 512;
 
 impl Trace {
     /// Reads a file.
     ///
     /// # Errors
-    /// It cannot be read, or is no trace of this format.
+    /// The file cannot be read or has another format.
     pub fn read(path: &Path, format: TraceFormat) -> Result<Self, TraceError> {
         let file = File::open(path).map_err(|error| TraceError::Io {
             path: path.display().to_string(),
@@ -79,10 +79,10 @@ impl Trace {
         Self::from_reader(BufReader::new(file), format)
     }
 
-    /// Reads what a file would hold.
+    /// Reads the content of a trace file.
     ///
     /// # Errors
-    /// It is no trace of this format.
+    /// The content has another format.
     pub fn from_reader(from: impl io::BufRead, format: TraceFormat) -> Result<Self, TraceError> {
         let mut requests = match format {
             TraceFormat::Azure => azure::read(from)?,
@@ -96,12 +96,12 @@ impl Trace {
         Ok(Self { requests })
     }
 
-    /// In the order in which they came.
+    /// In the order of arrival.
     pub fn requests(&self) -> &[TraceRequest] {
         &self.requests
     }
 
-    /// Shortens prompts and answers to what the server can take, and tells how many requests it
+    /// Shortens prompts and answers to the server's limits, and returns how many requests were
     /// shortened.
     pub fn shorten(&mut self, max_prompt_tokens: u64, max_output_tokens: u64) -> usize {
         let mut shortened = 0;

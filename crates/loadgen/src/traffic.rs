@@ -1,4 +1,4 @@
-//! Which requests come, and when.
+//! The requests of a load and their times.
 
 use std::sync::Arc;
 
@@ -9,78 +9,78 @@ use rand_distr::{Distribution, Gamma};
 use crate::prompt::{PromptFit, block_words, random_words};
 use crate::trace::Trace;
 
-/// Traffic on a server, before any of it is sent.
+/// The traffic to send.
 #[derive(Clone, Debug)]
 pub struct Traffic {
-    /// How long prompts and answers are.
+    /// Lengths of prompts and answers.
     pub lengths: Lengths,
     /// When requests are due.
     pub arrivals: Arrivals,
-    /// At most so many requests at once; who is due waits here. With [`Arrivals::AtOnce`] this is a
-    /// closed loop.
+    /// Maximum number of concurrent requests; due requests wait. With [`Arrivals::AtOnce`] this
+    /// makes a closed loop.
     pub max_concurrency: Option<usize>,
-    /// The requests that are measured; more come where the load has a duration.
+    /// Number of measured requests. It does not apply if the load has a duration.
     pub requests: usize,
-    /// Requests are sent for so many seconds, however many they are.
+    /// Send requests for this many seconds.
     pub duration_seconds: Option<f64>,
     /// Requests before the measured ones.
     pub warm_up_requests: usize,
-    /// Models or adapters that are asked.
+    /// Requested models or adapters.
     pub models: Vec<Arc<str>>,
-    /// Which of them.
+    /// How they are chosen.
     pub assignment: Assignment,
-    /// The same seed, the same traffic.
+    /// The same seed gives the same traffic.
     pub seed: u64,
 }
 
-/// How long prompts and answers are.
+/// Lengths of prompts and answers.
 #[derive(Clone, Debug)]
 pub enum Lengths {
-    /// Around given lengths.
+    /// Random lengths around given values.
     Random(RandomLengths),
-    /// As in a trace.
+    /// Lengths from a trace.
     Trace(Arc<Trace>),
 }
 
-/// Lengths by figures.
+/// Random lengths.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RandomLengths {
-    /// Tokens of a prompt, without the common prefix.
+    /// Prompt tokens, without the common prefix.
     pub input: u64,
     /// Tokens of an answer.
     pub output: u64,
-    /// Both lie evenly within this share of their lengths, up and down; 0 to below 1.
+    /// Lengths are uniformly distributed within this fraction above and below; at least 0, below 1.
     pub range_ratio: f64,
-    /// Tokens with which all prompts begin alike.
+    /// Tokens that all prompts start with.
     pub prefix: u64,
 }
 
 /// When requests are due.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arrivals {
-    /// At the beginning.
+    /// All at the start.
     AtOnce,
-    /// At random: gaps are gamma distributed, at a burstiness of 1 a Poisson process.
+    /// Random arrivals with gamma-distributed gaps. A burstiness of 1 is a Poisson process.
     Random {
-        /// Requests a second.
+        /// Requests per second.
         rate: f64,
-        /// Shape of the distribution: below 1 in bursts, above 1 evener.
+        /// Shape of the gamma distribution: below 1 is more bursty, above 1 more even.
         burstiness: f64,
     },
-    /// As in the trace that tells the lengths, so many times as fast.
+    /// As in the trace that gives the lengths.
     Trace {
-        /// 1 is as recorded.
+        /// Speed factor; 1 is as recorded.
         speed: f64,
     },
 }
 
-/// Which model or adapter is asked.
+/// How models or adapters are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Assignment {
-    /// Any of them.
+    /// At random.
     #[default]
     Random,
-    /// One after the other.
+    /// In turn.
     RoundRobin,
 }
 
@@ -88,7 +88,7 @@ pub enum Assignment {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Job {
     pub number: usize,
-    /// Seconds after the load's beginning.
+    /// Seconds after the start of the load.
     pub due_at: f64,
     pub model: Arc<str>,
     pub prompt: String,
@@ -97,9 +97,9 @@ pub(crate) struct Job {
 }
 
 impl Traffic {
-    /// Requests in the order in which they are due, until there are enough of them.
+    /// The requests in the order in which they are due.
     pub(crate) fn jobs(&self, fit: PromptFit) -> Jobs<'_> {
-        // Each question has its own random numbers, so that the answer to one changes no other.
+        // Separate random numbers for each aspect, so that changing one does not change the others.
         let random =
             |question: u64| StdRng::seed_from_u64(self.seed.wrapping_mul(8).wrapping_add(question));
         let prefix = match &self.lengths {
@@ -122,7 +122,7 @@ impl Traffic {
         }
     }
 
-    /// Requests with and without those of the warm-up; none where time alone ends the load.
+    /// Number of requests including the warm-up; `None` if only the duration ends the load.
     pub(crate) fn total_requests(&self) -> Option<usize> {
         match self.duration_seconds {
             Some(_) => None,
@@ -182,7 +182,7 @@ impl Iterator for Jobs<'_> {
 }
 
 impl Jobs<'_> {
-    /// None where the trace has ended.
+    /// `None` at the end of the trace.
     fn text(&mut self, number: usize) -> Option<(String, u64, u64)> {
         match &self.traffic.lengths {
             Lengths::Random(lengths) => {
@@ -214,12 +214,12 @@ impl Jobs<'_> {
         }
     }
 
-    /// None where the trace has ended.
+    /// `None` at the end of the trace.
     fn due_at(&mut self, number: usize) -> Option<f64> {
         match (self.traffic.arrivals, &self.traffic.lengths) {
             (Arrivals::Random { rate, burstiness }, _) => {
                 let due_at = self.clock;
-                // Gaps of 1/rate on average. What is no distribution has been refused before.
+                // The mean gap is 1/rate. Invalid parameters were rejected before.
                 let gap = Gamma::new(burstiness, 1.0 / (rate * burstiness)).ok()?;
                 self.clock += gap.sample(&mut self.gaps);
                 Some(due_at)
@@ -232,7 +232,7 @@ impl Jobs<'_> {
     }
 }
 
-/// Evenly from `length` less the share to `length` and the share, at least 1.
+/// Uniformly distributed within a fraction of `length`; at least 1.
 fn within(random: &mut StdRng, length: u64, share: f64) -> u64 {
     let low = (length as f64 * (1.0 - share)).floor() as u64;
     let high = (length as f64 * (1.0 + share)).ceil() as u64;

@@ -1,11 +1,11 @@
-//! What a reader of the report has to know before he believes it.
+//! Warnings that readers of the report should know about.
 
 use crate::load_report::Measured;
 use crate::preflight::Preflight;
 use crate::record::Record;
 use crate::traffic::{Arrivals, Lengths, Traffic};
 
-/// Of the load that was asked for.
+/// Warnings about the requested load.
 pub(crate) fn warnings(
     measured: &Measured,
     traffic: &Traffic,
@@ -30,8 +30,8 @@ fn about_load(measured: &Measured, traffic: &Traffic) -> Vec<String> {
     }
     if figures.includes_drain {
         warnings.push(
-            "all requests came within the time of one answer, so there was no steady load: rates \
-             include the drain; ask for more requests"
+            "all requests were sent within the time of one answer, so there was no steady load and \
+             the rates include the drain: send more requests"
                 .to_owned(),
         );
     }
@@ -42,7 +42,7 @@ fn about_load(measured: &Measured, traffic: &Traffic) -> Vec<String> {
         && (figures.completed_in_window as f64) < 0.9 * figures.completed as f64
     {
         warnings.push(format!(
-            "the server fell behind: {} answers ended while {sent} requests came",
+            "the server could not keep up: {} answers ended while {sent} requests were sent",
             figures.completed_in_window
         ));
     }
@@ -51,7 +51,7 @@ fn about_load(measured: &Measured, traffic: &Traffic) -> Vec<String> {
         let has = trace.requests().len();
         if traffic.duration_seconds.is_none() && has < wanted {
             warnings.push(format!(
-                "the trace has {has} requests, less than the {wanted} asked for"
+                "the trace has {has} requests, fewer than the {wanted} requested"
             ));
         }
     }
@@ -63,14 +63,14 @@ fn about_counts(measured: &Measured, traffic: &Traffic, preflight: &Preflight) -
     let mut warnings = Vec::new();
     if !preflight.tells_usage {
         warnings.push(
-            "the server's streams tell no usage: a piece of text counts as a token, prompts by \
-             the words they are made of"
+            "the server's streams report no usage: each piece of text counts as a token, and \
+             prompts count by their words"
                 .to_owned(),
         );
     }
     if !preflight.is_fit_measured {
         warnings.push(
-            "the server counts no prompt tokens: each word counts as one, and a chat template as \
+            "the server reports no prompt tokens: each word counts as one, and a chat template as \
              none"
                 .to_owned(),
         );
@@ -80,15 +80,15 @@ fn about_counts(measured: &Measured, traffic: &Traffic, preflight: &Preflight) -
     let outputs = sum(Record::output_tokens) / sum(|record| record.output_tokens_asked);
     if outputs < 0.98 {
         warnings.push(format!(
-            "answers were {:.0} % of the length asked for: the model ended them; --ignore-eos lets \
-             it go on where the server knows that field, else see --extra-body",
+            "answers had {:.0} % of the requested length, because the model ended them: ask the \
+             server to ignore end-of-sequence tokens",
             outputs * 100.0
         ));
     }
     let prompts = sum(Record::prompt_tokens) / sum(|record| record.prompt_tokens_asked);
     if (prompts - 1.0).abs() > 0.05 {
         warnings.push(format!(
-            "prompts were {:.0} % of the length asked for, by the server's count",
+            "prompts had {:.0} % of the requested length, by the server's count",
             prompts * 100.0
         ));
     }
@@ -97,11 +97,11 @@ fn about_counts(measured: &Measured, traffic: &Traffic, preflight: &Preflight) -
         Lengths::Trace(trace) => trace.requests().iter().any(|it| !it.blocks.is_empty()),
     };
     let cached = figures.total_cached_tokens / figures.total_input_tokens.max(1.0);
-    // A chat template is in the cache always; a repeated prompt as a whole.
+    // A chat template is always cached. A repeated prompt is cached as a whole.
     if !is_shared && cached > 0.5 {
         warnings.push(format!(
-            "{:.0} % of the prompts' tokens were in the server's cache: it has seen them before; \
-             give another --seed",
+            "{:.0} % of the prompts' tokens were in the server's cache: it has seen them before, so \
+             use another seed",
             cached * 100.0
         ));
     }
@@ -122,8 +122,8 @@ fn about_meter(measured: &Measured) -> Vec<String> {
             .sum();
         if let Some(answered) = answered.filter(|it| *it < 0.97 * metered) {
             warnings.push(format!(
-                "these answers took {:.0} % of the time that the server metered: somebody else \
-                 used it, or requests failed",
+                "these answers took {:.0} % of the time that the server metered: it had other \
+                 requests, or requests failed",
                 answered / metered * 100.0
             ));
         }
@@ -135,7 +135,7 @@ fn about_meter(measured: &Measured) -> Vec<String> {
         .filter(|it| it.residual > 0.01)
     {
         warnings.push(format!(
-            "prices times tokens miss the bill by {:.1} %",
+            "prices times tokens differ from the window's cost by {:.1} %",
             cost.residual * 100.0
         ));
     }

@@ -1,22 +1,22 @@
-//! Which part of a load is measured.
+//! The measured part of a load.
 
 use farthing_economics::statistics::quantile;
 
 use crate::record::Record;
 
-/// From the moment when the first request after the warm-up was sent to that when the last one was:
-/// the load is neither building up nor draining off. Seconds since the load began.
+/// From the sending of the first request after the warm-up to the sending of the last one: the load
+/// is neither building up nor draining. Seconds since the start of the load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Window {
     pub from: f64,
     pub to: f64,
-    /// All requests came within the time of one answer, so there is no steady load: the window
-    /// goes on to the end of the last answer.
+    /// All requests were sent within the time of one answer, so there is no steady load, and the
+    /// window extends to the end of the last answer.
     pub includes_drain: bool,
 }
 
 impl Window {
-    /// None where nothing was measured.
+    /// `None` if nothing was measured.
     pub(crate) fn of(records: &[Record], warm_up_requests: usize) -> Option<Self> {
         let measured = || records.iter().filter(|it| it.number >= warm_up_requests);
         let sent = || measured().map(|record| record.sent_at);

@@ -103,7 +103,7 @@ async fn a_load_that_is_stopped_is_reported_as_far_as_it_came() {
     let stop = config.stop.clone();
     let observer = |progress: &Progress| {
         if progress.answered >= 10 {
-            stop.say();
+            stop.request();
         }
     };
     let report = bench(&config, &observer).await.unwrap();
@@ -113,7 +113,7 @@ async fn a_load_that_is_stopped_is_reported_as_far_as_it_came() {
     let warning = report
         .warnings
         .iter()
-        .find(|it| it.contains("stopped by hand"));
+        .find(|it| it.contains("stopped by the user"));
     assert!(warning.is_some(), "{:?}", report.warnings);
 }
 
@@ -229,7 +229,7 @@ async fn a_server_that_counts_nothing_is_counted_by_pieces() {
     assert!(!report.target.tells_usage);
     let told = report.warnings.join("\n");
     assert!(
-        told.contains("tell no usage") && told.contains("counts no prompt tokens"),
+        told.contains("report no usage") && told.contains("reports no prompt tokens"),
         "{told}"
     );
 }

@@ -1,4 +1,4 @@
-//! The adapters on the device: so many slots, and who is in them.
+//! The adapter slots of the device.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -9,19 +9,20 @@ use farthing_scheduler::{AdapterId, Batch};
 
 use crate::{LoraAdapter, ModelError, lora_stacks::LoraStacks};
 
-/// The device's slots for adapters, the least recently used given up first. All adapters of a
-/// batch are in slots while it is computed.
+/// The device's adapter slots. All adapters of a batch are in slots while the batch is computed;
+/// the least recently used adapter is evicted first.
 ///
-/// A sequence holds its adapter from its arrival to its end, so that host memory has it whenever
-/// a slot is to be filled; an idle slot is filled at once, before the sequence's first step. An
-/// adapter that nobody holds keeps its slot until that is needed, or until it is retired.
+/// A sequence holds its adapter from arrival to end, so that the weights are in host memory
+/// whenever a slot has to be filled. A free slot is filled at once, before the sequence's first
+/// step. An adapter that no sequence holds keeps its slot until the slot is needed or the adapter
+/// is retired.
 pub(crate) struct AdapterPool {
-    /// A slot's index is its place on the device.
+    /// The index of a slot is its position on the device.
     slots: Vec<Option<Slot>>,
-    /// Where the slots are on a GPU; none on the CPU, which computes with the adapters as they are.
+    /// The slots' memory on a GPU. `None` on the CPU, which uses the adapters in place.
     stacks: Option<LoraStacks>,
     held: HashMap<AdapterId, Held>,
-    /// Steps and arrivals so far: the clock of the least recently used.
+    /// Counts steps and arrivals. It is the clock for "least recently used".
     uses: u64,
     stats: AdapterPoolStats,
 }
@@ -29,34 +30,34 @@ pub(crate) struct AdapterPool {
 struct Slot {
     adapter: Arc<LoraAdapter>,
     last_use: u64,
-    /// Whether a GPU has a copy.
+    /// Whether the adapter has been copied to the GPU.
     is_copied: bool,
 }
 
-/// An adapter that living sequences ask for.
+/// An adapter that sequences hold.
 struct Held {
     adapter: Arc<LoraAdapter>,
     sequences: usize,
-    /// No name points to it any more: its last sequence takes it away.
+    /// No name refers to it any more. It is removed with its last sequence.
     is_retired: bool,
 }
 
-/// What is on the device, and counters since the start.
+/// The adapters on the device, and counters since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdapterPoolStats {
-    /// Adapters that fit.
+    /// Number of slots.
     pub slots: usize,
     /// The adapters in slots.
     pub resident: Arc<[AdapterId]>,
-    /// Their bytes.
+    /// Total size of the adapters in slots.
     pub resident_bytes: usize,
-    /// Sequences that found their adapter in a slot when they arrived.
+    /// Sequences whose adapter was in a slot when they arrived.
     pub hits: u64,
-    /// Sequences that did not.
+    /// Sequences whose adapter was not in a slot when they arrived.
     pub misses: u64,
-    /// Times a slot was filled.
+    /// How often a slot was filled.
     pub loads: u64,
-    /// Times an adapter was taken out of its slot for another.
+    /// How often an adapter was replaced by another.
     pub evictions: u64,
 }
 
@@ -74,7 +75,7 @@ impl AdapterPool {
         }
     }
 
-    /// One sequence more asks for an adapter.
+    /// Adds a holder of the adapter.
     pub(crate) fn hold(&mut self, adapter: Arc<LoraAdapter>) {
         match self.slot_mut(adapter.id()) {
             Some(_) => self.stats.hits += 1,
@@ -90,7 +91,7 @@ impl AdapterPool {
         self.prefetch(adapter);
     }
 
-    /// One sequence less; `true` with the last.
+    /// Removes a holder. Returns `true` for the last one.
     pub(crate) fn release(&mut self, id: AdapterId) -> bool {
         let Some(held) = self.held.get_mut(&id) else {
             return false;
@@ -107,7 +108,7 @@ impl AdapterPool {
         true
     }
 
-    /// Fills a slot with an adapter where one is free, or keeps only what nobody holds.
+    /// Puts the adapter into a slot that is free or whose adapter no sequence holds.
     pub(crate) fn prefetch(&mut self, adapter: Arc<LoraAdapter>) {
         self.uses += 1;
         let uses = self.uses;
@@ -120,7 +121,7 @@ impl AdapterPool {
         }
     }
 
-    /// Lets an adapter go that no name points to any more: at once, or with its last sequence.
+    /// Frees the slot of an adapter that no name refers to: at once, or with its last sequence.
     pub(crate) fn retire(&mut self, id: AdapterId) {
         match self.held.get_mut(&id) {
             Some(held) => held.is_retired = true,
@@ -128,7 +129,7 @@ impl AdapterPool {
         }
     }
 
-    /// Sees to it that all adapters of a batch are in slots.
+    /// Puts all adapters of a batch into slots.
     pub(crate) fn prepare(&mut self, batch: &Batch) -> Result<(), ModelError> {
         let wanted: BTreeSet<AdapterId> = batch.rows.iter().filter_map(|row| row.adapter).collect();
         self.uses += 1;
@@ -151,7 +152,7 @@ impl AdapterPool {
         self.copy(&wanted)
     }
 
-    /// Copies adapters to their slots on a GPU, where they are not there yet.
+    /// Copies the wanted adapters to the GPU if they are not there yet.
     fn copy(&mut self, wanted: &BTreeSet<AdapterId>) -> Result<(), ModelError> {
         let Some(stacks) = &self.stacks else {
             return Ok(());
@@ -168,7 +169,6 @@ impl AdapterPool {
         Ok(())
     }
 
-    /// The slots on a GPU, where there are any.
     pub(crate) fn stacks(&self) -> Option<&LoraStacks> {
         self.stacks.as_ref()
     }
@@ -180,7 +180,7 @@ impl AdapterPool {
         slot.ok_or(ModelError::UnknownAdapter)
     }
 
-    /// An adapter in its slot.
+    /// The adapter in its slot.
     pub(crate) fn get(&self, id: AdapterId) -> Result<&LoraAdapter, ModelError> {
         let slot = self.slots.iter().flatten().find(|it| it.adapter.id() == id);
         slot.map(|slot| &*slot.adapter)
@@ -191,7 +191,7 @@ impl AdapterPool {
         self.stats.clone()
     }
 
-    /// A free slot, else the least recently used of those whose adapter may go.
+    /// A free slot, or the least recently used one whose adapter may be evicted.
     fn idlest(&self, may_go: impl Fn(AdapterId) -> bool) -> Option<usize> {
         let candidates = self
             .slots

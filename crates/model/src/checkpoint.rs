@@ -21,25 +21,25 @@ pub(crate) use gguf_metadata::GgufMetadata;
 pub use gguf_tokenizer::GgufTokenizer;
 use safetensors::Shards;
 
-/// Where the weights come from; vLLM's `--load-format`.
+/// The format of the weights; vLLM's `--load-format`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LoadFormat {
-    /// A file ending in `.gguf` is GGUF, a directory holds safetensors.
+    /// GGUF for a file ending in `.gguf`, safetensors for a directory.
     #[default]
     Auto,
-    /// A directory with `config.json` and `model.safetensors`, whole or in shards.
+    /// A directory with `config.json` and `model.safetensors` or its shards.
     Safetensors,
     /// One GGUF file.
     Gguf,
-    /// Seeded random weights in the shape of a configuration: for sizing and benchmarks.
+    /// Seeded random weights for a configuration, for sizing and benchmarks.
     Dummy,
 }
 
-/// A model's configuration and weights. Tensors go by Hugging Face's names whatever the format;
-/// all of them were found and their shapes checked when it was opened.
+/// The configuration and weights of a model. Tensors have Hugging Face's names in every format.
+/// Their presence and shapes were checked when the checkpoint was opened.
 ///
-/// Reading is positioned, never mapped: a few hundred kilobytes are in flight a call, and one
-/// checkpoint may be read from several threads.
+/// Files are read at positions and never mapped. A call holds a few hundred kilobytes, and several
+/// threads may read from one checkpoint.
 #[derive(Debug)]
 pub struct Checkpoint {
     config: ModelConfig,
@@ -55,13 +55,12 @@ enum Weights {
 }
 
 impl Checkpoint {
-    /// Opens a directory that holds `config.json`, or a `.gguf` file. `seed` matters to
-    /// [`LoadFormat::Dummy`] alone, which reads the configuration and no weights.
+    /// Opens a directory with `config.json`, or a `.gguf` file. `seed` is used by
+    /// [`LoadFormat::Dummy`] only, which reads the configuration and no weights.
     ///
     /// # Errors
-    /// Files that are missing, truncated or garbled; an unsupported configuration; a tensor that
-    /// is missing, has another shape than the configuration calls for, has no use in it, or is
-    /// stored in an unsupported type.
+    /// A file is missing, truncated or invalid; the configuration is not supported; a tensor is
+    /// missing, has the wrong shape, is not used by the model, or has an unsupported type.
     pub fn open(path: &Path, format: LoadFormat, seed: u64) -> Result<Self, ModelError> {
         let is_gguf = path
             .extension()
@@ -75,14 +74,14 @@ impl Checkpoint {
         }
     }
 
-    /// Random weights for a configuration: normal with standard deviation 0.02, norms 1. Row `i`
-    /// of a tensor is a pure function of the seed, the tensor's name and `i`.
+    /// Random weights for a configuration: normal with standard deviation 0.02, norms 1. Row `i` of
+    /// a tensor depends only on the seed, the tensor's name and `i`.
     pub fn dummy(config: ModelConfig, seed: u64) -> Self {
         Self::random(config, seed, DummyWeights::STANDARD_DEVIATION)
     }
 
-    /// As [`Self::dummy`], with another standard deviation.
-    pub(crate) fn random(config: ModelConfig, seed: u64, standard_deviation: f32) -> Self {
+    /// Like [`Self::dummy`], with another standard deviation.
+    pub fn random(config: ModelConfig, seed: u64, standard_deviation: f32) -> Self {
         let weights = DummyWeights::new(seed, standard_deviation);
         Self::new(config, Weights::Dummy(weights))
     }
@@ -111,12 +110,12 @@ impl Checkpoint {
         &self.config
     }
 
-    /// Whether the model has this tensor; `lm_head.weight` is absent where embeddings are tied.
+    /// Whether the model has this tensor. `lm_head.weight` is absent if embeddings are tied.
     pub fn contains(&self, name: &str) -> bool {
         self.shapes.contains_key(name)
     }
 
-    /// `[rows, columns]` of a matrix, `[columns]` of a norm.
+    /// The shape: `[rows, columns]` of a matrix, `[columns]` of a norm.
     pub fn shape(&self, name: &str) -> Result<&[usize], ModelError> {
         match self.shapes.get(name) {
             Some(shape) => Ok(shape),
@@ -124,7 +123,7 @@ impl Checkpoint {
         }
     }
 
-    /// Appends rows of a tensor to `out` as f32, row by row. A norm is one row.
+    /// Appends rows of a tensor to `out` as f32. A norm has one row.
     pub fn read_rows(
         &self,
         name: &str,
@@ -143,7 +142,7 @@ impl Checkpoint {
         }
     }
 
-    /// Whether [`Self::read_bf16_rows`] reads a tensor as it is stored.
+    /// Whether [`Self::read_bf16_rows`] can read the tensor.
     pub(crate) fn is_stored_as_bf16(&self, name: &str) -> bool {
         match &self.weights {
             Weights::Safetensors(shards) => shards.is_stored_as_bf16(name),
@@ -151,7 +150,7 @@ impl Checkpoint {
         }
     }
 
-    /// Appends rows of a tensor that is stored as bf16, without a detour over f32.
+    /// Appends rows of a tensor that is stored as bf16, without conversion.
     pub(crate) fn read_bf16_rows(
         &self,
         name: &str,
@@ -184,7 +183,7 @@ impl Checkpoint {
     }
 
     /// The tokenizer and chat template in a GGUF file's metadata; `None` for other formats, which
-    /// keep theirs in files of their own.
+    /// have separate files.
     pub fn gguf_tokenizer(&self) -> Option<&GgufTokenizer> {
         match &self.weights {
             Weights::Gguf(file) => Some(file.tokenizer()),
@@ -196,9 +195,10 @@ impl Checkpoint {
 fn read_config(directory: &Path) -> Result<ModelConfig, ModelError> {
     let config = ModelConfig::from_hf_json(&read_json(&directory.join("config.json"))?)?;
     let generation = directory.join("generation_config.json");
-    match generation.exists() {
-        true => config.with_generation_config(&read_json(&generation)?),
-        false => Ok(config),
+    if generation.exists() {
+        config.with_generation_config(&read_json(&generation)?)
+    } else {
+        Ok(config)
     }
 }
 

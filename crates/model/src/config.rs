@@ -1,4 +1,4 @@
-//! What a model is: its sizes and the few choices that Llama and Mistral leave open.
+//! A model's sizes, and the choices in which Llama and Mistral models differ.
 
 mod gguf;
 mod hf;
@@ -6,21 +6,20 @@ mod hf;
 use crate::{ModelError, RopeConfig, RopeScaling};
 pub(crate) use gguf::GgufTensorFacts;
 
-/// The family a model belongs to. Both are computed by the same code; they differ in defaults and
-/// in Mistral's sliding window.
+/// The model family. The same code computes both; they differ in defaults and in Mistral's sliding
+/// window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
-    /// Llama 2, 3, 3.1, 3.2 and models built like them (SmolLM2, TinyLlama, …).
+    /// Llama 2, 3, 3.1, 3.2 and models with the same architecture (SmolLM2, TinyLlama, …).
     Llama,
     /// Mistral v0.1 to v0.3.
     Mistral,
 }
 
-/// A model's configuration with nothing missing; field names are those of Hugging Face's
-/// `config.json`.
+/// A complete model configuration. Field names are those of Hugging Face's `config.json`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
-    /// The family.
+    /// The model family.
     pub architecture: Architecture,
     /// Width of the residual stream.
     pub hidden_size: usize,
@@ -42,38 +41,38 @@ pub struct ModelConfig {
     pub rms_norm_eps: f32,
     /// Rotary position embeddings.
     pub rope: RopeConfig,
-    /// A token sees itself and this many tokens less one before it; `None` sees all.
+    /// The attention window: a token attends to itself and to the previous `sliding_window - 1`
+    /// tokens. `None` is unlimited.
     pub sliding_window: Option<usize>,
-    /// Whether the output projection is the embedding itself (then there is no
-    /// `lm_head.weight`).
+    /// Whether the output projection is the embedding. Then there is no `lm_head.weight`.
     pub tie_word_embeddings: bool,
-    /// The token a text begins with.
+    /// The beginning-of-sequence token.
     pub bos_token_id: Option<u32>,
-    /// The tokens that end an answer; may be empty.
+    /// The tokens that end an answer. May be empty.
     pub eos_token_ids: Vec<u32>,
 }
 
 impl ModelConfig {
-    /// Width of all query heads together.
+    /// Total width of all query heads.
     pub fn q_size(&self) -> usize {
         self.num_attention_heads * self.head_dim
     }
 
-    /// Width of all key heads together, and of all value heads.
+    /// Total width of all key heads, which is also that of all value heads.
     pub fn kv_size(&self) -> usize {
         self.num_key_value_heads * self.head_dim
     }
 
-    /// Number of weights, a tied output projection counted once.
+    /// Number of weights. A tied output projection counts once.
     pub fn num_parameters(&self) -> usize {
         self.tensor_shapes()
             .map(|(_, shape)| shape.iter().product::<usize>())
             .sum()
     }
 
-    /// Every tensor of the model, in Hugging Face's names and in the order of computation:
-    /// `[rows, columns]` for a matrix (a linear layer's rows are its outputs), `[columns]` for a
-    /// norm.
+    /// All tensors of the model, with Hugging Face's names, in the order of computation. A matrix
+    /// has shape `[rows, columns]`, a linear layer's rows being its outputs; a norm has shape
+    /// `[columns]`.
     pub fn tensor_shapes(&self) -> impl Iterator<Item = (String, Vec<usize>)> + '_ {
         let (hidden, mlp) = (self.hidden_size, self.intermediate_size);
         let (q, kv) = (self.q_size(), self.kv_size());
@@ -105,7 +104,7 @@ impl ModelConfig {
             .chain(lm_head)
     }
 
-    /// Every module that Hugging Face's model consists of, by its name in the model.
+    /// The names of all modules of Hugging Face's model.
     pub(crate) fn module_names(&self) -> impl Iterator<Item = String> + '_ {
         let layer = [
             "",
@@ -135,9 +134,9 @@ impl ModelConfig {
         ends.map(str::to_owned).into_iter().chain(layers)
     }
 
-    /// Refuses sizes that no model has, so that the code below can multiply and divide freely.
+    /// Rejects impossible sizes, so that later multiplications and divisions are safe.
     fn validated(self) -> Result<Self, ModelError> {
-        // 2²⁴ is far above any real size, and any product of two such sizes fits in 64 bits.
+        // 2²⁴ is far above any real size, and the product of two such sizes fits into 64 bits.
         const LARGEST: usize = 1 << 24;
         let sizes = [
             ("hidden_size", self.hidden_size),

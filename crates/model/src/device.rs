@@ -1,4 +1,4 @@
-//! Where the model runs and in which type it computes.
+//! The device, and the type in which it computes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,23 +8,24 @@ use farthing_ops::GpuInfo;
 
 use crate::ModelError;
 
-/// The type of weights and KV cache. Accumulation is always in f32; on the CPU activations are
-/// f32 as well, on a GPU they are of this type.
+/// The type of weights and KV cache. Sums are always accumulated in f32. Activations are f32 on the
+/// CPU; on a GPU they have this type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ComputeType {
-    /// bfloat16: half the memory, and what the checkpoints are trained in.
+    /// bfloat16: half the memory of f32, and the type in which the checkpoints were trained.
     Bf16,
-    /// IEEE single precision: for comparisons with a reference.
+    /// IEEE single precision, for comparisons with a reference.
     F32,
 }
 
 impl ComputeType {
-    /// Bytes of one element.
+    /// Size of one element in bytes.
     pub fn size_bytes(self) -> usize {
         self.dtype().size_in_bytes()
     }
 
-    pub(crate) fn dtype(self) -> DType {
+    /// The same type as a candle `DType`.
+    pub fn dtype(self) -> DType {
         match self {
             Self::Bf16 => DType::BF16,
             Self::F32 => DType::F32,
@@ -41,17 +42,18 @@ impl fmt::Display for ComputeType {
     }
 }
 
-/// The device to compute on.
+/// The device that computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceKind {
-    /// The machine's processors.
+    /// The CPU.
     Cpu,
-    /// The NVIDIA GPU of this number.
+    /// The NVIDIA GPU with this number.
     Cuda(usize),
 }
 
 impl DeviceKind {
-    /// The first GPU, if this build is for GPUs and there is one; else the processors, and why.
+    /// The first GPU if this build supports GPUs and there is one; otherwise the CPU, and the
+    /// reason why no GPU is used.
     pub fn best() -> (Self, Option<ModelError>) {
         if !cfg!(feature = "cuda") {
             return (Self::Cpu, None);
@@ -62,16 +64,16 @@ impl DeviceKind {
         }
     }
 
-    /// Whether the device can be computed on.
+    /// Checks that the device can be used.
     ///
     /// # Errors
-    /// It cannot; why, and what to do.
+    /// The device cannot be used. The error says why and what to do.
     pub fn check(self) -> Result<(), ModelError> {
         self.open().map(drop)
     }
 
-    /// The device; opened once, the same each time.
-    pub(crate) fn open(self) -> Result<Device, ModelError> {
+    /// Opens the device. A GPU is opened once; later calls return the same.
+    pub fn open(self) -> Result<Device, ModelError> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
             Self::Cuda(ordinal) => {
@@ -83,15 +85,15 @@ impl DeviceKind {
         }
     }
 
-    /// Type of the activations.
-    pub(crate) fn activation_dtype(self, compute_type: ComputeType) -> DType {
+    /// The type of activations.
+    pub fn activation_dtype(self, compute_type: ComputeType) -> DType {
         match self {
             Self::Cpu => DType::F32,
             Self::Cuda(_) => compute_type.dtype(),
         }
     }
 
-    /// What a GPU is, and how much memory it has to spare now; none for the processors.
+    /// Description of a GPU with its free memory; `None` for the CPU.
     ///
     /// # Errors
     /// The device cannot be opened.
@@ -102,7 +104,7 @@ impl DeviceKind {
         }
     }
 
-    /// A word on the device for people, e.g. `CPU, 2 threads, avx2`.
+    /// A description of the device, e.g. `CPU, 2 threads, avx2`.
     pub fn describe(self) -> String {
         match self {
             Self::Cpu => {

@@ -1,124 +1,124 @@
-//! What can go wrong between a checkpoint's files and a sampled token.
+//! Errors of reading and computing a model.
 
 use std::{io, ops::Range, path::PathBuf};
 
 use farthing_ops::is_out_of_memory;
 
-/// An error of this crate. Every message says what was found and what to do about it.
+/// An error of this crate. Each message says what is wrong and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// The operating system refused a read.
+    /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// A file is not what its name promises: truncated, garbled or in another format.
+    /// A file has invalid content: it is truncated, corrupt or in another format.
     #[error("{}: {reason}", path.display())]
     Malformed {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// What is wrong and what to do.
         reason: String,
     },
-    /// A model configuration lacks a field or gives it an impossible value.
+    /// A field of the model configuration is missing or invalid.
     #[error("model config: {0}")]
     Config(String),
-    /// The model asks for something that Farthing does not compute; ignoring it would change
-    /// the answers.
+    /// The model needs something that is not supported. Ignoring it would change the answers.
     #[error("not supported: {0}")]
     Unsupported(String),
-    /// The configuration calls for a tensor that no file of the checkpoint holds.
+    /// A tensor of the configuration is missing in the checkpoint.
     #[error(
         "{} has no tensor `{tensor}`, which its config calls for: the download may be incomplete",
         path.display()
     )]
     MissingTensor {
-        /// The checkpoint.
+        /// The path of the checkpoint.
         path: PathBuf,
-        /// The tensor's name in Hugging Face's naming.
+        /// Hugging Face's name of the tensor.
         tensor: String,
     },
-    /// A tensor does not have the shape that the configuration calls for.
+    /// A tensor has a shape other than the configuration requires.
     #[error(
         "{}: tensor `{tensor}` has shape {found:?} where the config calls for {expected:?}",
         path.display()
     )]
     Shape {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The tensor's name in Hugging Face's naming.
+        /// Hugging Face's name of the tensor.
         tensor: String,
-        /// The shape by the configuration, `[rows, columns]` or `[columns]`.
+        /// The required shape: `[rows, columns]` or `[columns]`.
         expected: Vec<usize>,
         /// The shape in the file.
         found: Vec<usize>,
     },
-    /// A caller asked for a tensor that the model does not have.
+    /// The model has no tensor of this name.
     #[error("the model has no tensor `{0}`")]
     UnknownTensor(String),
-    /// A caller asked for rows beyond a tensor's end.
+    /// The requested rows are beyond the end of the tensor.
     #[error("rows {rows:?} of tensor `{tensor}`, which has {height}")]
     RowsOutOfRange {
-        /// The tensor's name in Hugging Face's naming.
+        /// Hugging Face's name of the tensor.
         tensor: String,
-        /// The rows asked for.
+        /// The requested rows.
         rows: Range<usize>,
-        /// How many there are.
+        /// Number of rows in the tensor.
         height: usize,
     },
-    /// An adapter that would not be served exactly as PEFT computes it.
+    /// An adapter that cannot be served exactly as PEFT computes it.
     #[error("adapter {}: {reason}", path.display())]
     Adapter {
-        /// Its directory.
+        /// The adapter's directory.
         path: PathBuf,
-        /// What is not supported, by name.
+        /// What is not supported.
         reason: String,
     },
     /// A row names an adapter that is not loaded.
     #[error("the adapter of a sequence is not loaded")]
     UnknownAdapter,
-    /// A batch names more adapters than the device has slots for.
-    #[error("a batch of more than {slots} adapters: there are no more slots for them")]
+    /// A batch names more adapters than the device has slots.
+    #[error("a batch needs more than the {slots} adapter slots of the device")]
     TooManyAdapters {
-        /// Adapters that fit.
+        /// Number of slots.
         slots: usize,
     },
-    /// The KV cache cannot hold one sequence of the longest length.
+    /// The KV cache is too small for one sequence of maximum length.
     #[error(
         "the KV cache would hold {tokens} tokens, less than one sequence of {max_model_len}: \
-         lower --max-model-len or give the cache {needed_bytes} bytes"
+         lower max_model_len, or give the cache {needed_bytes} bytes"
     )]
     KvCacheTooSmall {
-        /// Tokens that fit.
+        /// Tokens that fit into the cache.
         tokens: usize,
-        /// Tokens of the longest sequence.
+        /// Maximum number of tokens of a sequence.
         max_model_len: usize,
-        /// Bytes that the longest sequence needs.
+        /// Bytes that a sequence of maximum length needs.
         needed_bytes: usize,
     },
-    /// The device cannot be computed on.
+    /// The device cannot be used.
     #[error("cannot use {device}: {source}")]
     Device {
         /// Its name, such as `cuda:0`.
         device: String,
-        /// What is missing.
+        /// The reason.
         source: candle_core::Error,
     },
-    /// The device has stopped working: nothing can be computed on it any more.
+    /// The device has failed. No further computation is possible.
     #[error("the device is lost: {0}")]
     DeviceLost(String),
-    /// Memory ran out when something was to be put on the device.
+    /// The device has too little memory.
     #[error(
-        "the device has no room for {what} ({source}): lower --kv-cache-memory, --max-model-len, \
-         --max-num-batched-tokens or --max-num-seqs, or serve fewer adapters or a smaller model"
+        "the device has too little memory for {what} ({source}): lower the KV cache's memory, \
+         max_model_len, max_num_batched_tokens or max_num_seqs, or serve fewer adapters or a \
+         smaller model"
     )]
     OutOfMemory {
-        /// What there was no room for.
+        /// What was to be allocated.
         what: &'static str,
-        /// What the device said.
+        /// The device's error.
         source: candle_core::Error,
     },
     /// A tensor operation failed.
@@ -126,7 +126,7 @@ pub enum ModelError {
     Tensor(#[from] candle_core::Error),
 }
 
-/// Says what there was no room for, where that is what went wrong.
+/// Adds what was to be allocated to an out-of-memory error.
 pub(crate) fn room_for<T>(
     what: &'static str,
     made: Result<T, ModelError>,

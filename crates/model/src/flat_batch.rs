@@ -1,4 +1,4 @@
-//! A batch's numbers laid end to end, before they go to the device.
+//! A batch as flat arrays, before they go to the device.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use farthing_scheduler::{AdapterId, Batch, BatchRow, BlockId};
 
 use crate::kv_cache::BLOCK_SIZE;
 
-/// Rows of one adapter stand together, tokens are flattened.
+/// The rows are sorted by adapter, and their tokens are concatenated.
 pub(crate) struct FlatBatch<'a> {
     pub token_ids: Vec<u32>,              // [tokens]
     pub positions: Vec<u32>,              // [tokens]
@@ -14,11 +14,11 @@ pub(crate) struct FlatBatch<'a> {
     pub query_starts: Vec<u32>,           // [rows + 1]
     pub context_lens: Vec<u32>,           // [rows]
     pub block_tables: Vec<&'a [BlockId]>, // [rows]
-    /// Where each row of the batch has its tokens, in the batch's own order.
+    /// The tokens of each row of the batch, in the order of the batch.
     pub row_tokens: Vec<Range<usize>>,
     /// The tokens of each adapter.
     pub adapters: Vec<(AdapterId, Range<usize>)>,
-    /// Tokens of the longest row.
+    /// Number of tokens in the longest row.
     pub max_queries: usize,
 }
 
@@ -67,7 +67,7 @@ impl<'a> FlatBatch<'a> {
         self.row_tokens[index] = tokens;
     }
 
-    /// The rows that a token is sampled for and the last token of each, in ascending order of
+    /// The rows that sample a token, and the index of the last token of each, in ascending order of
     /// tokens.
     pub(crate) fn samples(&self, batch: &Batch) -> (Vec<usize>, Vec<u32>) {
         let mut rows: Vec<usize> = (0..batch.rows.len())
@@ -79,8 +79,8 @@ impl<'a> FlatBatch<'a> {
         (rows, last_tokens)
     }
 
-    /// The adapters of some tokens, given in ascending order: which of them each has, counted
-    /// from the first of them.
+    /// The adapters of some tokens, which are given in ascending order. The returned ranges count
+    /// within these tokens.
     pub(crate) fn adapters_of(
         &self,
         tokens: &[u32],
@@ -92,7 +92,7 @@ impl<'a> FlatBatch<'a> {
             .filter(|(_, tokens)| !tokens.is_empty())
     }
 
-    /// The block tables in rows of one width, `[rows, width]`.
+    /// The block tables padded to one width: `[rows, width]`.
     pub(crate) fn padded_block_tables(&self) -> (Vec<u32>, usize) {
         let width = self.block_tables.iter().map(|table| table.len()).max();
         let width = width.unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Steps on a GPU: what the host sends, what the device starts, what comes back.
+//! Steps on a GPU: sending inputs, launching the work, collecting results.
 
 #[cfg(test)]
 mod tests;
@@ -17,35 +17,35 @@ use crate::{
     lora_stacks::LoraStacks, step_layout::StepLayout, workspace::Workspace,
 };
 
-/// Logit biases that OpenAI accepts in a request.
+/// OpenAI's limit of logit biases per request.
 const MAX_LOGIT_BIASES: usize = 300;
 
-/// Room for the histories of rows with penalties, in tokens of all rows together, at most.
+/// Limit on the histories of rows with penalties, in tokens of all rows together.
 const MAX_HISTORY_TOKENS: usize = 4 << 20;
 
-/// What a step needs besides its batch, all of it made once: so that a step allocates nothing, and
-/// a decode step is one launch of a graph.
+/// Everything that a step needs besides its batch. It is allocated once, so that a step allocates
+/// nothing and a decode step is one launch of a graph.
 pub(crate) struct GpuSteps {
     device: Device,
     upload: Upload,
     sampler: DeviceSampler,
     stopwatch: Stopwatch,
-    /// Room for what adapters do to activations.
+    /// Buffers between the two halves of the adapters' products.
     lora_scratch: LoraScratch,
-    /// Decode steps of so many rows, with adapters or without.
+    /// Graphs of decode steps, by number of rows and whether there are adapters.
     graphs: BTreeMap<(usize, bool), Graph>,
     table_width: usize,
     max_rows: usize,
     max_adapters: usize,
 }
 
-/// What a step computes with.
+/// The inputs of a step besides the batch.
 #[derive(Clone, Copy)]
 pub(crate) struct Parts<'a> {
     pub model: &'a Llama,
     pub cache: &'a KvCache,
     pub workspace: &'a Workspace,
-    /// The adapters' slots, where there are any.
+    /// The adapter slots, if adapters are served.
     pub stacks: Option<&'a LoraStacks>,
 }
 
@@ -87,13 +87,13 @@ impl GpuSteps {
         })
     }
 
-    /// Records a graph for every size of a decode step, after running it once: what a first run
-    /// sets up cannot be recorded.
+    /// Records a graph for every size of decode step. Each step runs once before, because the
+    /// initialisation of a first run cannot be recorded.
     pub(crate) fn record_graphs(&mut self, parts: Parts<'_>) -> Result<(), ModelError> {
         parts.model.plan_products(parts.workspace)?;
         for rows in graph_sizes(self.max_rows) {
             let layout = self.layout(rows, rows, rows);
-            // No row is real, so that what the words hold doesn't matter.
+            // No row is live, so the content of the words doesn't matter.
             self.upload.words()?[..layout.words()].fill(0);
             self.upload.send(layout.words())?;
             for with_adapters in [false, true] {
@@ -118,7 +118,7 @@ impl GpuSteps {
         Ok(())
     }
 
-    /// Computes a step and samples. `slot_of` says where an adapter is.
+    /// Computes a step and samples. `slot_of` returns the slot of an adapter.
     pub(crate) fn step(
         &mut self,
         parts: Parts<'_>,
@@ -161,12 +161,12 @@ impl GpuSteps {
         Ok((hidden, sampled))
     }
 
-    /// Seconds that the device was at work in the last step. Waits for it.
+    /// Device seconds of the last step. Waits until it has finished.
     pub(crate) fn seconds(&self) -> Result<f64, ModelError> {
         Ok(self.stopwatch.seconds()?)
     }
 
-    /// Starts all of a step's work on the device.
+    /// Launches all work of a step on the device.
     fn compute(
         &self,
         parts: Parts<'_>,
@@ -209,9 +209,9 @@ impl GpuSteps {
     }
 }
 
-/// Rows of the decode steps that have a graph, ascending: 1, 2, 4, then every multiple of 8 up to
-/// 64, of 16 up to 256, of 32 beyond, and the most rows that a step may have.
-pub(crate) fn graph_sizes(max_rows: usize) -> impl Iterator<Item = usize> {
+/// The numbers of rows for which decode graphs are recorded, ascending: 1, 2, 4, then every
+/// multiple of 8 up to 64, of 16 up to 256, of 32 beyond, and `max_rows`.
+pub fn graph_sizes(max_rows: usize) -> impl Iterator<Item = usize> {
     let steps = [1, 2, 4]
         .into_iter()
         .chain((8..64).step_by(8))

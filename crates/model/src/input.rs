@@ -12,7 +12,7 @@ use crate::{
     lora_stacks::LoraStacks, step_layout::StepTensors,
 };
 
-/// A batch as the model reads it: rows of one adapter stand together, tokens are flattened.
+/// A batch as tensors. Rows are sorted by adapter, and their tokens are concatenated.
 pub(crate) struct ModelInput<'a> {
     pub token_ids: Tensor, // u32 [tokens]
     pub positions: Tensor, // u32 [tokens]
@@ -21,16 +21,16 @@ pub(crate) struct ModelInput<'a> {
     adapters: Adapters<'a>,
 }
 
-/// Which tokens have which adapter, the way the device wants to know.
+/// Which tokens use which adapter, in the form that the device needs.
 enum Adapters<'a> {
-    /// Ranges of tokens.
+    /// Ranges of tokens with their adapters.
     Segments(Vec<(Range<usize>, &'a LoraAdapter)>),
-    /// Tiles of tokens with a slot each.
+    /// Tiles of tokens, each with one slot.
     Slots(&'a LoraStacks, LoraRows),
 }
 
 impl<'a> ModelInput<'a> {
-    /// Numbers of their own on the CPU.
+    /// Creates the tensors on the CPU.
     pub(crate) fn on_cpu(flat: &FlatBatch<'_>, pool: &'a AdapterPool) -> Result<Self, ModelError> {
         let device = &Device::Cpu;
         let adapters = flat
@@ -54,7 +54,7 @@ impl<'a> ModelInput<'a> {
         })
     }
 
-    /// Views of what was sent to a GPU.
+    /// Views of the tensors that were sent to a GPU.
     pub(crate) fn on_gpu(words: StepTensors, adapters: Option<(&'a LoraStacks, LoraRows)>) -> Self {
         Self {
             token_ids: words.token_ids,
@@ -72,8 +72,8 @@ impl<'a> ModelInput<'a> {
         self.token_ids.elem_count()
     }
 
-    /// Embeds the tokens of adapters that embed them otherwise than the base did in
-    /// `hidden [tokens, hidden]`. A GPU has no such adapters.
+    /// Replaces the embeddings of tokens whose adapters change the embedding. `hidden [tokens,
+    /// hidden]` holds the base model's. Adapters on a GPU never do that.
     pub(crate) fn embed_adapted(
         &self,
         hidden: &Tensor,
@@ -93,7 +93,7 @@ impl<'a> ModelInput<'a> {
         Ok(())
     }
 
-    /// What the tokens' adapters do at one projection of layer `layer`.
+    /// The adapters' part of one projection of layer `layer`.
     pub(crate) fn adapters(&self, layer: usize, projection: Projection) -> LayerAdapters<'_> {
         match &self.adapters {
             Adapters::Segments(adapters) => {
@@ -112,14 +112,15 @@ impl<'a> ModelInput<'a> {
     }
 }
 
-/// What adapters do to one fused linear layer, and to which tokens.
+/// The adapters of one fused linear layer with the tokens that use them.
 pub(crate) enum LayerAdapters<'a> {
     Segments(Vec<LoraSegment<'a>>),
     Slots(&'a LoraStack, &'a LoraRows),
 }
 
 impl LayerAdapters<'_> {
-    /// Begins what a GPU can do beside the base's product of `x`, which is to be started next.
+    /// Starts the part that a GPU computes beside the base model's product of `x`. The caller starts
+    /// that product next.
     pub(crate) fn begin(&self, x: &Tensor) -> Result<(), ModelError> {
         if let Self::Slots(stack, rows) = self {
             lora_shrink(x, stack, rows)?;
@@ -127,7 +128,7 @@ impl LayerAdapters<'_> {
         Ok(())
     }
 
-    /// Turns the base's output into the adapters', after [`begin`](Self::begin): see [`lora`].
+    /// Adds the adapters' part to the base model's output, after [`begin`](Self::begin): see [`lora`].
     pub(crate) fn add(&self, out: &Tensor, x: &Tensor) -> Result<(), ModelError> {
         match self {
             Self::Segments(segments) => lora(out, x, segments)?,
@@ -136,7 +137,7 @@ impl LayerAdapters<'_> {
         Ok(())
     }
 
-    /// Whether one multiplies the base's output. On a GPU none does.
+    /// Whether an adapter scales the base model's output. On a GPU none does.
     pub(crate) fn have_gains(&self) -> bool {
         match self {
             Self::Segments(segments) => segments.iter().any(|it| it.weight.gain.is_some()),

@@ -1,22 +1,21 @@
-//! Key and value tensors of every layer, in pages that the scheduler hands out.
+//! Key and value tensors of every layer, divided into blocks.
 
 use candle_core::Device;
 use farthing_ops::KvCacheLayer;
 
 use crate::{ComputeType, DeviceKind, ModelConfig, ModelError};
 
-/// Tokens of one cache block.
+/// Tokens per cache block.
 pub const BLOCK_SIZE: usize = 16;
 
-/// Keys and values of all layers. It knows blocks by number only: who gets one is the
-/// scheduler's decision.
+/// Keys and values of all layers. The scheduler decides which sequence uses which block.
 pub struct KvCache {
     pub(crate) layers: Vec<KvCacheLayer>,
     device: Device,
 }
 
 impl KvCache {
-    /// Reserves `num_blocks` blocks of [`BLOCK_SIZE`] tokens in every layer.
+    /// Allocates `num_blocks` blocks of [`BLOCK_SIZE`] tokens in every layer.
     pub fn new(
         config: &ModelConfig,
         num_blocks: usize,
@@ -44,7 +43,7 @@ impl KvCache {
         &self.device
     }
 
-    /// Bytes that one block takes in all layers together.
+    /// Size of one block in all layers together.
     pub fn block_bytes(config: &ModelConfig, compute_type: ComputeType) -> usize {
         let heads = config.num_key_value_heads * config.num_hidden_layers;
         2 * heads * config.head_dim * BLOCK_SIZE * compute_type.size_bytes()

@@ -11,8 +11,6 @@ mod adapter_pool;
 mod kv_cache;
 mod workspace;
 
-mod selftest;
-
 mod gpu_steps;
 mod lora_stacks;
 mod step_layout;
@@ -30,13 +28,10 @@ pub use config::{Architecture, ModelConfig};
 pub use device::{ComputeType, DeviceKind};
 pub use error::ModelError;
 pub use farthing_ops::{GpuInfo, SimdLevel, use_simd_level};
+pub use gpu_steps::graph_sizes;
 pub use kv_cache::{BLOCK_SIZE, KvCache};
 pub use llama::Llama;
-pub use lora::{AdapterReport, LoraAdapter, LoraBase};
+pub use lora::{AdapterReport, DummyAdapter, DummyTargets, LoraAdapter, LoraBase, adapter_factor};
 pub use memory_plan::{MemoryPlan, MemoryRequest};
 pub use rope::{RopeConfig, RopeScaling};
 pub use runner::{ModelRunner, RunnerConfig};
-pub use selftest::{
-    AdapterTime, Check, DecodeTime, DeviceLimits, ModelCheck, OpRate, Part, PrefillTime, RateBelow,
-    SelfTest, SelfTestOptions, Shape, SlowOp, StepSeconds, StepTimes, StepsOptions,
-};

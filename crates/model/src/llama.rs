@@ -1,7 +1,7 @@
-//! Llama's weights and forward pass; Mistral is the same struct with another config.
+//! Llama's weights and forward pass. Mistral uses the same code with another configuration.
 //!
-//! Touvron et al. 2023 (Llama), Jiang et al. 2023 (Mistral). The arithmetic follows HF
-//! transformers' `modeling_llama.py` and `modeling_mistral.py`.
+//! Touvron et al. 2023 (Llama), Jiang et al. 2023 (Mistral). The computation follows
+//! `modeling_llama.py` and `modeling_mistral.py` of HF transformers.
 
 use std::ops::Range;
 use std::panic::resume_unwind;
@@ -23,7 +23,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// A decoder-only transformer: weights, and no state of any request.
+/// A decoder-only transformer. It holds the weights and no state of requests.
 pub struct Llama {
     config: ModelConfig,
     embed_tokens: LinearWeight, // [vocab, hidden]
@@ -43,11 +43,11 @@ struct DecoderLayer {
 }
 
 impl Llama {
-    /// Reads the weights and lays them out for the device. Memory peaks at the weights so far
+    /// Reads the weights and packs them for the device. Peak memory is the weights loaded so far
     /// plus a chunk of rows.
     ///
     /// # Errors
-    /// A tensor that is missing, misshapen or unreadable.
+    /// A tensor is missing, has the wrong shape or cannot be read.
     pub fn load(
         checkpoint: &Checkpoint,
         max_positions: usize,
@@ -65,18 +65,18 @@ impl Llama {
         room_for("the weights", loader.llama(config, max_positions))
     }
 
-    /// The shapes and constants of the model.
+    /// The model's configuration.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    /// Tokens of the longest sequence.
+    /// Maximum number of tokens of a sequence.
     pub(crate) fn max_positions(&self) -> usize {
         self.rope.max_positions()
     }
 
-    /// Runs all layers over the new tokens, filling the cache, and returns the hidden states
-    /// after the last layer: `[tokens, hidden]`, a view of the workspace.
+    /// Runs all layers over the new tokens and fills the cache. Returns the hidden states after the
+    /// last layer, `[tokens, hidden]`, as a view of the workspace.
     pub(crate) fn forward(
         &self,
         input: &ModelInput<'_>,
@@ -147,13 +147,13 @@ impl Llama {
         Ok(w.hidden)
     }
 
-    /// Chooses how every product of a step is computed, whatever its size, so that none is planned while
-    /// requests wait. The workspace holds nothing of use afterwards.
+    /// Plans the matrix products of all step sizes, so that none is planned while requests wait.
+    /// Overwrites the workspace.
     pub(crate) fn plan_products(&self, workspace: &Workspace) -> Result<(), ModelError> {
         use Accumulate::{Add, Overwrite};
         for rows in planned_sizes(workspace.max_tokens()?) {
             let w = workspace.rows(rows)?;
-            // The layers are of one shape.
+            // All layers have the same shape.
             if let Some(layer) = self.layers.first() {
                 plan_linear(&w.qkv, &w.normed, &layer.qkv_proj, Overwrite)?;
                 plan_linear(&w.hidden, &w.attention, &layer.o_proj, Add)?;
@@ -172,7 +172,7 @@ impl Llama {
         self.lm_head.as_ref().unwrap_or(&self.embed_tokens)
     }
 
-    /// The weight that is multiplied by after all of a layer's.
+    /// The first weight that is used after a layer.
     fn after_layer(&self, layer: usize) -> &LinearWeight {
         match self.layers.get(layer + 1) {
             Some(next) => &next.qkv_proj,
@@ -180,9 +180,9 @@ impl Llama {
         }
     }
 
-    /// Logits of some tokens, `tokens` u32 `[n]`, ascending: f32 `[n, vocab]`, a view of the
-    /// workspace. `adapters` says which of the tokens, counted from the first of them, have an
-    /// adapter that may change the output layer.
+    /// Logits of some tokens. `tokens` is u32 `[n]`, ascending; the result is f32 `[n, vocab]`, a
+    /// view of the workspace. `adapters` lists the tokens (by index in `tokens`) whose adapter may
+    /// change the output layer.
     pub(crate) fn logits(
         &self,
         hidden: &Tensor,
@@ -194,7 +194,7 @@ impl Llama {
         gather_rows(&w.hidden, hidden, tokens)?;
         rms_norm(&w.normed, &w.hidden, &self.norm, self.config.rms_norm_eps)?;
 
-        // One pass of the base's weight over all rows costs less than one for each run of them.
+        // One pass of the base weight over all rows is faster than one per range.
         let replaced = |(_, adapter): &&(_, &LoraAdapter)| adapter.lm_head().weight.is_some();
         let replaced_rows: usize = adapters
             .iter()
@@ -225,15 +225,15 @@ impl Llama {
     }
 }
 
-/// Every number of token rows that [`linear`] has a plan for, up to the most that there are.
+/// All numbers of rows that [`linear`] has a plan for, up to `max_rows`.
 fn planned_sizes(max_rows: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(1), move |rows| {
         (*rows < max_rows).then(|| planned_rows(rows + 1).min(max_rows))
     })
 }
 
-/// Adds a projection and what adapters make of it to the residual stream. A gain may touch the
-/// projection alone, so that where an adapter has one, the projection is made in `scratch` first.
+/// Adds a projection and its adapters' part to the residual stream. If an adapter scales the
+/// projection, it is computed in `scratch` first.
 fn add_projected(
     residual: &Tensor,
     x: &Tensor,
@@ -258,20 +258,21 @@ struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     dtype: DType,
     device: &'a Device,
-    /// That share the work; how fast weights are read is mostly how fast they are converted.
+    /// Number of loading threads. Conversion limits the loading speed.
     threads: usize,
 }
 
-/// Threads that load, at most: more would wait for the disk or for memory.
+/// Maximum number of loading threads. More would wait for the disk or the memory.
 const MAX_THREADS: usize = 8;
 
 impl Loader<'_> {
     fn llama(&self, config: ModelConfig, max_positions: usize) -> Result<Llama, ModelError> {
         let (layers, vocabulary) = self.beside_layers(config.num_hidden_layers, || {
             let embed_tokens = self.linear(&["model.embed_tokens.weight"])?;
-            let lm_head = match config.tie_word_embeddings {
-                true => None,
-                false => Some(self.linear(&["lm_head.weight"])?),
+            let lm_head = if config.tie_word_embeddings {
+                None
+            } else {
+                Some(self.linear(&["lm_head.weight"])?)
             };
             Ok((embed_tokens, lm_head))
         })?;
@@ -286,7 +287,7 @@ impl Loader<'_> {
         })
     }
 
-    /// Loads all decoder layers on all threads; this one comes to help after `other`.
+    /// Loads all decoder layers on all threads. This thread joins in after `other`.
     fn beside_layers<T>(
         &self,
         num_layers: usize,
@@ -301,7 +302,7 @@ impl Loader<'_> {
                     return Ok(loaded);
                 }
                 let weights = self.decoder_layer(&format!("model.layers.{layer}"));
-                // What the others have begun they end; nobody begins more.
+                // Other threads finish the layers that they have begun, and begin no more.
                 let weights = weights.inspect_err(|_| next.store(num_layers, Ordering::Relaxed))?;
                 loaded.push((layer, weights));
             }
@@ -339,12 +340,12 @@ impl Loader<'_> {
         })
     }
 
-    /// Stacks matrices of one width over each other, so that one multiplication serves them all.
+    /// Concatenates matrices of the same width, so that one multiplication computes them all.
     fn linear(&self, names: &[&str]) -> Result<LinearWeight, ModelError> {
-        /// Few enough to stay in the processor's cache between reading and packing: 512 KiB of f32, or
-        /// half of that where the checkpoint has bf16.
+        /// Small enough to stay in the processor's cache between reading and packing: 512 KiB of
+        /// f32, or half of that if the checkpoint has bf16.
         const CHUNK_ELEMENTS: usize = 128 << 10;
-        /// Rows are packed fastest in whole panels.
+        /// Packing is fastest in whole panels.
         const CHUNK_ROWS: usize = 16;
 
         let mut out_features = 0;

@@ -1,4 +1,5 @@
-//! LoRA adapters (Hu et al. 2021) and their kin as PEFT saves them: `y = g ⊙ W x + s · B (A x) + b`.
+//! LoRA adapters (Hu et al. 2021) and their variants, as PEFT saves them: `y = g ⊙ W x + s · B (A
+//! x) + b`.
 
 mod config;
 mod dummy;
@@ -14,12 +15,12 @@ use candle_core::{Device, Tensor};
 use farthing_ops::{LinearWeight, LinearWeightBuilder, LoraSegment, LoraWeight, embed, lora};
 use farthing_scheduler::AdapterId;
 
-pub(crate) use self::dummy::{DummyAdapter, DummyTargets};
+pub use self::dummy::{DummyAdapter, DummyTargets};
 pub use self::report::AdapterReport;
 use self::{config::LoraConfig, files::AdapterFiles, loader::Loader};
 use crate::{Checkpoint, ComputeType, DeviceKind, ModelError};
 
-/// An adapter on the device.
+/// An adapter, packed for the device.
 pub struct LoraAdapter {
     id: AdapterId,
     rank: usize,
@@ -29,19 +30,19 @@ pub struct LoraAdapter {
     size_bytes: usize,
 }
 
-/// What adapters are loaded for.
+/// The base model that an adapter is loaded for.
 #[derive(Clone, Copy, Debug)]
 pub struct LoraBase<'a> {
-    /// The base's weights, which DoRA's gains and saved embeddings are held against.
+    /// The base model's weights, needed for DoRA's gains and saved embeddings.
     pub checkpoint: &'a Checkpoint,
     /// Type of the adapter's weights.
     pub compute_type: ComputeType,
-    /// Where they go.
+    /// The device.
     pub device: DeviceKind,
 }
 
-/// The deltas of one decoder layer, fused like the weights they belong to; none where the
-/// adapter leaves a weight alone.
+/// The adapter's weights in one decoder layer, fused like the base model's weights. `None` where
+/// the adapter changes nothing.
 #[derive(Default)]
 pub(crate) struct LoraLayer {
     qkv_proj: Option<LoraWeight>,
@@ -50,31 +51,31 @@ pub(crate) struct LoraLayer {
     down_proj: Option<LoraWeight>,
 }
 
-/// What an adapter does to the embedding.
+/// The adapter's change of the embedding.
 #[derive(Default)]
 struct LoraEmbedding {
-    /// Replaces the base's table: `[vocab, hidden]`.
+    /// Replaces the base model's table: `[vocab, hidden]`.
     table: Option<LinearWeight>,
     delta: Option<EmbeddingDelta>,
 }
 
-/// An embedding's `s · B A`. A token's column of A is looked up, so it is kept as a table, and
-/// what the looked-up rows are multiplied with is B alone.
+/// The `s · B A` of an embedding. Columns of A are looked up by token, so A is kept as a table, and
+/// the looked-up rows are multiplied by B.
 struct EmbeddingDelta {
     a: LinearWeight, // [vocab, rank]
-    /// B, behind a shrink that changes nothing.
+    /// B, as a LoRA weight whose shrink is the identity.
     b: LoraWeight,
 }
 
-/// What an adapter does to the output projection.
+/// The adapter's change of the output projection.
 #[derive(Default)]
 pub(crate) struct LoraHead {
-    /// Replaces the base's weight: `[vocab, hidden]`.
+    /// Replaces the base model's weight: `[vocab, hidden]`.
     pub weight: Option<LinearWeight>,
     pub delta: Option<LoraWeight>,
 }
 
-/// The fused weights that adapters change.
+/// The fused weights that adapters can change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Projection {
     Qkv,
@@ -88,7 +89,7 @@ impl Projection {
 }
 
 impl LoraLayer {
-    /// What the adapter does at a projection; none where it leaves it alone.
+    /// The adapter's weight at a projection, if it changes it.
     pub(crate) fn get(&self, projection: Projection) -> Option<&LoraWeight> {
         match projection {
             Projection::Qkv => self.qkv_proj.as_ref(),
@@ -103,31 +104,31 @@ impl LoraAdapter {
     /// Reads `adapter_config.json` and `adapter_model.safetensors` from a directory.
     ///
     /// # Errors
-    /// What is not served exactly as PEFT computes it is refused by name: an unsupported field of
-    /// the config, a tensor that is missing or has no place, a shape that does not fit the base
-    /// model, an element that is not finite.
+    /// The adapter cannot be served exactly as PEFT computes it: a field of the config is not
+    /// supported, a tensor is missing or unexpected, a shape does not fit the base model, or a
+    /// value is not finite.
     pub fn load(directory: &Path, base: LoraBase<'_>) -> Result<Self, ModelError> {
         let files = AdapterFiles::read(directory)?;
         let config = LoraConfig::parse(files.config()).map_err(|e| files.refused(e))?;
         Loader::new(files, config, base)?.load()
     }
 
-    /// The hash of what it is made of.
+    /// The hash of its config and weights.
     pub fn id(&self) -> AdapterId {
         self.id
     }
 
-    /// The largest rank r of its factors.
+    /// The largest rank of its factors.
     pub fn rank(&self) -> usize {
         self.rank
     }
 
-    /// Bytes on the device.
+    /// Size on the device.
     pub fn size_bytes(&self) -> usize {
         self.size_bytes
     }
 
-    /// Whether it is A and B on the decoder layers' projections and no more, as a GPU takes it.
+    /// Whether it only has A and B on the decoder's projections, which is what a GPU supports.
     fn is_plain(&self) -> bool {
         let of_layer = |layer: &'_ LoraLayer| {
             Projection::ALL.into_iter().all(|projection| {
@@ -149,13 +150,13 @@ impl LoraAdapter {
         &self.lm_head
     }
 
-    /// Whether its tokens are embedded otherwise than the base's.
+    /// Whether it changes the embedding.
     pub(crate) fn changes_embeddings(&self) -> bool {
         self.embed_tokens.table.is_some() || self.embed_tokens.delta.is_some()
     }
 
-    /// Embeds this adapter's tokens. `hidden [rows, hidden]` holds what the base makes of
-    /// `token_ids [rows]`; `scratch` has room for a row of the rank for each of them.
+    /// Embeds tokens that use this adapter. `hidden [rows, hidden]` holds the base model's
+    /// embedding of `token_ids [rows]`. `scratch` has room for `rank` values per row.
     pub(crate) fn embed(
         &self,
         hidden: &Tensor,
@@ -182,9 +183,12 @@ impl LoraAdapter {
     }
 }
 
-/// An adapter's A or B: as the CPU computes with it, or in the host's memory until a slot of a GPU is
-/// its.
-pub(crate) fn factor(
+/// Packs one factor (A or B) of an adapter. For the CPU it is packed for its kernels. For a GPU it
+/// stays in host memory until the adapter is copied to a slot.
+///
+/// # Errors
+/// There is too little memory.
+pub fn adapter_factor(
     rows: &[f32],
     out_features: usize,
     compute_type: ComputeType,

@@ -1,17 +1,17 @@
-//! The adapters' slots on a GPU, for every layer.
+//! The adapter slots of all layers on a GPU.
 
 use candle_core::Device;
 use farthing_ops::{LoraScratch, LoraStack, LoraStackShape};
 
 use crate::{LoraAdapter, ModelConfig, ModelError, RunnerConfig, lora::Projection};
 
-/// So many slots in every layer and projection.
+/// The slots of every layer and projection.
 pub(crate) struct LoraStacks {
     layers: Vec<Vec<LoraStack>>, // [layers][projections]
 }
 
 impl LoraStacks {
-    /// Empty slots for as many adapters as a batch may have.
+    /// Allocates empty slots.
     pub(crate) fn new(
         config: &ModelConfig,
         limits: RunnerConfig,
@@ -30,7 +30,7 @@ impl LoraStacks {
         Ok(Self { layers })
     }
 
-    /// Puts an adapter into a slot.
+    /// Copies an adapter to a slot.
     pub(crate) fn fill(&self, slot: usize, adapter: &LoraAdapter) -> Result<(), ModelError> {
         for (i, stacks) in self.layers.iter().enumerate() {
             for (projection, stack) in Projection::ALL.into_iter().zip(stacks) {
@@ -45,13 +45,13 @@ impl LoraStacks {
         &self.layers[layer][projection as usize]
     }
 
-    /// Bytes of one slot in all layers.
+    /// Size of one slot in all layers together.
     pub(crate) fn slot_bytes(config: &ModelConfig, max_rank: usize) -> usize {
         let bytes = |shape: LoraStackShape| shape.slot_bytes();
         config.num_hidden_layers * shapes(config, 1, max_rank).map(bytes).iter().sum::<usize>()
     }
 
-    /// Room for what adapters do to the activations of a step of so many tiles.
+    /// Buffers for steps of at most `tiles` tiles.
     pub(crate) fn scratch(
         config: &ModelConfig,
         limits: RunnerConfig,

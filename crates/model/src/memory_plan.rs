@@ -1,4 +1,4 @@
-//! What the memory is for, decided before anything is allocated.
+//! How the memory is divided, planned before anything is allocated.
 
 use std::fmt;
 
@@ -7,53 +7,54 @@ use crate::{
     kv_cache::BLOCK_SIZE, lora_stacks::LoraStacks, workspace::Workspace,
 };
 
-/// Bytes by purpose. They add up to what the process holds besides its code and text tables.
+/// Bytes by purpose. They add up to the memory of the process, except for code and tokenizer
+/// tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// Weights at the compute type.
+    /// Weights in the compute type.
     pub weights_bytes: usize,
-    /// Blocks of the KV cache, [`BLOCK_SIZE`] tokens each.
+    /// Number of blocks of the KV cache, each of [`BLOCK_SIZE`] tokens.
     pub num_blocks: usize,
-    /// All blocks together.
+    /// Size of all blocks.
     pub kv_cache_bytes: usize,
-    /// Adapters, known once they are loaded.
+    /// Size of the adapters, known once they are loaded.
     pub adapter_bytes: usize,
     /// Activations of the largest step.
     pub workspace_bytes: usize,
-    /// What a GPU keeps besides: recorded graphs, kernels, and the scratch of attention and of
-    /// matrix products.
+    /// Other memory on a GPU: recorded graphs, kernels, and scratch buffers of attention and matrix
+    /// products.
     pub runtime_bytes: usize,
 }
 
-/// For the context and the kernels of candle and ours, for cublasLt's workspace and attention's
-/// scratch; an estimate until a GPU has been measured.
+/// The CUDA context, the kernels of candle and Farthing, cublasLt's workspace and attention's
+/// scratch buffer; an estimate until a GPU has been measured.
 const GPU_RUNTIME_BYTES: usize = 512 << 20;
 
-/// For each graph of a decode step; an estimate until a GPU has been measured.
+/// One graph of a decode step; an estimate until a GPU has been measured.
 const GRAPH_BYTES: usize = 8 << 20;
 
-/// What the plan is made from.
+/// Inputs of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryRequest {
-    /// Bytes the KV cache may take.
+    /// Maximum size of the KV cache.
     pub kv_cache_bytes: usize,
-    /// Longest sequence, in tokens, prompt and answer together.
+    /// Maximum number of tokens of a sequence, prompt and answer together.
     pub max_model_len: usize,
-    /// Sequences of a batch.
+    /// Maximum number of sequences in a batch.
     pub max_num_seqs: usize,
-    /// New tokens of a batch.
+    /// Maximum number of new tokens in a batch.
     pub max_num_batched_tokens: usize,
     /// Type of weights and cache.
     pub compute_type: ComputeType,
-    /// Where it all goes.
+    /// The device.
     pub device: DeviceKind,
 }
 
 impl MemoryPlan {
-    /// Plans for a model, before its weights are read.
+    /// Makes the plan for a model before its weights are read.
     ///
     /// # Errors
-    /// The KV cache cannot hold one sequence of `max_model_len` tokens.
+    /// The KV cache is too small for one sequence of `max_model_len` tokens.
     pub fn new(config: &ModelConfig, request: MemoryRequest) -> Result<Self, ModelError> {
         let MemoryRequest {
             max_num_seqs,
@@ -83,7 +84,7 @@ impl MemoryPlan {
             ),
             runtime_bytes: match request.device {
                 DeviceKind::Cpu => 0,
-                // One with adapters, one without.
+                // Two graphs per size: with and without adapters.
                 DeviceKind::Cuda(_) => {
                     GPU_RUNTIME_BYTES + 2 * graph_sizes(max_num_seqs).count() * GRAPH_BYTES
                 }
@@ -91,7 +92,7 @@ impl MemoryPlan {
         })
     }
 
-    /// Bytes of a KV cache that holds this many tokens.
+    /// Size of a KV cache for this many tokens.
     pub fn kv_cache_bytes_for(
         config: &ModelConfig,
         compute_type: ComputeType,
@@ -100,17 +101,17 @@ impl MemoryPlan {
         tokens.div_ceil(BLOCK_SIZE) * KvCache::block_bytes(config, compute_type)
     }
 
-    /// Bytes of an adapter's slot on a GPU, whatever the adapter's own rank.
+    /// Size of one adapter slot on a GPU. It does not depend on the adapter's rank.
     pub fn adapter_slot_bytes(config: &ModelConfig, max_lora_rank: usize) -> usize {
         LoraStacks::slot_bytes(config, max_lora_rank)
     }
 
-    /// Tokens that the KV cache holds.
+    /// Number of tokens that fit into the KV cache.
     pub fn kv_cache_tokens(&self) -> usize {
         self.num_blocks * BLOCK_SIZE
     }
 
-    /// All purposes together.
+    /// The sum of all purposes.
     pub fn total_bytes(&self) -> usize {
         self.weights_bytes
             + self.kv_cache_bytes

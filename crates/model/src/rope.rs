@@ -1,30 +1,30 @@
-//! The frequencies of rotary position embeddings, as Hugging Face transformers computes them.
+//! Frequencies of rotary position embeddings, computed as in Hugging Face transformers.
 
 use std::f32::consts::PI;
 
-/// Rotary position embeddings over the whole head (partial rotation is refused at the door).
+/// Rotary position embeddings over the whole head. Partial rotation is not supported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RopeConfig {
     /// The base of the geometric series of wavelengths.
     pub theta: f64,
-    /// How the frequencies are stretched for contexts longer than the first training's.
+    /// How the frequencies are scaled for longer contexts.
     pub scaling: RopeScaling,
-    /// Size of a head; the frequencies are half as many.
+    /// Size of a head. There are half as many frequencies.
     pub head_dim: usize,
 }
 
-/// How rotary frequencies are stretched; `rope_type` in a Hugging Face config.
+/// Scaling of rotary frequencies: `rope_type` in a Hugging Face config.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RopeScaling {
-    /// `default`: not at all.
+    /// `default`: no scaling.
     None,
-    /// `linear`: every frequency is divided by the factor.
+    /// `linear`: all frequencies are divided by the factor.
     Linear {
         /// The divisor.
         factor: f64,
     },
-    /// `llama3`: low frequencies are divided by the factor, high ones are left, those between are
-    /// interpolated.
+    /// `llama3`: low frequencies are divided by the factor, high ones are unchanged, those between
+    /// are interpolated.
     Llama3 {
         /// The divisor of low frequencies.
         factor: f64,
@@ -32,20 +32,20 @@ pub enum RopeScaling {
         low_freq_factor: f64,
         /// Wavelengths below `original_max_position_embeddings / high_freq_factor` are high.
         high_freq_factor: f64,
-        /// Context length of the first training, in tokens.
+        /// Context length of the original training, in tokens.
         original_max_position_embeddings: usize,
     },
-    /// One divisor a frequency: what a GGUF file stores in `rope_freqs.weight` instead of the
-    /// parameters of `llama3`. Shape `[head_dim / 2]`.
+    /// A divisor for each frequency, which a GGUF file stores in `rope_freqs.weight` in place of
+    /// the `llama3` parameters. Shape `[head_dim / 2]`.
     Divisors(Vec<f32>),
 }
 
 impl RopeConfig {
-    /// Radians a position, one a pair of dimensions: shape `[head_dim / 2]`.
+    /// Radians per position for each pair of dimensions: shape `[head_dim / 2]`.
     ///
     /// The steps and their order are those of `ROPE_INIT_FUNCTIONS` in transformers'
-    /// `modeling_rope_utils.py`, in f32 like there; only the power is taken in f64 and rounded
-    /// once, where torch's f32 power may be off by a last bit.
+    /// `modeling_rope_utils.py`, in f32. Only the power is computed in f64 and rounded once;
+    /// torch's f32 power may differ in the last bit.
     pub fn inv_freq(&self) -> Vec<f32> {
         let base = (0..self.head_dim).step_by(2).map(|dimension| {
             let exponent = dimension as f32 / self.head_dim as f32;

@@ -19,38 +19,39 @@ use crate::{
     workspace::Workspace,
 };
 
-/// How large a step may get.
+/// Limits of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunnerConfig {
-    /// Blocks of the KV cache.
+    /// Number of blocks of the KV cache.
     pub num_blocks: usize,
-    /// Sequences of a batch.
+    /// Maximum number of sequences in a batch.
     pub max_num_seqs: usize,
-    /// New tokens of a batch.
+    /// Maximum number of new tokens in a batch.
     pub max_num_batched_tokens: usize,
-    /// Adapters on the device, and so of a batch.
+    /// Number of adapter slots, and so of adapters in a batch.
     pub max_adapters: usize,
-    /// Largest rank of an adapter.
+    /// Maximum rank of an adapter.
     pub max_lora_rank: usize,
     /// Type of the KV cache.
     pub compute_type: ComputeType,
-    /// Where it all lives.
+    /// The device.
     pub device: DeviceKind,
 }
 
-/// Owns everything on the device. It computes the rows it is given and chooses nothing.
+/// Owns everything on the device. It computes the rows of a batch and makes no scheduling
+/// decisions.
 pub struct ModelRunner {
     model: Llama,
     cache: KvCache,
     adapters: AdapterPool,
     workspace: Workspace,
-    /// How steps go to a GPU; none on the CPU.
+    /// The GPU side of steps; `None` on the CPU.
     gpu: Option<GpuSteps>,
     device_seconds: Option<f64>,
 }
 
 impl ModelRunner {
-    /// Reserves cache and workspace for the model.
+    /// Allocates cache and workspace for the model.
     pub fn new(model: Llama, config: RunnerConfig) -> Result<Self, ModelError> {
         let RunnerConfig {
             num_blocks,
@@ -111,51 +112,51 @@ impl ModelRunner {
         Ok(runner)
     }
 
-    /// Makes an adapter available to the rows that name it, until as many
-    /// [`release_adapter`](Self::release_adapter) have come. It goes to the device now where there
-    /// is a slot to spare, and at the latest with its first step.
+    /// Makes an adapter available to rows that name it. Each call needs one
+    /// [`release_adapter`](Self::release_adapter). The adapter is copied to the device now if a
+    /// slot is free, and otherwise with its first step.
     pub fn add_adapter(&mut self, adapter: impl Into<Arc<LoraAdapter>>) {
         self.adapters.hold(adapter.into());
     }
 
-    /// Takes one [`add_adapter`](Self::add_adapter) back; `true` with the last. The adapter stays
-    /// on the device while its slot is not needed.
+    /// Reverts one [`add_adapter`](Self::add_adapter). Returns `true` for the last one. The adapter
+    /// stays on the device until its slot is needed.
     pub fn release_adapter(&mut self, id: AdapterId) -> bool {
         self.adapters.release(id)
     }
 
-    /// Brings an adapter to the device that rows will soon name, where there is a slot to spare.
+    /// Copies an adapter to the device if a slot is free, ahead of the rows that will name it.
     pub fn prefetch_adapter(&mut self, adapter: Arc<LoraAdapter>) {
         self.adapters.prefetch(adapter);
     }
 
-    /// Frees the slot of an adapter that is not coming back, once nobody holds it any more.
+    /// Frees the slot of an adapter that will not be named again, once no sequence uses it.
     pub fn retire_adapter(&mut self, id: AdapterId) {
         self.adapters.retire(id);
     }
 
-    /// Which adapters are on the device, and how well that went.
+    /// Which adapters are on the device, and the counters of loads and evictions.
     pub fn adapter_stats(&self) -> AdapterPoolStats {
         self.adapters.stats()
     }
 
-    /// Computes one step: the cache of every row, and one entry a row of the batch.
+    /// Computes one step: fills the cache and returns one result per row of the batch.
     ///
     /// # Errors
-    /// The step failed as a whole; the cache blocks of its rows hold nothing of use. After
-    /// [`ModelError::DeviceLost`] no step will succeed.
+    /// The step failed as a whole, and the new cache contents of its rows are invalid. After
+    /// [`ModelError::DeviceLost`] no further step can succeed.
     pub fn execute(&mut self, batch: &Batch) -> Result<Vec<SampledToken>, ModelError> {
         self.device_seconds = None;
         self.try_execute(batch).map_err(|error| self.explain(error))
     }
 
-    /// Seconds that the device was at work in the last step, where it has a clock of its own.
+    /// Device seconds of the last step, if the device has a clock of its own.
     pub fn device_seconds(&self) -> Option<f64> {
         self.device_seconds
     }
 
-    /// Computes one step and returns the logits of every new token, `[tokens, vocab]`, the rows'
-    /// tokens in the batch's order: what a reference implementation is compared with.
+    /// Computes one step and returns the logits of every new token, `[tokens, vocab]`, in the order
+    /// of the batch. For comparison with a reference implementation.
     pub fn logits(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, ModelError> {
         self.adapters.prepare(batch)?;
         let flat = FlatBatch::new(batch);
@@ -193,8 +194,8 @@ impl ModelRunner {
         Ok(results)
     }
 
-    /// Runs all layers over the batch and samples after `last_tokens`, given in ascending order,
-    /// by one of `specs` each. The hidden states are `[tokens, hidden]`, a view of the workspace.
+    /// Runs all layers over the batch and samples after each of `last_tokens` (ascending) with the
+    /// corresponding spec. The hidden states are `[tokens, hidden]`, a view of the workspace.
     fn step(
         &mut self,
         flat: &FlatBatch<'_>,
@@ -231,7 +232,7 @@ impl ModelRunner {
         Ok((hidden, sampled))
     }
 
-    /// Logits of some tokens of a step, given in ascending order.
+    /// Logits of some tokens of a step, which are given in ascending order.
     fn logits_of(
         &self,
         flat: &FlatBatch<'_>,
@@ -250,7 +251,7 @@ impl ModelRunner {
             .logits(hidden, &tokens, adapters, &self.workspace)
     }
 
-    /// Tells whether an error is the end of the device.
+    /// Replaces an error by [`ModelError::DeviceLost`] if the device has failed.
     fn explain(&self, error: ModelError) -> ModelError {
         match error {
             ModelError::Tensor(source) if is_lost(self.cache.device()) => {
@@ -273,13 +274,13 @@ impl ModelRunner {
         followers.extend(row.next_prompt_token);
         let mut logprobs = Vec::with_capacity(followers.len());
         let predicting: Vec<u32> = tokens.clone().map(|token| token as u32).collect();
-        let told = predicting
+        let predicted = predicting
             .iter()
             .copied()
             .zip(followers.into_iter().skip(1))
             .collect::<Vec<_>>();
-        for told in told.chunks(self.workspace.max_logit_rows()) {
-            let (rows, followers): (Vec<u32>, Vec<u32>) = told.iter().copied().unzip();
+        for predicted in predicted.chunks(self.workspace.max_logit_rows()) {
+            let (rows, followers): (Vec<u32>, Vec<u32>) = predicted.iter().copied().unzip();
             let logits = self.logits_of(flat, hidden, &rows)?;
             let sampled = token_logprobs(&logits, &followers, top)?;
             logprobs.extend(sampled.into_iter().filter_map(into_logprobs));

@@ -1,4 +1,4 @@
-//! Where the numbers of a step lie among the words that go to a GPU.
+//! The layout of a step's numbers in the buffer that is sent to a GPU.
 
 #[cfg(test)]
 mod tests;
@@ -10,13 +10,14 @@ use farthing_ops::{AttentionBatch, DeviceSampler, LORA_TILE_WORDS, UploadTable, 
 
 use crate::{ModelError, flat_batch::FlatBatch};
 
-/// Regions of a step of at most so many tokens and rows, one behind the other. A step of fewer has
-/// the same regions: a graph reads them where it found them when it was recorded.
+/// The regions of a step, one after the other, sized for a maximum number of tokens and rows.
+/// Smaller steps use the same regions, because a graph reads them where they were when it was
+/// recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StepLayout {
     pub tokens: usize,
     pub rows: usize,
-    /// Rows that a token is sampled for.
+    /// Maximum number of rows that sample a token.
     pub samples: usize,
     /// Tiles of tokens that have an adapter.
     pub lora_tiles: usize,
@@ -24,7 +25,7 @@ pub(crate) struct StepLayout {
     pub table_width: usize,
 }
 
-/// The device's views of the regions.
+/// The regions as tensors on the device.
 pub(crate) struct StepTensors {
     pub live: Tensor,       // u32 [1]
     pub token_ids: Tensor,  // u32 [tokens]
@@ -37,12 +38,12 @@ pub(crate) struct StepTensors {
 }
 
 impl StepLayout {
-    /// Words of all regions.
+    /// Total words of all regions.
     pub(crate) fn words(&self) -> usize {
         self.block_tables().end
     }
 
-    /// One number: how many of the leading rows are real.
+    /// One number: how many rows, from the first, are live.
     fn live(&self) -> Range<usize> {
         0..1
     }
@@ -75,7 +76,7 @@ impl StepLayout {
         after(self.context_lens(), self.samples)
     }
 
-    /// The parameters of sampling.
+    /// The sampling parameters.
     pub(crate) fn parameters(&self) -> Range<usize> {
         after(
             self.last_tokens(),
@@ -87,8 +88,8 @@ impl StepLayout {
         after(self.parameters(), self.rows * self.table_width)
     }
 
-    /// The part of the block tables that a batch uses: a few columns of what the longest sequence would
-    /// need. All other regions lie before it.
+    /// The part of the block tables that a batch uses: usually a few columns of those for the
+    /// longest sequence. All other regions come before it.
     pub(crate) fn block_table(&self, batch: &FlatBatch<'_>) -> UploadTable {
         let tables = batch.block_tables.iter();
         UploadTable {
@@ -99,8 +100,9 @@ impl StepLayout {
         }
     }
 
-    /// Writes a batch of at most this size. `adapter_slots` has one an adapter of the batch, `last_tokens`
-    /// one a sample. What lies past the batch's end keeps what it held, but for the tiles.
+    /// Writes a batch of at most this size. `adapter_slots` has one entry per adapter of the batch,
+    /// `last_tokens` one per sample. Words beyond the batch's end are left unchanged, except the
+    /// tiles, which are emptied.
     pub(crate) fn write(
         &self,
         words: &mut [u32],
@@ -129,7 +131,7 @@ impl StepLayout {
         }
     }
 
-    /// The device's views of the regions of `words`, for rows of at most `max_queries` tokens.
+    /// The regions of `words` as tensors, for rows of at most `max_queries` tokens.
     pub(crate) fn tensors(
         &self,
         words: &Tensor,
@@ -154,7 +156,7 @@ impl StepLayout {
     }
 }
 
-/// The region of `len` words that follows another, aligned for the widest loads of a GPU.
+/// The region of `len` words after another one, aligned for the widest loads of a GPU.
 fn after(region: Range<usize>, len: usize) -> Range<usize> {
     const ALIGNMENT_WORDS: usize = 64;
     let start = region.end.next_multiple_of(ALIGNMENT_WORDS);

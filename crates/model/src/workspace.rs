@@ -1,17 +1,17 @@
-//! Activations of one step, allocated once: a step writes into views of these.
+//! Activations of one step. They are allocated once, and a step writes into views of them.
 
 use candle_core::{DType, Tensor};
 
 use crate::{ComputeType, DeviceKind, ModelConfig, ModelError};
 
-/// Room for the activations of `max_tokens` tokens and the logits of `max_logit_rows` rows.
+/// Buffers for the activations of `max_tokens` tokens and the logits of `max_logit_rows` rows.
 pub(crate) struct Workspace {
     tokens: TokenRows,
     logits: LogitRows,
     max_logit_rows: usize,
 }
 
-/// One row a token, of the device's type of activations.
+/// One row per token, in the device's activation type.
 pub(crate) struct TokenRows {
     pub hidden: Tensor,    // [tokens, hidden], the residual stream
     pub normed: Tensor,    // [tokens, hidden]
@@ -21,7 +21,7 @@ pub(crate) struct TokenRows {
     pub activated: Tensor, // [tokens, intermediate]
 }
 
-/// One row a token whose logits are wanted; those are f32 on every device.
+/// One row per token whose logits are computed. Logits are f32 on every device.
 pub(crate) struct LogitRows {
     pub hidden: Tensor, // [rows, hidden]
     pub normed: Tensor, // [rows, hidden]
@@ -57,7 +57,7 @@ impl Workspace {
         })
     }
 
-    /// Bytes that [`Workspace::new`] takes.
+    /// Size of a [`Workspace::new`].
     pub(crate) fn bytes(
         config: &ModelConfig,
         max_tokens: usize,

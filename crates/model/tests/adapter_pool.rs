@@ -2,8 +2,6 @@
 //! that has been out of its slot computes what it computed before.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
-mod random_adapter;
-
 use std::{fs, path::Path, sync::Arc};
 
 use farthing_model::{
@@ -11,7 +9,7 @@ use farthing_model::{
     LoraBase, ModelError, ModelRunner, RunnerConfig,
 };
 use farthing_scheduler::{AdapterId, Batch, BatchRow, BlockId, SequenceId};
-use random_adapter::RandomAdapter;
+use farthing_testkit::RandomAdapter;
 
 /// Two slots, five adapters.
 struct Device {

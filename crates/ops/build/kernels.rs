@@ -163,9 +163,10 @@ impl Table {
             .filter(|(_, usage)| usage.spill_bytes > 0)
             .map(|((kernel, architecture), _)| format!("{kernel} for {architecture}"))
             .collect();
-        match spilling.is_empty() {
-            true => Ok(()),
-            false => Err(format!("registers are spilled by {}", spilling.join(", ")).into()),
+        if spilling.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("registers are spilled by {}", spilling.join(", ")).into())
         }
     }
 }

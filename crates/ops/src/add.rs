@@ -1,4 +1,4 @@
-//! A sum in place.
+//! In-place addition.
 
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
@@ -9,7 +9,7 @@ use crate::cuda::{Gpu, Grid, arguments, operand};
 use crate::operand::{destination, source};
 use crate::pool::{self, Rows};
 
-/// Values that are worth a task of their own.
+/// Values per task.
 const TASK_VALUES: usize = 16 * 1024;
 
 /// `out += x`, both `[m, n]`: a residual connection on its own, where [`crate::linear`] cannot

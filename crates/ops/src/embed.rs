@@ -11,12 +11,12 @@ use crate::gemm::Panels;
 use crate::linear_weight::{PANEL, panel_len};
 use crate::operand::{destination, source};
 
-/// `out [m, hidden] =` the rows `ids [m]` u32 of `table [vocab, hidden]`, which may be the weight
-/// of the output layer too, so that tied embeddings are stored once.
+/// `out [m, hidden] =` the rows `ids [m]` u32 of `table [vocab, hidden]`. The table may also be the
+/// weight of the output layer, so that tied embeddings are stored once.
 ///
 /// # Errors
-/// Where a shape or a type doesn't fit, or an id is outside the table (which only the CPU checks:
-/// on a GPU the host doesn't see the ids).
+/// A shape or a type doesn't fit, or an id is outside the table. Only the CPU checks the ids: on a
+/// GPU the host doesn't see them.
 pub fn embed(out: &Tensor, ids: &Tensor, table: &LinearWeight) -> Result<()> {
     let op = Embed {
         vocab: table.out_features(),
@@ -83,7 +83,7 @@ impl InplaceOp3 for Embed {
             live: gpu.live_rows(rows)?,
             hidden: self.hidden as u32,
         };
-        // SAFETY: the shapes were checked, and the ids are the caller's word.
+        // SAFETY: the shapes were checked, and the caller guarantees the ids.
         unsafe { gpu.launch(Some(element), 0, Grid::new(rows, 1, 1), &arguments) }
     }
 }

@@ -1,4 +1,4 @@
-//! Some rows of a matrix.
+//! Selects rows of a matrix.
 
 use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor, bail};
 #[cfg(feature = "cuda")]
@@ -11,8 +11,8 @@ use crate::operand::{destination, source};
 /// `out [r, h] = x [m, h]` at the rows `rows [r]` u32.
 ///
 /// # Errors
-/// Where a shape or a type doesn't fit, or a row is outside `x` (which only the CPU checks: on a
-/// GPU the host doesn't see the rows).
+/// A shape or a type doesn't fit, or a row is outside `x`. Only the CPU checks the rows: on a GPU
+/// the host doesn't see them.
 pub fn gather_rows(out: &Tensor, x: &Tensor, rows: &Tensor) -> Result<()> {
     out.inplace_op3(x, rows, &GatherRows)
 }
@@ -69,7 +69,7 @@ impl InplaceOp3 for GatherRows {
             live: gpu.live_rows(count)?,
             width: width as u32,
         };
-        // SAFETY: the shapes were checked, and the rows are the caller's word.
+        // SAFETY: the shapes were checked, and the caller guarantees the rows.
         unsafe { gpu.launch(Some(element), 0, Grid::new(count, 1, 1), &arguments) }
     }
 }

@@ -11,24 +11,24 @@ use crate::linear_weight::{PANEL, panel_len};
 use crate::pool;
 use crate::simd::{Activation, Dot, Kernel, Lanes, MAX_TILE_ROWS, Simd, SimdLevel, dispatch};
 
-/// Rows that share a pass over the weights at most: their activations fit the second-level cache.
+/// Maximum number of rows that share a pass over the weights. Their activations fit the
+/// second-level cache.
 const BLOCK_ROWS: usize = 96;
 
-/// Panels that a tile of rows goes through before the next tile: its activations stay in the
+/// Panels that a tile of rows processes before the next tile: its activations stay in the
 /// first-level cache, the panels in the second.
 const PANEL_GROUP: usize = 6;
 
-/// Pairs of weights that are asked for ahead of their use, of all panels of a tile together: at 64
-/// bytes a pair and the speed of memory, about its latency. The hardware looks ahead within a page
+/// How many pairs of weights ahead to prefetch, over all panels of a tile together. At 64 bytes a
+/// pair and memory speed, that is about the memory's latency. The hardware prefetches within a page
 /// of 4 KiB only.
 const PREFETCH: usize = 64;
 
-/// Multiplications that are worth a task of their own (about 4 µs, or 20 where the weights come
-/// from memory).
+/// Multiplications per task: about 4 µs, or 20 µs if the weights come from memory.
 const TASK_WORK: usize = 128 * 1024;
 
-/// `out [rows, out_features] (+)= x [rows, in_features] · weightᵀ`, where rows of `x` and `out`
-/// may lie apart.
+/// `out [rows, out_features] (+)= x [rows, in_features] · weightᵀ`. Rows of `x` and `out` may have
+/// strides.
 pub(crate) struct Gemm<'a> {
     pub(crate) x: &'a [f32],
     pub(crate) x_stride: usize,
@@ -37,11 +37,11 @@ pub(crate) struct Gemm<'a> {
     pub(crate) weight: Panels<'a>,
     pub(crate) in_features: usize,
     pub(crate) out_features: usize,
-    /// Add to what `out` holds, or overwrite it.
+    /// Whether to add to `out` or overwrite it.
     pub(crate) add: bool,
 }
 
-/// A task has `block_rows` rows and `panels` panels; the last one of each may have fewer.
+/// A task computes `block_rows` rows of `panels` panels; the last one of each may have fewer.
 struct Shares {
     block_rows: usize,
     panels: usize,
@@ -51,20 +51,20 @@ struct Shares {
     columns: usize,
 }
 
-/// Where a product goes. Tasks write disjoint parts of it.
+/// The destination of a product. Tasks write disjoint parts of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
     start: *mut f32,
     stride: usize,
 }
 
-// SAFETY: it is an exclusive slice by construction, and tasks write disjoint rows and columns.
+// SAFETY: it is made from an exclusive slice, and tasks write disjoint rows and columns.
 unsafe impl Send for Output {}
 // SAFETY: as above.
 unsafe impl Sync for Output {}
 
 impl Output {
-    /// The columns from `column` on of `out`, whose rows are `stride` long.
+    /// The columns of `out` from `column` on; rows of `out` are `stride` apart.
     pub(crate) fn new(out: &mut [f32], stride: usize, column: usize) -> Self {
         Self {
             start: out[column..].as_mut_ptr(),
@@ -91,11 +91,11 @@ impl<'a> Panels<'a> {
 }
 
 thread_local! {
-    /// Activations as the dot product wants them, where `x` isn't that already.
+    /// Activations in the form that the dot product needs, if `x` does not have it.
     static PACKED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Computes all products, sharing their work over the pool.
+/// Computes all products. The thread pool shares their work.
 pub(crate) fn run(products: &[Gemm<'_>]) {
     let level = SimdLevel::current();
     PACKED.with_borrow_mut(|packed| {
@@ -134,10 +134,10 @@ impl<'a> Gemm<'a> {
         self.out_features.div_ceil(PANEL)
     }
 
-    /// How the product is cut into tasks.
+    /// How the product is divided into tasks.
     fn shares(&self) -> Shares {
         let blocks = self.rows.div_ceil(BLOCK_ROWS);
-        // Whole tiles, so that few have less than the most rows.
+        // Whole tiles, so that few tiles have less than the maximum number of rows.
         let block_rows = self.rows.div_ceil(blocks.max(1));
         let block_rows = match blocks {
             0 | 1 => block_rows,
@@ -147,7 +147,7 @@ impl<'a> Gemm<'a> {
         let groups = self.panels().div_ceil(PANEL_GROUP);
         let group_work = PANEL_GROUP * panel_len(self.in_features) * block_rows;
         let threads = pool::num_threads();
-        // As many groups as are worth a task, or fewer where the threads then finish together.
+        // As many groups as make a worthwhile task, or fewer if the threads then finish together.
         let longest_share = |&groups_each: &usize| {
             let tasks = blocks * groups.div_ceil(groups_each);
             tasks.div_ceil(threads) * groups_each
@@ -184,7 +184,7 @@ impl<'a> Gemm<'a> {
         level.rounds_activations() && matches!(self.weight, Panels::Bf16(_))
     }
 
-    /// Words that the packed activations take; none where `x` serves as it is.
+    /// Words for the packed activations; 0 if `x` can be used directly.
     fn packed_len(&self, level: SimdLevel) -> usize {
         let pairs = self.in_features.div_ceil(2);
         if self.is_rounded(level) {
@@ -202,22 +202,16 @@ impl<'a> Gemm<'a> {
         }
         let row_len = packed.len() / self.rows;
         let rounded = self.is_rounded(level);
-        let rows = pool::Rows::new(packed, row_len);
-        let rows_per_task = TASK_WORK.div_ceil(4 * row_len);
-        pool::run(self.rows.div_ceil(rows_per_task), |task| {
-            let first = task * rows_per_task;
-            for row in first..(first + rows_per_task).min(self.rows) {
-                let x = &self.x[row * self.x_stride..][..self.in_features];
-                // SAFETY: every row belongs to one task.
-                let packed = unsafe { rows.row(row) };
-                dispatch(level, Pack { x, packed, rounded });
-            }
+        pool::for_each_row(packed, row_len, TASK_WORK / 4, |row, packed| {
+            let x = &self.x[row * self.x_stride..][..self.in_features];
+            dispatch(level, Pack { x, packed, rounded });
         });
     }
 }
 
-/// The threads take tasks in turn, and each goes on where its last one ended: what was asked for ahead
-/// of the last panels is then what it needs next. So the first tasks of all threads begin far apart.
+/// The threads take tasks in turn, and each continues where its last task ended, so that the
+/// prefetched panels are the ones it needs next. Therefore the first tasks of all threads start far
+/// apart.
 fn column_of(task: usize, columns: usize) -> usize {
     let threads = pool::num_threads();
     let (each, more) = (columns / threads, columns % threads);
@@ -306,7 +300,7 @@ impl Tile<'_> {
     }
 }
 
-/// A product with activations as the dot product wants them.
+/// A product whose activations have the form that the dot product needs.
 struct Product<X, W> {
     x: *const X,
     x_stride: usize,
@@ -329,7 +323,7 @@ impl<S: Dot<W>, W> Grid<S, W> for Product<S::X, W> {
             let zero = [[S::zero(); P]; M];
             let (x_stride, pairs) = (self.x_stride, self.pairs);
             let sums = if pass == 0 {
-                // Ahead of the last pairs of these panels are the first of the next P.
+                // After the last pairs of these panels come the first of the next P panels.
                 let distance = (PREFETCH / P).min(pairs);
                 let mut panels = weights;
                 for p in 0..P {
@@ -356,7 +350,7 @@ impl<S: Dot<W>, W> Grid<S, W> for Product<S::X, W> {
     }
 }
 
-/// Writes or adds a vector, or its first `lanes` where that is less.
+/// Writes or adds a vector, or only its first `lanes` lanes.
 #[inline(always)]
 unsafe fn store<S: Lanes>(out: *mut f32, sum: S::F32, add: bool, lanes: usize) {
     unsafe {

@@ -1,18 +1,18 @@
-//! What a GPU is.
+//! Properties of a GPU.
 
-/// What a device is, and how much of its memory is left.
+/// Properties of a GPU, and its free memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GpuInfo {
-    /// As NVIDIA calls it.
+    /// NVIDIA's name.
     pub name: String,
-    /// Major and minor.
+    /// Major and minor version.
     pub compute_capability: (i32, i32),
     /// Streaming multiprocessors.
     pub multiprocessors: usize,
-    /// The newest CUDA that the driver knows, such as 13000 for 13.0.
+    /// The newest CUDA version that the driver supports, such as 13000 for 13.0.
     pub driver_version: i32,
-    /// Bytes not taken by anybody.
+    /// Free memory.
     pub free_bytes: usize,
-    /// Bytes of the device.
+    /// Total memory.
     pub total_bytes: usize,
 }

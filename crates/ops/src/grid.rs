@@ -30,8 +30,9 @@ pub(crate) unsafe fn for_each_tile<S: Dot<W>, W>(
     if rows.is_empty() {
         return;
     }
-    // The first tile waits for memory and is as high as can be. The others find the panels in a cache
-    // and are of nearly equal height: a last tile of one row would waste most of its loads.
+    // The first tile waits for memory and has as many rows as possible. The others find the panels
+    // in a cache and have nearly equal numbers of rows: a last tile of one row would waste most of
+    // its loads.
     let first_end = (rows.start + MAX_TILE_ROWS).min(rows.end);
     let tiles = (rows.end - first_end).div_ceil(MAX_TILE_ROWS);
     let end_of = |tile: usize| first_end + (rows.end - first_end) * tile / tiles.max(1);
@@ -61,7 +62,7 @@ unsafe fn tile_row<S: Dot<W>, W, const M: usize>(
     pass: usize,
 ) {
     let mut panel = panels.start;
-    // Constant conditions: tiles that `S` does not have are not compiled.
+    // The conditions are constant: tiles that `S` does not support are not compiled.
     unsafe {
         if const { S::TILE_PANELS[M] == 6 } {
             while panel + 6 <= panels.end {
@@ -88,11 +89,11 @@ unsafe fn tile_row<S: Dot<W>, W, const M: usize>(
     }
 }
 
-/// Memory that is needed next: for each pair that is multiplied, the cache lines of the same pair of
-/// these panels are asked for. They are never read and may lie anywhere.
+/// Memory to prefetch: for each multiplied pair, the cache lines of the same pair in these panels.
+/// They are never read, so any address is allowed.
 pub(crate) struct Ahead<W, const P: usize> {
     pub(crate) panels: [*const W; P],
-    /// From this pair on, those `skip` pairs further are asked for instead.
+    /// From this pair on, the lines `skip` pairs further are prefetched.
     pub(crate) turn: usize,
     pub(crate) skip: usize,
 }
@@ -142,14 +143,15 @@ pub(crate) unsafe fn dot_panels<S: Dot<W>, W, const M: usize, const P: usize, co
                 }
             }
             for step in 0..S::STEPS {
-                // The compiler would load both inputs of a pair before it multiplies the first, and
-                // keep a sum in memory for that.
+                // Otherwise the compiler loads both inputs of a pair before the first
+                // multiplication, and spills a sum to memory.
                 if step > 0 && M * P >= S::FENCED_SUMS {
                     compiler_fence(Ordering::SeqCst);
                 }
                 if M > P {
-                    // A row's activation serves all panels before the next one is loaded. A plain
-                    // loop: a closure would be compiled without the level's instructions.
+                    // A row's activation is used for all panels before the next one is loaded. This
+                    // is a plain loop because a closure would be compiled without the level's
+                    // instructions.
                     let mut panel_weights = [S::weights(weights[0].add(pair * 2 * PANEL), step); P];
                     for p in 1..P {
                         panel_weights[p] = S::weights(weights[p].add(pair * 2 * PANEL), step);

@@ -9,7 +9,7 @@ use crate::simd::Activation;
 /// Tokens of a block: one panel of keys.
 pub const BLOCK_SIZE: usize = PANEL;
 
-/// Lengths of heads that there are kernels for.
+/// Head sizes that the GPU kernels support.
 const GPU_HEAD_DIMS: [usize; 3] = [64, 96, 128];
 
 /// The keys and values of one layer in blocks of [`BLOCK_SIZE`] tokens; token `t` of a sequence
@@ -31,8 +31,8 @@ impl KvCacheLayer {
     /// An empty cache of `num_blocks` blocks.
     ///
     /// # Errors
-    /// Where `block_size` isn't 16, `head_dim` is odd or there are no kernels for it, a size is
-    /// zero, or `dtype` is neither `BF16` nor, on the CPU, `F32`.
+    /// `block_size` isn't 16, `head_dim` is odd or has no kernels, a size is zero, or `dtype` is
+    /// neither `BF16` nor, on the CPU, `F32`.
     pub fn zeros(
         num_blocks: usize,
         block_size: usize,
@@ -64,7 +64,7 @@ impl KvCacheLayer {
                 if !GPU_HEAD_DIMS.contains(&head_dim) {
                     bail!(
                         "attention on a GPU has heads of {GPU_HEAD_DIMS:?}, not of {head_dim}: \
-                         serve this model with --device cpu"
+                         use the CPU for this model"
                     );
                 }
                 let shape = (num_blocks, 2, num_kv_heads, BLOCK_SIZE, head_dim);
@@ -83,12 +83,12 @@ impl KvCacheLayer {
         self.blocks.dims()[0]
     }
 
-    /// Key and value heads.
+    /// Number of key and value heads.
     pub fn num_kv_heads(&self) -> usize {
         self.num_kv_heads
     }
 
-    /// Length of a head.
+    /// Size of a head.
     pub fn head_dim(&self) -> usize {
         self.head_dim
     }
@@ -98,12 +98,12 @@ impl KvCacheLayer {
         self.blocks.dtype()
     }
 
-    /// Bytes held on the device, padding included.
+    /// Size on the device, padding included.
     pub fn size_bytes(&self) -> usize {
         self.blocks.elem_count() * self.dtype().size_in_bytes()
     }
 
-    /// `[num_blocks, …]`, as the device wants it.
+    /// The storage, `[num_blocks, …]`, in the device's layout.
     pub(crate) fn blocks(&self) -> &Tensor {
         &self.blocks
     }
@@ -119,9 +119,10 @@ impl KvCacheLayer {
     }
 }
 
-/// A type that keys and values are kept in.
+/// An element type of keys and values.
 pub(crate) trait CacheElement: Activation + Send + Sync {
-    /// Where a panel has the weight from `input` to output `lane`; see [`crate::LinearWeight`].
+    /// The position in a panel of the weight from `input` to output `lane`; see
+    /// [`crate::LinearWeight`].
     fn index(input: usize, lane: usize) -> usize;
 }
 

@@ -1,17 +1,17 @@
-//! Device operations, each with its CPU side and its CUDA side.
+//! Device operations, each with a CPU side and a CUDA side.
 //!
-//! Every operation writes into a tensor that its caller made, so that a step allocates nothing;
-//! views by `narrow` on the first dimension work as sources and as destinations. Activations are
-//! f32; weights, keys and values are bf16 or f32; sums are f32.
+//! Every operation writes into a tensor made by its caller, so that a step allocates nothing. Views
+//! by `narrow` on the first dimension are allowed as sources and destinations. On the CPU
+//! activations are f32, weights, keys and values are bf16 or f32, and sums are f32.
 //!
 //! This is the only crate of the workspace with `unsafe` code.
 #![allow(
     unsafe_code,
     reason = "vector instructions, and rows that threads share"
 )]
-// In a kernel the index is the register: `acc[m][p]` says which, an iterator hides it.
+// In a kernel the index is the register: an iterator would hide which one `acc[m][p]` is.
 #![allow(clippy::needless_range_loop)]
-// Constants stand as the literature prints them.
+// Constants are written as in the literature.
 #![allow(clippy::excessive_precision)]
 
 mod add;

@@ -1,4 +1,4 @@
-//! What this machine can do at most: the yardstick of the operations' speed.
+//! Limits of this machine, to compare the speed of operations with.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -13,24 +13,24 @@ use crate::simd::{Dot, Kernel, LANES, Simd, SimdLevel, dispatch};
 /// Limits of this machine, measured with all threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes read from memory a second.
+    /// Bytes per second read from memory.
     pub read_bytes_per_second: f64,
-    /// Multiplications and additions a second of bf16 weights in registers, by the instruction
-    /// that the level in use has for them.
+    /// Floating-point operations per second, with bf16 weights in registers and the current level's
+    /// instructions.
     pub flops: f64,
 }
 
-/// Bytes that are read at a time: as much as a decode step of the demo reads, since a memory that
-/// others use too is faster for a moment than for as long as a step takes.
+/// Bytes per read. This is what a decode step of the demo model reads: shared memory is faster for
+/// a moment than for the duration of a step.
 const PART: usize = 240 << 20;
 
-/// Parts read in turn: no cache holds the other one meanwhile.
+/// Parts read in turn, so that no cache holds the next one.
 const PARTS: usize = 2;
 
-/// Attempts to read, of which the best counts: others may use the machine.
+/// Number of reads, of which the fastest counts, since other processes may use the machine.
 const READS: usize = 60;
 
-/// The same, to multiply.
+/// The same for multiplications.
 const MULTIPLICATIONS: usize = 500;
 
 impl Limits {
@@ -85,7 +85,7 @@ struct Sum<'a> {
 impl Kernel for Sum<'_> {
     type Output = f32;
 
-    /// Reads as a product of one row reads its weights: several streams, each asked for ahead.
+    /// Reads as a product of one row reads its weights: several streams, each prefetched.
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> f32 {
         const STREAMS: usize = 6;
@@ -113,7 +113,7 @@ impl Kernel for Sum<'_> {
 struct Multiply;
 
 impl Kernel for Multiply {
-    /// How many multiplications and additions it made.
+    /// Number of floating-point operations.
     type Output = f64;
 
     #[inline(always)]

@@ -11,21 +11,21 @@ use crate::gemm::{self, Gemm, Output, Panels};
 use crate::operand::{destination, source};
 use crate::pool;
 
-/// What happens to the values that a destination holds.
+/// What to do with the values in the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accumulate {
-    /// They are replaced.
+    /// Replace them.
     Overwrite,
-    /// They are added to: a residual connection without a pass of its own.
+    /// Add to them: a residual connection without an extra pass.
     Add,
 }
 
-/// `out [m, out_features] (+)= x [m, in_features] · weightᵀ`. On a GPU, `out` may be f32 while all
-/// else is 16 bits wide, and m is rounded up to [`planned_rows`] as far as the storage of both goes on
-/// behind their views: what is there of `out` is lost.
+/// `out [m, out_features] (+)= x [m, in_features] · weightᵀ`. On a GPU, `out` may be f32 while
+/// everything else has 16 bits, and m is rounded up to [`planned_rows`] as far as the storage of
+/// both reaches behind their views: that part of `out` is overwritten.
 ///
 /// # Errors
-/// Where a shape or a type doesn't fit, or `out` and `x` share storage.
+/// A shape or a type doesn't fit, or `out` and `x` share storage.
 pub fn linear(
     out: &Tensor,
     x: &Tensor,
@@ -35,8 +35,8 @@ pub fn linear(
     out.inplace_op3(x, weight.panels(), &Linear::new(weight, accumulate, false))
 }
 
-/// Says that `weight` is what a later [`linear`] multiplies by: on the CPU, threads that wait until then
-/// bring the first of it into their caches.
+/// Hints that a later [`linear`] uses `weight`. On the CPU, threads that wait until then prefetch the
+/// beginning of it into their caches.
 pub fn read_ahead(weight: &LinearWeight) {
     match &*weight.panels().storage_and_layout().0 {
         Storage::Cpu(CpuStorage::BF16(panels)) => pool::read_ahead(panels),
@@ -45,8 +45,8 @@ pub fn read_ahead(weight: &LinearWeight) {
     }
 }
 
-/// Chooses how a GPU computes [`linear`] of this many rows, by trying what there is: afterwards `out`
-/// holds nothing of use. The CPU has nothing to choose.
+/// Chooses how a GPU computes [`linear`] for this number of rows by timing its algorithms.
+/// Overwrites `out`. On the CPU there is nothing to choose.
 ///
 /// # Errors
 /// Those of [`linear`].
@@ -59,8 +59,8 @@ pub fn plan_linear(
     out.inplace_op3(x, weight.panels(), &Linear::new(weight, accumulate, true))
 }
 
-/// The rows that a GPU computes where there are so many: few different numbers, so that all are planned
-/// ahead; at most 15 more up to 256 rows, and an eighth more beyond.
+/// The number of rows that a GPU computes for `rows`. There are only a few values, so that all are
+/// planned ahead: at most 15 rows more up to 256, and an eighth more beyond.
 pub fn planned_rows(rows: usize) -> usize {
     let step = match rows {
         0..=2 => 1,
@@ -80,7 +80,7 @@ struct Linear {
     in_features: usize,
     out_features: usize,
     accumulate: Accumulate,
-    /// It is only to be chosen how.
+    /// Whether to plan the product only, without computing it.
     plans: bool,
 }
 
@@ -146,12 +146,13 @@ impl InplaceOp3 for Linear {
             weight: weight.address,
             out: out.address,
         };
-        // SAFETY: the shapes were checked, so were the rows behind them, and candle lets no operand be the
-        // destination too.
+        // SAFETY: the shapes were checked, and the rows behind them too, and candle does not let an
+        // operand be the destination.
         unsafe {
-            match self.plans {
-                true => gpu.blas().plan(product, matrices),
-                false => gpu.blas().multiply(product, matrices),
+            if self.plans {
+                gpu.blas().plan(product, matrices)
+            } else {
+                gpu.blas().multiply(product, matrices)
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A weight matrix as the compute kernels read it.
+//! A weight matrix in the layout of the compute kernels.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 use half::bf16;
@@ -11,15 +11,13 @@ use crate::simd::Activation;
 /// Output rows of a panel: one vector of accumulators.
 pub(crate) const PANEL: usize = 16;
 
-/// A weight matrix `[out_features, in_features]` in the layout that its device computes fastest
-/// with.
+/// A weight matrix `[out_features, in_features]` in the layout that is fastest on its device.
 ///
-/// On the CPU that is panels of 16 output rows, zero padded, so that one vector holds 16 outputs
-/// and no horizontal sum is ever needed. Inputs go in pairs: bf16 as
-/// `[ceil(out/16)][ceil(in/2)][16][2]`, the operand of AVX-512's and NEON's bf16 dot products and
-/// two cheap conversions elsewhere; f32 as `[ceil(out/16)][ceil(in/2)][2][16]`, which needs no
-/// conversion.
-/// On a GPU it is the matrix as it is, row by row.
+/// On the CPU it is divided into panels of 16 output rows, zero padded, so that one vector holds 16
+/// outputs and no horizontal sum is needed. Inputs are paired: bf16 as
+/// `[ceil(out/16)][ceil(in/2)][16][2]`, which is the operand of AVX-512's and NEON's bf16 dot
+/// products and needs two cheap conversions elsewhere; f32 as `[ceil(out/16)][ceil(in/2)][2][16]`,
+/// which needs no conversion. On a GPU the matrix is stored row by row.
 #[derive(Clone, Debug)]
 pub struct LinearWeight {
     panels: Tensor,
@@ -29,12 +27,12 @@ pub struct LinearWeight {
 }
 
 impl LinearWeight {
-    /// Length of an output row.
+    /// Number of outputs.
     pub fn out_features(&self) -> usize {
         self.out_features
     }
 
-    /// Length of an input row.
+    /// Number of inputs.
     pub fn in_features(&self) -> usize {
         self.in_features
     }
@@ -44,7 +42,7 @@ impl LinearWeight {
         self.panels.dtype()
     }
 
-    /// Bytes held on the device, padding included.
+    /// Size on the device, padding included.
     pub fn size_bytes(&self) -> usize {
         self.panels.elem_count() * self.dtype().size_in_bytes()
     }
@@ -52,7 +50,7 @@ impl LinearWeight {
     /// The rows of a weight that is [staged](LinearWeightBuilder::staged) for a GPU.
     ///
     /// # Errors
-    /// It isn't.
+    /// The weight is not staged.
     pub(crate) fn staged_rows(&self) -> Result<Vec<bf16>> {
         if self.layout != WeightLayout::Rows || !self.panels.device().is_cpu() {
             bail!("this weight was not staged for a GPU");
@@ -60,19 +58,19 @@ impl LinearWeight {
         self.panels.to_vec1()
     }
 
-    /// The elements as the device wants them, one-dimensional.
+    /// The elements in the device's layout, one-dimensional.
     pub(crate) fn panels(&self) -> &Tensor {
         &self.panels
     }
 }
 
-/// What rows of a weight may come as.
+/// An element type of the rows that are loaded.
 pub trait WeightElement: Copy {
-    /// Rounded to nearest even.
+    /// Rounded to nearest, ties to even.
     fn to_bf16(self) -> bf16;
     /// The value itself.
     fn to_f32(self) -> f32;
-    /// All of `from`, as [`Self::to_bf16`] does it.
+    /// Converts all of `from`, like [`Self::to_bf16`].
     fn write_bf16(from: &[Self], to: &mut [bf16]);
 }
 
@@ -104,17 +102,17 @@ impl WeightElement for bf16 {
     }
 }
 
-/// How the elements of a weight follow each other.
+/// The layout of a weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WeightLayout {
-    /// What the CPU computes with.
+    /// The CPU's layout.
     Panels,
-    /// What a GPU computes with.
+    /// The GPU's layout.
     Rows,
 }
 
-/// Packs a [`LinearWeight`] from rows that arrive in order, a few at a time, so that a loader
-/// holds no second copy of the matrix and can fuse several matrices into one.
+/// Packs a [`LinearWeight`] from rows that arrive in order, a few at a time. A loader needs no
+/// second copy of the matrix and can fuse several matrices into one.
 #[derive(Debug)]
 pub struct LinearWeightBuilder {
     elements: Elements,
@@ -129,15 +127,15 @@ pub struct LinearWeightBuilder {
 enum Elements {
     Bf16(Vec<bf16>),
     F32(Vec<f32>),
-    /// On their way to a GPU.
+    /// Being sent to a GPU.
     Sent(WeightUpload),
 }
 
 impl LinearWeightBuilder {
-    /// Makes room for `[out_features, in_features]`.
+    /// Allocates memory for `[out_features, in_features]`.
     ///
     /// # Errors
-    /// Where a dimension is zero or `dtype` is neither `BF16` nor, on the CPU, `F32`.
+    /// A dimension is zero, or `dtype` is neither `BF16` nor, on the CPU, `F32`.
     pub fn new(
         out_features: usize,
         in_features: usize,
@@ -151,11 +149,11 @@ impl LinearWeightBuilder {
         Self::with_layout(out_features, in_features, dtype, layout, device)
     }
 
-    /// Makes room in the host's memory for a weight that will be copied to a GPU; the CPU cannot
-    /// compute with it.
+    /// Allocates host memory for a weight that will be copied to a GPU. The CPU cannot compute with
+    /// it.
     ///
     /// # Errors
-    /// Where a dimension is zero or `dtype` is not `BF16`.
+    /// A dimension is zero, or `dtype` is not `BF16`.
     pub fn staged(out_features: usize, in_features: usize, dtype: DType) -> Result<Self> {
         let layout = WeightLayout::Rows;
         Self::with_layout(out_features, in_features, dtype, layout, &Device::Cpu)
@@ -198,10 +196,10 @@ impl LinearWeightBuilder {
         })
     }
 
-    /// Appends whole rows, `rows` being `[n, in_features]` for any `n`.
+    /// Appends whole rows: `rows` is `[n, in_features]` for any `n`.
     ///
     /// # Errors
-    /// Where the last row is cut short or there are more rows than the matrix has.
+    /// The last row is incomplete, or there are more rows than the matrix has.
     pub fn push_rows<E: WeightElement>(&mut self, rows: &[E]) -> Result<()> {
         let count = rows.len() / self.in_features;
         if count * self.in_features != rows.len() {
@@ -249,7 +247,7 @@ impl LinearWeightBuilder {
         }
     }
 
-    /// Packs the rows of a whole panel: written in the order of memory, unlike row by row.
+    /// Packs the rows of a whole panel. Unlike row by row, this writes in the order of memory.
     fn push_panel<E: WeightElement>(&mut self, rows: &[E]) {
         let width = self.in_features;
         let len = panel_len(width);
@@ -274,7 +272,6 @@ impl LinearWeightBuilder {
                     }
                 }
             }
-            // It has rows, not panels.
             Elements::Sent(_) => {}
         }
         self.rows += PANEL;
@@ -299,7 +296,6 @@ impl LinearWeightBuilder {
                     lanes[lane] = value.to_f32();
                 }
             }
-            // It has rows, not panels.
             Elements::Sent(_) => {}
         }
         self.rows += 1;
@@ -308,7 +304,7 @@ impl LinearWeightBuilder {
     /// The finished weight on its device.
     ///
     /// # Errors
-    /// Where rows are missing.
+    /// Rows are missing.
     pub fn finish(self) -> Result<LinearWeight> {
         if self.rows != self.out_features {
             bail!(

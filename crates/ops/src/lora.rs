@@ -1,4 +1,4 @@
-//! Low-rank adapters, several in one call.
+//! LoRA adapters on the CPU: several adapters in one call.
 
 mod slots;
 
@@ -16,9 +16,9 @@ pub use self::slots::{
 use crate::LinearWeight;
 use crate::gemm::{self, Gemm, Output, Panels};
 use crate::operand::{destination, source};
-use crate::pool::{self, Rows};
+use crate::pool::for_each_row;
 
-/// Values that are worth a task of their own.
+/// Values per task.
 const TASK_VALUES: usize = 16 * 1024;
 
 /// The adapter of one fused linear layer: `out = gain ⊙ out + bias + expand · shrink · x`.
@@ -27,43 +27,43 @@ const TASK_VALUES: usize = 16 * 1024;
 /// al., "DoRA: Weight-Decomposed Low-Rank Adaptation", 2024.
 #[derive(Clone, Debug)]
 pub struct LoraWeight {
-    /// The A matrices of all targets, one below the other: `[Σ rank, in_features]`.
+    /// The A matrices of all targets, stacked: `[Σ rank, in_features]`.
     pub shrink: LinearWeight,
     /// The B matrix of each target.
     pub expand: Vec<LoraExpand>,
-    /// What the base's output is multiplied by, f32 `[out_features]`; none stands for ones.
+    /// Factors for the base model's output, f32 `[out_features]`; `None` means 1.
     pub gain: Option<Tensor>,
-    /// What is added to every row, f32 `[out_features]`; none stands for zeros.
+    /// Added to every row, f32 `[out_features]`; `None` means 0.
     pub bias: Option<Tensor>,
 }
 
 /// One target of a fused linear layer.
 #[derive(Clone, Debug)]
 pub struct LoraExpand {
-    /// B, `[out_features of the target, rank]`, times the adapter's scale and the gain.
+    /// B, `[out_features of the target, rank]`, multiplied by the adapter's scale and the gain.
     pub weight: LinearWeight,
-    /// Where the target's columns begin in the shrunk activations.
+    /// First column of the target in the shrunk activations.
     pub shrink_offset: usize,
-    /// Where the target's columns begin in the layer's output.
+    /// First column of the target in the layer's output.
     pub out_offset: usize,
 }
 
-/// Rows of a batch that have the same adapter.
+/// A range of rows with the same adapter.
 #[derive(Clone, Debug)]
 pub struct LoraSegment<'a> {
     /// Rows of `x` and `out`; may be empty.
     pub rows: Range<usize>,
-    /// Their adapter.
+    /// The adapter.
     pub weight: &'a LoraWeight,
 }
 
-/// Turns the base's output into each segment's: `out[rows] = gain ⊙ out[rows] + bias`, then
-/// `out[rows, columns of a target] += expand · shrink · x[rows]`; `out [m, out_features]` and
-/// `x [m, in_features]`, both f32. Rows outside all segments stay as they are.
+/// Applies each segment's adapter to the base model's output: `out[rows] = gain ⊙ out[rows] +
+/// bias`, then `out[rows, columns of a target] += expand · shrink · x[rows]`; `out [m,
+/// out_features]` and `x [m, in_features]`, both f32. Rows outside all segments are unchanged.
 ///
 /// # Errors
-/// Where segments overlap or don't ascend, the targets of an adapter overlap, or a shape or a
-/// type doesn't fit.
+/// Segments overlap or don't ascend, the targets of an adapter overlap, or a shape or a type
+/// doesn't fit.
 pub fn lora(out: &Tensor, x: &Tensor, segments: &[LoraSegment<'_>]) -> Result<()> {
     if segments.iter().all(|segment| segment.rows.is_empty()) {
         return Ok(());
@@ -124,7 +124,7 @@ impl LoraSegment<'_> {
 }
 
 impl Lora<'_> {
-    /// Tasks write to `out` at the same time, so that segments and targets must not overlap.
+    /// Tasks write to `out` concurrently, so segments and targets must not overlap.
     fn check(&self, rows: usize, in_features: usize, out_features: usize) -> Result<()> {
         let mut free_row = 0;
         for LoraSegment {
@@ -203,7 +203,6 @@ impl Lora<'_> {
     }
 
     fn rescale(&self, out: &mut [f32], out_features: usize) -> Result<()> {
-        let rows_per_task = TASK_VALUES.div_ceil(out_features.max(1));
         for LoraSegment { rows, weight } in self.segments {
             let vectors = [&weight.gain, &weight.bias].map(|it| {
                 let storage = it.as_ref().map(Tensor::storage_and_layout);
@@ -215,18 +214,12 @@ impl Lora<'_> {
                 continue;
             }
             let out = &mut out[rows.start * out_features..rows.end * out_features];
-            let out = Rows::new(out, out_features);
-            pool::run(rows.len().div_ceil(rows_per_task), |task| {
-                let first = task * rows_per_task;
-                for row in first..(first + rows_per_task).min(rows.len()) {
-                    // SAFETY: every row belongs to one task.
-                    let out = unsafe { out.row(row) };
-                    if let Some(gain) = gain {
-                        out.iter_mut().zip(gain).for_each(|(out, it)| *out *= it);
-                    }
-                    if let Some(bias) = bias {
-                        out.iter_mut().zip(bias).for_each(|(out, it)| *out += it);
-                    }
+            for_each_row(out, out_features, TASK_VALUES, |_, out| {
+                if let Some(gain) = gain {
+                    out.iter_mut().zip(gain).for_each(|(out, it)| *out *= it);
+                }
+                if let Some(bias) = bias {
+                    out.iter_mut().zip(bias).for_each(|(out, it)| *out += it);
                 }
             });
         }

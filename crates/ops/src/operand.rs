@@ -2,10 +2,10 @@
 
 use candle_core::{CpuStorage, DType, Layout, Result, WithDType, bail};
 
-/// The elements of a contiguous source, whatever its offset in the storage.
+/// The elements of a contiguous source, at any offset in the storage.
 ///
 /// # Errors
-/// Where the layout is strided or the storage holds another type.
+/// The layout is strided, or the storage has another type.
 pub(crate) fn source<'a, T: WithDType>(
     name: &str,
     storage: &'a CpuStorage,
@@ -17,10 +17,10 @@ pub(crate) fn source<'a, T: WithDType>(
     Ok(&elements[start..end])
 }
 
-/// The elements of a contiguous f32 destination, whatever its offset in the storage.
+/// The elements of a contiguous f32 destination, at any offset in the storage.
 ///
 /// # Errors
-/// Where the layout is strided or the storage holds another type.
+/// The layout is strided, or the storage has another type.
 pub(crate) fn destination<'a>(
     name: &str,
     storage: &'a mut CpuStorage,

@@ -24,23 +24,22 @@ use crate::pool;
 use crate::simd::{SimdLevel, dispatch};
 use crate::{BLOCK_SIZE, KvCacheLayer};
 
-/// Rows of queries that a task computes at once, so that keys and values come from the cache
-/// once for all of them.
+/// Rows of queries per task. Keys and values are read from the cache once for all of them.
 const TASK_ROWS: usize = 48;
 
-/// A ragged batch of sequences, all u32. Row `r` has the queries
-/// `query_starts[r]..query_starts[r + 1]`; the last of them stands at position
-/// `context_lens[r] - 1`, and block `block_tables[r][p / 16]` holds position `p`.
+/// A ragged batch of sequences, all u32. Row `r` has the queries `query_starts[r]..query_starts[r +
+/// 1]`; the last of them is at position `context_lens[r] - 1`, and block `block_tables[r][p / 16]`
+/// holds position `p`.
 #[derive(Clone, Debug)]
 pub struct AttentionBatch {
     /// `[rows + 1]`, ascending from 0.
     pub query_starts: Tensor,
-    /// `[rows]`: tokens in the cache, those of this step included.
+    /// `[rows]`: tokens in the cache, including those of this step.
     pub context_lens: Tensor,
-    /// `[rows, max_blocks]`; entries past the context are not read.
+    /// `[rows, max_blocks]`; entries beyond the context are not read.
     pub block_tables: Tensor,
-    /// No row has more queries than this: a GPU's host doesn't see the queries, but it must know
-    /// which kernels to start.
+    /// Maximum number of queries of a row. A GPU's host doesn't see the queries, but has to know
+    /// which kernels to launch.
     pub max_queries: usize,
 }
 
@@ -167,7 +166,7 @@ impl InplaceOp3 for PagedAttention<'_> {
             let level = SimdLevel::current();
             let tiles = tiles.as_slice();
             pool::run(tiles.len() * kv_heads, |task| {
-                // The last tiles of a prompt see the most keys: they come first, so that the
+                // The last tiles of a prompt see the most keys. They come first, so that the
                 // threads finish together.
                 let tile = tiles[tiles.len() - 1 - task / kv_heads];
                 SCRATCH.with_borrow_mut(|scratch| {
@@ -215,7 +214,7 @@ impl InplaceOp3 for PagedAttention<'_> {
         if group > geometry::MAX_GROUP {
             bail!(
                 "paged_attention: {group} heads a kv head are more than the {} of a GPU's kernels: \
-                 serve this model with --device cpu",
+                 use the CPU for this model",
                 geometry::MAX_GROUP
             );
         }
@@ -241,7 +240,7 @@ impl InplaceOp3 for PagedAttention<'_> {
         };
         let scratch = gpu.attention();
         let (kv_heads, group) = (geometry.kv_heads as u32, geometry.group as u32);
-        // 0 stands for none.
+        // 0 means no window.
         let window = u32::try_from(self.window).unwrap_or(0);
         let grid = |[x, y, z]: [usize; 3]| Grid::new(x, y, z).shared(geometry.shared_bytes());
         let decode = arguments::PagedAttentionDecode {
@@ -262,8 +261,8 @@ impl InplaceOp3 for PagedAttention<'_> {
             window,
             scale: self.scale,
         };
-        // SAFETY: the shapes were checked, the scratch holds the parts of every launch that
-        // splits, and the batch is the caller's word.
+        // SAFETY: the shapes were checked, the scratch buffer is large enough for every launch that
+        // splits, and the caller guarantees the batch.
         unsafe {
             let blocks = grid(geometry.decode_blocks());
             gpu.launch(Some(element), self.head_dim, blocks, &decode)?;
@@ -313,7 +312,7 @@ impl PagedAttention<'_> {
         Ok(rows)
     }
 
-    /// Splits every row's queries into tiles.
+    /// Divides every row's queries into tiles.
     fn plan(
         &self,
         tiles: &mut Vec<QueryTile>,

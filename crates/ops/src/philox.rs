@@ -1,9 +1,9 @@
-//! Random numbers that are a function of a counter and a key.
+//! Random numbers as a function of a counter and a key.
 
-/// Four random words of a counter and a key: Philox4x32-10.
+/// Four random words for a counter and a key: Philox4x32-10.
 ///
-/// The same counter and key give the same words on every device and in any order, so a sampled
-/// token depends on nothing but its own seed and position.
+/// The result depends on nothing else, so that a sampled token depends only on its own seed and
+/// position, on every device and in any order.
 ///
 /// Source: Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", 2011.
 pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {

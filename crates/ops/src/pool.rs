@@ -1,9 +1,8 @@
-//! The threads that share an operation's work.
+//! The thread pool.
 //!
-//! A decode step makes about 200 calls of a few microseconds, so handing out work must cost about
-//! one: workers spin for a moment after each job and take tasks from one atomic counter. A worker
-//! that finds nothing to do for [`SPIN`] sleeps until it is woken, so an idle process burns no
-//! CPU.
+//! A decode step makes about 200 calls of a few microseconds, so distributing work must cost about
+//! one. Workers spin for a moment after each job and take tasks from one atomic counter. A worker
+//! without work for [`SPIN`] sleeps until it is woken, so an idle process uses no CPU.
 
 mod read_ahead;
 
@@ -18,21 +17,23 @@ use std::time::{Duration, Instant};
 
 use self::read_ahead::ReadAhead;
 
-/// How long an idle worker looks for the next job before it sleeps.
+/// How long an idle worker spins before it sleeps.
 const SPIN: Duration = Duration::from_micros(100);
 
-/// Bit of [`Pool::gate`] that says a job may be joined; the bits below count who has joined.
+/// Bit of [`Pool::gate`] that says that workers may join the job. The lower bits count the workers
+/// that have joined.
 const OPEN: usize = 1 << (usize::BITS - 1);
 
-/// Threads that operations run on: the calling thread and one worker for each other core.
+/// Number of threads that run operations: the calling thread and one worker for each other core.
 pub fn num_threads() -> usize {
     Pool::global().parked.len() + 1
 }
 
-/// Calls `task` with every number below `tasks`, spread over all threads, and returns when all
-/// calls have. A panic of any of them is raised again here, after the others have ended.
+/// Calls `task` with every number below `tasks`, spread over all threads, and returns after all
+/// calls. A panic in a task is raised again here, after the other tasks have ended.
 ///
-/// A call from within a task, or while another thread's job runs, does all the work itself.
+/// A call from within a task, or while another thread's job runs, does all the work on its own
+/// thread.
 pub(crate) fn run(tasks: usize, task: impl Fn(usize) + Sync) {
     let pool = Pool::global();
     if tasks <= 1 || pool.parked.is_empty() || pool.busy.swap(true, Ordering::Acquire) {
@@ -42,8 +43,8 @@ pub(crate) fn run(tasks: usize, task: impl Fn(usize) + Sync) {
     pool.run(tasks, &task);
 }
 
-/// Says what memory a later job reads: threads that wait meanwhile bring the first of it into their
-/// caches. A decode step waits for memory most of its time, and memory must not wait for it.
+/// Hints that a later job reads `memory`: threads that wait until then prefetch the beginning of it. A
+/// decode step is bound by memory, which would be idle meanwhile.
 pub(crate) fn read_ahead<T>(memory: &[T]) {
     Pool::global().ahead.set(memory);
 }
@@ -56,7 +57,7 @@ pub(crate) struct Rows<'a, T = f32> {
     buffer: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it stands for an exclusive slice whose parts are handed out once each.
+// SAFETY: it represents an exclusive slice whose parts are handed out once each.
 unsafe impl<T: Send> Sync for Rows<'_, T> {}
 
 impl<'a, T> Rows<'a, T> {
@@ -73,22 +74,45 @@ impl<'a, T> Rows<'a, T> {
     /// A row of the buffer.
     ///
     /// # Safety
-    /// No two living references are to the same row.
+    /// No two live references are to the same row.
     pub(crate) unsafe fn row(&self, row: usize) -> &'a mut [T] {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees it.
         unsafe { self.part(row, 0, self.stride) }
     }
 
     /// `len` values of a row from `column` on.
     ///
     /// # Safety
-    /// No two living references overlap.
+    /// No two live references overlap.
     pub(crate) unsafe fn part(&self, row: usize, column: usize, len: usize) -> &'a mut [T] {
         let start = row * self.stride + column;
         assert!(start + len <= self.len, "row {row} lies outside the buffer");
         // SAFETY: the part lies inside the buffer, and the caller asks for it once.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
+}
+
+/// Calls `f` for every row of `buffer`, a row being `row_len` values. The threads share the rows in
+/// tasks of about `task_values` values.
+pub(crate) fn for_each_row<T: Send>(
+    buffer: &mut [T],
+    row_len: usize,
+    task_values: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
+    if row_len == 0 {
+        return;
+    }
+    let count = buffer.len() / row_len;
+    let rows_per_task = task_values.div_ceil(row_len);
+    let rows = Rows::new(buffer, row_len);
+    run(count.div_ceil(rows_per_task), |task| {
+        let first = task * rows_per_task;
+        for row in first..(first + rows_per_task).min(count) {
+            // SAFETY: every row belongs to one task.
+            f(row, unsafe { rows.row(row) });
+        }
+    });
 }
 
 #[derive(Clone, Copy)]
@@ -100,9 +124,9 @@ struct Job {
 struct Pool {
     /// Held by the thread whose job runs.
     busy: AtomicBool,
-    /// Counts jobs, so that a worker sees that there is a new one.
+    /// Counts jobs, so that a worker notices a new one.
     epoch: AtomicUsize,
-    /// Whether the job may be joined, and by how many workers it is.
+    /// Whether workers may join the job, and how many have.
     gate: AtomicUsize,
     /// The next task of the job.
     next: AtomicUsize,
@@ -114,10 +138,10 @@ struct Pool {
     workers: OnceLock<Vec<Thread>>,
 }
 
-// SAFETY: `job` is written only by the holder of `busy` while the gate is closed and nobody has
-// joined, and read only by those who joined through the open gate. The task is `Sync`.
+// SAFETY: `job` is written only by the holder of `busy` while the gate is closed and no worker has
+// joined, and read only by workers that joined through the open gate. The task is `Sync`.
 unsafe impl Sync for Pool {}
-// SAFETY: as above; nothing in it belongs to a thread.
+// SAFETY: as above; no field is tied to a thread.
 unsafe impl Send for Pool {}
 
 impl Pool {
@@ -141,7 +165,7 @@ impl Pool {
             parked: (0..workers).map(|_| AtomicBool::new(false)).collect(),
             workers: OnceLock::new(),
         }));
-        // A thread that cannot be started is work that the others do.
+        // If a thread cannot be started, the others do its work.
         let threads = (0..workers).map_while(|index| {
             let builder = std::thread::Builder::new().name(format!("ops-{index}"));
             let handle = builder.spawn(move || pool.work(index)).ok()?;
@@ -154,10 +178,10 @@ impl Pool {
 
     /// Runs a job; the caller holds `busy`.
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        // SAFETY: only the lifetime changes, and the pointer is dead when this function returns:
-        // the gate is closed by then and all who joined have left.
+        // SAFETY: only the lifetime changes, and the pointer is not used after this function
+        // returns: the gate is closed by then and all workers have left.
         let task: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task) };
-        // SAFETY: this thread holds `busy`, the gate is closed and nobody is in.
+        // SAFETY: this thread holds `busy`, the gate is closed and no worker has joined.
         unsafe { *self.job.get() = Some(Job { task, tasks }) };
         self.next.store(0, Ordering::Relaxed);
         self.gate.store(OPEN, Ordering::Release);
@@ -200,7 +224,7 @@ impl Pool {
     }
 
     fn take_tasks(&self, job: Job) {
-        // SAFETY: the job's owner waits until everybody who joined has left.
+        // SAFETY: the job's owner waits until every worker that joined has left.
         let task = unsafe { &*job.task };
         let result = catch_unwind(AssertUnwindSafe(|| {
             loop {
@@ -212,7 +236,7 @@ impl Pool {
             }
         }));
         if let Err(panic) = result {
-            // What has not begun need not be done: the caller will fail.
+            // The remaining tasks are skipped: the caller will panic.
             self.next.store(job.tasks, Ordering::Relaxed);
             *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
         }
@@ -229,7 +253,7 @@ impl Pool {
         }
     }
 
-    /// Joins the job, unless it ended before this worker came.
+    /// Joins the job, unless it has ended.
     fn join(&self) -> Option<Job> {
         let joined = self
             .gate
@@ -258,8 +282,8 @@ impl Pool {
             }
         }
         loop {
-            // The flag goes up before the last look, and `run` counts up before it looks at the
-            // flag: one of the two sees the other.
+            // The flag is set before the last check, and `run` counts up before it checks the flag,
+            // so one of the two sees the other.
             self.parked[index].store(true, Ordering::SeqCst);
             let epoch = self.epoch.load(Ordering::SeqCst);
             if epoch != seen {

@@ -7,10 +7,10 @@ use candle_core::{CudaStorage, DType};
 #[cfg(feature = "cuda")]
 use crate::cuda::{Gpu, Grid, arguments, operand};
 use crate::operand::{destination, source};
-use crate::pool::{self, Rows};
+use crate::pool::for_each_row;
 use crate::simd::{Kernel, LANES, Simd, SimdLevel, dispatch};
 
-/// Values that are worth a task of their own.
+/// Values per task.
 const TASK_VALUES: usize = 16 * 1024;
 
 /// `out = x / sqrt(mean(x²) + eps) · weight`, row by row: `out` and `x` `[m, hidden]`, `weight` f32
@@ -42,32 +42,20 @@ impl InplaceOp3 for RmsNorm {
         weight: &CpuStorage,
         weight_layout: &Layout,
     ) -> Result<()> {
-        let (rows, hidden) = check(out_layout, x_layout, weight_layout)?;
-        if hidden == 0 {
-            return Ok(());
-        }
+        let (_, hidden) = check(out_layout, x_layout, weight_layout)?;
         let x = source::<f32>("rms_norm: x", x, x_layout)?;
         let weight = source::<f32>("rms_norm: weight", weight, weight_layout)?;
-        let out = Rows::new(destination("rms_norm: out", out, out_layout)?, hidden);
+        let out = destination("rms_norm: out", out, out_layout)?;
 
         let level = SimdLevel::current();
-        let rows_per_task = TASK_VALUES.div_ceil(hidden);
-        pool::run(rows.div_ceil(rows_per_task), |task| {
-            let first = task * rows_per_task;
-            for row in first..(first + rows_per_task).min(rows) {
-                let x = &x[row * hidden..][..hidden];
-                // SAFETY: every row belongs to one task.
-                let out = unsafe { out.row(row) };
-                dispatch(
-                    level,
-                    Row {
-                        out,
-                        x,
-                        weight,
-                        eps: self.eps,
-                    },
-                );
-            }
+        for_each_row(out, hidden, TASK_VALUES, |row, out| {
+            let row = Row {
+                out,
+                x: &x[row * hidden..][..hidden],
+                weight,
+                eps: self.eps,
+            };
+            dispatch(level, row);
         });
         Ok(())
     }
@@ -82,9 +70,9 @@ impl InplaceOp3 for RmsNorm {
         weight: &CudaStorage,
         weight_layout: &Layout,
     ) -> Result<()> {
-        /// What a thread loads at once.
+        /// Values that a thread loads at once.
         const VECTOR: usize = 8;
-        /// What a block holds in its registers.
+        /// Values that a block holds in registers.
         const MAX_HIDDEN: usize = 16_384;
         let (rows, hidden) = check(out_layout, x_layout, weight_layout)?;
         if !hidden.is_multiple_of(VECTOR) || hidden > MAX_HIDDEN {
@@ -141,7 +129,7 @@ impl Kernel for Row<'_> {
             weight,
             eps,
         } = self;
-        // A sum for each lane lets the compiler use vectors without reordering a sum.
+        // One sum per lane lets the compiler vectorise without reordering a sum.
         let mut sums = [0.0_f32; LANES];
         let (whole, rest) = x.as_chunks::<LANES>();
         for chunk in whole {

@@ -1,4 +1,4 @@
-//! Rotary position embedding, and new keys and values into the paged cache.
+//! Rotary position embedding, and storing new keys and values in the paged cache.
 
 use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor, bail};
 #[cfg(feature = "cuda")]
@@ -10,21 +10,21 @@ use crate::cuda::{Gpu, Grid, arguments, operand, tensor};
 use crate::kv_cache_layer::CacheElement;
 use crate::linear_weight::PANEL;
 use crate::operand::{destination, source};
-use crate::pool::{self, Rows};
+use crate::pool::{self, Rows, for_each_row};
 use crate::simd::{Kernel, Simd, SimdLevel, dispatch};
 use crate::{BLOCK_SIZE, KvCacheLayer, RopeTable};
 
-/// Values that are worth a task of their own.
+/// Values per task.
 const TASK_VALUES: usize = 16 * 1024;
 
 /// Rotates the queries of `qkv` `[m, (num_heads + 2 · kv_heads) · head_dim]` in place by their
 /// `positions` u32 `[m]`, and writes rotated keys and values to their `slots` u32 `[m]` of `cache`
-/// (slot = block · 16 + offset). The halves of a head are rotated against each other
-/// (`rotate_half` of HF transformers). What `qkv` holds where the keys were is unspecified.
+/// (slot = block · 16 + offset). The halves of a head are rotated against each other (`rotate_half`
+/// of HF transformers). The contents of `qkv` in place of the keys are unspecified afterwards.
 ///
 /// # Errors
-/// Where a shape or a type doesn't fit, or a position is outside the table or a slot outside the
-/// cache (which only the CPU checks: on a GPU the host doesn't see them).
+/// A shape or a type doesn't fit, a position is outside the table, or a slot is outside the cache.
+/// Only the CPU checks positions and slots: on a GPU the host doesn't see them.
 pub fn rope_and_cache(
     qkv: &Tensor,
     rope: &RopeTable,
@@ -68,7 +68,7 @@ impl HeadShape {
         (self.heads + 2 * self.kv_heads) * self.head_dim
     }
 
-    /// The number of rows of `qkv`, which must be rows of this shape.
+    /// The number of rows of `qkv`, whose rows must have this shape.
     fn rows(self, qkv: &Layout) -> Result<usize> {
         let (rows, row_len) = qkv.shape().dims2()?;
         if row_len != self.row_len() {
@@ -86,7 +86,7 @@ impl HeadShape {
 
 struct Rotate<'a> {
     shape: HeadShape,
-    /// Where a GPU writes keys and values as it rotates.
+    /// A GPU writes keys and values to these slots while it rotates.
     #[cfg_attr(not(feature = "cuda"), expect(dead_code))]
     slots: &'a Tensor,
     #[cfg_attr(not(feature = "cuda"), expect(dead_code))]
@@ -122,32 +122,20 @@ impl InplaceOp3 for Rotate<'_> {
         if let Some(position) = positions.iter().find(|p| **p as usize >= max_positions) {
             bail!("rope: position {position} is outside a table of {max_positions} positions");
         }
-        let qkv = Rows::new(
-            destination("rope: qkv", qkv, qkv_layout)?,
-            self.shape.row_len(),
-        );
+        let qkv = destination("rope: qkv", qkv, qkv_layout)?;
 
         let level = SimdLevel::current();
-        let rows_per_task = TASK_VALUES.div_ceil(self.shape.row_len());
-        pool::run(rows.div_ceil(rows_per_task), |task| {
-            let first = task * rows_per_task;
-            for row in first..(first + rows_per_task).min(rows) {
-                let angles = &table[positions[row] as usize * head_dim..][..head_dim];
-                // SAFETY: every row belongs to one task.
-                let rotated = &mut unsafe { qkv.row(row) }[..(heads + kv_heads) * head_dim];
-                dispatch(
-                    level,
-                    RotateHeads {
-                        heads: rotated,
-                        angles,
-                    },
-                );
-            }
+        for_each_row(qkv, self.shape.row_len(), TASK_VALUES, |row, qkv| {
+            let rotate = RotateHeads {
+                heads: &mut qkv[..(heads + kv_heads) * head_dim],
+                angles: &table[positions[row] as usize * head_dim..][..head_dim],
+            };
+            dispatch(level, rotate);
         });
         Ok(())
     }
 
-    /// Writes the cache as well, in the same launch.
+    /// Also writes the cache, in the same launch.
     #[cfg(feature = "cuda")]
     fn cuda_fwd(
         &self,
@@ -186,7 +174,7 @@ impl InplaceOp3 for Rotate<'_> {
             head_dim: self.shape.head_dim as u32,
             block_size: BLOCK_SIZE as u32,
         };
-        // SAFETY: the shapes were checked; positions and slots are the caller's word.
+        // SAFETY: the shapes were checked; the caller guarantees positions and slots.
         unsafe { gpu.launch(Some(element), 0, Grid::new(rows, 1, 1), &arguments) }
     }
 }
@@ -246,7 +234,7 @@ impl InplaceOp3 for WriteCache {
         }
     }
 
-    /// The rotation has written it already.
+    /// The rotation has already written it.
     #[cfg(feature = "cuda")]
     fn cuda_fwd(
         &self,

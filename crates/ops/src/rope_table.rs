@@ -15,7 +15,7 @@ impl RopeTable {
     /// A table for `inv_freq`, `[head_dim / 2]`, with any scaling already applied.
     ///
     /// # Errors
-    /// Where either length is zero.
+    /// A length is zero.
     pub fn new(inv_freq: &[f32], max_positions: usize, device: &Device) -> Result<Self> {
         if inv_freq.is_empty() || max_positions == 0 {
             bail!("a rope table needs at least one frequency and one position");
@@ -29,12 +29,12 @@ impl RopeTable {
         Ok(Self { table })
     }
 
-    /// Positions in the table.
+    /// Number of positions in the table.
     pub fn max_positions(&self) -> usize {
         self.table.dims()[0]
     }
 
-    /// Length of a head.
+    /// Size of a head.
     pub fn head_dim(&self) -> usize {
         self.table.dims()[2] * 2
     }

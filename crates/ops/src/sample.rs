@@ -1,4 +1,4 @@
-//! Choosing the next token of each sequence.
+//! Samples the next token of each sequence.
 
 mod cut;
 mod draw;
@@ -18,39 +18,39 @@ use crate::operand::source;
 use crate::pool;
 use crate::simd::SimdLevel;
 
-/// How the next token of one row is chosen; parameters as vLLM has them.
+/// How to sample the next token of one row. The parameters are vLLM's.
 #[derive(Clone, Debug)]
 pub struct SampleSpec<'a> {
-    /// Divides the logits; 0 is greedy, with the lowest id on a tie.
+    /// Divides the logits; 0 means greedy sampling, with the lowest id on a tie.
     pub temperature: f32,
-    /// Keep the smallest set of tokens whose probability reaches this; 1 keeps all.
+    /// Keep the smallest set of tokens whose probabilities sum to this; 1 keeps all.
     pub top_p: f32,
-    /// Keep this many of the likeliest tokens; 0 keeps all.
+    /// Keep this many of the most likely tokens; 0 keeps all.
     pub top_k: usize,
-    /// Keep tokens at least this share as likely as the likeliest; 0 keeps all.
+    /// Keep tokens with at least this fraction of the highest probability; 0 keeps all.
     pub min_p: f32,
-    /// Subtracted from the logit of every token of the output so far.
+    /// Subtracted from the logit of every token that was generated before.
     pub presence_penalty: f32,
-    /// Subtracted from a token's logit once for each time it is in the output so far.
+    /// Subtracted from the logit of a token once per earlier occurrence in the output.
     pub frequency_penalty: f32,
-    /// Divides positive and multiplies negative logits of tokens in `history`; 1 is off.
+    /// Divides positive logits and multiplies negative ones, for tokens in `history`; 1 is off.
     pub repetition_penalty: f32,
-    /// Added to the logit of a token.
+    /// Token ids and what is added to their logits.
     pub logit_bias: &'a [(u32, f32)],
-    /// Prompt, then output so far; may be empty where no penalty needs it.
+    /// Prompt and output so far. May be empty if no penalty needs it.
     pub history: &'a [u32],
-    /// How many of `history` are prompt.
+    /// How many tokens of `history` belong to the prompt.
     pub history_prompt_tokens: usize,
     /// Key of the row's random numbers.
     pub seed: u64,
     /// Counter of the row's random numbers: tokens generated before this one.
     pub position: u64,
-    /// Tell the log-probability of the token and of this many of the likeliest.
+    /// Return the log-probability of the token and of this many of the most likely ones.
     pub logprobs: Option<usize>,
 }
 
 impl SampleSpec<'_> {
-    /// As the logits say: every parameter is off.
+    /// All parameters off.
     pub const PLAIN: SampleSpec<'static> = SampleSpec {
         temperature: 1.0,
         top_p: 1.0,
@@ -68,7 +68,7 @@ impl SampleSpec<'_> {
     };
 }
 
-/// Room for the lists of all rows of a step together, on a GPU.
+/// Size of the buffers for the lists of all rows of a step, on a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListCapacity {
     /// Tokens of rows with penalties.
@@ -77,29 +77,29 @@ pub struct ListCapacity {
     pub bias: usize,
 }
 
-/// A token and, where asked for, natural-log probabilities under the unmodified logits.
+/// A token and, if requested, natural-log probabilities under the unmodified logits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampled {
     /// The token.
     pub token: u32,
     /// Its log-probability.
     pub logprob: Option<f32>,
-    /// The likeliest tokens, likeliest first.
+    /// The most likely tokens, most likely first.
     pub top: Vec<(u32, f32)>,
 }
 
-/// Samples a token for each row of `logits` f32 `[r, vocab]`, on the CPU; [`DeviceSampler`] does it
+/// Samples a token for each row of `logits` f32 `[r, vocab]`, on the CPU. [`DeviceSampler`] does it
 /// on a GPU.
 ///
 /// [`DeviceSampler`]: crate::DeviceSampler
 ///
-/// The order is vLLM's: logit bias, penalties, temperature, min-p, top-k, top-p. What is left is
-/// drawn from by inverting its distribution function at a random number that depends on nothing
-/// but the row's seed and position ([`crate::philox4x32`]).
+/// The order is vLLM's: logit bias, penalties, temperature, min-p, top-k, top-p. From what remains,
+/// a token is drawn by inverting the cumulative distribution at a random number that depends only
+/// on the row's seed and position ([`crate::philox4x32`]).
 ///
 /// # Errors
-/// Where a row has a NaN or no finite maximum, a token of a spec is outside the vocabulary, or
-/// there is not one spec for each row.
+/// A row has a NaN or no finite maximum, a token of a spec is outside the vocabulary, or the number
+/// of specs is not the number of rows.
 pub fn sample(logits: &Tensor, specs: &[SampleSpec<'_>]) -> Result<Vec<Sampled>> {
     let level = SimdLevel::current();
     each_row(logits, specs.len(), |i, logits| {
@@ -108,11 +108,11 @@ pub fn sample(logits: &Tensor, specs: &[SampleSpec<'_>]) -> Result<Vec<Sampled>>
 }
 
 /// The log-probabilities of given `tokens`, one for each row of `logits` f32 `[r, vocab]`, and of
-/// the `top` likeliest tokens of the row.
+/// the `top` most likely tokens of the row.
 ///
 /// # Errors
-/// Where a row has a NaN or no finite maximum, a token is outside the vocabulary, or there is not
-/// one token for each row.
+/// A row has a NaN or no finite maximum, a token is outside the vocabulary, or the number of tokens
+/// is not the number of rows.
 pub fn token_logprobs(logits: &Tensor, tokens: &[u32], top: usize) -> Result<Vec<Sampled>> {
     #[cfg(feature = "cuda")]
     if logits.device().is_cuda() {

@@ -7,19 +7,19 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 #[cfg(feature = "cuda")]
 use crate::cuda::{Gpu, Grid, arguments, operand};
 use crate::operand::{destination, source};
-use crate::pool::{self, Rows};
+use crate::pool::for_each_row;
 use crate::simd::{Kernel, Simd, SimdLevel, dispatch, exp};
 
-/// Values that are worth a task of their own.
+/// Values per task.
 const TASK_VALUES: usize = 8 * 1024;
 
-/// `out [m, i] = silu(gate) · up`, `gate_up [m, 2i]` holding a row's gates before its ups.
+/// `out [m, i] = silu(gate) · up`. A row of `gate_up [m, 2i]` holds the gates, then the ups.
 /// `silu(x) = x / (1 + e^-x)`.
 ///
 /// Source: Shazeer, "GLU Variants Improve Transformer", 2020.
 ///
 /// # Errors
-/// Where a shape or a type doesn't fit, or `out` and `gate_up` share storage.
+/// A shape or a type doesn't fit, or `out` and `gate_up` share storage.
 pub fn silu_mul(out: &Tensor, gate_up: &Tensor) -> Result<()> {
     out.inplace_op2(gate_up, &SiluMul)
 }
@@ -38,23 +38,14 @@ impl InplaceOp2 for SiluMul {
         gate_up: &CpuStorage,
         gate_up_layout: &Layout,
     ) -> Result<()> {
-        let (rows, width) = check(out_layout, gate_up_layout)?;
-        if width == 0 {
-            return Ok(());
-        }
+        let (_, width) = check(out_layout, gate_up_layout)?;
         let gate_up = source::<f32>("silu_mul: gate_up", gate_up, gate_up_layout)?;
-        let out = Rows::new(destination("silu_mul: out", out, out_layout)?, width);
+        let out = destination("silu_mul: out", out, out_layout)?;
 
         let level = SimdLevel::current();
-        let rows_per_task = TASK_VALUES.div_ceil(width);
-        pool::run(rows.div_ceil(rows_per_task), |task| {
-            let first = task * rows_per_task;
-            for row in first..(first + rows_per_task).min(rows) {
-                let (gate, up) = gate_up[row * 2 * width..][..2 * width].split_at(width);
-                // SAFETY: every row belongs to one task.
-                let out = unsafe { out.row(row) };
-                dispatch(level, Row { out, gate, up });
-            }
+        for_each_row(out, width, TASK_VALUES, |row, out| {
+            let (gate, up) = gate_up[row * 2 * width..][..2 * width].split_at(width);
+            dispatch(level, Row { out, gate, up });
         });
         Ok(())
     }
@@ -69,7 +60,7 @@ impl InplaceOp2 for SiluMul {
     ) -> Result<()> {
         /// Columns of a block.
         const BLOCK_COLUMNS: usize = 2048;
-        /// What a thread loads at once.
+        /// Values that a thread loads at once.
         const VECTOR: usize = 8;
         let (rows, width) = check(out_layout, gate_up_layout)?;
         if !width.is_multiple_of(VECTOR) {

@@ -1,8 +1,8 @@
 //! Vector instructions, chosen at run time.
 //!
-//! A kernel is written once, generic over [`Simd`], and [`dispatch`] compiles it for every level
-//! and calls the best one that the CPU has. Only the few methods of the trait differ, so what the
-//! tests prove on one level holds on the others but for those.
+//! A kernel is written once, generic over [`Simd`]. [`dispatch`] compiles it for every level and
+//! calls the best one that the CPU supports. Only the few methods of the trait differ between
+//! levels.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -29,26 +29,25 @@ use self::portable::Portable;
 /// Lanes of a vector: the output rows of one weight panel.
 pub(crate) const LANES: usize = 16;
 
-/// What a kernel may use of the CPU.
+/// A level of vector instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SimdLevel {
-    /// Plain Rust, as fast as the compiler makes it for the build's target.
+    /// Plain Rust, vectorised by the compiler for the build's target.
     Portable,
     /// x86-64 AVX2 and FMA: f32 arithmetic on bf16 or f32 weights.
     Avx2,
     /// x86-64 AVX-512: f32 arithmetic on bf16 or f32 weights.
     Avx512,
-    /// x86-64 AVX-512 with the bf16 dot product; activations are rounded to bf16 where weights
-    /// are bf16.
+    /// x86-64 AVX-512 with the bf16 dot product. Activations are rounded to bf16 if weights are
+    /// bf16.
     Avx512Bf16,
     /// aarch64 NEON: f32 arithmetic on bf16 or f32 weights.
     Neon,
-    /// aarch64 NEON with the bf16 dot product; activations are rounded to bf16 where weights are
-    /// bf16.
+    /// aarch64 NEON with the bf16 dot product. Activations are rounded to bf16 if weights are bf16.
     NeonBf16,
 }
 
-/// The level of this process, once it is known.
+/// The level of this process, once it is chosen.
 static LEVEL: OnceLock<SimdLevel> = OnceLock::new();
 
 thread_local! {
@@ -65,7 +64,7 @@ impl SimdLevel {
         Self::NeonBf16,
     ];
 
-    /// The levels that this CPU has, best last.
+    /// The levels that this CPU supports, best last.
     pub fn available() -> Vec<Self> {
         let mut levels = vec![Self::Portable];
         #[cfg(target_arch = "x86_64")]
@@ -94,19 +93,19 @@ impl SimdLevel {
         levels
     }
 
-    /// The level of operations called from this thread: the best that this CPU has, unless
+    /// The level of operations called from this thread: the best that this CPU supports, unless
     /// [`use_simd_level`] or [`with_simd_level`] chose another.
     pub fn current() -> Self {
         let best = || Self::available().last().copied().unwrap_or(Self::Portable);
         FORCED.get().unwrap_or_else(|| *LEVEL.get_or_init(best))
     }
 
-    /// Whether activations are rounded to bf16 where weights are bf16.
+    /// Whether activations are rounded to bf16 if weights are bf16.
     pub fn rounds_activations(self) -> bool {
         matches!(self, Self::Avx512Bf16 | Self::NeonBf16)
     }
 
-    /// As it is written on command lines and in reports.
+    /// The name on command lines and in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
@@ -137,11 +136,11 @@ impl FromStr for SimdLevel {
     }
 }
 
-/// Holds every operation of this process to `level`, so that the levels can be compared on one
+/// Limits every operation of this process to `level`, so that levels can be compared on one
 /// machine. Must be called before the first operation.
 ///
 /// # Errors
-/// Where the CPU lacks `level`, or operations have run at another one.
+/// The CPU does not support `level`, or operations have run at another one.
 pub fn use_simd_level(level: SimdLevel) -> candle_core::Result<()> {
     let available = SimdLevel::available();
     if !available.contains(&level) {
@@ -158,11 +157,11 @@ pub fn use_simd_level(level: SimdLevel) -> candle_core::Result<()> {
     Ok(())
 }
 
-/// Calls `body` with every operation that this thread calls in it held to `level`: for tests and
-/// benches, which compare the levels.
+/// Calls `body` with every operation on this thread limited to `level`. For tests and benchmarks,
+/// which compare the levels.
 ///
 /// # Panics
-/// Where the CPU lacks `level`.
+/// The CPU does not support `level`.
 pub fn with_simd_level<R>(level: SimdLevel, body: impl FnOnce() -> R) -> R {
     assert!(
         SimdLevel::available().contains(&level),
@@ -174,15 +173,15 @@ pub fn with_simd_level<R>(level: SimdLevel, body: impl FnOnce() -> R) -> R {
     result
 }
 
-/// What all levels offer. Methods are unsafe because the CPU must have the level: call them only
-/// from within [`Kernel::run`].
+/// The operations of every level. Methods are unsafe because the CPU must support the level: call
+/// them only from within [`Kernel::run`].
 pub(crate) trait Simd: Dot<bf16> + Dot<f32> {}
 
 impl<S: Dot<bf16> + Dot<f32>> Simd for S {}
 
 /// A vector of 16 f32.
 pub(crate) trait Lanes: Copy {
-    /// `a * b + c` of single values, fused where that is one instruction.
+    /// `a * b + c` of single values, fused if that is one instruction.
     fn mul_add(a: f32, b: f32, c: f32) -> f32;
     /// The vector.
     type F32: Copy;
@@ -192,35 +191,36 @@ pub(crate) trait Lanes: Copy {
     unsafe fn load(from: *const f32) -> Self::F32;
     /// Writes 16 values.
     unsafe fn store(to: *mut f32, value: Self::F32);
-    /// Lane by lane.
+    /// Adds lane by lane.
     unsafe fn add(a: Self::F32, b: Self::F32) -> Self::F32;
-    /// Every lane times `factor`.
+    /// Multiplies every lane by `factor`.
     unsafe fn scale(a: Self::F32, factor: f32) -> Self::F32;
 }
 
-/// Rows that a tile has at most.
+/// Maximum number of rows of a tile.
 pub(crate) const MAX_TILE_ROWS: usize = 6;
 
-/// Multiplies pairs of inputs with 16 output rows of `W`, packed as [`crate::LinearWeight`] is.
-/// A pair is consumed in `STEPS` steps: both inputs at once, or first the even, then the odd.
+/// Multiplies pairs of inputs with 16 output rows of `W`, packed as in [`crate::LinearWeight`]. A
+/// pair is processed in `STEPS` steps: both inputs at once, or first the even, then the odd one.
 pub(crate) trait Dot<W>: Lanes {
-    /// What activations are rounded to.
+    /// The type to which activations are rounded.
     type X: Activation;
     /// Weights or activations of one step.
     type Operand: Copy;
-    /// Steps that consume a pair.
+    /// Number of steps per pair.
     const STEPS: usize;
-    /// How many panels a tile of so many rows has: the accumulators hide the latency of the
-    /// multiplication and still fit the registers, and each panel is a stream of its own, of which
-    /// the hardware reads several ahead.
+    /// Number of panels of a tile, by its number of rows. The accumulators hide the latency of the
+    /// multiplication and fit the registers. Each panel is a separate stream, of which the hardware
+    /// prefetches several.
     const TILE_PANELS: [usize; MAX_TILE_ROWS + 1];
-    /// The weights of a step, `pair` being the address of the pair's 32.
+    /// The weights of a step; `pair` is the address of the pair's 32 weights.
     unsafe fn weights(pair: *const W, step: usize) -> Self::Operand;
-    /// The activation of a step in every lane, `pair` being the address of the pair's two.
+    /// The activation of a step in every lane; `pair` is the address of the pair's two activations.
     unsafe fn broadcast(pair: *const Self::X, step: usize) -> Self::Operand;
-    /// Tiles of so many sums leave no registers for the weights of both steps of a pair.
+    /// With at least this many sums, a tile has no registers for the weights of both steps of a
+    /// pair.
     const FENCED_SUMS: usize;
-    /// Asks for the cache lines of a pair that will be needed; the address may be any.
+    /// Prefetches the cache lines of a pair. Any address is allowed.
     unsafe fn prefetch_pair(pair: *const W);
     /// `sum + weights · activation`.
     unsafe fn dot(sum: Self::F32, weights: Self::Operand, activation: Self::Operand) -> Self::F32;
@@ -240,7 +240,7 @@ impl Activation for f32 {
 }
 
 impl Activation for bf16 {
-    // Unlike `bf16::from_f32` this has no branch, so loops over it become vector code.
+    // Unlike `bf16::from_f32` this has no branch, so loops over it are vectorised.
     #[inline(always)]
     fn from_f32(value: f32) -> Self {
         let bits = value.to_bits();
@@ -252,20 +252,20 @@ impl Activation for bf16 {
 
 /// A computation that is compiled once for each level.
 pub(crate) trait Kernel {
-    /// What it returns.
+    /// The result.
     type Output;
-    /// The computation. Implementations are `#[inline(always)]`, and so is what they call that is
-    /// generic over `S`: only then is it compiled with the level's instructions.
+    /// The computation. Implementations are `#[inline(always)]`, and so are all functions that they
+    /// call with `S`. Only then is the code compiled with the level's instructions.
     ///
     /// # Safety
-    /// The CPU has the level of `S`.
+    /// The CPU supports the level of `S`.
     unsafe fn run<S: Simd>(self) -> Self::Output;
 }
 
 /// Runs a kernel at a level, which must come from [`SimdLevel::current`].
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(level: SimdLevel, kernel: K) -> K::Output {
-    // SAFETY: `current` yields only levels that the CPU has.
+    // SAFETY: `current` returns only levels that the CPU supports.
     unsafe {
         match level {
             #[cfg(target_arch = "x86_64")]
@@ -278,18 +278,18 @@ pub(crate) fn dispatch<K: Kernel>(level: SimdLevel, kernel: K) -> K::Output {
             SimdLevel::Neon => neon::run(kernel),
             #[cfg(target_arch = "aarch64")]
             SimdLevel::NeonBf16 => neon_bf16::run(kernel),
-            // And the levels of other architectures, which never come here.
+            // Levels of other architectures never occur here.
             _ => kernel.run::<Portable>(),
         }
     }
 }
 
-/// `e^x` with a relative error below 2.4e-7 (2 ulp); results below 2e-38, at the end of f32's range,
-/// are 0, larger ones infinite.
+/// `e^x` with a relative error below 2.4e-7 (2 ulp). Results below 2e-38, near the end of f32's
+/// range, are 0; larger ones than f32's range are infinite.
 ///
 /// `x = n ln 2 + r` with `|r| <= ln 2 / 2`, a degree-6 polynomial for `e^r` (Cephes' `expf`,
-/// Moshier 1989), and `n` added to the exponent. There is no branch, so loops over it become
-/// vector code.
+/// Moshier 1989), and `n` added to the exponent. There is no branch, so loops over it are
+/// vectorised.
 #[inline(always)]
 pub(crate) fn exp<S: Lanes>(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
@@ -308,7 +308,7 @@ pub(crate) fn exp<S: Lanes>(x: f32) -> f32 {
     p = S::mul_add(p, r, 1.666_666_6e-1);
     p = S::mul_add(p, r, 5e-1);
     let p = S::mul_add(p * r, r, r + 1.0);
-    // n reaches 128 and 2^128 is no f32, so that the scale is made of two factors.
+    // n can be 128, and 2^128 is not an f32, so the scale is a product of two factors.
     let half_scale = f32::from_bits(shifted.to_bits().wrapping_add(126) << 23);
     let result = p * half_scale * 2.0;
     if x < -86.9 {

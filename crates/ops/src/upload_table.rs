@@ -1,21 +1,21 @@
-//! The end of an upload: rows of which only the first columns are used.
+//! The end of an upload: rows of which only the first columns are sent.
 
-/// Rows of words, `pitch` apart, of which the first `columns` of the first `rows` are sent.
+/// Rows of words, `pitch` apart. The first `columns` of the first `rows` are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UploadTable {
-    /// Words before it.
+    /// Words before the table.
     pub start: usize,
-    /// That are used.
+    /// Rows to send.
     pub rows: usize,
-    /// That are used of each row, at most `pitch`.
+    /// Columns to send of each row, at most `pitch`.
     pub columns: usize,
-    /// From the beginning of a row to the next.
+    /// Words from one row to the next.
     pub pitch: usize,
 }
 
 #[cfg_attr(not(feature = "cuda"), expect(dead_code))]
 impl UploadTable {
-    /// No table after so many words.
+    /// No table, at the end of `words` words.
     pub(crate) fn none_after(words: usize) -> Self {
         Self {
             start: words,
@@ -25,7 +25,7 @@ impl UploadTable {
         }
     }
 
-    /// Behind the last word that is used.
+    /// The end of the last sent word.
     pub(crate) fn end(&self) -> usize {
         match self.rows {
             0 => self.start,

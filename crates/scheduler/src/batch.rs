@@ -1,4 +1,4 @@
-//! One step's plan as plain data: it shares nothing with the scheduler that made it.
+//! A plan for one step. It is plain data and shares nothing with the scheduler.
 
 use std::sync::Arc;
 
@@ -8,49 +8,50 @@ use crate::{AdapterId, SamplingParams, SequenceId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlockId(pub u32);
 
-/// What to compute in one step. [`crate::Scheduler::commit`] takes it back by value: a plan is
-/// used once.
+/// What to compute in one step. [`crate::Scheduler::commit`] and [`crate::Scheduler::fail`] take it
+/// by value, so a plan is used once.
 #[derive(Debug)]
 pub struct Batch {
-    /// One row a sequence, running sequences first.
+    /// One row per sequence, running sequences first.
     pub rows: Vec<BatchRow>,
 }
 
-/// The part of one sequence that is computed in this step.
+/// The tokens of one sequence that are computed in this step.
 #[derive(Debug)]
 pub struct BatchRow {
-    /// Whose tokens these are.
+    /// The sequence that the row belongs to.
     pub sequence: SequenceId,
     /// The new tokens of this step, at positions `start .. start + tokens.len()`; never empty.
     pub tokens: Vec<u32>,
-    /// Position of the first new token: how many tokens the cache holds already.
+    /// Position of the first new token, which is also the number of tokens in the cache.
     pub start: usize,
-    /// How many of `tokens` belong to the prompt (the rest were generated; after a preemption
-    /// generated tokens are recomputed too).
+    /// How many of `tokens` belong to the prompt. The rest were generated; a preempted sequence
+    /// computes generated tokens again.
     pub prompt_tokens: usize,
     /// The blocks that hold positions `0 .. start + tokens.len()`, in order.
     pub block_table: Vec<BlockId>,
-    /// The adapter of this sequence, or none for the base model.
+    /// The adapter of this sequence; `None` for the base model.
     pub adapter: Option<AdapterId>,
-    /// Whether the row reaches the end of its sequence, so that a token is sampled from it.
+    /// Set if the row reaches the end of its sequence, so that the next token is sampled from it.
     pub sample: Option<SampleRow>,
-    /// How many log-probabilities to return for each of `tokens` that follows another token of
-    /// the prompt (`echo` with `logprobs`).
+    /// For `echo` with `logprobs`: how many log-probabilities to return for each prompt token that
+    /// follows another one.
     pub prompt_logprobs: Option<usize>,
-    /// The token after the last of `tokens` where the prompt goes on beyond this chunk, so that
-    /// its log-probability can be told; `None` at the end of the prompt.
+    /// The prompt token after the last of `tokens`, if the prompt continues after this chunk. The
+    /// last row of the chunk gives its log-probability.
     pub next_prompt_token: Option<u32>,
 }
 
-/// What the sampler needs to know of a sequence.
+/// What the sampler needs to know about a sequence.
 #[derive(Debug)]
 pub struct SampleRow {
-    /// How to sample.
+    /// Sampling parameters.
     pub params: Arc<SamplingParams>,
-    /// Tokens so far (prompt, then output), where the penalties need them; else empty.
+    /// All tokens of the sequence so far, prompt first. Empty if no penalty needs them.
     pub history: Vec<u32>,
-    /// How many of `history` are prompt.
+    /// How many tokens of `history` belong to the prompt.
     pub history_prompt_tokens: usize,
-    /// How many tokens were generated before this one: the counter of the row's random numbers.
+    /// How many tokens were generated before this one. It is the counter of the random number
+    /// generator.
     pub position: u64,
 }

@@ -1,45 +1,38 @@
-//! Who holds which block of the paged cache, and which blocks hold a known prefix.
+//! Allocation of cache blocks, and the prefix cache.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::block_table::BlockTable;
 use crate::sequence::Sequence;
 use crate::{AdapterId, BlockId};
 
-/// The blocks of the cache: each is held by at least one sequence, or free.
+/// The blocks of the cache. Each block is free or held by at least one sequence.
 ///
-/// A full block of computed tokens can be found by its content and is then shared. When its last
-/// holder lets go it is free, but keeps its content until the space is needed: blocks without
-/// content go first, then the least recently used.
+/// A full block of computed tokens is found by its content and can then be shared. When its last
+/// holder releases it, the block is free but keeps its content until it is reused. Blocks without
+/// content are reused first, then the least recently used.
 ///
-/// A block's content is its own tokens, the adapter that computed them and everything before
-/// them. The last is told by the parent's [`BlockId`], which is exact because a findable block's
-/// parent is always findable too: whoever holds a block holds its parent, and a table is let go
-/// from its end, so that a block is always reused before its parent.
+/// The content of a block is its tokens, its adapter, and all blocks before it. The parent's
+/// [`BlockId`] identifies the blocks before it. That is exact, because the parent of a findable
+/// block is always findable too: a sequence that holds a block also holds its parent, and a table
+/// is released from its end, so that a block is reused before its parent.
 #[derive(Debug)]
 pub(crate) struct BlockManager {
     block_size: usize,
     blocks: Vec<Block>,
     /// Free blocks without content.
     empty: Vec<BlockId>,
-    /// Free blocks with content, by when they were let go.
+    /// Free blocks with content, by the time of their release.
     cached: BTreeMap<u64, BlockId>,
-    /// Every findable block. The map compares whole contents, so equal hashes do no harm.
+    /// All blocks that can be found by content. The map compares whole contents, so hash collisions
+    /// are harmless.
     findable: HashMap<Content, BlockId>,
-    /// How many times a block was let go: the clock of the least recently used.
+    /// Counts releases. It is the clock for "least recently used".
     releases: u64,
 }
 
-/// Blocks of one sequence in the order of its tokens. It goes back whole, to
-/// [`BlockManager::free`].
-#[derive(Debug, Default)]
-pub(crate) struct BlockTable {
-    blocks: Vec<BlockId>,
-    /// How many of `blocks`, from the first, can be found by their content.
-    findable: usize,
-}
-
-/// Fewer blocks are free than a sequence needs.
+/// There are fewer free blocks than a sequence needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutOfBlocks;
 
@@ -47,11 +40,11 @@ pub(crate) struct OutOfBlocks;
 struct Block {
     holders: usize,
     content: Option<Content>,
-    /// When the last holder let go; the key in [`BlockManager::cached`].
+    /// The release count when the last holder released it: the key in [`BlockManager::cached`].
     released: u64,
 }
 
-/// What a full block holds.
+/// The content of a full block.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Content {
     parent: Option<BlockId>,
@@ -60,7 +53,7 @@ struct Content {
 }
 
 impl BlockManager {
-    /// All blocks free and empty. The first to be taken is block 0.
+    /// Starts with all blocks free and empty. Block 0 is allocated first.
     pub(crate) fn new(num_blocks: u32, block_size: usize) -> Self {
         Self {
             block_size,
@@ -72,18 +65,17 @@ impl BlockManager {
         }
     }
 
-    /// How many blocks there are.
     pub(crate) fn total(&self) -> usize {
         self.blocks.len()
     }
 
-    /// How many blocks nobody holds.
+    /// Number of blocks that no sequence holds.
     pub(crate) fn free_blocks(&self) -> usize {
         self.empty.len() + self.cached.len()
     }
 
-    /// Takes the blocks that `sequence` needs to compute `n` more tokens. When there are not
-    /// enough, nothing has changed.
+    /// Allocates the blocks that `sequence` needs to compute `n` more tokens. On error nothing has
+    /// changed.
     pub(crate) fn allocate(
         &mut self,
         sequence: &mut Sequence,
@@ -91,24 +83,24 @@ impl BlockManager {
     ) -> Result<(), OutOfBlocks> {
         let needed = (sequence.num_computed() + n).div_ceil(self.block_size);
         let table = sequence.block_table_mut();
-        let missing = needed.saturating_sub(table.blocks.len());
+        let missing = needed.saturating_sub(table.blocks().len());
         if missing > self.free_blocks() {
             return Err(OutOfBlocks);
         }
-        table
-            .blocks
-            .extend((0..missing).map_while(|_| self.take_free()));
+        for block in (0..missing).map_while(|_| self.take_free()) {
+            table.push(block);
+        }
         Ok(())
     }
 
-    /// Gives a sequence without blocks the longest findable prefix of its tokens, as computed. Its
-    /// last token is left to compute, since only computed tokens have logits.
+    /// Gives a sequence without blocks the longest cached prefix of its tokens. The last token is
+    /// always computed, because only computed tokens have logits.
     pub(crate) fn share_prefix(&mut self, sequence: &mut Sequence) {
-        let mut shared = BlockTable::default();
+        let mut shared = Vec::new();
         let known = &sequence.tokens()[..sequence.tokens().len() - 1];
         for tokens in known.chunks_exact(self.block_size) {
             let content = Content {
-                parent: shared.blocks.last().copied(),
+                parent: shared.last().copied(),
                 tokens: tokens.into(),
                 adapter: sequence.adapter(),
             };
@@ -116,22 +108,21 @@ impl BlockManager {
                 break;
             };
             self.hold(block);
-            shared.blocks.push(block);
+            shared.push(block);
         }
-        shared.findable = shared.blocks.len();
-        let tokens = shared.findable * self.block_size;
-        sequence.start_from(shared, tokens);
+        let tokens = shared.len() * self.block_size;
+        sequence.start_from(BlockTable::of_findable(shared), tokens);
     }
 
-    /// Makes the blocks findable that `sequence` has filled with computed tokens. Where the same
-    /// content is findable already, the sequence changes over to that block and gives up its own.
+    /// Makes the blocks that `sequence` has filled findable by content. If a block with the same
+    /// content exists already, the sequence switches to it and releases its own.
     pub(crate) fn publish(&mut self, sequence: &mut Sequence) {
         let full = sequence.num_computed() / self.block_size;
-        for index in sequence.block_table().findable..full {
-            let table = sequence.block_table();
-            let own = table.blocks[index];
+        for index in sequence.block_table().num_findable()..full {
+            let blocks = sequence.block_table().blocks();
+            let own = blocks[index];
             let content = Content {
-                parent: index.checked_sub(1).map(|parent| table.blocks[parent]),
+                parent: index.checked_sub(1).map(|parent| blocks[parent]),
                 tokens: sequence.tokens()[index * self.block_size..][..self.block_size].into(),
                 adapter: sequence.adapter(),
             };
@@ -147,15 +138,13 @@ impl BlockManager {
                     own
                 }
             };
-            let table = sequence.block_table_mut();
-            table.blocks[index] = block;
-            table.findable = index + 1;
+            sequence.block_table_mut().publish_next(block);
         }
     }
 
-    /// Takes a sequence's blocks back. What is findable stays so until the block is reused.
+    /// Releases all blocks of a table. Blocks with content can be found until they are reused.
     pub(crate) fn free(&mut self, table: BlockTable) {
-        for block in table.blocks.into_iter().rev() {
+        for block in table.into_blocks().into_iter().rev() {
             self.release(block);
         }
     }
@@ -197,12 +186,5 @@ impl BlockManager {
 
     fn block_mut(&mut self, id: BlockId) -> &mut Block {
         &mut self.blocks[id.0 as usize]
-    }
-}
-
-impl BlockTable {
-    /// The blocks, in the order of the sequence's tokens.
-    pub(crate) fn blocks(&self) -> &[BlockId] {
-        &self.blocks
     }
 }

@@ -1,37 +1,37 @@
-//! How much each adapter has had, and the base model: whoever had least is next.
+//! Fair sharing between adapters and the base model.
 
 use std::collections::BTreeMap;
 
 use crate::AdapterId;
 
-/// Counts the tokens computed for each kind of sequence, an adapter's or the base model's: the
-/// virtual token counter of Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024),
-/// with the virtual time of weighted fair queueing.
+/// Counts the tokens computed for each adapter and for the base model. The one with the fewest
+/// tokens is served next. This is the virtual token counter of Sheng et al., "Fairness in Serving
+/// Large Language Models" (OSDI 2024), with the virtual time of weighted fair queueing.
 ///
-/// Kinds that keep asking get equal shares, however many sequences of theirs are waiting. A kind
-/// that did not ask for a while has saved nothing up: it begins where one that always got its share
-/// would be. That place moves on with every token, so that however many newcomers there are, whoever
-/// is ahead of it gets a turn.
+/// A kind is an adapter or the base model. Kinds that always have waiting sequences get equal
+/// shares, however many sequences wait. A kind without requests does not accumulate credit: when it
+/// returns, it starts at the virtual time. The virtual time advances with every token, so a stream
+/// of newcomers cannot starve a kind that is ahead of it.
 #[derive(Debug, Default)]
 pub(crate) struct FairShare {
     kinds: BTreeMap<Option<AdapterId>, Kind>,
-    /// Where newcomers begin.
+    /// The virtual time, at which newcomers start.
     present: u64,
 }
 
 #[derive(Debug, Default)]
 struct Kind {
-    /// Parts of tokens.
+    /// Tokens computed for it, in units of 1 / [`PARTS`] token.
     had: u64,
-    /// Its sequences here. Without any it is forgotten.
+    /// Its living sequences. At 0 the entry is removed.
     sequences: usize,
 }
 
-/// A token has so many parts, for shares of it are counted too.
+/// Units per token: the virtual time advances by fractions of a token.
 const PARTS: u64 = 1 << 16;
 
 impl FairShare {
-    /// A sequence arrives; `is_first` says that no other of its kind is waiting.
+    /// Registers a new sequence. `is_first` says that no other sequence of its kind is waiting.
     pub(crate) fn join(&mut self, kind: Option<AdapterId>, is_first: bool) {
         let kind = self.kinds.entry(kind).or_default();
         kind.sequences += 1;
@@ -40,7 +40,7 @@ impl FairShare {
         }
     }
 
-    /// A sequence has ended.
+    /// Removes a sequence that has ended.
     pub(crate) fn leave(&mut self, kind: Option<AdapterId>) {
         if let Some(entry) = self.kinds.get_mut(&kind) {
             entry.sequences -= 1;
@@ -50,7 +50,7 @@ impl FairShare {
         }
     }
 
-    /// Tokens are computed for a sequence that is here.
+    /// Counts tokens that are computed for a registered sequence.
     pub(crate) fn charge(&mut self, kind: Option<AdapterId>, tokens: usize) {
         let parts = tokens as u64 * PARTS;
         self.present += parts / self.kinds.len().max(1) as u64;
@@ -59,7 +59,7 @@ impl FairShare {
         }
     }
 
-    /// What a kind has had; to be compared with another's only.
+    /// Tokens computed for a kind. Only comparisons between kinds are meaningful.
     pub(crate) fn had(&self, kind: Option<AdapterId>) -> u64 {
         self.kinds.get(&kind).map_or(0, |kind| kind.had)
     }

@@ -1,11 +1,11 @@
-//! Decides how many tokens each sequence computes this step and which cache blocks hold them.
+//! Decides how many tokens each sequence computes in a step, and which cache blocks hold them.
 //!
-//! There is no prefill phase and no decode phase: each sequence has `num_computed` tokens that
-//! must catch up with its length. The scheduler is pure: it never reads a clock, waits, decodes
-//! text or touches a tensor.
+//! There is no prefill phase and no decode phase: each sequence has `num_computed` tokens that must
+//! catch up with its length. The scheduler is pure: it reads no clock, never waits, decodes no text
+//! and touches no tensor.
 //!
-//! A step is [`Scheduler::schedule`], then the work, then [`Scheduler::commit`] with what came
-//! of it, or [`Scheduler::fail`].
+//! A step is [`Scheduler::schedule`], then the computation, then [`Scheduler::commit`] with the
+//! results, or [`Scheduler::fail`].
 
 mod scheduler;
 
@@ -15,6 +15,7 @@ mod sampling;
 mod sequence;
 
 mod block_manager;
+mod block_table;
 mod error;
 mod fair_share;
 

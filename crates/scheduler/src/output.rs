@@ -1,20 +1,18 @@
-//! What a step brought to one sequence.
+//! The result of a step for one sequence.
 
 use crate::{FinishReason, SampledToken, SequenceId};
 
-/// The outcome of one row of a batch: what its caller is told and what closes its account.
+/// The result of one row of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SequenceOutput {
-    /// Whose row it was.
+    /// The sequence of the row.
     pub sequence: SequenceId,
-    /// What the row told: no token where it only filled the cache, and no prompt token that an
-    /// earlier step told already (a preempted sequence computes its prompt again). Empty for a
-    /// sequence that was aborted or failed.
+    /// The sampled token and the log-probabilities. There is no token if the row only filled the
+    /// cache. Log-probabilities of prompt tokens that an earlier step returned are left out (a
+    /// preempted sequence computes its prompt again). Empty if the sequence was aborted or failed.
     pub sampled: SampledToken,
-    /// Why the sequence ended with this step, its blocks given back; `None` while it lives.
+    /// Why the sequence ended in this step; its blocks are free. `None` while it runs.
     pub finished: Option<FinishReason>,
-    /// Tokens of its prompt that were found in the prefix cache when it first ran.
-    pub cached_tokens: usize,
-    /// How often it was sent back to wait for want of blocks.
+    /// How often the sequence was preempted.
     pub preemptions: usize,
 }

@@ -1,27 +1,29 @@
-//! How a token is chosen, and what came of it.
+//! Sampling parameters and results.
 
-/// How the next token of a sequence is chosen; OpenAI's and vLLM's parameters, already checked.
+/// How to sample the next token of a sequence. These are OpenAI's and vLLM's parameters, already
+/// validated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplingParams {
-    /// Divides the logits; 0 is greedy.
+    /// Divides the logits; 0 means greedy sampling.
     pub temperature: f32,
-    /// Keep the smallest set of tokens whose probability reaches this; 1 keeps all.
+    /// Keep the smallest set of tokens whose probabilities sum to this; 1 keeps all.
     pub top_p: f32,
-    /// Keep this many of the likeliest tokens; 0 keeps all.
+    /// Keep this many of the most likely tokens; 0 keeps all.
     pub top_k: usize,
-    /// Keep tokens at least this share as likely as the likeliest; 0 keeps all.
+    /// Keep tokens with at least this fraction of the highest probability; 0 keeps all.
     pub min_p: f32,
-    /// Subtracted from the logit of every token already generated.
+    /// Subtracted from the logit of every token that was generated before.
     pub presence_penalty: f32,
-    /// Subtracted from a token's logit once for each time it was generated.
+    /// Subtracted from the logit of a token once per earlier occurrence in the output.
     pub frequency_penalty: f32,
-    /// Divides positive and multiplies negative logits of tokens in the prompt or output; 1 is off.
+    /// Divides positive logits and multiplies negative ones, for tokens of the prompt and the
+    /// output; 1 is off.
     pub repetition_penalty: f32,
-    /// Added to the logit of a token.
+    /// Token ids and what is added to their logits.
     pub logit_bias: Vec<(u32, f32)>,
-    /// With the position it fixes the random number of every token.
+    /// Seed of the random numbers. Seed and position determine the number for each token.
     pub seed: u64,
-    /// Return the log-probability of each sampled token and of this many of the likeliest.
+    /// Return the log-probability of each sampled token and of this many of the most likely ones.
     pub logprobs: Option<usize>,
 }
 
@@ -43,7 +45,7 @@ impl Default for SamplingParams {
 }
 
 impl SamplingParams {
-    /// Whether any penalty looks at the tokens so far.
+    /// Whether any penalty depends on the earlier tokens.
     pub fn has_penalties(&self) -> bool {
         self.presence_penalty != 0.0
             || self.frequency_penalty != 0.0
@@ -51,7 +53,7 @@ impl SamplingParams {
     }
 }
 
-/// Natural-log probability of a token under the unmodified distribution of the model.
+/// Natural logarithm of a token's probability under the model's unmodified distribution.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TokenLogprob {
     /// The token.
@@ -60,22 +62,22 @@ pub struct TokenLogprob {
     pub logprob: f32,
 }
 
-/// What one row of a batch brought back.
+/// The result of one row of a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SampledToken {
-    /// The sampled token; `None` for a row that only filled the cache.
+    /// The sampled token; `None` if the row only filled the cache.
     pub token: Option<u32>,
-    /// The sampled token's log-probability, then the likeliest tokens', when asked for.
+    /// Log-probabilities of the sampled token and the most likely ones, if requested.
     pub logprobs: Option<TokenLogprobs>,
-    /// One entry a prompt token that this row told, in order, when asked for.
+    /// One entry per prompt token whose log-probability this row computed, in order, if requested.
     pub prompt_logprobs: Vec<TokenLogprobs>,
 }
 
-/// A token's own log-probability beside those of the likeliest tokens, likeliest first.
+/// The log-probability of a token beside those of the most likely tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenLogprobs {
-    /// The token that was sampled, or that stood in the prompt.
+    /// The token that was sampled, or the prompt token.
     pub chosen: TokenLogprob,
-    /// The likeliest tokens.
+    /// The most likely tokens, most likely first.
     pub top: Vec<TokenLogprob>,
 }

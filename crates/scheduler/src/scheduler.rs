@@ -1,4 +1,4 @@
-//! The queues: who runs, who waits, and what each computes in the next step.
+//! The waiting and running queues, and the plan of each step.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
@@ -10,42 +10,45 @@ use crate::{
     SequenceId, SequenceOutput, SequenceRequest,
 };
 
-/// The limits of a step and of the cache.
+/// Limits of a step and of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SchedulerConfig {
-    /// Tokens of a cache block.
+    /// Tokens per cache block.
     pub block_size: usize,
     /// Blocks of the cache.
     pub num_blocks: usize,
-    /// Sequences that run at once, at most.
+    /// Maximum number of running sequences.
     pub max_num_seqs: usize,
-    /// Tokens that a step computes, at most.
+    /// Maximum number of tokens per step.
     pub max_num_batched_tokens: usize,
-    /// Tokens of a sequence, prompt and output together, at most.
+    /// Maximum number of tokens per sequence, prompt and output together.
     pub max_model_len: usize,
-    /// Distinct adapters that run at once, at most; sequences of the base model come on top.
+    /// Maximum number of different adapters among the running sequences, not counting the base
+    /// model.
     pub max_adapters: usize,
 }
 
-/// Owns every sequence from its admission to its end.
+/// Owns every sequence from admission to its end.
 ///
-/// Running sequences are served first, in the order in which they started, then waiting ones: of
-/// all adapters and the base model the one that had fewest tokens is next, and of its sequences
-/// the first to arrive. Each takes as much of the step's token budget as it can use.
-/// A sequence starts when all the blocks for its present length are there. When a running
-/// sequence cannot grow, the newest one goes back to wait: the oldest always gets on, and so, one
-/// after the other, does everyone.
+/// Running sequences are planned first, in the order in which they started. Then come the waiting
+/// ones: of all adapters and the base model, the one with the fewest computed tokens is next
+/// ([`FairShare`]), and of its sequences the oldest. Each takes as much of the step's token budget
+/// as it can use.
 ///
-/// A waiting sequence whose adapter finds no room lets others pass. Those of the base model do
-/// not prolong its wait, but those with an adapter keep their adapter's place taken, so it lets
-/// only `max_num_seqs` of them pass.
+/// A sequence starts when there are blocks for all of its present tokens. When a running sequence
+/// cannot grow, the newest running one is preempted and waits again. So the oldest sequence always
+/// makes progress, and in turn every sequence does.
+///
+/// A waiting sequence whose adapter has no slot is skipped. Sequences of the base model may start
+/// before it without limit, since they take no adapter slot. Sequences with adapters prolong its
+/// wait, so only `max_num_seqs` of them may.
 #[derive(Debug)]
 pub struct Scheduler {
     config: SchedulerConfig,
     blocks: BlockManager,
-    /// In the order of their start. They hold blocks; `waiting` ones hold none.
+    /// In the order of their start. Running sequences hold blocks; waiting ones hold none.
     running: Vec<Sequence>,
-    /// In the order of their arrival, preempted ones before them.
+    /// In the order of arrival, preempted sequences first.
     waiting: VecDeque<Sequence>,
     shares: FairShare,
     prefix_queries: u64,
@@ -53,32 +56,32 @@ pub struct Scheduler {
     preemptions: u64,
 }
 
-/// Gauges of this moment and counters since the start.
+/// Current values, and counters since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SchedulerStats {
-    /// Sequences with a place in the batch.
+    /// Running sequences.
     pub running: usize,
-    /// Sequences waiting for one.
+    /// Waiting sequences.
     pub waiting: usize,
-    /// Of them those whose adapter finds no room.
+    /// Waiting sequences whose adapter has no slot.
     pub deferred: usize,
     /// Blocks of the cache.
     pub total_blocks: usize,
-    /// Blocks that no sequence holds (cached prefixes included: they can be taken back).
+    /// Blocks that no sequence holds, those with cached prefixes included.
     pub free_blocks: usize,
-    /// Prompt tokens looked up in the prefix cache, once a sequence.
+    /// Prompt tokens looked up in the prefix cache, once per sequence.
     pub prefix_queries: u64,
-    /// Prompt tokens found there.
+    /// Prompt tokens found in the prefix cache.
     pub prefix_hits: u64,
-    /// Sequences sent back to wait for want of blocks.
+    /// How often a sequence was preempted because there were no free blocks.
     pub preemptions: u64,
 }
 
 impl Scheduler {
-    /// An idle scheduler with an empty cache.
+    /// A scheduler without sequences and with an empty cache.
     ///
     /// # Errors
-    /// When a limit other than `max_adapters` is 0, or block ids would not fit 32 bits.
+    /// A limit other than `max_adapters` is 0, or there are more blocks than 32-bit ids.
     pub fn new(config: SchedulerConfig) -> Result<Self, ConfigError> {
         Ok(Self {
             blocks: BlockManager::new(config.check()?, config.block_size),
@@ -92,10 +95,10 @@ impl Scheduler {
         })
     }
 
-    /// Takes a sequence over, to wait for its turn.
+    /// Adds a sequence to the waiting queue.
     ///
     /// # Errors
-    /// When it could never run to its end, even alone.
+    /// The sequence could never run to its end, even alone.
     pub fn add(&mut self, request: SequenceRequest) -> Result<(), AdmissionError> {
         self.config.admit(&request)?;
         if self.sequences().any(|sequence| sequence.id() == request.id) {
@@ -108,10 +111,11 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Ends a sequence because nobody wants it any more; false if it is not here or ends already.
-    /// While its row is in a batch in flight its blocks stay taken, and the batch's `commit` or
-    /// `fail` reports [`FinishReason::Abort`]; otherwise it is gone at once and nothing more is
-    /// heard of it.
+    /// Ends a sequence whose caller no longer wants it. Returns false if the sequence is unknown or
+    /// already aborted.
+    ///
+    /// While a row of it is in flight, its blocks stay allocated, and the batch's `commit` or
+    /// `fail` reports [`FinishReason::Abort`]. Otherwise it ends at once without a report.
     pub fn abort(&mut self, id: SequenceId) -> bool {
         if let Some(index) = self.waiting.iter().position(|sequence| sequence.id() == id) {
             if let Some(sequence) = self.waiting.remove(index) {
@@ -130,8 +134,9 @@ impl Scheduler {
         true
     }
 
-    /// Plans the next step. `None` when there is nothing to do, or while the last batch is still
-    /// in row_state: it has to come back by [`commit`](Self::commit) or [`fail`](Self::fail) first.
+    /// Plans the next step. Returns `None` if there is nothing to do, or while the last batch is
+    /// still in flight: it has to be passed to [`commit`](Self::commit) or [`fail`](Self::fail)
+    /// first.
     pub fn schedule(&mut self) -> Option<Batch> {
         if self
             .running
@@ -146,31 +151,31 @@ impl Scheduler {
         (!step.rows.is_empty()).then_some(Batch { rows: step.rows })
     }
 
-    /// Takes in what a step brought, one `sampled` a row in the order of the rows, and tells what
-    /// became of each row's sequence. A row without its result, or whose result has a token where
-    /// none was to be sampled or the other way round, ends its sequence with
-    /// [`FinishReason::Error`], and what it wrote is never shared.
+    /// Stores the results of a step, one `sampled` per row in the order of the rows, and returns
+    /// what happened to each sequence. A sequence ends with [`FinishReason::Error`] if its result
+    /// is missing, has a token although none was to be sampled, or lacks one; its blocks are then
+    /// never shared.
     pub fn commit(&mut self, batch: Batch, sampled: Vec<SampledToken>) -> Vec<SequenceOutput> {
         let mut results = sampled.into_iter();
         batch
             .rows
             .iter()
-            .filter_map(|row| self.land(row, results.next()))
+            .filter_map(|row| self.commit_row(row, results.next()))
             .collect()
     }
 
-    /// Takes in that a step failed: every sequence in it ends with [`FinishReason::Error`], or
-    /// with `Abort` where that came first. The others go on.
+    /// Handles a step that failed. Every sequence in it ends with [`FinishReason::Error`], or with
+    /// `Abort` if it was aborted before. Other sequences continue.
     pub fn fail(&mut self, batch: Batch) -> Vec<SequenceOutput> {
         self.commit(batch, Vec::new())
     }
 
-    /// Whether there is no sequence, running or waiting.
+    /// Whether there are neither running nor waiting sequences.
     pub fn is_idle(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty()
     }
 
-    /// How things stand.
+    /// Current gauges and counters.
     pub fn stats(&self) -> SchedulerStats {
         SchedulerStats {
             running: self.running.len(),
@@ -184,8 +189,8 @@ impl Scheduler {
         }
     }
 
-    /// Counts anew, from the sequences' own tables, the blocks that are held: with
-    /// [`SchedulerStats::free_blocks`] they make the total, always. For tests and soak runs.
+    /// Counts the held blocks from the sequences' own tables. Together with
+    /// [`SchedulerStats::free_blocks`] they always make the total. For tests and soak runs.
     pub fn count_held_blocks(&self) -> usize {
         self.sequences()
             .flat_map(|sequence| sequence.block_table().blocks())
@@ -193,7 +198,7 @@ impl Scheduler {
             .len()
     }
 
-    /// Waiting sequences whose adapter has to wait for another to leave.
+    /// Waiting sequences whose adapter has to wait for a slot.
     fn deferred(&self) -> usize {
         let running = self.running_adapters();
         if running.len() < self.config.max_adapters {
@@ -207,7 +212,8 @@ impl Scheduler {
         self.running.iter().filter_map(Sequence::adapter).collect()
     }
 
-    /// Oldest first, so that whoever is preempted has not been planned yet.
+    /// Plans the running sequences, oldest first, so that a preempted sequence has not been planned
+    /// yet.
     fn plan_running(&mut self, step: &mut Step) {
         let mut index = 0;
         while index < self.running.len() && step.budget > 0 {
@@ -249,7 +255,7 @@ impl Scheduler {
                 None => true,
             };
             if !has_room {
-                adapters_may_pass &= next.overtaken() < self.config.max_num_seqs;
+                adapters_may_pass &= next.skipped() < self.config.max_num_seqs;
                 without_room.insert(next.adapter());
             } else if self.start_waiting(index) {
                 let Some(started) = self.running.last_mut() else {
@@ -258,17 +264,17 @@ impl Scheduler {
                 step.take(started, &mut self.shares);
                 if let Some(adapter) = started.adapter() {
                     adapters.insert(adapter);
-                    self.overtake(&without_room);
+                    self.count_skips(&without_room);
                 }
             } else {
-                // Whoever lacks only blocks is next: nobody takes the ones that come free. Those
-                // just preempted stop here too, since somebody has taken a block of theirs.
+                // It lacks only blocks, so it is next as soon as enough are free. No other sequence
+                // may take them before it. A sequence that has just been preempted stops here too.
                 break;
             }
         }
     }
 
-    /// The waiting sequence whose turn it is, but for those of some kinds.
+    /// Index of the next waiting sequence, ignoring the kinds in `without_room`.
     fn next_waiting(&self, without_room: &HashSet<Option<AdapterId>>) -> Option<usize> {
         let mut kinds = without_room.clone();
         let firsts = self.waiting.iter().enumerate();
@@ -280,16 +286,16 @@ impl Scheduler {
         firsts.min_by_key(turn).map(|(index, _)| index)
     }
 
-    /// Notes that the first waiting sequence of each of some kinds was passed.
-    fn overtake(&mut self, kinds: &HashSet<Option<AdapterId>>) {
+    /// Counts a skip for the first waiting sequence of each of these kinds.
+    fn count_skips(&mut self, kinds: &HashSet<Option<AdapterId>>) {
         let mut kinds = kinds.clone();
         let waiting = self.waiting.iter_mut();
         let passed = waiting.filter(|sequence| kinds.remove(&sequence.adapter()));
-        passed.for_each(Sequence::overtake);
+        passed.for_each(Sequence::count_skip);
     }
 
-    /// Moves a waiting sequence to the end of the running ones, with blocks for all its tokens;
-    /// `false` where these are missing.
+    /// Moves a waiting sequence to the end of the running ones and allocates blocks for all its
+    /// tokens. Returns `false` if there are too few blocks.
     fn start_waiting(&mut self, index: usize) -> bool {
         let sequence = &mut self.waiting[index];
         if sequence.reads_cache() {
@@ -299,11 +305,10 @@ impl Scheduler {
             self.blocks.free(sequence.reset());
             return false;
         }
-        let Some(mut sequence) = self.waiting.remove(index) else {
+        let Some(sequence) = self.waiting.remove(index) else {
             return false;
         };
         if sequence.preemptions() == 0 && sequence.reads_cache() {
-            sequence.set_cached_tokens(sequence.num_computed());
             self.prefix_queries += sequence.prompt_len() as u64;
             self.prefix_hits += sequence.num_computed() as u64;
         }
@@ -311,7 +316,11 @@ impl Scheduler {
         true
     }
 
-    fn land(&mut self, row: &BatchRow, result: Option<SampledToken>) -> Option<SequenceOutput> {
+    fn commit_row(
+        &mut self,
+        row: &BatchRow,
+        result: Option<SampledToken>,
+    ) -> Option<SequenceOutput> {
         let index = self
             .running
             .iter()
@@ -335,7 +344,6 @@ impl Scheduler {
             sequence: row.sequence,
             sampled,
             finished,
-            cached_tokens: sequence.cached_tokens(),
             preemptions: sequence.preemptions(),
         };
         if finished.is_some() {
@@ -355,10 +363,10 @@ impl Scheduler {
     }
 }
 
-/// A step as it is being planned.
+/// A step that is being planned.
 struct Step {
     block_size: usize,
-    /// Tokens that may still be computed in it.
+    /// Tokens that may still be added to the step.
     budget: usize,
     rows: Vec<BatchRow>,
 }
@@ -372,7 +380,7 @@ impl Step {
         }
     }
 
-    /// The one rule: as many tokens as the sequence lacks and the budget allows.
+    /// Plans as many tokens as the sequence lacks and the budget allows.
     fn take(&mut self, sequence: &mut Sequence, shares: &mut FairShare) {
         let n = sequence.remaining().min(self.budget);
         self.budget -= n;
@@ -382,7 +390,7 @@ impl Step {
 }
 
 impl SchedulerConfig {
-    /// The number of blocks, once every limit makes sense.
+    /// Validates the limits and returns the number of blocks.
     fn check(&self) -> Result<u32, ConfigError> {
         let limits = [
             ("block_size", self.block_size),
@@ -399,7 +407,7 @@ impl SchedulerConfig {
         })
     }
 
-    /// Whether a sequence fits when it is alone.
+    /// Checks that a sequence fits the limits when it runs alone.
     fn admit(&self, request: &SequenceRequest) -> Result<(), AdmissionError> {
         let prompt_tokens = request.prompt.len();
         if prompt_tokens == 0 {
@@ -411,7 +419,7 @@ impl SchedulerConfig {
                 max_model_len: self.max_model_len,
             });
         }
-        // The last token that is generated is never computed.
+        // The last generated token is never computed.
         let longest = prompt_tokens
             .saturating_add(request.max_tokens)
             .min(self.max_model_len);

@@ -1,20 +1,21 @@
-//! A sequence: token ids, how many of them are computed, and the blocks that hold them.
+//! A sequence: its token ids, how many of them are computed, and its blocks.
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::block_manager::BlockTable;
+use crate::block_table::BlockTable;
 use crate::{BatchRow, SampleRow, SampledToken, SamplingParams};
 
-/// Names a sequence for its whole life; never used twice by one process.
+/// Identifies a sequence. An id is never used twice in one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(pub u64);
 
-/// SHA-256 of an adapter's config and weights: what it is, not what it is called.
+/// SHA-256 of an adapter's config and weights. It identifies the content; names are kept elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AdapterId(pub [u8; 32]);
 
-/// In hexadecimal, as many digits as a given precision says: `{:.16}` tells adapters apart.
+/// Writes hexadecimal digits. The precision limits their number: `{:.16}` is enough to tell
+/// adapters apart.
 impl fmt::Display for AdapterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -25,41 +26,42 @@ impl fmt::Display for AdapterId {
 /// Why a sequence ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FinishReason {
-    /// It sampled one of its stop tokens.
+    /// It sampled a stop token.
     Stop,
-    /// It reached `max_tokens` or the context's end.
+    /// It reached `max_tokens` or the end of the context.
     Length,
-    /// Its caller went away or found a stop string.
+    /// The caller left, or a stop string was found.
     Abort,
-    /// Its step failed.
+    /// The step failed.
     Error,
 }
 
-/// A sequence as its caller asks for it.
+/// A request for a sequence.
 #[derive(Clone, Debug)]
 pub struct SequenceRequest {
-    /// Chosen by the caller, unique.
+    /// A unique id, chosen by the caller.
     pub id: SequenceId,
     /// Token ids; never empty.
     pub prompt: Vec<u32>,
-    /// The adapter, or none for the base model.
+    /// The adapter; `None` for the base model.
     pub adapter: Option<AdapterId>,
-    /// How to sample.
+    /// Sampling parameters.
     pub params: Arc<SamplingParams>,
-    /// End after this many generated tokens; 0 only computes the prompt (`echo` with `logprobs`).
+    /// Maximum number of generated tokens; 0 only computes the prompt (for `echo` with `logprobs`).
     pub max_tokens: usize,
-    /// End after any of these (they count as generated); empty with `ignore_eos`.
+    /// The sequence ends after any of these tokens, which count as generated. Empty with
+    /// `ignore_eos`.
     pub stop_token_ids: Arc<[u32]>,
-    /// Log-probabilities of the prompt's own tokens: how many alternatives to tell of each. The
-    /// prefix cache is not read for such a sequence, since cached tokens have no logits.
+    /// Return log-probabilities of the prompt's tokens, with this many alternatives each. Such a
+    /// sequence does not read the prefix cache, because cached tokens have no logits.
     pub prompt_logprobs: Option<usize>,
 }
 
-/// A sequence on its way: its tokens, how many of them are computed, and where those lie.
+/// The state of a sequence.
 #[derive(Debug)]
 pub(crate) struct Sequence {
     id: SequenceId,
-    /// Prompt, then output.
+    /// Prompt tokens, then generated ones.
     tokens: Vec<u32>,
     prompt_len: usize,
     num_computed: usize,
@@ -69,27 +71,26 @@ pub(crate) struct Sequence {
     max_tokens: usize,
     stop_token_ids: Arc<[u32]>,
     prompt_logprobs: Option<usize>,
-    /// How many log-probabilities of prompt tokens were told; the first token never has one.
-    told_logprobs: usize,
+    /// How many log-probabilities of prompt tokens were returned. The first token never has one.
+    returned_logprobs: usize,
     row_state: RowState,
-    cached_tokens: usize,
     preemptions: usize,
-    overtaken: usize,
+    skipped: usize,
 }
 
-/// Whether a row of the sequence is being computed.
+/// Whether a row of the sequence is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RowState {
-    /// No: its blocks are at rest.
+    /// No row is in flight.
     Idle,
-    /// Yes.
+    /// A row is being computed.
     InFlight,
-    /// Yes, but its caller has left: the sequence ends when the row comes back.
+    /// A row is being computed, and the sequence ends when it comes back.
     Aborted,
 }
 
 impl Sequence {
-    /// Nothing computed, no blocks held.
+    /// A sequence with nothing computed and no blocks.
     pub(crate) fn new(request: SequenceRequest) -> Self {
         Self {
             id: request.id,
@@ -102,11 +103,10 @@ impl Sequence {
             max_tokens: request.max_tokens,
             stop_token_ids: request.stop_token_ids,
             prompt_logprobs: request.prompt_logprobs,
-            told_logprobs: 0,
+            returned_logprobs: 0,
             row_state: RowState::Idle,
-            cached_tokens: 0,
             preemptions: 0,
-            overtaken: 0,
+            skipped: 0,
         }
     }
 
@@ -130,7 +130,7 @@ impl Sequence {
         self.num_computed
     }
 
-    /// Tokens still to compute; at least one while the sequence lives.
+    /// Tokens still to compute. At least one until the sequence ends.
     pub(crate) fn remaining(&self) -> usize {
         self.tokens.len() - self.num_computed
     }
@@ -151,53 +151,45 @@ impl Sequence {
         self.row_state = row_state;
     }
 
-    /// Whether the prefix cache may stand in for computing: not where every token of the prompt
-    /// has to bring its log-probability.
+    /// Whether the prefix cache may be used. It may not if every prompt token needs a
+    /// log-probability.
     pub(crate) fn reads_cache(&self) -> bool {
         self.prompt_logprobs.is_none()
-    }
-
-    pub(crate) fn cached_tokens(&self) -> usize {
-        self.cached_tokens
-    }
-
-    pub(crate) fn set_cached_tokens(&mut self, tokens: usize) {
-        self.cached_tokens = tokens;
     }
 
     pub(crate) fn preemptions(&self) -> usize {
         self.preemptions
     }
 
-    /// How many sequences with an adapter started before this one, which had no room, though it was
-    /// its turn.
-    pub(crate) fn overtaken(&self) -> usize {
-        self.overtaken
+    /// How many sequences with adapters started while this one was first in line and had no slot for
+    /// its own adapter.
+    pub(crate) fn skipped(&self) -> usize {
+        self.skipped
     }
 
-    pub(crate) fn overtake(&mut self) {
-        self.overtaken += 1;
+    pub(crate) fn count_skip(&mut self) {
+        self.skipped += 1;
     }
 
-    /// Starts with `tokens` computed, in the blocks of `table`.
+    /// Starts with `tokens` computed tokens, which are in the blocks of `table`.
     pub(crate) fn start_from(&mut self, table: BlockTable, tokens: usize) {
         self.block_table = table;
         self.num_computed = tokens;
     }
 
-    /// Forgets what was computed, though not what was generated, and hands its blocks over.
+    /// Forgets the computed state, but not the generated tokens, and returns the blocks.
     pub(crate) fn reset(&mut self) -> BlockTable {
         self.num_computed = 0;
         std::mem::take(&mut self.block_table)
     }
 
-    /// As [`Self::reset`], for want of blocks.
+    /// Like [`Self::reset`], and counts a preemption.
     pub(crate) fn preempt(&mut self) -> BlockTable {
         self.preemptions += 1;
         self.reset()
     }
 
-    /// Plans the next `n` tokens, in blocks that the sequence holds already.
+    /// Plans the next `n` tokens. Their blocks are already allocated.
     pub(crate) fn plan_row(&mut self, n: usize, block_size: usize) -> BatchRow {
         let start = self.num_computed;
         let end = start + n;
@@ -212,30 +204,30 @@ impl Sequence {
             sample: (end == self.tokens.len() && self.max_tokens > 0).then(|| self.sample_row()),
             prompt_logprobs: self
                 .prompt_logprobs
-                .filter(|_| self.logprobs_known_at(end) > self.told_logprobs),
+                .filter(|_| self.logprobs_known_at(end) > self.returned_logprobs),
             next_prompt_token: self.tokens[..self.prompt_len].get(end).copied(),
         }
     }
 
-    /// Takes in that `n` more tokens are in the cache.
+    /// Records that `n` more tokens are in the cache.
     pub(crate) fn advance(&mut self, n: usize) {
         self.num_computed += n;
     }
 
-    /// Takes in what the row told that has just [advanced](Self::advance) by `n` tokens. Returns
-    /// what of it is news, and why the sequence ends with it, if it does.
+    /// Stores the result of a row after [`advance`](Self::advance) by `n` tokens. Returns what was
+    /// not returned before, and the reason if the sequence ends.
     pub(crate) fn accept(
         &mut self,
         n: usize,
         mut sampled: SampledToken,
         max_model_len: usize,
     ) -> (SampledToken, Option<FinishReason>) {
-        let told_before = self.told_logprobs.saturating_sub(self.num_computed - n);
+        let returned_before = self.returned_logprobs.saturating_sub(self.num_computed - n);
         sampled
             .prompt_logprobs
-            .drain(..told_before.min(sampled.prompt_logprobs.len()));
-        self.told_logprobs = self
-            .told_logprobs
+            .drain(..returned_before.min(sampled.prompt_logprobs.len()));
+        self.returned_logprobs = self
+            .returned_logprobs
             .max(self.logprobs_known_at(self.num_computed));
 
         self.tokens.extend(sampled.token);
@@ -256,9 +248,10 @@ impl Sequence {
     }
 
     fn sample_row(&self) -> SampleRow {
-        let history = match self.params.has_penalties() {
-            true => self.tokens.clone(),
-            false => Vec::new(),
+        let history = if self.params.has_penalties() {
+            self.tokens.clone()
+        } else {
+            Vec::new()
         };
         SampleRow {
             params: Arc::clone(&self.params),
@@ -268,8 +261,8 @@ impl Sequence {
         }
     }
 
-    /// How many tokens of the prompt have a log-probability once `computed` tokens are computed:
-    /// each tells the next one's.
+    /// How many prompt tokens have a log-probability once `computed` tokens are computed. Each
+    /// token gives the one of its successor.
     fn logprobs_known_at(&self, computed: usize) -> usize {
         computed.min(self.prompt_len - 1)
     }

@@ -321,7 +321,7 @@ async fn stop_by_hand(stop: Stop) {
     if tokio::signal::ctrl_c().await.is_err() {
         return;
     }
-    stop.say();
+    stop.request();
     eprintln!("\nstopping: the report comes with the answers under way; Ctrl-C again gives up");
     if tokio::signal::ctrl_c().await.is_ok() {
         // As a shell tells it of a program that SIGINT ended.

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use farthing_model::{
-    Part, SelfTest, SelfTestOptions, Shape, SimdLevel, StepsOptions, use_simd_level,
-};
+use farthing_model::{SimdLevel, use_simd_level};
+use farthing_selftest::{Part, SelfTest, SelfTestOptions, Shape, StepsOptions};
 
 use crate::args::DeviceArg;
 

@@ -1,4 +1,4 @@
-//! Sweeps: tidy checks, price books.
+//! Tasks for the whole workspace: tidy checks and price books.
 
 pub mod prices;
 pub mod tidy;

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use xtask::prices::{self, PricesArgs};
 
-/// Sweeps over the tree.
+/// Tasks for the whole workspace.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Task {
-    /// Hold the rules of the house against the tree
+    /// Check the project's own rules
     Tidy {
-        /// The top of the workspace
+        /// The root of the workspace
         #[arg(default_value = ".")]
         root: PathBuf,
     },

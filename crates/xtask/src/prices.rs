@@ -1,5 +1,6 @@
-//! Price books from two public catalogues of vendors' prices, LiteLLM's and genai-prices' (both
-//! MIT), which are read as files. Only facts are taken over, and only where the two agree.
+//! Writes the price books from two public catalogues of vendors' prices, LiteLLM's and
+//! genai-prices' (both MIT), which are read as files. A price is used only if both catalogues have
+//! it.
 
 mod book;
 mod genai;
@@ -30,7 +31,7 @@ pub struct PricesArgs {
     /// Its version
     #[arg(long, value_name = "VERSION")]
     pub litellm_version: Option<String>,
-    /// The day it is of [default: today]
+    /// The date of the catalogue [default: today]
     #[arg(long, value_name = "DATE")]
     pub litellm_read_on: Option<Date>,
     /// genai-prices' providers as JSON
@@ -39,7 +40,7 @@ pub struct PricesArgs {
     /// Its version
     #[arg(long, value_name = "VERSION")]
     pub genai_version: Option<String>,
-    /// The day it is of [default: today]
+    /// The date of the catalogue [default: today]
     #[arg(long, value_name = "DATE")]
     pub genai_read_on: Option<Date>,
     /// Where the price books are
@@ -47,7 +48,7 @@ pub struct PricesArgs {
     pub out: PathBuf,
 }
 
-/// A catalogue's name and day.
+/// A catalogue's name and date.
 #[derive(Clone, Debug)]
 struct Edition {
     name: String,
@@ -64,21 +65,21 @@ impl Edition {
     }
 }
 
-/// What an import did.
+/// The result of an import.
 #[derive(Debug, Default)]
 pub struct Import {
-    /// Each book with its number of rows.
+    /// The books with their numbers of rows.
     pub books: Vec<(PathBuf, usize)>,
-    /// What the catalogues disagree on: those models are in no book.
+    /// Disagreements of the catalogues. The models concerned are in no book.
     pub conflicts: Vec<String>,
     /// Models without a price in either catalogue.
     pub absent: Vec<String>,
 }
 
-/// Writes the books of all selected models on whose price the catalogues agree.
+/// Writes the books with all selected models on whose prices the catalogues agree.
 ///
 /// # Errors
-/// A file cannot be read or written, or is no catalogue.
+/// A file cannot be read or written, or is not a catalogue.
 pub fn import(args: &PricesArgs) -> Result<Import> {
     let read = |path: &PathBuf| {
         fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
@@ -117,7 +118,7 @@ pub fn import(args: &PricesArgs) -> Result<Import> {
         }
         books.push((args.out.join(&selection.file), rows));
     }
-    // Written only now: an error leaves every book as it was.
+    // Written last, so that an error leaves all books unchanged.
     for (path, rows) in books {
         fs::write(&path, book::text(&rows))
             .with_context(|| format!("writing {}", path.display()))?;

@@ -1,4 +1,4 @@
-//! The rules of the house that no compiler knows, checked by reading the tree.
+//! Checks the project's own rules by reading the source tree.
 
 use std::fmt;
 use std::path::Path;
@@ -16,7 +16,7 @@ mod source;
 
 use source::Tree;
 
-/// Reads the tree under `root`, the top of the workspace, and holds every rule against it.
+/// Reads the tree under `root`, which is the root of the workspace, and checks every rule.
 ///
 /// # Errors
 /// A file or folder cannot be read, or `root` has no `crates` folder.
@@ -37,30 +37,30 @@ pub fn check(root: &Path) -> Result<Report> {
     })
 }
 
-/// What a reading found.
+/// The result of a check.
 #[derive(Debug)]
 pub struct Report {
-    /// In the order of their places.
+    /// The findings, sorted by place.
     pub findings: Vec<Finding>,
-    /// How many files were read.
+    /// Number of files read.
     pub files: usize,
 }
 
-/// Something that is not as it should be.
+/// A violated rule, or a note.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// From the root, with `/`.
+    /// Path from the root, with `/`.
     pub path: String,
-    /// From 1; 0 stands for the file as a whole.
+    /// Line number from 1; 0 means the file as a whole.
     pub line: usize,
-    /// What to do about it.
+    /// What is wrong and what to do.
     pub message: String,
-    /// Whether it breaks a rule; the others are only worth a look.
+    /// Whether a rule is violated. Other findings are notes.
     pub is_error: bool,
 }
 
 impl Report {
-    /// Whether no rule is broken.
+    /// Whether no rule is violated.
     pub fn is_tidy(&self) -> bool {
         !self.findings.iter().any(|finding| finding.is_error)
     }

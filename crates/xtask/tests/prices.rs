@@ -59,7 +59,7 @@ standard.rates = { input = "2.5", cached_input = "1.25", output = "10" }
 batch.rates = { input = "1.25", output = "5" }
 provenance = { source = "https://the.page", read_on = "2026-11-10", valid_from = "2026-11-10", catalogues = ["LiteLLM 1.0", "genai-prices"] }"#
     );
-    // All others are in neither.
+    // All others are in neither catalogue.
     assert!(import.absent.contains(&"openai/gpt-5".to_owned()));
 }
 

@@ -1,4 +1,4 @@
-//! Every rule finds what it is there to find, planted in a tree that is tidy without it.
+//! Every rule finds a violation that is planted in an otherwise tidy tree.
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
@@ -8,7 +8,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use xtask::tidy;
 
-/// A small tree that breaks no rule.
+/// A small tree that violates no rule.
 fn tidy_tree() -> TempDir {
     let root = TempDir::new().unwrap();
     for (name, dependencies) in [
@@ -43,7 +43,7 @@ fn plant(root: &Path, path: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// What a tidy tree's reading says once `text` stands at `path`; one line a finding.
+/// The findings for a tidy tree with `text` at `path`, one line each.
 fn findings(path: &str, text: &str) -> Vec<String> {
     let root = tidy_tree();
     plant(root.path(), path, text);
@@ -51,7 +51,7 @@ fn findings(path: &str, text: &str) -> Vec<String> {
     report.findings.iter().map(ToString::to_string).collect()
 }
 
-/// Asserts that the one finding is at `place` and says `message`.
+/// Asserts that there is one finding, at `place`, which contains `message`.
 fn assert_found(path: &str, text: &str, place: &str, message: &str) {
     let found = findings(path, text);
     assert_eq!(found.len(), 1, "{found:#?}");
@@ -304,4 +304,22 @@ fn what_is_not_text_is_passed_over() {
     let root = tidy_tree();
     fs::write(root.path().join("weights.bin"), [0xff, 0xfe, 0x00]).unwrap();
     assert!(tidy::check(root.path()).unwrap().is_tidy());
+}
+
+#[test]
+fn the_crate_for_tests_outside_of_dev_dependencies() {
+    let manifest = |kind: &str| {
+        format!(
+            "[package]\nname = \"farthing-scheduler\"\n[{kind}]\nfarthing-testkit.workspace = true\n"
+        )
+    };
+    let path = "crates/scheduler/Cargo.toml";
+    let message = "`scheduler` may not use `testkit`";
+    assert_found(
+        path,
+        &manifest("dependencies"),
+        &format!("{path}:4"),
+        message,
+    );
+    assert_eq!(findings(path, &manifest("dev-dependencies")), [""; 0]);
 }

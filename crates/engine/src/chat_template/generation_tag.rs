@@ -1,7 +1,8 @@
-//! `{% generation %}`: marks the assistant's words for training, and changes no prompt.
+//! Removes `{% generation %}`. It marks the assistant's text for training and does not change a
+//! prompt.
 
-/// The same template with `{% if true %} … {% endif %}` in the tag's place, for minijinja has no
-/// tags of its users' own. Whitespace control stays where it is.
+/// Replaces the tag by `{% if true %} … {% endif %}`, because minijinja has no custom tags.
+/// Whitespace control is kept.
 pub(super) fn remove(source: &str) -> String {
     let mut without = String::with_capacity(source.len());
     let mut rest = source;

@@ -1,10 +1,10 @@
-//! `tojson`: Python's `json.dumps` as Hugging Face gives it to templates.
+//! The `tojson` filter: Python's `json.dumps` with Hugging Face's settings.
 
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, ErrorKind, Value};
 
-/// The filter. Unlike Jinja's own it never escapes for HTML, and unlike Python's default it keeps
-/// characters beyond ASCII as they are.
+/// The filter. Unlike Jinja's own it does not escape HTML, and unlike Python's default it keeps
+/// non-ASCII characters.
 pub(super) fn tojson(
     value: &Value,
     ensure_ascii: Option<bool>,

@@ -1,4 +1,5 @@
-//! What Hugging Face's Jinja environment and Python itself give to templates.
+//! The functions and methods that templates expect from Hugging Face's Jinja environment and from
+//! Python.
 
 use std::fmt;
 
@@ -12,7 +13,7 @@ pub(super) fn install(environment: &mut Environment<'static>) {
     environment.add_filter("tojson", json::tojson);
 }
 
-/// What a template told with `raise_exception`.
+/// The message passed to `raise_exception`.
 #[derive(Debug)]
 struct Raised(String);
 
@@ -28,7 +29,7 @@ fn raise_exception(message: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message.clone()).with_source(Raised(message)))
 }
 
-/// The message of `raise_exception`, where that is what ended a rendering.
+/// The message of `raise_exception`, if that ended the rendering.
 pub(super) fn raised<'a>(mut error: &'a (dyn std::error::Error + 'static)) -> Option<&'a str> {
     loop {
         if let Some(Raised(message)) = error.downcast_ref() {

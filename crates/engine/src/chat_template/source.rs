@@ -1,4 +1,4 @@
-//! Where a model directory keeps its chat template.
+//! Finds the chat template of a model directory.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -31,7 +31,7 @@ pub(super) fn find(directory: &Path) -> Result<Option<String>, TextError> {
                 None => Err(TextError::BadFile {
                     path,
                     message: format!(
-                        "its chat templates are {}, none of them \"default\": save the one to \
+                        "its chat templates are {}, and none is named \"default\": save the one to \
                          use as chat_template.jinja",
                         names.join(", ")
                     ),

@@ -1,4 +1,4 @@
-//! `strftime_now`: today's date in a prompt.
+//! `strftime_now`: the current date in a prompt.
 
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -29,7 +29,7 @@ const DAYS: [&str; 7] = [
     "Wednesday",
 ];
 
-/// `strftime_now(format)` for a template: the time `now`, in UTC.
+/// The `strftime_now(format)` function for a given current time, in UTC.
 pub(super) fn function(now: SystemTime) -> Value {
     let seconds = now
         .duration_since(UNIX_EPOCH)
@@ -37,7 +37,7 @@ pub(super) fn function(now: SystemTime) -> Value {
     Value::from_function(move |format: &str| strftime(format, seconds))
 }
 
-/// C's `strftime` in its own locale, of seconds since 1970 in UTC.
+/// C's `strftime` in the C locale, for seconds since 1970 in UTC.
 fn strftime(format: &str, seconds: u64) -> Result<String, Error> {
     let days = seconds / 86_400;
     let (year, month, day) = date(days);
@@ -86,7 +86,7 @@ fn strftime(format: &str, seconds: u64) -> Result<String, Error> {
             _ => {
                 return Err(Error::new(
                     ErrorKind::InvalidOperation,
-                    format!("strftime_now does not know all of \"{format}\""),
+                    format!("strftime_now does not support the format \"{format}\""),
                 ));
             }
         };
@@ -95,7 +95,7 @@ fn strftime(format: &str, seconds: u64) -> Result<String, Error> {
     Ok(text)
 }
 
-/// Year, month and day of a count of days since 1970.
+/// Year, month and day of a number of days since 1970.
 fn date(days: u64) -> (u64, u64, u64) {
     let mut year = 1970 + days / 366;
     while days_before_year(year + 1) <= days {
@@ -128,7 +128,7 @@ fn date(days: u64) -> (u64, u64, u64) {
     (year, month, day + 1)
 }
 
-/// Days from 1970 to the first of January, in the Gregorian calendar.
+/// Days from 1970 to 1 January of a year, in the Gregorian calendar.
 fn days_before_year(year: u64) -> u64 {
     let leap_days = |year: u64| year / 4 - year / 100 + year / 400;
     (year - 1970) * 365 + leap_days(year - 1) - leap_days(1969)

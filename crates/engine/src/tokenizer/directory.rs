@@ -1,4 +1,4 @@
-//! A Hugging Face model directory's tokenizer.
+//! The tokenizer of a Hugging Face model directory.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ pub(super) fn load(directory: &Path) -> Result<Tokenizer, TextError> {
     };
     let mut inner =
         tokenizers::Tokenizer::from_file(&path).map_err(|error| bad_file(error.to_string()))?;
-    // A prompt is never cut or padded behind the caller's back.
+    // The server never truncates or pads prompts.
     inner
         .with_truncation(None)
         .map_err(|error| bad_file(error.to_string()))?;
@@ -39,7 +39,7 @@ pub(super) fn load(directory: &Path) -> Result<Tokenizer, TextError> {
     let id_of = |name: &Option<SpecialName>| inner.token_to_id(name.as_ref()?.content());
     let (bos, eos) = (id_of(&names.bos_token), id_of(&names.eos_token));
     let (mut prefix, suffix) = added_around_a_text(&inner).map_err(bad_file)?;
-    // transformers' Llama tokenizers go by this flag, whatever tokenizer.json says.
+    // The Llama tokenizers of transformers follow this flag and ignore tokenizer.json here.
     if names
         .tokenizer_class
         .as_deref()
@@ -63,8 +63,8 @@ pub(super) fn load(directory: &Path) -> Result<Tokenizer, TextError> {
     })
 }
 
-/// The special tokens' names. The same keys stand in `tokenizer_config.json` and, in older
-/// models, in `special_tokens_map.json`.
+/// The names of the special tokens. `tokenizer_config.json` has them and, in older models,
+/// `special_tokens_map.json`.
 #[derive(Default, Deserialize)]
 struct SpecialNames {
     bos_token: Option<SpecialName>,
@@ -119,7 +119,7 @@ impl SpecialNames {
     }
 }
 
-/// What the decoder's steps come to.
+/// The result of analysing the decoder.
 struct Decoding {
     alphabet: Alphabet,
     strips_leading_space: bool,
@@ -130,7 +130,9 @@ impl Decoding {
         let steps = match decoder {
             Some(DecoderWrapper::Sequence(sequence)) => sequence.get_decoders(),
             Some(step) => slice::from_ref(step),
-            None => return Err("it has no decoder that would turn tokens into text".to_owned()),
+            None => {
+                return Err("it has no decoder, so tokens cannot be turned into text".to_owned());
+            }
         };
         let mut decoding = Self {
             alphabet: Alphabet::SentencePiece,
@@ -165,7 +167,7 @@ fn unsupported_decoder(kind: &str) -> String {
     )
 }
 
-/// What the post-processor adds before and after any text.
+/// The special tokens that the post-processor adds before and after any text.
 fn added_around_a_text(inner: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), String> {
     let ids = |add_special_tokens| {
         inner

@@ -1,4 +1,4 @@
-//! The tokenizer that a GGUF's `tokenizer.ggml.*` metadata describes.
+//! The tokenizer described by a GGUF's `tokenizer.ggml.*` metadata.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -17,10 +17,10 @@ use super::Tokenizer;
 use super::token_bytes::{Alphabet, TokenBytes};
 use crate::TextError;
 
-/// Llama 3's way to cut text into words, from its `tokenizer.json`.
+/// The regular expression of Llama 3's `tokenizer.json` that splits text into words.
 const LLAMA_3_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// llama.cpp's `llama_token_type`, as far as it matters here.
+/// The values of llama.cpp's `llama_token_type` that matter here.
 const TYPE_NORMAL: i32 = 1;
 const TYPE_UNKNOWN: i32 = 2;
 const TYPE_CONTROL: i32 = 3;
@@ -45,7 +45,7 @@ fn byte_level(gguf: &GgufTokenizer) -> Result<Tokenizer, String> {
     let words = words(pre)?;
     let model = BPE::builder()
         .vocab_and_merges(vocab, merges)
-        // Llama 3 takes a word that is a token whole, whatever its merges say.
+        // Llama 3 keeps a word whole if it is a token, whatever the merges say.
         .ignore_merges(matches!(pre, "llama-bpe" | "llama3" | "llama-v3"))
         .build()
         .map_err(|error| error.to_string())?;
@@ -55,8 +55,8 @@ fn byte_level(gguf: &GgufTokenizer) -> Result<Tokenizer, String> {
     finish(gguf, inner, &Alphabet::byte_level(), add_bos)
 }
 
-/// SentencePiece's BPE merges the neighbours whose union has the highest score, so its scores are
-/// a list of merges once they are sorted.
+/// SentencePiece's BPE merges the neighbours whose union has the highest score, so that sorting by
+/// score gives the list of merges.
 fn sentence_piece(gguf: &GgufTokenizer) -> Result<Tokenizer, String> {
     let unknown = gguf.unknown_token_id.unwrap_or(0) as usize;
     let unknown = gguf
@@ -193,8 +193,8 @@ fn scored_merges(gguf: &GgufTokenizer) -> Result<Merges, String> {
                 .map(|pair| (gguf.scores[id], pair)),
         );
     }
-    // Of two cuts of one piece the longer left half comes first: SentencePiece takes the
-    // leftmost of equal unions, and the longer left half begins further left.
+    // Of two splits of the same piece the one with the longer left half comes first: SentencePiece
+    // prefers the leftmost of equal unions, and a longer left half starts further left.
     merges.sort_by(|(a_score, a), (b_score, b)| {
         (b_score.total_cmp(a_score)).then_with(|| Reverse(a.0.len()).cmp(&Reverse(b.0.len())))
     });
@@ -202,7 +202,7 @@ fn scored_merges(gguf: &GgufTokenizer) -> Result<Merges, String> {
     Ok(merges.into_iter().map(owned).collect())
 }
 
-/// The way to cut text into words that `tokenizer.ggml.pre` names.
+/// The pre-tokenizer named by `tokenizer.ggml.pre`.
 fn words(pre: &str) -> Result<PreTokenizerWrapper, String> {
     let gpt_2 = ByteLevel::new(false, true, true);
     let bytes_only = ByteLevel::new(false, true, false);

@@ -1,24 +1,24 @@
-//! The bytes behind every token id.
+//! The bytes of every token.
 
 use std::collections::HashMap;
 
-/// A table of all tokens' bytes, in one buffer.
+/// The bytes of all tokens in one buffer.
 #[derive(Debug, Default)]
 pub(super) struct TokenBytes {
     bytes: Vec<u8>,
-    /// Where each token's bytes end; they begin where the token's before end.
+    /// Where the bytes of each token end. They start at the end of the previous token.
     ends: Vec<u32>,
     is_special: Vec<bool>,
 }
 
 impl TokenBytes {
-    /// Appends the next id, spelled as the model's vocabulary spells it.
+    /// Appends a token in the vocabulary's spelling.
     pub(super) fn push_spelled(&mut self, token: &str, alphabet: &Alphabet) {
         alphabet.read(token, &mut self.bytes);
         self.end_token(false);
     }
 
-    /// Appends the next id, whose name is the very text it stands for.
+    /// Appends a token whose name is its text.
     pub(super) fn push_added(&mut self, token: &str, is_special: bool) {
         self.bytes.extend_from_slice(token.as_bytes());
         self.end_token(is_special);
@@ -47,9 +47,9 @@ impl TokenBytes {
     }
 }
 
-/// GPT-2's printable characters for the bytes 0 to 255 (`bytes_to_unicode` of its encoder): the
-/// printable ones of Latin-1 stand for themselves, the other bytes, in order, for the characters
-/// from U+0100 on.
+/// GPT-2's printable characters for the bytes 0 to 255 (`bytes_to_unicode` of its encoder).
+/// Printable characters of Latin-1 represent themselves; the other bytes, in order, are the
+/// characters from U+0100 on.
 pub fn byte_level_alphabet() -> [char; 256] {
     let mut stand_ins = '\u{100}'..;
     std::array::from_fn(|byte| match byte as u8 {
@@ -58,11 +58,11 @@ pub fn byte_level_alphabet() -> [char; 256] {
     })
 }
 
-/// How a vocabulary writes bytes as text.
+/// How a vocabulary spells bytes.
 pub(super) enum Alphabet {
     /// GPT-2's 256 printable characters, one for each byte.
     ByteLevel(HashMap<char, u8>),
-    /// `▁` for a space, `<0x0A>` for a byte that has no piece of its own.
+    /// `▁` for a space, `<0x0A>` for a byte without a piece of its own.
     SentencePiece,
 }
 
@@ -83,7 +83,7 @@ impl Alphabet {
                 let before = bytes.len();
                 for character in token.chars() {
                     let Some(&byte) = byte_of.get(&character) else {
-                        // A token outside the alphabet stands for itself.
+                        // A token with other characters represents itself.
                         bytes.truncate(before);
                         bytes.extend_from_slice(token.as_bytes());
                         return;

@@ -2,9 +2,6 @@
 
 #![allow(dead_code, reason = "each test file takes the half it needs")]
 
-#[path = "../../../model/tests/random_adapter/mod.rs"]
-mod random_adapter;
-
 use std::{fs, sync::Arc, thread::JoinHandle, time::Instant};
 
 use farthing_engine::{
@@ -16,7 +13,7 @@ use farthing_model::{
     LoraBase, ModelError, ModelRunner, RunnerConfig,
 };
 use farthing_scheduler::{Batch, FinishReason, SamplingParams, Scheduler, SchedulerConfig};
-use random_adapter::RandomAdapter;
+use farthing_testkit::RandomAdapter;
 
 /// How much room the engine has; small rooms force chunks and preemptions.
 #[derive(Clone, Copy)]

@@ -1,4 +1,4 @@
-//! What an exported row holds.
+//! The columns of an exported row.
 
 /// One column of an export.
 pub(super) struct Column {
@@ -7,24 +7,24 @@ pub(super) struct Column {
     pub kind: Kind,
 }
 
-/// How a column is stored, and told.
+/// How a column is stored and exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
-    /// A text that may be absent.
+    /// Text or null.
     OptionalText,
     Integer,
-    /// Seconds that may be absent.
+    /// Seconds or null.
     Real,
-    /// Microseconds since 1970, told as a moment in UTC.
+    /// Microseconds since 1970, exported as a timestamp in UTC.
     Moment,
-    /// Picoseconds, told as seconds.
+    /// Picoseconds, exported as seconds.
     Picoseconds,
-    /// A decimal that may be absent, stored as text.
+    /// A decimal or null, stored as text.
     Dollars,
 }
 
-/// In this order in every file.
+/// The columns of every file, in this order.
 pub(super) const COLUMNS: [Column; 27] = [
     column("run", "run", Kind::Integer),
     column("request_id", "request_id", Kind::Text),

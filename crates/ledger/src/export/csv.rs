@@ -1,4 +1,4 @@
-//! Comma-separated values.
+//! CSV export.
 
 use std::io::Write;
 
@@ -24,7 +24,7 @@ impl<W: Write> CsvExport<W> {
 impl<W: Write> Export for CsvExport<W> {
     fn row(&mut self, row: &dyn Row) -> Result<(), LedgerError> {
         for (index, column) in COLUMNS.iter().enumerate() {
-            self.writer.write_field(told(row, index, column.kind)?)?;
+            self.writer.write_field(text(row, index, column.kind)?)?;
         }
         Ok(self.writer.write_record(None::<&[u8]>)?)
     }
@@ -34,8 +34,8 @@ impl<W: Write> Export for CsvExport<W> {
     }
 }
 
-/// What is absent is empty.
-fn told(row: &dyn Row, index: usize, kind: Kind) -> Result<String, LedgerError> {
+/// A value as CSV. Null is empty.
+fn text(row: &dyn Row, index: usize, kind: Kind) -> Result<String, LedgerError> {
     Ok(match kind {
         Kind::Text | Kind::OptionalText | Kind::Dollars => row.text(index)?.unwrap_or_default(),
         Kind::Integer => row.integer(index)?.to_string(),

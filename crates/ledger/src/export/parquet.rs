@@ -1,4 +1,4 @@
-//! Apache Parquet, column by column.
+//! Parquet export, column by column.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -22,11 +22,11 @@ use crate::store::Row;
 pub(super) struct ParquetExport<W: Write + Send> {
     writer: SerializedFileWriter<W>,
     columns: Vec<Cells>,
-    /// In the columns, and not in the file yet.
+    /// Number of rows in the columns that are not in the file yet.
     rows: usize,
 }
 
-/// Cells of a column, and for each row whether it has one.
+/// The values of a column, and for each row whether it has one.
 struct Cells {
     values: Values,
     are_present: Vec<i16>,
@@ -39,10 +39,10 @@ enum Values {
     Decimals(Vec<FixedLenByteArray>),
 }
 
-/// Some tens of megabytes.
+/// A row group of some tens of megabytes.
 const ROWS_IN_A_GROUP: usize = 65_536;
 
-/// Digits after the point of an amount of money: a millionth of a cent of a picosecond shows.
+/// Decimal places of an amount of money. They are enough for the cost of a picosecond.
 const DOLLAR_SCALE: u32 = 20;
 
 impl<W: Write + Send> ParquetExport<W> {
@@ -133,7 +133,7 @@ impl Cells {
         };
         if !is_present && matches!(kind, Kind::Text) {
             return Err(LedgerError::Corrupt(
-                "a row without what every row has".to_owned(),
+                "a row with a missing value".to_owned(),
             ));
         }
         self.are_present.push(is_present.into());
@@ -160,7 +160,7 @@ fn push<T>(values: &mut Vec<T>, value: Option<T>) -> bool {
     is_present
 }
 
-/// The levels of a column whose every cell is there are not written.
+/// If every row has a value, the levels are not written.
 fn write<T: DataType, W: Write + Send>(
     group: &mut SerializedRowGroupWriter<'_, W>,
     values: &mut Vec<T::T>,
@@ -175,7 +175,7 @@ fn write<T: DataType, W: Write + Send>(
     column.close()
 }
 
-/// Sixteen bytes, the highest first, in two's complement, of so many 10⁻²⁰ dollars.
+/// An amount in units of 10⁻²⁰ dollars, as 16 bytes, big-endian, two's complement.
 fn decimal(text: String) -> Result<FixedLenByteArray, LedgerError> {
     let corrupt = || LedgerError::Corrupt(format!("the amount {text:?}"));
     let amount: Decimal = text.parse().map_err(|_| corrupt())?;

@@ -41,9 +41,10 @@ impl Store for ScriptedStore {
             succeeded,
         };
         let _ = self.flushes.send(seen);
-        match succeeded {
-            true => Ok(()),
-            false => Err(LedgerError::Corrupt("no disk".to_owned())),
+        if succeeded {
+            Ok(())
+        } else {
+            Err(LedgerError::Corrupt("no disk".to_owned()))
         }
     }
 

@@ -1,4 +1,4 @@
-//! A PostgreSQL database that several replicas write to.
+//! A ledger in a PostgreSQL database, which several replicas can share.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,21 +10,21 @@ use postgres::{Client, Config, NoTls, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Access, Flush, INSERT_ATTEMPTS, Row, Run, Store, UPDATE_RUN, UPSERT_MINUTE};
-use crate::error::told;
+use crate::error::describe;
 use crate::schema::{MIGRATIONS, VERSION};
 use crate::{LedgerEntry, LedgerError, Location};
 
-/// A server that does not answer is an error, not a wait for ever.
+/// Without a timeout a server that does not answer would block forever.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TCP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The lock that replicas hold while they look at the schema and migrate: any number would do.
+/// The advisory lock for migrations. The number is arbitrary.
 const MIGRATION_LOCK: i64 = 0x4652_5448;
 
 pub(super) struct PostgresStore {
     config: Config,
     location: Location,
-    /// None once it is known to be broken.
+    /// `None` after it has failed.
     client: Option<Client>,
 }
 
@@ -44,7 +44,7 @@ impl PostgresStore {
         let mut client = connect(&config, location)?;
         migrate(&mut client, location, access)?;
         if access == Access::Read {
-            // A reader sees one moment, however many queries it asks.
+            // A reader sees one snapshot, however many queries it runs.
             client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
         }
         Ok(Self {
@@ -54,7 +54,7 @@ impl PostgresStore {
         })
     }
 
-    /// The connection, made anew where the last one broke.
+    /// The connection. It is opened again if it was lost.
     fn client(&mut self) -> Result<&mut Client, LedgerError> {
         if self.client.as_ref().is_some_and(Client::is_closed) {
             self.client = None;
@@ -65,8 +65,8 @@ impl PostgresStore {
         }
     }
 
-    /// Runs `work` on the connection, which is given up where that fails: what state it is in
-    /// then is not worth finding out.
+    /// Runs `work` on the connection. If that fails, the connection is dropped, because its state
+    /// is unknown.
     fn with_client<T>(
         &mut self,
         work: impl FnOnce(&mut Client) -> Result<T, LedgerError>,
@@ -89,7 +89,8 @@ fn connect(config: &Config, location: &Location) -> Result<Client, LedgerError> 
         config.get_ssl_mode() != SslMode::Disable && !config.get_hosts().iter().all(is_local);
     let client = match may_encrypt.then(MakeRustlsConnect::with_native_certs) {
         Some(Ok((tls, _))) => config.connect(tls),
-        // Without certificates nothing can be checked: fine where nothing has to be.
+        // Without certificates the server cannot be verified. That is fine unless verification is
+        // required.
         Some(Err(errors)) if config.get_ssl_mode() == SslMode::Require => {
             let causes: Vec<_> = errors.iter().map(ToString::to_string).collect();
             let causes = causes.join("; ");
@@ -100,7 +101,7 @@ fn connect(config: &Config, location: &Location) -> Result<Client, LedgerError> 
         }
         Some(Err(_)) | None => config.connect(NoTls),
     };
-    let mut client = client.map_err(|error| refusal(told(&error)))?;
+    let mut client = client.map_err(|error| refusal(describe(&error)))?;
     client.batch_execute("SET search_path TO farthing")?;
     Ok(client)
 }
@@ -108,7 +109,7 @@ fn connect(config: &Config, location: &Location) -> Result<Client, LedgerError> 
 fn migrate(client: &mut Client, location: &Location, access: Access) -> Result<(), LedgerError> {
     let mut transaction = client.transaction()?;
     if access == Access::Write {
-        // Replicas that start at once go through here one by one.
+        // Replicas that start together take turns here.
         transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK])?;
         transaction.batch_execute(
             "CREATE SCHEMA IF NOT EXISTS farthing; \
@@ -121,12 +122,11 @@ fn migrate(client: &mut Client, location: &Location, access: Access) -> Result<(
             &[],
         )?
         .try_get(0)?;
-    let found: i64 = match is_there {
-        true => {
-            let sql = "SELECT coalesce(max(version), 0) FROM farthing.schema_version";
-            transaction.query_one(sql, &[])?.try_get(0)?
-        }
-        false => 0,
+    let found: i64 = if is_there {
+        let sql = "SELECT coalesce(max(version), 0) FROM farthing.schema_version";
+        transaction.query_one(sql, &[])?.try_get(0)?
+    } else {
+        0
     };
     super::check_version(location, access, found)?;
     if found < VERSION {
@@ -202,7 +202,7 @@ impl Store for PostgresStore {
     }
 }
 
-/// All rows in one statement, a column an array.
+/// Inserts all rows with one statement, one array per column.
 fn insert_attempts(
     transaction: &mut Transaction<'_>,
     run: i64,
@@ -269,11 +269,12 @@ fn insert_attempts(
     Ok(())
 }
 
-/// PostgreSQL keeps no NUL in a text: one row with it would hold up all that come after it.
+/// PostgreSQL cannot store NUL characters. A row with one would block all later rows.
 fn storable(text: &str) -> Cow<'_, str> {
-    match text.contains('\0') {
-        true => text.replace('\0', "\u{FFFD}").into(),
-        false => text.into(),
+    if text.contains('\0') {
+        text.replace('\0', "\u{FFFD}").into()
+    } else {
+        text.into()
     }
 }
 

@@ -1,4 +1,4 @@
-//! A SQLite file in WAL mode: readers and the writer do not wait for each other.
+//! A ledger in a SQLite file in WAL mode: readers and the writer do not block each other.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +11,10 @@ use super::{Access, Flush, INSERT_ATTEMPTS, Row, Run, Store, UPDATE_RUN, UPSERT_
 use crate::schema::{MIGRATIONS, VERSION};
 use crate::{LedgerEntry, LedgerError, Location};
 
-/// How long to wait for another process that writes to the same file.
+/// How long to wait for another process that writes the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// "FRTH": tells a ledger from other SQLite files.
+/// "FRTH": identifies a ledger among SQLite files.
 const APPLICATION_ID: i64 = 0x4652_5448;
 
 pub(super) struct SqliteStore {
@@ -46,7 +46,7 @@ impl SqliteStore {
         }
         let connection = Connection::open_with_flags(path, flags);
         let connection = connection.map_err(|error| refusal(error.to_string()))?;
-        // Looked at before anything is set: even the journal's mode is written into the file.
+        // Checked before any setting, because even the journal mode is stored in the file.
         match is_ledger_or_new(&connection) {
             Ok(true) => {}
             Ok(false) => return Err(refusal("it is another program's SQLite file".to_owned())),
@@ -58,11 +58,11 @@ impl SqliteStore {
         Self { connection }.migrated(location, access)
     }
 
-    /// Refuses a schema that this Farthing does not know, and brings an older one up to date.
+    /// Rejects an unknown schema, and migrates an older one.
     fn migrated(mut self, location: &Location, access: Access) -> Result<Self, LedgerError> {
         let behavior = match access {
             Access::Read => TransactionBehavior::Deferred,
-            // One process at a time looks and migrates.
+            // Only one process at a time checks and migrates.
             Access::Write => TransactionBehavior::Immediate,
         };
         let transaction = self.connection.transaction_with_behavior(behavior)?;
@@ -77,7 +77,7 @@ impl SqliteStore {
         }
         transaction.commit()?;
         if access == Access::Read {
-            // A reader sees one moment, however many queries it asks.
+            // A reader sees one snapshot, however many queries it runs.
             self.connection.execute_batch("BEGIN")?;
         }
         Ok(self)
@@ -93,7 +93,7 @@ fn is_ledger_or_new(connection: &Connection) -> rusqlite::Result<bool> {
 
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // What a flush has written survives the machine's end as well as the process's.
+    // A completed flush survives a crash of the machine.
     connection.pragma_update(None, "synchronous", "FULL")
 }
 

@@ -2,9 +2,10 @@ use farthing_economics::HourlyPrice;
 
 use super::{CostBasis, CostSplit, LoadCost};
 use crate::figures::Figures;
-use crate::meter::{ByClass, MeterReading};
+use crate::meter::MeterReading;
 use crate::record::{Answer, AnswerUsage, Record};
 use crate::window::Window;
+use farthing_api::ByToken;
 
 /// A request every second, answered at once: 100 tokens in, 20 of them cached, 10 out.
 fn records() -> Vec<Record> {
@@ -42,7 +43,7 @@ fn readings(output_seconds: impl Fn(usize) -> f64) -> Vec<MeterReading> {
         reading.tokens.input += 80;
         reading.tokens.cached += 20;
         reading.tokens.output += 10;
-        reading.token_seconds = ByClass {
+        reading.token_seconds = ByToken {
             input: reading.token_seconds.input + 0.1,
             cached: reading.token_seconds.cached + 0.05,
             output: reading.token_seconds.output + output_seconds(second),
@@ -98,7 +99,7 @@ fn seconds_that_the_server_split_by_tokens_are_said_so() {
     let cost = cost(&readings);
     assert!((cost.split_by_tokens_share.unwrap() - 0.25).abs() < 1e-9);
     assert_eq!(
-        cost.split_told(),
+        cost.split_description(),
         "split by the device seconds that the server metered, of which it split 25 % by tokens: its \
          step model explained too little"
     );

@@ -1,4 +1,4 @@
-//! The report as one page: no script, nothing from elsewhere.
+//! The report as an HTML page without scripts or external resources.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use farthing_economics::shown_usd;
 
 use super::Report;
 use super::plot::{Curve, CurveStyle, Plot, escape};
-use super::table::{rows, slo_told};
+use super::table::{rows, slo_description};
 use crate::distribution::Distribution;
 use crate::load_cost::ClassCost;
 use crate::load_report::LoadReport;
@@ -28,19 +28,19 @@ pub(super) fn page(report: &Report) -> String {
          <style>{STYLE}</style></head><body><h1>{title}</h1><p>{}{kind}<br>{}<br>{}<br>{}</p>",
         escape(&report.target.endpoint),
         escape(&report.target.models.join(", ")),
-        escape(&report.load.told()),
+        escape(&report.load.description()),
         report.date.strftime("%Y-%m-%d %H:%M UTC"),
     );
     if !report.warnings.is_empty() {
         page.push_str("<ul class=\"warnings\">");
         for warning in &report.warnings {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(page, "<li>{}</li>", escape(warning));
         }
         page.push_str("</ul>");
     }
-    if let Some(told) = slo_told(report) {
-        let _ = write!(page, "<p>{}</p>", escape(&told));
+    if let Some(description) = slo_description(report) {
+        let _ = write!(page, "<p>{}</p>", escape(&description));
     }
     table(report, &mut page);
     page.push_str("<div class=\"plots\">");
@@ -118,7 +118,7 @@ fn plots(report: &Report) -> Vec<String> {
     plots
 }
 
-/// What share of the figures is at most so high; at most 200 points of it.
+/// Cumulative distribution with at most 200 points.
 fn cumulative(distribution: &Distribution) -> Vec<(f64, f64)> {
     let sorted = &distribution.sorted_ms;
     let count = sorted.len();
@@ -188,7 +188,7 @@ fn search_plot(report: &Report) -> Option<String> {
     Some(plot.svg())
 }
 
-/// A bar a class of tokens and load, with its interval.
+/// One bar per load and class of token, with its confidence interval.
 fn cost_plot(report: &Report) -> Option<String> {
     let mut bars = Vec::new();
     for (load_name, load) in report.loads() {
@@ -276,7 +276,7 @@ fn notes(report: &Report, page: &mut String) {
             page,
             "<li>Dollars at {} an hour{whose}, {}.</li>",
             shown_usd(cost.price_per_hour_usd),
-            escape(&cost.split_told())
+            escape(&cost.split_description())
         );
         if let Some(drawn) = &cost.bootstrap {
             let _ = write!(

@@ -1,4 +1,4 @@
-//! Plots as SVG inside a page: colours are the page's, so that they follow light and dark.
+//! Plots as inline SVG. Colours come from the page, so that they follow light and dark mode.
 
 use std::fmt::Write;
 
@@ -8,18 +8,18 @@ pub(super) struct Plot<'a> {
     pub x_label: &'a str,
     pub y_label: &'a str,
     pub curves: Vec<Curve<'a>>,
-    /// A part of the horizontal axis that is shaded.
+    /// A shaded part of the horizontal axis.
     pub shaded: Option<[f64; 2]>,
-    /// Straight lines across, each with its name.
+    /// A horizontal line with its name.
     pub level: Option<(f64, String)>,
     pub y_max: Option<f64>,
 }
 
-/// One of them.
+/// One curve.
 pub(super) struct Curve<'a> {
     pub name: &'a str,
     pub points: Vec<(f64, f64)>,
-    /// From where to where each point may lie; as many as points, or none.
+    /// The interval of each point; one per point, or none.
     pub bars: Vec<(f64, f64)>,
     pub style: CurveStyle,
 }
@@ -52,7 +52,7 @@ impl Plot<'_> {
         let y_at = |y: f64| HEIGHT - BOTTOM - y / y_ticks.end * (HEIGHT - TOP - BOTTOM);
         let mut svg = String::new();
         let title = escape(self.title);
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(
             svg,
             "<figure><figcaption>{title}</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
@@ -166,7 +166,7 @@ impl Curve<'_> {
     }
 }
 
-/// Round figures from 0 on.
+/// Round tick values from 0 on.
 struct Ticks {
     step: f64,
     end: f64,
@@ -196,7 +196,7 @@ impl Ticks {
         (0..=count).map(|place| place as f64 * self.step)
     }
 
-    /// With as many digits as the step needs.
+    /// A value with as many digits as the step needs.
     fn shown(&self, value: f64) -> String {
         let digits = (0..12)
             .find(|digits| {
@@ -208,7 +208,7 @@ impl Ticks {
     }
 }
 
-/// For text between tags and in attributes.
+/// Escapes text for HTML elements and attributes.
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

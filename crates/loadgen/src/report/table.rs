@@ -1,4 +1,4 @@
-//! The report for a terminal.
+//! The report as a text table.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use super::Report;
 use crate::load_cost::ClassCost;
 use crate::load_report::LoadReport;
 
-/// A line of the table: a name, and a figure of each load.
+/// A row of the table: a name, and a value for each load.
 pub(super) struct Row {
     pub name: String,
     pub cells: Vec<String>,
-    /// A line of its own above, for what follows.
+    /// A heading line above this row.
     pub heading: Option<&'static str>,
 }
 
@@ -129,8 +129,8 @@ pub(super) fn rows(report: &Report) -> Vec<Row> {
     rows
 }
 
-/// What the search for the SLO's rate found, in words.
-pub(super) fn slo_told(report: &Report) -> Option<String> {
+/// A description of the result of the SLO search.
+pub(super) fn slo_description(report: &Report) -> Option<String> {
     let slo = report.slo.as_ref()?;
     let Some(search) = &slo.search else {
         return Some(format!("Goodput counts answers with {}.", slo.slo));
@@ -164,7 +164,12 @@ impl fmt::Display for Report {
             label.unwrap_or_default(),
             self.target.endpoint
         )?;
-        writeln!(f, "{}; {}", self.target.models.join(", "), self.load.told())?;
+        writeln!(
+            f,
+            "{}; {}",
+            self.target.models.join(", "),
+            self.load.description()
+        )?;
         let rows = rows(self);
         let widths: Vec<usize> = (0..names.len())
             .map(|column| {
@@ -196,10 +201,14 @@ impl fmt::Display for Report {
                 ""
             };
             let price = shown_usd(cost.price_per_hour_usd);
-            writeln!(f, "At {price} an hour{whose}; {}.", cost.split_told())?;
+            writeln!(
+                f,
+                "At {price} an hour{whose}; {}.",
+                cost.split_description()
+            )?;
         }
-        if let Some(told) = slo_told(self) {
-            writeln!(f, "{told}")?;
+        if let Some(description) = slo_description(self) {
+            writeln!(f, "{description}")?;
         }
         if self.measured_load.models.len() > 1 {
             writeln!(f)?;

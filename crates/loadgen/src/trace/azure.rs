@@ -14,7 +14,7 @@ pub(super) fn read(from: impl BufRead) -> Result<Vec<TraceRequest>, TraceError> 
     let header = reader.headers().map_err(|error| fault(1, error))?.clone();
     let column = |name: &str| {
         let place = header.iter().position(|it| it.trim() == name);
-        place.ok_or_else(|| fault(1, format!("there is no column {name}")))
+        place.ok_or_else(|| fault(1, format!("column {name} is missing")))
     };
     let (at, prompt, output) = (
         column("TIMESTAMP")?,
@@ -35,25 +35,25 @@ pub(super) fn read(from: impl BufRead) -> Result<Vec<TraceRequest>, TraceError> 
     Ok(requests)
 }
 
-/// Since 1970.
+/// Seconds since 1970.
 fn seconds(row: &StringRecord, column: usize, line: u64) -> Result<f64, TraceError> {
     let text = row.get(column).unwrap_or_default().trim();
     let at: DateTime = text.parse().map_err(|_| {
         fault(
             line,
-            format!("{text:?} is no time such as 2023-11-16 18:17:03.97"),
+            format!("{text:?} is not a time such as 2023-11-16 18:17:03.97"),
         )
     })?;
     let since = at.duration_since(date(1970, 1, 1).at(0, 0, 0, 0));
     Ok(since.as_secs_f64())
 }
 
-/// At least one.
+/// A number of tokens; at least one.
 fn tokens(row: &StringRecord, column: usize, line: u64) -> Result<u64, TraceError> {
     let text = row.get(column).unwrap_or_default().trim();
     let tokens: u64 = text
         .parse()
-        .map_err(|_| fault(line, format!("{text:?} is no number of tokens")))?;
+        .map_err(|_| fault(line, format!("{text:?} is not a number of tokens")))?;
     Ok(tokens.max(1))
 }
 

@@ -1,4 +1,4 @@
-//! Mooncake's traces, a JSON object a line.
+//! Mooncake's traces: one JSON object per line.
 
 use std::io::BufRead;
 
@@ -10,7 +10,7 @@ const FORMAT: &str = r#"{"timestamp": …, "input_length": …, "output_length":
 
 #[derive(Deserialize)]
 struct Line {
-    /// Milliseconds.
+    /// In milliseconds.
     timestamp: f64,
     input_length: u64,
     output_length: u64,

@@ -58,11 +58,11 @@ fn what_is_no_trace_tells_its_line() {
             azure(
                 "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-03-01 23:59:59,1,1\nyesterday,1,1\n",
             ),
-            ["line 3", "\"yesterday\" is no time"],
+            ["line 3", "\"yesterday\" is not a time"],
         ),
         (
             azure("TIMESTAMP,ContextTokens,GeneratedTokens\n2024-03-01 23:59:59,-4,1\n"),
-            ["line 2", "\"-4\" is no number of tokens"],
+            ["line 2", "\"-4\" is not a number of tokens"],
         ),
         (
             azure("TIMESTAMP,ContextTokens,GeneratedTokens\n"),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// Weights that are computed instead of read.
+/// Weights that are computed and not read.
 #[derive(Debug)]
 pub(crate) struct DummyWeights {
     seed: u64,
@@ -10,7 +10,7 @@ pub(crate) struct DummyWeights {
 }
 
 impl DummyWeights {
-    /// What Llama's training starts from.
+    /// The standard deviation at the start of Llama's training.
     pub(crate) const STANDARD_DEVIATION: f32 = 0.02;
 
     pub(crate) fn new(seed: u64, standard_deviation: f32) -> Self {
@@ -51,7 +51,7 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Appends `width` numbers; a hash gives two.
+/// Appends `width` numbers. One hash gives two of them.
 fn append_row(row_key: u64, width: usize, scale: f32, out: &mut Vec<f32>) {
     let hash = |pair: u64| mix(row_key.wrapping_add(pair.wrapping_mul(GOLDEN_RATIO)));
     let pairs = (width / 2) as u64;
@@ -61,7 +61,7 @@ fn append_row(row_key: u64, width: usize, scale: f32, out: &mut Vec<f32>) {
     }
 }
 
-/// Two sums of four random bytes each: close to normal, bounded, and without a logarithm.
+/// Two sums of four random bytes each. They are close to normal and bounded, and need no logarithm.
 fn normal_pair(bits: u64, scale: f32) -> [f32; 2] {
     const EVEN_BYTES: u64 = 0x00FF_00FF_00FF_00FF;
     let sums_of_two = (bits & EVEN_BYTES) + (bits >> 8 & EVEN_BYTES);

@@ -1,8 +1,8 @@
-//! The floating-point types that weights are stored in as they are.
+//! The floating-point types that checkpoints store.
 
 use half::{f16, slice::HalfFloatSliceExt};
 
-/// How one element is stored, little-endian.
+/// The stored type of one element, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FloatType {
     F32,
@@ -35,7 +35,8 @@ impl FloatType {
                 );
             }
             Self::F16 => {
-                // `half` converts slices with the processor's own instruction, elements without.
+                // `half` uses the processor's conversion instructions for slices, but not for
+                // single elements.
                 let (elements, _) = bytes.as_chunks::<2>();
                 let mut halves = [f16::ZERO; 256];
                 for elements in elements.chunks(halves.len()) {

@@ -1,4 +1,4 @@
-//! Weights in a GGUF file, dequantised as they are read.
+//! Weights in a GGUF file, dequantised while reading.
 
 use std::{
     borrow::Cow,
@@ -20,7 +20,7 @@ use crate::{ModelConfig, ModelError, config::GgufTensorFacts};
 /// Small enough to stay in the processor's cache between reading and dequantising.
 const PIECE_BYTES: usize = 128 << 10;
 
-/// A GGUF file and where in it each tensor lies.
+/// A GGUF file and the positions of its tensors.
 #[derive(Debug)]
 pub(super) struct GgufFile {
     file: WeightFile,
@@ -87,7 +87,7 @@ impl GgufFile {
         }
         let mut buffer = Vec::new();
         for run in interleaved_runs(rows, self.head_dim) {
-            // Between two wanted rows lies one of the head's other half: read both, keep one.
+            // Between two wanted rows lies a row of the head's other half: read both and keep one.
             let span_rows = 2 * run.len - 1;
             buffer.resize(span_rows * row_bytes, 0);
             let start = tensor.offset + (run.first_stored_row * row_bytes) as u64;
@@ -104,7 +104,7 @@ impl GgufFile {
 
 fn read_header(file: &WeightFile) -> Result<Content, ModelError> {
     let mut reader = BufReader::with_capacity(1 << 20, file.file());
-    // candle divides by the alignment that a file states and panics where that is zero.
+    // candle divides by the alignment given in the file, and panics if it is zero.
     let content = panic::catch_unwind(AssertUnwindSafe(|| Content::read(&mut reader)));
     let reason = match content {
         Ok(Ok(content)) => return Ok(content),
@@ -114,7 +114,7 @@ fn read_header(file: &WeightFile) -> Result<Content, ModelError> {
     Err(file.malformed(format!("is not a readable GGUF file: {reason}")))
 }
 
-/// Rows of one half of one head: every second row in the file.
+/// Rows of one half of one head. They are every second row in the file.
 #[derive(Debug, PartialEq)]
 struct InterleavedRun {
     first_stored_row: usize,
@@ -163,11 +163,11 @@ fn append(dtype: GgmlDType, bytes: &[u8], out: &mut Vec<f32>) -> Result<(), Mode
     Ok(())
 }
 
-/// Elements that are dequantised at a time. candle allocates for each, and below 128 KiB an
-/// allocator has the memory at hand, while larger pieces come from the operating system anew.
+/// Number of elements to dequantise at a time. candle allocates for each call; below 128 KiB the
+/// allocator reuses memory, and larger pieces come from the operating system each time.
 const DEQUANTIZED_ELEMENTS: usize = 16 * 1024;
 
-/// The tensors that the file's header lists.
+/// The tensors listed in the file's header.
 struct Directory<'a> {
     file: &'a WeightFile,
     infos: HashMap<String, TensorInfo>,
@@ -202,7 +202,7 @@ impl Directory<'_> {
         })
     }
 
-    /// Finds every tensor of the model and nothing else.
+    /// Finds every tensor of the model, and rejects others.
     fn locate(mut self, config: &ModelConfig) -> Result<HashMap<String, StoredTensor>, ModelError> {
         let mut tensors = HashMap::new();
         for (name, expected) in config.tensor_shapes() {
@@ -227,7 +227,7 @@ impl Directory<'_> {
             tensors.insert(name, tensor);
         }
         self.infos.remove(ROPE_FREQS);
-        // The least, so that the same file always gives the same message.
+        // The smallest name, so that the message is the same each time.
         match self.infos.keys().min() {
             None => Ok(tensors),
             Some(name) => Err(ModelError::Unsupported(format!(
@@ -246,10 +246,10 @@ impl Directory<'_> {
             })
     }
 
-    /// Bytes of a tensor that lies in the file as a whole and is of a type that can be read.
+    /// The size of a tensor whose type can be read and that lies within the file.
     fn checked_size(&self, name: &str, info: &TensorInfo) -> Result<u64, ModelError> {
         let dtype = info.ggml_dtype;
-        // These two hold activations while llama.cpp computes; candle cannot dequantise the first.
+        // llama.cpp uses these two types for activations; candle cannot dequantise the first.
         if matches!(dtype, GgmlDType::Q8_1 | GgmlDType::Q8K) {
             return Err(ModelError::Unsupported(format!(
                 "tensor `{name}` is stored as {dtype:?}, which is not a type for weights"
@@ -281,7 +281,7 @@ impl Directory<'_> {
     }
 }
 
-/// The name by which GGUF knows a tensor.
+/// The GGUF name of a tensor.
 fn gguf_name(name: &str) -> String {
     let Some(rest) = name.strip_prefix("model.layers.") else {
         return match name {

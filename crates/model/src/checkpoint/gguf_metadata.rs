@@ -1,4 +1,4 @@
-//! Typed access to the keys of a GGUF file.
+//! Typed access to the metadata of a GGUF file.
 
 use std::collections::HashMap;
 
@@ -6,8 +6,8 @@ use candle_core::quantized::gguf_file::Value;
 
 use crate::ModelError;
 
-/// A GGUF file's key-value pairs. Writers differ in the width of their integers, so any width is
-/// read; a value of another kind is an error that names its key.
+/// The key-value pairs of a GGUF file. Integers of any width are accepted, since writers differ. A
+/// value of another type is an error that names the key.
 pub(crate) struct GgufMetadata(HashMap<String, Value>);
 
 impl GgufMetadata {

@@ -1,23 +1,22 @@
-//! The tokenizer and chat template that a GGUF file carries in its metadata.
+//! The tokenizer and chat template in a GGUF file's metadata.
 
 use super::gguf_metadata::GgufMetadata;
 use crate::ModelError;
 
-/// The `tokenizer.*` keys of a GGUF file in plain fields. An absent key is an empty list or
-/// `None`.
+/// The `tokenizer.*` keys of a GGUF file. An absent key is an empty list or `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GgufTokenizer {
     /// `tokenizer.ggml.model`: `gpt2` (byte-level BPE) or `llama` (SentencePiece).
     pub model: String,
-    /// `tokenizer.ggml.pre`: the name of the way to cut text into words.
+    /// `tokenizer.ggml.pre`: the name of the pre-tokenizer.
     pub pre: Option<String>,
     /// `tokenizer.ggml.tokens`: the vocabulary in the order of ids.
     pub tokens: Vec<String>,
-    /// `tokenizer.ggml.merges`: pairs of tokens with a space between, the first merge first.
+    /// `tokenizer.ggml.merges`: pairs of tokens separated by a space, in order.
     pub merges: Vec<String>,
-    /// `tokenizer.ggml.scores`: SentencePiece's, one a token.
+    /// `tokenizer.ggml.scores`: SentencePiece's score of each token.
     pub scores: Vec<f32>,
-    /// `tokenizer.ggml.token_type`: llama.cpp's `llama_token_type`, one a token.
+    /// `tokenizer.ggml.token_type`: llama.cpp's `llama_token_type` of each token.
     pub token_types: Vec<i32>,
     /// `tokenizer.ggml.bos_token_id`.
     pub bos_token_id: Option<u32>,

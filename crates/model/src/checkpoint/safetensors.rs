@@ -1,4 +1,4 @@
-//! Weights in safetensors files, whole or in shards.
+//! Weights in safetensors files, single or sharded.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,10 +15,10 @@ use crate::{ModelConfig, ModelError};
 /// Small enough to stay in the processor's cache between reading and converting.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Header bytes the format's own library accepts.
+/// The limit of the safetensors library.
 const LARGEST_HEADER_BYTES: u64 = 100_000_000;
 
-/// The files of a checkpoint and where in them each tensor lies.
+/// The files of a checkpoint and the positions of their tensors.
 #[derive(Debug)]
 pub(super) struct Shards {
     files: Vec<WeightFile>,
@@ -97,7 +97,7 @@ impl Shards {
         })
     }
 
-    /// Of a tensor that is stored as bf16.
+    /// Reads rows of a tensor that is stored as bf16.
     pub(super) fn read_bf16_rows(
         &self,
         name: &str,
@@ -131,7 +131,7 @@ impl Shards {
     }
 }
 
-/// Names of the files in a directory that hold the weights.
+/// Names of the weight files in a directory.
 fn shard_names(directory: &Path) -> Result<Vec<String>, ModelError> {
     let index_path = directory.join("model.safetensors.index.json");
     if !index_path.exists() {
@@ -175,7 +175,7 @@ fn shard_names(directory: &Path) -> Result<Vec<String>, ModelError> {
     Ok(names)
 }
 
-/// What stands before the data of a file.
+/// The header of a safetensors file.
 struct Header {
     metadata: Metadata,
     data_start: u64,
@@ -210,7 +210,8 @@ impl Header {
         file.read_at(&mut header, LENGTH_BYTES)?;
         let metadata: Metadata = serde_json::from_slice(&header)
             .map_err(|error| file.malformed(format!("has an invalid header: {error}")))?;
-        // The library has checked that the tensors' ranges follow each other without overflow.
+        // The library has checked that the ranges of the tensors are contiguous and do not
+        // overflow.
         let end = data_start.saturating_add(metadata.data_len() as u64);
         if end != file.size_bytes() {
             return Err(truncated(end));
@@ -235,17 +236,18 @@ fn float_type(file: &WeightFile, name: &str, dtype: Dtype) -> Result<FloatType, 
     }
 }
 
-/// A tensor that the model does not use is a sign that its maths is another.
+/// Rejects a tensor that the model does not use: the checkpoint probably belongs to a different
+/// architecture.
 fn refuse_unused(
     header: &Header,
     config: &ModelConfig,
     used: &HashMap<String, StoredTensor>,
 ) -> Result<(), ModelError> {
-    // In order, so that the same file always gives the same message.
+    // Sorted, so that the message is the same each time.
     let names: BTreeMap<_, _> = header.metadata.tensors().into_iter().collect();
     for name in names.keys() {
-        // Early Llama checkpoints store their rotary frequencies, and some models a copy of the
-        // embedding that they then tie.
+        // Early Llama checkpoints store rotary frequencies. Some models store a copy of the
+        // embedding although it is tied.
         let harmless = name.ends_with("rotary_emb.inv_freq")
             || (name == "lm_head.weight" && config.tie_word_embeddings);
         if !used.contains_key(name) && !harmless {

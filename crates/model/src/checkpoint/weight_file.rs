@@ -1,4 +1,4 @@
-//! A file of weights, read at positions.
+//! A weight file that is read at positions.
 
 use std::{
     fs::File,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::ModelError;
 
-/// An open file, its path for messages and its size.
+/// An open file with its path and size.
 #[derive(Debug)]
 pub(super) struct WeightFile {
     file: File,
@@ -44,7 +44,7 @@ impl WeightFile {
         self.size_bytes
     }
 
-    /// Fills `bytes` from a position.
+    /// Fills `bytes` from `offset` on.
     pub(super) fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<(), ModelError> {
         self.file
             .read_exact_at(bytes, offset)
@@ -54,8 +54,8 @@ impl WeightFile {
             })
     }
 
-    /// Hands a range of bytes to `consume`, in pieces of at most `piece_bytes` (the last may be
-    /// shorter) that share one buffer.
+    /// Passes a range of bytes to `consume`, in pieces of at most `piece_bytes`. The pieces share
+    /// one buffer.
     pub(super) fn read_pieces(
         &self,
         range: Range<u64>,

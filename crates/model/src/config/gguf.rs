@@ -3,19 +3,19 @@
 use super::{Architecture, ModelConfig};
 use crate::{ModelError, RopeConfig, RopeScaling, checkpoint::GgufMetadata};
 
-/// What the configuration needs to know of a GGUF file beside its metadata.
+/// What the configuration needs from a GGUF file besides its metadata.
 pub(crate) struct GgufTensorFacts {
-    /// Rows of the embedding; the metadata's own number is optional and may leave out padding.
+    /// Rows of the embedding. The number in the metadata is optional and may exclude padding.
     pub(crate) vocab_size: usize,
-    /// Whether there is an output projection of its own.
+    /// Whether there is a separate output projection.
     pub(crate) has_output: bool,
-    /// The values of `rope_freqs.weight`, where there is one.
+    /// The values of `rope_freqs.weight`, if present.
     pub(crate) rope_divisors: Option<Vec<f32>>,
 }
 
 impl ModelConfig {
-    /// Reads the metadata of a GGUF file of llama.cpp's architecture `llama`, which serves the
-    /// files of Llama and Mistral alike.
+    /// Reads the metadata of a GGUF file with llama.cpp's architecture `llama`, which is used for
+    /// Llama and Mistral models.
     pub(crate) fn from_gguf(
         metadata: &GgufMetadata,
         tensors: GgufTensorFacts,
@@ -48,7 +48,7 @@ impl ModelConfig {
             }
         }
         Self {
-            // The files of Llama and Mistral differ in nothing else than their numbers.
+            // GGUF files of Llama and Mistral models differ only in their numbers.
             architecture: Architecture::Llama,
             hidden_size,
             intermediate_size: metadata.required_size("llama.feed_forward_length")?,
@@ -107,7 +107,7 @@ fn rope(
     divisors: Option<Vec<f32>>,
 ) -> Result<RopeConfig, ModelError> {
     let kind = metadata.text("llama.rope.scaling.type")?;
-    // `scale_linear` is the key of files from before `scaling.type`.
+    // Files older than `scaling.type` have `scale_linear`.
     let factor = match metadata.number("llama.rope.scaling.factor")? {
         Some(factor) => Some(factor),
         None => metadata.number("llama.rope.scale_linear")?,
@@ -138,7 +138,7 @@ fn rope(
     })
 }
 
-/// The tokens that the file names, and those of Llama 3, whose files name only one of its three.
+/// The end-of-sequence tokens of the file. Llama 3 has three, and its GGUF files name only one.
 fn end_of_answer_tokens(metadata: &GgufMetadata) -> Result<Vec<u32>, ModelError> {
     let mut ids = Vec::new();
     for key in ["eos_token_id", "eot_token_id", "eom_token_id"] {

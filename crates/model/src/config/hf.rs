@@ -6,13 +6,13 @@ use super::{Architecture, ModelConfig, refuse};
 use crate::{ModelError, RopeConfig, RopeScaling};
 
 impl ModelConfig {
-    /// Reads the parsed `config.json` of a Hugging Face model, with transformers' defaults for
-    /// absent fields (sizes must be there). Both forms of the rotary settings are read:
+    /// Reads the parsed `config.json` of a Hugging Face model. Absent fields get transformers'
+    /// defaults, except for sizes, which are required. Rotary settings are accepted in both forms:
     /// `rope_theta` with `rope_scaling`, and the `rope_parameters` of transformers 5.
     ///
     /// # Errors
-    /// [`ModelError::Unsupported`] names an architecture or field that would change the maths;
-    /// [`ModelError::Config`] a field that is missing or impossible.
+    /// [`ModelError::Unsupported`] for an architecture or field that would change the computation;
+    /// [`ModelError::Config`] for a field that is missing or invalid.
     pub fn from_hf_json(json: &Value) -> Result<Self, ModelError> {
         let fields = Fields::of(json, "config.json")?;
         let architecture = architecture(&fields)?;
@@ -56,8 +56,8 @@ impl ModelConfig {
         .validated()
     }
 
-    /// Takes over what the parsed `generation_config.json` says of this model: its list of
-    /// end-of-answer tokens wins over the one in `config.json`, as in transformers and vLLM.
+    /// Applies the parsed `generation_config.json`: its list of end-of-sequence tokens replaces the
+    /// one of `config.json`, as in transformers and vLLM.
     pub fn with_generation_config(mut self, json: &Value) -> Result<Self, ModelError> {
         let fields = Fields::of(json, "generation_config.json")?;
         if fields.present("eos_token_id") {
@@ -79,8 +79,8 @@ fn architecture(fields: &Fields) -> Result<Architecture, ModelError> {
         (None, Some(other)) => other,
         (None, None) => {
             return refuse(
-                "config.json has neither `architectures` nor `model_type`: is it a model's \
-                 config?"
+                "config.json has neither `architectures` nor `model_type`: expected \
+                 the config of a model"
                     .to_owned(),
             );
         }
@@ -140,7 +140,7 @@ fn sliding_window(
     architecture: Architecture,
 ) -> Result<Option<usize>, ModelError> {
     if architecture == Architecture::Llama {
-        // transformers' Llama has no such field and sees the whole context whatever a config says.
+        // transformers' Llama ignores this field and attends to the whole context.
         return Ok(None);
     }
     if fields.present("layer_types") {
@@ -148,9 +148,10 @@ fn sliding_window(
             "`layer_types` in a Mistral config; Farthing gives all layers the same window".into(),
         );
     }
-    match fields.0.contains_key("sliding_window") {
-        true => fields.size("sliding_window"),
-        false => Ok(Some(4096)),
+    if fields.0.contains_key("sliding_window") {
+        fields.size("sliding_window")
+    } else {
+        Ok(Some(4096))
     }
 }
 
@@ -214,7 +215,7 @@ fn rope(
     })
 }
 
-/// A JSON object and what to call it in an error. A `null` counts as absent, as in transformers.
+/// A JSON object and its name for errors. `null` counts as absent, as in transformers.
 struct Fields<'a>(&'a Map<String, Value>, &'static str);
 
 impl<'a> Fields<'a> {
@@ -274,15 +275,17 @@ impl<'a> Fields<'a> {
         self.number(name)?.ok_or_else(|| self.missing(name))
     }
 
-    /// Like [`Self::token_ids`], with transformers' default for an absent field; `null` is none.
+    /// Like [`Self::token_ids`], with transformers' default for an absent field. `null` means no
+    /// token.
     fn token_ids_or(&self, name: &str, default: u32) -> Result<Vec<u32>, ModelError> {
-        match self.0.contains_key(name) {
-            true => self.token_ids(name),
-            false => Ok(vec![default]),
+        if self.0.contains_key(name) {
+            self.token_ids(name)
+        } else {
+            Ok(vec![default])
         }
     }
 
-    /// One id or a list of them; absent is none.
+    /// One id or a list of ids. Empty if absent.
     fn token_ids(&self, name: &str) -> Result<Vec<u32>, ModelError> {
         let id = |value: &Value| u32::try_from(value.as_u64()?).ok();
         let ids = self.read(name, "a token id or a list of them", |value| match value {

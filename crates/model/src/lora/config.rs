@@ -1,15 +1,15 @@
-//! What `adapter_config.json` asks for, and whether it is served exactly.
+//! Reads `adapter_config.json` and checks that it can be served exactly.
 
 use serde_json::{Map, Value};
 
 use super::target_modules::{Pattern, TargetModules};
 
-/// The part of PEFT's `LoraConfig` that shapes the arithmetic.
+/// The fields of PEFT's `LoraConfig` that affect the computation.
 #[derive(Debug)]
 pub(super) struct LoraConfig {
     rank: usize,
     alpha: f64,
-    /// Ranks and alphas of some modules; of the patterns that match, the first counts.
+    /// Ranks of modules by pattern. The first matching pattern counts.
     rank_pattern: Vec<(Pattern, usize)>,
     alpha_pattern: Vec<(Pattern, f64)>,
     pub targets: TargetModules,
@@ -19,20 +19,20 @@ pub(super) struct LoraConfig {
     pub ensure_weight_tying: bool,
 }
 
-/// The rank r and the scale s of one module's `s · B A`.
+/// The rank r and the scale s of a module's `s · B A`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct LoraScale {
     pub rank: usize,
     pub scaling: f32,
 }
 
-/// Fields that matter to training or bookkeeping only.
+/// Fields that only affect training or bookkeeping.
 const WITHOUT_EFFECT: [&str; 16] = [
     "auto_mapping",
     "base_model_name_or_path",
     "corda_config",
     "eva_config",
-    // PEFT resets it where a layer is `nn.Linear`, and Llama has no other kind.
+    // PEFT resets it for `nn.Linear`, and Llama has no other layers.
     "fan_in_fan_out",
     "inference_mode",
     "loftq_config",
@@ -48,7 +48,7 @@ const WITHOUT_EFFECT: [&str; 16] = [
 ];
 
 impl LoraConfig {
-    /// Reads the fields above; any other field that is set is refused by its name.
+    /// Reads the fields above, and rejects any other field that is set.
     pub(super) fn parse(json: &[u8]) -> Result<Self, String> {
         let fields: Map<String, Value> = serde_json::from_slice(json)
             .map_err(|e| format!("adapter_config.json is not a JSON object: {e}"))?;
@@ -81,7 +81,7 @@ impl LoraConfig {
         Ok(config)
     }
 
-    /// What it is called.
+    /// The name of the variant.
     pub(super) fn kind(&self) -> &'static str {
         match (self.use_rslora, self.use_dora) {
             (false, false) => "LoRA",
@@ -95,16 +95,17 @@ impl LoraConfig {
     pub(super) fn scale(&self, module: &str) -> Result<LoraScale, String> {
         let rank = first_match(&self.rank_pattern, module)?.unwrap_or(self.rank);
         let alpha = first_match(&self.alpha_pattern, module)?.unwrap_or(self.alpha);
-        let divisor = match self.use_rslora {
-            true => (rank as f64).sqrt(),
-            false => rank as f64,
+        let divisor = if self.use_rslora {
+            (rank as f64).sqrt()
+        } else {
+            rank as f64
         };
         let scaling = (alpha / divisor) as f32;
         Ok(LoraScale { rank, scaling })
     }
 }
 
-/// PEFT's `get_pattern_key`.
+/// Like PEFT's `get_pattern_key`.
 fn first_match<T: Copy>(patterns: &[(Pattern, T)], module: &str) -> Result<Option<T>, String> {
     for (pattern, value) in patterns {
         if pattern.matches(module)? {
@@ -117,7 +118,10 @@ fn first_match<T: Copy>(patterns: &[(Pattern, T)], module: &str) -> Result<Optio
 fn check_kind(kind: &str) -> Result<(), String> {
     match kind {
         "LORA" => Ok(()),
-        "" => Err("adapter_config.json has no peft_type: it is not a PEFT adapter's".to_owned()),
+        "" => Err(
+            "adapter_config.json has no peft_type: expected the config of a PEFT adapter"
+                .to_owned(),
+        ),
         "PROMPT_TUNING"
         | "MULTITASK_PROMPT_TUNING"
         | "P_TUNING"
@@ -140,12 +144,13 @@ fn check_task(task: Option<String>) -> Result<(), String> {
     match task.as_deref() {
         None | Some("CAUSAL_LM") => Ok(()),
         Some(task) => Err(format!(
-            "task_type {task} is another model than the CAUSAL_LM that is served here"
+            "task_type {task} is not supported: expected CAUSAL_LM"
         )),
     }
 }
 
-/// Some initialisations change the base weights: such an adapter fits a base we do not have.
+/// Rejects initialisations that change the base weights: the adapter then needs a base model that
+/// we do not have.
 fn check_initialisation(method: Value) -> Result<(), String> {
     let Some(method) = method.as_str() else {
         return Ok(());
@@ -169,22 +174,24 @@ fn check_initialisation(method: Value) -> Result<(), String> {
         )),
         "gaussian" | "eva" | "orthogonal" | "mica" => Ok(()),
         _ => Err(format!(
-            "init_lora_weights {method:?} is unknown: whether it changed the base weights cannot \
-             be told"
+            "init_lora_weights {method:?} is not supported: it may have changed the \
+             base weights"
         )),
     }
 }
 
-/// Llama and Mistral have no biases, so that there is nothing to train whatever this says. A
-/// bias that is in the file all the same is refused there.
+/// Llama and Mistral have no biases, so this field has no effect on training. A bias in the file is
+/// rejected elsewhere.
 fn check_bias(bias: Option<String>) -> Result<(), String> {
     match bias.as_deref() {
         None | Some("none" | "all" | "lora_only") => Ok(()),
-        Some(other) => Err(format!("bias {other:?} is none of none, all and lora_only")),
+        Some(other) => Err(format!(
+            "unknown bias {other:?}: expected none, all or lora_only"
+        )),
     }
 }
 
-/// The fields that nobody has read yet.
+/// The fields that were not read yet.
 struct Fields(Map<String, Value>);
 
 impl Fields {
@@ -259,7 +266,7 @@ fn as_rank(value: &Value) -> Option<usize> {
         .map(|rank| rank as usize)
 }
 
-/// Whether a field says anything: PEFT writes null, false and empty for what is off.
+/// Whether a field is set. PEFT writes null, false or an empty value for what is off.
 fn is_set(value: &Value) -> bool {
     match value {
         Value::Null => false,

@@ -4,34 +4,38 @@ use candle_core::{Device, Tensor};
 use farthing_ops::{LinearWeight, LoraExpand, LoraWeight};
 use farthing_scheduler::AdapterId;
 
-use super::{LoraAdapter, LoraEmbedding, LoraHead, LoraLayer, factor};
+use super::{LoraAdapter, LoraEmbedding, LoraHead, LoraLayer, adapter_factor};
 use crate::{ComputeType, DeviceKind, ModelConfig, ModelError, checkpoint::DummyWeights};
 
-/// What a random adapter is made of.
+/// Describes an adapter of random weights.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DummyAdapter {
+pub struct DummyAdapter {
+    /// Rank of every factor.
     pub rank: usize,
-    /// Another seed makes another adapter.
+    /// Adapters with different seeds have different weights.
     pub seed: u8,
+    /// Standard deviation of the weights.
     pub standard_deviation: f32,
+    /// The linear layers that it changes.
     pub targets: DummyTargets,
-    /// Whether it multiplies the base's outputs, as DoRA does.
+    /// Whether it also scales the base model's outputs, as DoRA does.
     pub has_gains: bool,
 }
 
 /// The linear layers that a random adapter changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DummyTargets {
+pub enum DummyTargets {
+    /// Every linear layer of the decoder.
     All,
-    /// What the LoRA paper adapts.
+    /// The query and value projections, as in the LoRA paper.
     QueryAndValue,
 }
 
 impl LoraAdapter {
-    /// An adapter of one rank on every linear layer. Another seed makes another.
+    /// An adapter of random weights, with the same rank on every linear layer.
     ///
     /// # Errors
-    /// The device has no room for it.
+    /// The device has too little memory.
     pub fn dummy(
         config: &ModelConfig,
         rank: usize,
@@ -51,7 +55,11 @@ impl LoraAdapter {
 }
 
 impl DummyAdapter {
-    pub(crate) fn make(
+    /// Makes the adapter for a base model.
+    ///
+    /// # Errors
+    /// The device has too little memory.
+    pub fn make(
         self,
         config: &ModelConfig,
         compute_type: ComputeType,
@@ -110,7 +118,7 @@ impl Maker {
         })
     }
 
-    /// `targets` are the columns of each, and whether it is changed.
+    /// `targets` are the columns of each target, and whether it is changed.
     fn fused(
         &mut self,
         name: &str,
@@ -136,15 +144,16 @@ impl Maker {
         Ok(LoraWeight {
             shrink,
             expand,
-            gain: match self.adapter.has_gains {
-                true => Some(self.gain(name, out_offset)?),
-                false => None,
+            gain: if self.adapter.has_gains {
+                Some(self.gain(name, out_offset)?)
+            } else {
+                None
             },
             bias: None,
         })
     }
 
-    /// A factor around 1 for each output.
+    /// A factor near 1 for each output.
     fn gain(&mut self, name: &str, out_features: usize) -> Result<Tensor, ModelError> {
         let mut gain = self.rows(&format!("{name}.gain"), 1, out_features);
         gain.iter_mut().for_each(|gain| *gain += 1.0);
@@ -159,7 +168,7 @@ impl Maker {
         in_features: usize,
     ) -> Result<LinearWeight, ModelError> {
         let rows = self.rows(name, out_features, in_features);
-        let weight = factor(&rows, out_features, self.compute_type, self.device)?;
+        let weight = adapter_factor(&rows, out_features, self.compute_type, self.device)?;
         self.size_bytes += weight.size_bytes();
         Ok(weight)
     }

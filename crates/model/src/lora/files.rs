@@ -1,4 +1,4 @@
-//! The two files of an adapter, as PEFT's `save_pretrained` writes them.
+//! The two files of an adapter, as written by PEFT's `save_pretrained`.
 
 use std::{
     collections::BTreeMap,
@@ -15,16 +15,16 @@ use crate::{ModelError, checkpoint::FloatType};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
-/// What PEFT puts before the name that a module has in its model.
+/// PEFT's prefix of module names.
 const PREFIX: &str = "base_model.model.";
 
-/// The bytes of `adapter_config.json` and `adapter_model.safetensors`, and where in them each
-/// tensor lies.
+/// The bytes of `adapter_config.json` and `adapter_model.safetensors`, with the position of each
+/// tensor.
 pub(super) struct AdapterFiles {
     directory: PathBuf,
     config: Vec<u8>,
     weights: Vec<u8>,
-    /// What nobody has taken yet, by the name without PEFT's prefix.
+    /// The tensors that were not taken yet, by name without PEFT's prefix.
     tensors: BTreeMap<String, StoredTensor>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct StoredTensor {
 }
 
 impl AdapterFiles {
-    /// Reads both files and checks that the second is whole.
+    /// Reads both files and checks that the weights are complete.
     pub(super) fn read(directory: &Path) -> Result<Self, ModelError> {
         let config = read(&directory.join(CONFIG))?;
         let weights = read_weights(directory)?;
@@ -55,7 +55,7 @@ impl AdapterFiles {
         &self.config
     }
 
-    /// The hash of both files: what the adapter is, whatever it is called.
+    /// The hash of both files, which identifies the adapter's content.
     pub(super) fn id(&self) -> AdapterId {
         let mut hash = Sha256::new();
         hash.update((self.config.len() as u64).to_le_bytes());
@@ -68,12 +68,12 @@ impl AdapterFiles {
         self.config.len() + self.weights.len()
     }
 
-    /// What is left in the file.
+    /// The tensors that were not taken yet.
     pub(super) fn tensors(&self) -> &BTreeMap<String, StoredTensor> {
         &self.tensors
     }
 
-    /// The elements of a tensor that the config calls for.
+    /// Takes a tensor that the config requires.
     pub(super) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         match self.take_if_present(name, shape)? {
             Some(values) => Ok(values),
@@ -84,7 +84,7 @@ impl AdapterFiles {
         }
     }
 
-    /// The elements of a tensor, row by row, as f32; none where the file has no such tensor.
+    /// Takes a tensor as f32, row by row; `None` if the file does not have it.
     pub(super) fn take_if_present(
         &mut self,
         name: &str,
@@ -115,7 +115,7 @@ impl AdapterFiles {
         }
     }
 
-    /// Refuses what is left: it would change the answers, and nobody has asked for it.
+    /// Rejects tensors that were not taken: they would change the answers.
     pub(super) fn expect_all_taken(&self) -> Result<(), ModelError> {
         match self.tensors.keys().next() {
             None => Ok(()),
@@ -131,7 +131,7 @@ impl AdapterFiles {
     }
 
     fn locate(&self) -> Result<BTreeMap<String, StoredTensor>, String> {
-        let broken = |e| format!("{WEIGHTS} is truncated or no safetensors file: {e}");
+        let broken = |e| format!("{WEIGHTS} is truncated or not a safetensors file: {e}");
         SafeTensors::deserialize(&self.weights).map_err(broken)?;
         let (header, metadata) = SafeTensors::read_metadata(&self.weights).map_err(broken)?;
         let data = header + 8;
@@ -163,7 +163,7 @@ impl AdapterFiles {
     }
 }
 
-/// An adapter that would not be served exactly.
+/// An error for an adapter that cannot be served exactly.
 pub(super) fn refused(directory: &Path, reason: String) -> ModelError {
     ModelError::Adapter {
         path: directory.to_owned(),

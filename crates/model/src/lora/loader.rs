@@ -1,4 +1,4 @@
-//! From an adapter's files to weights on the device.
+//! Converts an adapter's files to weights on the device.
 
 mod vocabulary;
 
@@ -8,15 +8,14 @@ use candle_core::{Device, Tensor};
 use farthing_ops::{LinearWeight, LoraExpand, LoraWeight};
 
 use super::{
-    LoraAdapter, LoraBase, LoraLayer,
+    LoraAdapter, LoraBase, LoraLayer, adapter_factor,
     config::{LoraConfig, LoraScale},
-    factor,
     files::AdapterFiles,
     magnitude::Delta,
 };
 use crate::{DeviceKind, ModelError};
 
-/// Takes tensor after tensor from the files, so that what is left at the end has no place.
+/// Takes the tensors from the files one by one. Tensors left at the end are an error.
 pub(super) struct Loader<'a> {
     files: AdapterFiles,
     config: LoraConfig,
@@ -32,11 +31,11 @@ struct Linear<'a> {
     module: &'a str,
     in_features: usize,
     out_features: usize,
-    /// The base's weight, where it is not the checkpoint's.
+    /// The base model's weight, if it is not the checkpoint's.
     weight: Option<&'a [f32]>,
 }
 
-/// What an adapter adds to a linear layer, ready to be multiplied.
+/// The packed factors of a linear layer.
 struct Factors {
     rank: usize,
     a: Vec<f32>,            // [rank, in_features]
@@ -76,8 +75,8 @@ impl<'a> Loader<'a> {
         };
         if self.base.device != DeviceKind::Cpu && !adapter.is_plain() {
             return Err(self.files.refused(
-                "DoRA, biases, and changes of the embedding or the output layer are served with \
-                 --device cpu only"
+                "DoRA, biases, and changes of the embedding or the output layer are \
+                 supported on the CPU only"
                     .to_owned(),
             ));
         }
@@ -122,7 +121,7 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// The adapter of layers that are one weight in the base, one below the other.
+    /// The adapter of layers that are one fused weight in the base model.
     fn fused(&mut self, linears: &[Linear<'_>]) -> Result<Option<LoraWeight>, ModelError> {
         let mut parts = Vec::new();
         let mut out_features = 0;
@@ -132,9 +131,10 @@ impl<'a> Loader<'a> {
             }
             out_features += linear.out_features;
         }
-        match parts.is_empty() {
-            true => Ok(None),
-            false => Ok(Some(self.stack(parts, out_features)?)),
+        if parts.is_empty() {
+            Ok(None)
+        } else {
+            Ok(Some(self.stack(parts, out_features)?))
         }
     }
 
@@ -161,7 +161,7 @@ impl<'a> Loader<'a> {
         self.finish(linear, scale, a, b)
     }
 
-    /// Adds what a layer may have besides A and B, and multiplies out what is constant.
+    /// Adds the gain and bias of a layer, and precomputes what is constant.
     fn finish(
         &mut self,
         linear: &Linear<'_>,
@@ -205,7 +205,7 @@ impl<'a> Loader<'a> {
         Ok(factors)
     }
 
-    /// Rank and scale of a module that is a target.
+    /// Rank and scale of a target module.
     fn scale(&mut self, module: &str) -> Result<LoraScale, ModelError> {
         let scale = self.config.scale(module);
         let scale = scale.map_err(|e| self.files.refused(e))?;
@@ -213,7 +213,7 @@ impl<'a> Loader<'a> {
         Ok(scale)
     }
 
-    /// DoRA's magnitude of a module; none where the adapter is no DoRA.
+    /// DoRA's magnitude of a module; `None` if the adapter does not use DoRA.
     fn magnitude(&mut self, module: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
         if !self.config.use_dora {
             return Ok(None);
@@ -250,8 +250,7 @@ impl<'a> Loader<'a> {
         checkpoint.read_rows(&format!("{name}.weight"), rows, out)
     }
 
-    /// Puts the factors of a fused weight's parts together, each with the row where its part
-    /// begins.
+    /// Stacks the factors of a fused weight's parts. Each comes with the first row of its part.
     fn stack(
         &mut self,
         parts: Vec<(usize, Factors)>,
@@ -286,7 +285,7 @@ impl<'a> Loader<'a> {
             device,
             ..
         } = self.base;
-        let weight = factor(rows, out_features, compute_type, device)?;
+        let weight = adapter_factor(rows, out_features, compute_type, device)?;
         self.size_bytes += weight.size_bytes();
         Ok(weight)
     }
@@ -309,7 +308,7 @@ impl Factors {
     }
 }
 
-/// A vector over all outputs of a fused weight; none where no part has any of it.
+/// A vector over all outputs of a fused weight; `None` if no part has values.
 fn spread(
     parts: &[(usize, Factors)],
     out_features: usize,

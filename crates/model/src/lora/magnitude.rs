@@ -1,4 +1,4 @@
-//! DoRA's magnitudes, turned into a gain once instead of in every step.
+//! Computes DoRA's gains once, when the adapter is loaded.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use super::config::LoraScale;
 use crate::ModelError;
 
-/// How many elements of a base weight are in flight: 8 MiB of f32.
+/// Elements of the base weight per chunk: 8 MiB of f32.
 const CHUNK_ELEMENTS: usize = 2 << 20;
 
 /// `s · B A` of one module.
@@ -28,8 +28,8 @@ impl<'a> Delta<'a> {
         }
     }
 
-    /// DoRA's gain `m / ‖W + s · B A‖`, a value for each output, from the base's rows. In PEFT a
-    /// layer computes `gain ⊙ (W x + s · B A x)`.
+    /// DoRA's gain `m / ‖W + s · B A‖` for each output, from the base model's rows. In PEFT a layer
+    /// computes `gain ⊙ (W x + s · B A x)`.
     ///
     /// Source: Liu et al. 2024, §4.1 and §4.3.
     pub(super) fn gain(
@@ -64,8 +64,8 @@ impl<'a> Delta<'a> {
         Ok(gain)
     }
 
-    /// The same for an embedding, whose weight is the transposed of a layer's: a gain for each
-    /// of `hidden` columns, from rows of `[vocab, hidden]`. Here A is `[rank, vocab]`.
+    /// The same for an embedding, whose weight is transposed: a gain for each of the `hidden`
+    /// columns, from rows of `[vocab, hidden]`. A is `[rank, vocab]`.
     pub(super) fn column_gain(
         &self,
         magnitude: &[f32], // [hidden]

@@ -1,4 +1,4 @@
-//! What an adapter is, as far as its files tell, whatever becomes of it.
+//! Describes an adapter from its files, also one that is not supported.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,39 +11,39 @@ use serde_json::Value;
 use super::{LoraAdapter, LoraBase, config::LoraConfig, files::AdapterFiles};
 use crate::ModelError;
 
-/// An adapter's files, described, and whether it would be served.
+/// Description of an adapter, and whether it can be served.
 #[derive(Clone, Debug)]
 pub struct AdapterReport {
     /// The hash of both files.
     pub id: AdapterId,
-    /// `LoRA`, `rsLoRA`, `DoRA` or `rsDoRA`; PEFT's `peft_type` where the config is refused.
+    /// `LoRA`, `rsLoRA`, `DoRA` or `rsDoRA`; PEFT's `peft_type` if the config is not supported.
     pub kind: String,
-    /// Ranks r of its factors.
+    /// The ranks of its factors.
     pub ranks: BTreeSet<usize>,
-    /// Scales s of its modules, α/r or α/√r, ascending; empty where the config is refused.
+    /// The scales of its modules (α/r or α/√r), ascending. Empty if the config is not supported.
     pub scales: Vec<f32>,
-    /// The modules with factors by the last part of their name, and in how many places each is.
+    /// Target modules by the last part of their name, with the number of places.
     pub targets: BTreeMap<String, usize>,
     /// Decoder layers with factors.
     pub layers: BTreeSet<usize>,
     /// Modules whose whole weight is in the file.
     pub saved_modules: BTreeSet<String>,
-    /// Elements of all tensors.
+    /// Number of elements in all tensors.
     pub parameters: usize,
-    /// Both files together.
+    /// Size of both files.
     pub size_bytes: usize,
-    /// What it says it was trained on.
+    /// The base model named in the config.
     pub base_model: Option<String>,
-    /// Why it is not served; none where it is.
+    /// Why it cannot be served; `None` if it can.
     pub refusal: Option<String>,
 }
 
 impl AdapterReport {
-    /// Describes the adapter in a directory. With a base it is loaded, so that the verdict is that
-    /// of serving; without one, config and tensors are held against each other alone.
+    /// Reads the adapter in a directory. With a base model it is loaded completely, as for serving.
+    /// Without one, only config and tensors are compared.
     ///
     /// # Errors
-    /// There is no adapter, or its weights are no whole safetensors file.
+    /// There is no adapter, or its weights are not a complete safetensors file.
     pub fn read(directory: &Path, base: Option<LoraBase<'_>>) -> Result<Self, ModelError> {
         let mut files = AdapterFiles::read(directory)?;
         let mut report = Self::describe(&files);
@@ -61,7 +61,7 @@ impl AdapterReport {
             None => checked,
         };
         report.refusal = checked.err().map(|error| match error {
-            // The directory is known to who asked.
+            // The caller knows the directory.
             ModelError::Adapter { reason, .. } => reason,
             other => other.to_string(),
         });
@@ -104,7 +104,7 @@ impl AdapterReport {
         report
     }
 
-    /// Whether config and tensors fit each other.
+    /// Checks that config and tensors match.
     fn check(&mut self, files: &mut AdapterFiles, config: &LoraConfig) -> Result<(), ModelError> {
         for (name, tensor) in files.tensors().clone() {
             let Some((module, part)) = part(&name) else {
@@ -132,18 +132,18 @@ impl AdapterReport {
     }
 }
 
-/// What a tensor is to its module.
+/// The role of a tensor within its module.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Part {
-    /// The factor that shrinks.
+    /// The factor A.
     A,
-    /// Whatever else stands beside it.
+    /// Any other tensor of the adapter.
     BesideA,
-    /// The module's own weight.
+    /// The module's whole weight.
     Whole,
 }
 
-/// The module that a tensor belongs to, and what it is there; none where its name says neither.
+/// The module of a tensor and the tensor's role; `None` if the name is unknown.
 fn part(name: &str) -> Option<(&str, Part)> {
     let endings = [
         (".lora_A.weight", Part::A),

@@ -1,14 +1,15 @@
-//! Which modules an adapter changes: PEFT's rules, down to what its regular expressions mean.
+//! Which modules an adapter changes, by PEFT's rules and with Python's regular expressions.
 
 use fancy_regex::Regex;
 use serde_json::Value;
 
-/// A regular expression of Python's `re`, as far as PEFT's users write them.
+/// A regular expression of Python's `re`, with the features that PEFT configs use.
 #[derive(Debug)]
 pub(super) struct Pattern(Regex);
 
 impl Pattern {
-    /// A key of `rank_pattern` or `alpha_pattern`: the name, or its end from a dot on.
+    /// A key of `rank_pattern` or `alpha_pattern`. It matches the whole name or its end after a
+    /// dot.
     pub(super) fn suffix(key: &str) -> Result<Self, String> {
         Self::new(&format!(r"\A(?:.*\.)?(?:{key})\z"), key)
     }
@@ -32,19 +33,19 @@ impl Pattern {
     }
 }
 
-/// `target_modules`, and what narrows it.
+/// `target_modules` and the fields that restrict it.
 #[derive(Debug)]
 pub(super) struct TargetModules {
     targets: Targets,
     excluded: Option<Modules>,
     layers: Option<Layers>,
-    /// `modules_to_save`, and each as PEFT keeps targets away from it.
+    /// `modules_to_save`, each with the pattern by which PEFT excludes targets.
     saved: Vec<(String, Pattern)>,
 }
 
 #[derive(Debug)]
 enum Targets {
-    /// Every linear layer but the output's.
+    /// Every linear layer except the output.
     AllLinear,
     Modules(Modules),
 }
@@ -52,22 +53,22 @@ enum Targets {
 #[derive(Debug)]
 enum Modules {
     Pattern(Pattern),
-    /// Names, or their ends from a dot on.
+    /// Names, which match a whole module name or its end after a dot.
     Names(Vec<String>),
 }
 
-/// `layers_to_transform`: layers by number, the number being what follows `patterns`.
+/// `layers_to_transform`: layer numbers, found by `patterns`.
 #[derive(Debug)]
 struct Layers {
     indices: Vec<u64>,
     patterns: Vec<Regex>,
 }
 
-/// What PEFT targets in a Llama or Mistral where a config names nothing.
+/// PEFT's default targets for Llama and Mistral.
 const DEFAULT_TARGETS: [&str; 2] = ["q_proj", "v_proj"];
 
 impl TargetModules {
-    /// Reads the fields of the config by these names.
+    /// Parses these fields of the config.
     pub(super) fn parse(
         target_modules: Value,
         exclude_modules: Value,
@@ -98,17 +99,17 @@ impl TargetModules {
         });
         Ok(Self {
             targets,
-            excluded: match is_empty(&exclude_modules) {
-                true => None,
-                false => Modules::parse("exclude_modules", exclude_modules)?,
+            excluded: if is_empty(&exclude_modules) {
+                None
+            } else {
+                Modules::parse("exclude_modules", exclude_modules)?
             },
             layers,
             saved: saved.collect::<Result<_, String>>()?,
         })
     }
 
-    /// Whether the adapter has factors for this linear or embedding layer: PEFT's
-    /// `check_target_module_exists`.
+    /// Whether the adapter has factors for this module: PEFT's `check_target_module_exists`.
     pub(super) fn contains(&self, module: &str) -> Result<bool, String> {
         if let Some(excluded) = &self.excluded
             && excluded.contains(module)?
@@ -133,8 +134,7 @@ impl TargetModules {
         }
     }
 
-    /// The entry of `modules_to_save` by which the adapter brings its own copy of a module: one
-    /// that the module's name ends with.
+    /// The entry of `modules_to_save` that this module's name ends with.
     pub(super) fn saves(&self, module: &str) -> Option<&str> {
         let saved = self.saved.iter().map(|(name, _)| name.as_str());
         saved.into_iter().find(|name| module.ends_with(name))
@@ -179,17 +179,19 @@ impl Layers {
         };
         let names: Vec<_> = names.unwrap_or_default();
         if read.is_empty() {
-            return match names.is_empty() || !indices.is_null() {
-                true => Ok(None),
-                false => Err("layers_pattern needs layers_to_transform, as PEFT says".to_owned()),
+            return if names.is_empty() || !indices.is_null() {
+                Ok(None)
+            } else {
+                Err("layers_pattern needs layers_to_transform, as PEFT says".to_owned())
             };
         }
-        let expressions = match names.is_empty() {
-            true => vec![r"\A.*?\.[^.]*\.(?P<idx>\d+)\.".to_owned()],
-            false => names
+        let expressions = if names.is_empty() {
+            vec![r"\A.*?\.[^.]*\.(?P<idx>\d+)\.".to_owned()]
+        } else {
+            names
                 .iter()
                 .map(|name| format!(r"\A(?:^|.*?\.){name}\.(?P<idx>\d+)\."))
-                .collect(),
+                .collect()
         };
         let patterns = expressions.iter().map(|expression| {
             Regex::new(expression).map_err(|e| format!("layers_pattern {names:?}: {e}"))
@@ -212,7 +214,7 @@ impl Layers {
     }
 }
 
-/// A list of names; none where the field is absent.
+/// A list of names; `None` if the field is absent.
 fn names(field: &str, value: Value) -> Result<Option<Vec<String>>, String> {
     match serde_json::from_value(value) {
         Ok(names) => Ok(names),
@@ -220,7 +222,7 @@ fn names(field: &str, value: Value) -> Result<Option<Vec<String>>, String> {
     }
 }
 
-/// What PEFT takes for absent.
+/// Whether PEFT treats the value as absent.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::String(text) => text.is_empty(),

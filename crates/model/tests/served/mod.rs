@@ -3,7 +3,11 @@
 
 #![allow(dead_code, reason = "each test file takes the half it needs")]
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    sync::Arc,
+};
 
 use candle_core::{Device, Tensor};
 use farthing_model::{
@@ -106,6 +110,8 @@ pub(crate) struct Served {
     pub(crate) scheduler: Scheduler,
     runner: ModelRunner,
     answers: HashMap<SequenceId, Answer>,
+    /// Sequences that have had a step.
+    begun: HashSet<SequenceId>,
 }
 
 /// What became of a sequence.
@@ -131,6 +137,7 @@ impl Served {
             scheduler: Scheduler::new(config).unwrap(),
             runner,
             answers: HashMap::new(),
+            begun: HashSet::new(),
         }
     }
 
@@ -164,12 +171,16 @@ impl Served {
     /// Steps until nobody is left; the answers of all who were ever added.
     pub(crate) fn run(&mut self) -> &HashMap<SequenceId, Answer> {
         while let Some(batch) = self.scheduler.schedule() {
+            for row in &batch.rows {
+                if self.begun.insert(row.sequence) {
+                    self.answers.get_mut(&row.sequence).unwrap().cached_tokens = row.start;
+                }
+            }
             let sampled = self.runner.execute(&batch).unwrap();
             for output in self.scheduler.commit(batch, sampled) {
                 let answer = self.answers.get_mut(&output.sequence).unwrap();
                 answer.tokens.extend(output.sampled.token);
                 answer.finished = output.finished;
-                answer.cached_tokens = output.cached_tokens;
                 answer.preemptions = output.preemptions;
             }
         }

@@ -46,12 +46,12 @@ impl Gpu {
         unsafe { self.launch_on(&self.stream, (element, head_dim), grid, arguments) }
     }
 
-    /// As [`launch`](Self::launch), on the side stream: begun after all that the stream had, and beside
-    /// what it gets from now on.
+    /// Like [`launch`](Self::launch), but on the side stream: the kernel starts after the stream's work so
+    /// far and runs concurrently with later work.
     ///
     /// # Safety
-    /// As there; and until [`join`](Self::join) nothing else begins beside the stream, or touches what
-    /// this writes.
+    /// As for `launch`. Until [`join`](Self::join), the caller launches nothing else beside the stream and
+    /// does not touch what this kernel writes.
     pub(crate) unsafe fn launch_beside<A: Arguments>(
         &self,
         element: DType,
@@ -63,7 +63,7 @@ impl Gpu {
         })
     }
 
-    /// Lets the stream wait for what was launched beside it last.
+    /// Makes the stream wait for the last kernel that was launched beside it.
     pub(crate) fn join(&self) -> Result<()> {
         self.side_stream.end(&self.stream)
     }

@@ -1,4 +1,4 @@
-//! A second stream, for what need not wait for its neighbours.
+//! A second stream, for work that runs beside the main stream's.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaStream, sys};
 
 use super::driver_error;
 
-/// Work beside the main stream's, one piece at a time: begun after all that the main stream had, and
-/// waited for before the main stream goes on. In a graph both become branches.
+/// A stream for one piece of work at a time. The work starts after the main stream's work so far, and the
+/// main stream waits for it later. In a graph the two become branches.
 pub(crate) struct SideStream {
     stream: Arc<CudaStream>,
     begun: CudaEvent,
@@ -29,7 +29,7 @@ impl SideStream {
         })
     }
 
-    /// Calls `start` with this stream, whose launches wait for all work of `main` so far.
+    /// Calls `start` with this stream after making the stream wait for the work of `main` so far.
     pub(super) fn begin(
         &self,
         main: &CudaStream,
@@ -41,7 +41,7 @@ impl SideStream {
         self.ended.record(&self.stream).map_err(driver_error)
     }
 
-    /// Lets `main` wait for what was begun last.
+    /// Makes `main` wait for the work that was started last.
     pub(super) fn end(&self, main: &CudaStream) -> Result<()> {
         main.wait(&self.ended).map_err(driver_error)
     }

@@ -11,19 +11,19 @@ use super::LoraWeight;
 #[cfg(feature = "cuda")]
 use crate::cuda::{Gpu, Grid, arguments, operand, tensor};
 
-/// Tokens of a tile, at most.
+/// Maximum number of tokens of a tile.
 const TILE_TOKENS: usize = 16;
-/// Words of a tile: slot, first token, number of tokens, and one that fills it up.
+/// Words of a tile: slot, first token, number of tokens, padding.
 pub const LORA_TILE_WORDS: usize = 4;
 /// Ranks of a block, and what a slot's rank is rounded up to.
 const BLOCK_RANKS: usize = 16;
 /// Columns of a block.
 #[cfg(feature = "cuda")]
 const BLOCK_COLUMNS: usize = 128;
-/// Inputs that a block sums, at least.
+/// Minimum number of inputs that a block sums.
 #[cfg(feature = "cuda")]
 const SPLIT_INPUTS: usize = 512;
-/// Blocks that keep every GPU busy: more would only have more sums to add up.
+/// Number of blocks that keeps any GPU busy. More blocks would only add partial sums.
 const BUSY_BLOCKS: usize = 1024;
 
 /// The slots of one fused linear layer.
@@ -57,38 +57,38 @@ pub struct LoraStackShape {
     pub max_rank: usize,
 }
 
-/// Which tokens of a step have which adapter, and room for what happens to them.
+/// Which tokens of a step use which adapter, and the buffers that this needs.
 #[derive(Debug)]
 pub struct LoraRows {
     /// u32 `[tiles, 4]`, see [`lora_tiles`].
     pub tiles: Tensor,
-    /// As long as its stacks need.
+    /// Buffers for the stacks that are used.
     pub scratch: LoraScratch,
 }
 
-/// Room for the activations between A and B.
+/// Buffers for the activations between A and B.
 #[cfg_attr(not(feature = "cuda"), expect(dead_code))]
 #[derive(Clone, Debug)]
 pub struct LoraScratch {
-    /// 16 bits an element
+    /// The shrunk activations, in the type of the activations.
     shrunk: Tensor,
-    /// f32
+    /// Partial sums of the shrunk activations, f32.
     partial: Tensor,
-    /// u32, zeros between launches
+    /// Number of partial sums that are complete, u32. Zeros between launches.
     arrived: Tensor,
 }
 
-/// Tiles that any mix of `adapters` on so many tokens fits into.
+/// Maximum number of tiles for `tokens` tokens that use `adapters` adapters.
 pub fn max_lora_tiles(tokens: usize, adapters: usize) -> usize {
     (tokens + (TILE_TOKENS - 1) * adapters.min(tokens)) / TILE_TOKENS
 }
 
-/// Cuts each adapter's tokens, its slot and where they stand, into tiles of at most 16, and writes those
-/// as u32 `[tiles, 4]`: slot, first token, number of tokens, and a word that fills up. Tiles past the
-/// last have no tokens.
+/// Divides the tokens of each adapter into tiles of at most 16 tokens. `adapters` yields each adapter's
+/// slot and its range of tokens. Writes u32 `[tiles, 4]` to `words`: slot, first token, number of tokens,
+/// padding. Unused tiles at the end get no tokens.
 ///
 /// # Panics
-/// Where `words` are fewer than [`max_lora_tiles`] asks for.
+/// `words` has less room than [`max_lora_tiles`] asks for.
 pub fn lora_tiles(adapters: impl IntoIterator<Item = (usize, Range<usize>)>, words: &mut [u32]) {
     let mut free = words.chunks_exact_mut(LORA_TILE_WORDS);
     for (slot, tokens) in adapters {
@@ -102,7 +102,7 @@ pub fn lora_tiles(adapters: impl IntoIterator<Item = (usize, Range<usize>)>, wor
 }
 
 impl LoraScratch {
-    /// Room for steps of so many tiles, whatever the stack.
+    /// Buffers for steps of at most `tiles` tiles with stacks of any of the shapes.
     ///
     /// # Errors
     /// Memory ran out.
@@ -139,13 +139,13 @@ impl LoraStackShape {
         elements * self.max_rank() * size_of::<bf16>()
     }
 
-    /// Blocks of the shrink kernel for each part of the inputs.
+    /// Blocks of the shrink kernel per split.
     #[cfg(feature = "cuda")]
     fn places(&self, tiles: usize) -> usize {
         tiles * self.targets.len() * self.max_rank() / BLOCK_RANKS
     }
 
-    /// Parts that the inputs are summed in, so that a few tokens keep the device busy too.
+    /// Number of parts that the inputs are divided into, so that a few tokens also keep the device busy.
     #[cfg(feature = "cuda")]
     fn splits(&self, tiles: usize) -> usize {
         let most = BUSY_BLOCKS.div_ceil(self.places(tiles));
@@ -215,7 +215,7 @@ impl LoraStack {
             let rank = expand.weight.in_features();
             if rank > max_rank || expand.weight.out_features() != shape.targets[target] {
                 bail!(
-                    "lora: an adapter of rank {rank} and {} columns for slots of rank {max_rank} and {} columns: raise --max-lora-rank",
+                    "lora: an adapter of rank {rank} and {} columns for slots of rank {max_rank} and {} columns: raise max_lora_rank",
                     expand.weight.out_features(),
                     shape.targets[target]
                 );
@@ -251,25 +251,25 @@ impl LoraStack {
     }
 }
 
-/// The first half of each token's adapter, `scale · A · x [m, in_features]`, into the scratch of `rows`,
-/// beside what is started on the device until [`lora_expand`].
+/// Computes the first half of each token's adapter, `scale · A · x [m, in_features]`, into the buffers of
+/// `rows`. It runs concurrently with the work that is started until [`lora_expand`].
 ///
 /// # Errors
-/// Where a shape or a type doesn't fit, or it is not on a GPU.
+/// A shape or a type does not match, or the tensors are not on a GPU.
 pub fn lora_shrink(x: &Tensor, stack: &LoraStack, rows: &LoraRows) -> Result<()> {
     x.inplace_op1(&LoraShrink(LoraCall { stack, rows }))
 }
 
-/// The second half: `out [m, out_features] += B ·` what the last [`lora_shrink`] made, by the same
-/// `stack` and `rows`.
+/// Computes the second half: `out [m, out_features] += B · shrunk`, with the result of the last
+/// [`lora_shrink`] for the same `stack` and `rows`.
 ///
 /// # Errors
-/// Where a shape or a type doesn't fit, or it is not on a GPU.
+/// A shape or a type does not match, or the tensors are not on a GPU.
 pub fn lora_expand(out: &Tensor, stack: &LoraStack, rows: &LoraRows) -> Result<()> {
     out.inplace_op1(&LoraExpandSlots(LoraCall { stack, rows }))
 }
 
-/// What both halves are called with.
+/// The arguments of both halves.
 #[cfg_attr(not(feature = "cuda"), expect(dead_code))]
 struct LoraCall<'a> {
     stack: &'a LoraStack,
@@ -282,7 +282,7 @@ struct LoraExpandSlots<'a>(#[cfg_attr(not(feature = "cuda"), expect(dead_code))]
 
 #[cfg(feature = "cuda")]
 impl LoraCall<'_> {
-    /// Tiles of a launch, if everything has room and `columns` are as many as expected.
+    /// The number of tiles. Checks the buffers and the number of columns.
     fn tiles(&self, columns: usize, expected: usize) -> Result<usize> {
         let shape = &self.stack.shape;
         let LoraScratch {

@@ -3,17 +3,17 @@
 #[cfg(test)]
 mod tests;
 
-/// Rows of the matrix products of a block that decodes: queries of one row times the heads that
-/// share a key's head.
+/// Rows of a decode block's matrix products: queries of one row times the heads that share a kv
+/// head.
 const DECODE_ROWS: usize = 16;
-/// A query's heads are not divided among blocks.
+/// The heads of a query are not divided among blocks.
 pub(crate) const MAX_GROUP: usize = DECODE_ROWS;
-/// The same of a block that computes prompts.
+/// The same for a prefill block.
 const PREFILL_ROWS: usize = 128;
-/// More parts than this cost more to put together than they save.
+/// Maximum number of parts: more cost more to combine than they save.
 const MAX_SPLITS: usize = 32;
 
-/// What the host knows of a batch.
+/// What the host knows about a batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Geometry {
     /// Queries of all rows.
@@ -22,24 +22,25 @@ pub(crate) struct Geometry {
     /// Queries of the longest row.
     pub(crate) max_queries: usize,
     pub(crate) kv_heads: usize,
-    /// Heads that share a key's head.
+    /// Query heads per kv head.
     pub(crate) group: usize,
     pub(crate) head_dim: usize,
     pub(crate) multiprocessors: usize,
 }
 
 impl Geometry {
-    /// Blocks that keep the device busy.
+    /// Number of blocks that keeps the device busy.
     pub(crate) fn wanted_blocks(multiprocessors: usize) -> usize {
         4 * multiprocessors
     }
 
-    /// Blocks of a launch that splits contexts, at most: the number of splits is rounded up.
+    /// Maximum number of blocks of a launch that splits contexts. The number of splits is rounded
+    /// up.
     pub(crate) fn max_split_blocks(multiprocessors: usize) -> usize {
         2 * Self::wanted_blocks(multiprocessors)
     }
 
-    /// Blocks that share a context.
+    /// Number of blocks that share a context.
     pub(crate) fn splits(&self) -> usize {
         let whole = (self.rows * self.kv_heads).max(1);
         Self::wanted_blocks(self.multiprocessors)
@@ -47,24 +48,24 @@ impl Geometry {
             .clamp(1, MAX_SPLITS)
     }
 
-    /// Blocks of the launch that takes the rows of few queries.
+    /// Blocks of the launch for rows with few queries.
     pub(crate) fn decode_blocks(&self) -> [usize; 3] {
         [self.rows, self.kv_heads, self.splits()]
     }
 
-    /// Blocks of the launch that takes the other rows, if there may be any.
+    /// Blocks of the launch for the other rows, if there may be any.
     pub(crate) fn prefill_blocks(&self) -> Option<[usize; 3]> {
         let some = self.max_queries * self.group > DECODE_ROWS;
         let tiles = (self.tokens * self.group).div_ceil(PREFILL_ROWS) + self.rows;
         some.then_some([tiles, self.kv_heads, 1])
     }
 
-    /// Shared memory of a block of either launch.
+    /// Shared memory per block, for both launches.
     pub(crate) fn shared_bytes(&self) -> usize {
         512 * self.head_dim
     }
 
-    /// Elements of a block's unfinished outputs, and of the maxima and sums that go with them.
+    /// Elements of a block's partial outputs, and of the maxima and sums that go with them.
     pub(crate) fn partial_len(head_dim: usize) -> (usize, usize) {
         (DECODE_ROWS * head_dim, DECODE_ROWS * 2)
     }

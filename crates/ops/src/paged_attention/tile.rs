@@ -1,4 +1,4 @@
-//! The queries of one tile against the keys and values of one head.
+//! The queries of one tile and the keys and values of one kv head.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use crate::pool::Rows;
 use crate::simd::{Activation, Dot, Kernel, LANES, Lanes, MAX_TILE_ROWS, Simd, exp};
 use crate::{BLOCK_SIZE, KvCacheLayer};
 
-/// Blocks whose scores are computed before their values are summed.
+/// Number of blocks whose scores are computed before their values are summed.
 const CHUNK_BLOCKS: usize = 8;
 
 /// Tokens of a chunk.
@@ -33,8 +33,8 @@ impl Cache<'_> {
     }
 }
 
-/// Neighbouring queries of one row, and all heads that share a kv head: each pair of the two is a
-/// row of the tile.
+/// Consecutive queries of one row, and all heads that share a kv head. Each pair of a query and a
+/// head is a row of the tile.
 pub(super) struct Tile<'a> {
     pub(super) out: &'a Rows<'a>,
     pub(super) qkv: &'a [f32],
@@ -71,7 +71,7 @@ impl Kernel for Tile<'_> {
     }
 }
 
-/// Working memory of a tile. `X` is what activations are rounded to.
+/// Working memory of a tile. Activations are rounded to `X`.
 struct Scratch<X, W> {
     /// `[rows][head_dim]`, scaled.
     queries: *mut X,
@@ -85,15 +85,15 @@ struct Scratch<X, W> {
     maxima: *mut f32,
     /// `[rows]`: the sum of the probabilities so far.
     totals: *mut f32,
-    /// `[rows]`: what `sums` must be multiplied with for the new maximum.
+    /// `[rows]`: factors for `sums` after a change of the maximum.
     corrections: *mut f32,
-    /// `[2][head_dim padded · 16]`: values of the first and of the last block, with zeros where
-    /// a slot holds no token that a query sees.
+    /// `[2][head_dim padded · 16]`: values of the first and of the last block, with zeros in slots
+    /// that hold no token visible to a query.
     edges: *mut W,
 }
 
 impl<X, W> Scratch<X, W> {
-    /// Lays the parts out in `buffer`, which grows where it is too small.
+    /// Lays the parts out in `buffer`, which grows if it is too small.
     #[inline(always)]
     unsafe fn new(buffer: &mut Vec<f32>, rows: usize, head_dim: usize) -> Self {
         let padded = head_dim.next_multiple_of(PANEL);
@@ -135,7 +135,7 @@ impl Tile<'_> {
             let values_len = KvCacheLayer::values_len(head_dim);
             let scratch = Scratch::<S::X, W>::new(self.scratch, rows, head_dim);
 
-            // What any query of the tile sees, and what is worth computing.
+            // The tokens that any query of the tile sees.
             let seen = (self.position + 1).saturating_sub(self.window)..self.context;
             let end = self.position + self.queries.len();
 
@@ -187,8 +187,8 @@ impl Tile<'_> {
                     values,
                     head_dim,
                 };
-                // All rows pass some keys before the next ones, which then stay in the first-level
-                // cache.
+                // All rows process some keys before the next ones, so that these stay in the
+                // first-level cache.
                 let step = if rows > MAX_TILE_ROWS {
                     S::TILE_PANELS[MAX_TILE_ROWS]
                 } else {
@@ -239,8 +239,8 @@ impl Tile<'_> {
         }
     }
 
-    /// Copies the values of a block with zeros for tokens outside `seen`: a probability of zero
-    /// doesn't hide a NaN.
+    /// Copies the values of a block, with zeros for tokens outside `seen`: multiplying by a
+    /// probability of zero would not remove a NaN.
     #[inline(always)]
     unsafe fn copy_seen<W: CacheElement>(
         &self,
@@ -271,7 +271,7 @@ impl Tile<'_> {
 struct Scores<'a, X, W> {
     scratch: &'a Scratch<X, W>,
     keys: &'a [*const W],
-    /// What is needed next.
+    /// To be prefetched.
     values: &'a [*const W],
     head_dim: usize,
 }
@@ -307,9 +307,9 @@ impl<S: Dot<W>, W> Grid<S, W> for Scores<'_, S::X, W> {
 struct Sums<'a, X, W> {
     scratch: &'a Scratch<X, W>,
     values: &'a [*const W],
-    /// What is needed next.
+    /// To be prefetched.
     keys: &'a [*const W],
-    /// Of a head, padded.
+    /// Row length of a head, padded.
     row_len: usize,
 }
 
@@ -354,8 +354,8 @@ impl<S: Dot<W>, W> Grid<S, W> for Sums<'_, S::X, W> {
     }
 }
 
-/// Turns the scores of one row and chunk into probabilities relative to the highest score so far;
-/// tokens outside `visible` get none.
+/// Turns the scores of one row and chunk into probabilities relative to the highest score so far.
+/// Tokens outside `visible` get 0.
 #[inline(always)]
 unsafe fn softmax_row<S: Lanes, X: Activation, W>(
     scratch: &Scratch<X, W>,

@@ -1,4 +1,4 @@
-//! Reading memory into the caches before it is needed.
+//! Prefetching memory that the next job reads.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,21 +6,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Bytes that a thread asks for between two looks for work.
+/// Bytes that a thread prefetches between two checks for work.
 const PIECE: usize = 8 * LINE;
 
-/// Bytes that a thread reads ahead at most: about half of a second-level cache.
+/// Maximum number of bytes per thread: about half of a second-level cache.
 const MOST: usize = 512 << 10;
 
-/// Memory that the next job reads: the first of as many equal parts as there are threads belongs to the
-/// calling thread, and so on. It may be gone by the time it is asked for, which a prefetch allows.
+/// Memory that the next job reads. It is divided into equal parts, one per thread; the first part is the
+/// calling thread's. The memory may be freed at any time: a prefetch of any address is allowed.
 #[derive(Default)]
 pub(super) struct ReadAhead {
     start: AtomicUsize,
     bytes: AtomicUsize,
 }
 
-/// How far one thread has come.
+/// The progress of one thread.
 #[derive(Clone, Copy, Default)]
 struct Reader {
     start: usize,
@@ -37,8 +37,7 @@ impl ReadAhead {
         self.start.store(memory.as_ptr().addr(), Ordering::Relaxed);
     }
 
-    /// Asks for this thread's next piece of the part of thread `thread` of `threads`; false where there
-    /// is none.
+    /// Prefetches the next piece of the part of `thread`, of `threads`. Returns false if none is left.
     #[inline]
     pub(super) fn read(&self, thread: usize, threads: usize) -> bool {
         let mut reader = READER.get();
@@ -54,7 +53,7 @@ impl ReadAhead {
 }
 
 impl Reader {
-    /// Where the next piece begins.
+    /// The address of the next piece.
     #[inline]
     fn next(&mut self, ahead: &ReadAhead, thread: usize, threads: usize) -> Option<usize> {
         let start = ahead.start.load(Ordering::Relaxed);

@@ -2,40 +2,40 @@
 
 use crate::simd::{Kernel, LANES, Simd, SimdLevel, dispatch};
 
-/// What a filter keeps: tokens that weigh more than `weight`, and the first `ties` of those that
-/// weigh as much.
+/// What a filter keeps: tokens with more than `weight`, and the first `ties` of those with exactly
+/// `weight`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
     pub(super) weight: f32,
     pub(super) ties: usize,
 }
 
-/// By what the kept tokens are measured.
+/// What the target of a cut measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Measure {
-    /// By how many they are.
+    /// The number of kept tokens.
     Count,
-    /// By what they weigh together.
+    /// The total weight of the kept tokens.
     Mass,
 }
 
-/// Bits of a weight that one pass settles.
+/// Bits of a weight that one pass determines.
 const DIGIT_BITS: u32 = 10;
 
 const BINS: usize = 1 << DIGIT_BITS;
 
-/// Sums that a bin is made of: neighbouring tokens often fall into one bin, and a sum of their own
-/// keeps them from waiting for each other.
+/// Partial sums per bin. Neighbouring tokens often fall into one bin, and separate sums avoid
+/// waiting for each other.
 const PARTS: usize = 4;
 
 impl Cut {
-    /// Keeps every token that has a weight.
+    /// Keeps every token with a weight.
     pub(super) const ALL: Self = Self {
         weight: 0.0,
         ties: 0,
     };
 
-    /// Keeps the tokens of at least this weight.
+    /// Keeps the tokens with at least this weight.
     pub(super) fn at_least(weight: f32) -> Self {
         Self {
             weight,
@@ -43,7 +43,7 @@ impl Cut {
         }
     }
 
-    /// What both keep.
+    /// Keeps what both keep.
     pub(super) fn and(self, other: Self) -> Self {
         match self.weight.total_cmp(&other.weight) {
             std::cmp::Ordering::Less => other,
@@ -58,8 +58,8 @@ impl Cut {
     /// The tightest cut that keeps at least `target` of the weights, which are from 0 to 1. The
     /// caller knows that the cut is not below `least`.
     ///
-    /// A radix select from the highest bits of the weights down: sums are made bin by bin, and
-    /// nothing is sorted.
+    /// This is a radix select from the highest bits of the weights down: it sums bins and does not
+    /// sort.
     pub(super) fn select(
         level: SimdLevel,
         weights: &[f32],
@@ -85,8 +85,8 @@ impl Cut {
             for (bin, parts) in bins.iter().enumerate().rev() {
                 let amount: f64 = parts.iter().sum();
                 if amount > 0.0 {
-                    // A rounding error may leave all sums together below the target: then the
-                    // lowest bin that has any is the one.
+                    // A rounding error may leave the total below the target. Then the lowest
+                    // non-empty bin is the answer.
                     reached = (bin, sum);
                     sum += amount;
                     if sum >= target {
@@ -123,7 +123,7 @@ struct Histogram<'a> {
     measure: Measure,
     prefix: u32,
     shift: u32,
-    /// Lighter tokens are left out.
+    /// Lighter tokens are ignored.
     least: f32,
 }
 
@@ -133,7 +133,7 @@ impl Kernel for Histogram<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> Self::Output {
         let mut bins = Box::new([[0.0; PARTS]; BINS]);
-        // Weights are not negative, so that their bits have the order of integers.
+        // Weights are not negative, so their bits are ordered like integers.
         let least = self.least.to_bits();
         let (chunks, rest) = self.weights.as_chunks::<LANES>();
         for chunk in chunks {

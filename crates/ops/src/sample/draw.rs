@@ -4,7 +4,7 @@ use super::cut::{Cut, Measure};
 use crate::philox::philox4x32;
 use crate::simd::{Kernel, LANES, Simd, SimdLevel, dispatch, exp};
 
-/// Tokens whose weights are summed up as one when the drawn one is looked for.
+/// Tokens per block. When the drawn token is searched, a block's weight is one sum.
 const BLOCK: usize = 512;
 
 /// The distribution to draw from.
@@ -19,10 +19,10 @@ pub(super) struct Shape {
     pub(super) top_p: f32,
 }
 
-/// Buffers of a draw, kept from row to row.
+/// Buffers of a draw, reused from row to row.
 #[derive(Default)]
 pub(super) struct Draw {
-    /// `e^((logit - highest) / temperature)`: the likeliest token has 1.
+    /// `e^((logit - highest) / temperature)`: the most likely token has 1.
     weights: Vec<f32>,
     /// The highest weight in each of a block's [`LANES`] lanes.
     lane_maxima: Vec<f32>,
@@ -70,7 +70,7 @@ impl Draw {
         self.find(cut, uniform(seed, position) * total)
     }
 
-    /// What all filters keep.
+    /// The intersection of all filters.
     fn cut(&mut self, level: SimdLevel, shape: &Shape) -> Cut {
         let mut cut = Cut::ALL;
         if shape.min_p > 0.0 {
@@ -83,7 +83,7 @@ impl Draw {
         }
         if shape.top_p < 1.0 {
             let total = self.keep(level, cut);
-            // All tokens that are lighter weigh less together than what top-p leaves out.
+            // All lighter tokens together have less weight than top-p leaves out.
             let left_out = (1.0 - f64::from(shape.top_p)) * total;
             let least = (left_out / self.weights.len() as f64) as f32 * 0.999;
             let (measure, target) = (Measure::Mass, f64::from(shape.top_p) * total);
@@ -93,8 +93,8 @@ impl Draw {
         cut
     }
 
-    /// A weight that the `rank` likeliest tokens reach, since as many maxima of lanes do and each
-    /// is another token's.
+    /// A weight that at least `rank` tokens reach: `rank` maxima of lanes do, and each belongs to
+    /// another token.
     fn weight_of_rank(&mut self, rank: usize) -> f32 {
         if rank > self.lane_maxima.len() {
             return 0.0;
@@ -104,7 +104,7 @@ impl Draw {
         *self.ranked.select_nth_unstable_by(rank - 1, descending).1
     }
 
-    /// Sums up block by block what a cut keeps, and tells the mass of all of it.
+    /// Sums up what a cut keeps, block by block, and returns the total mass.
     fn keep(&mut self, level: SimdLevel, cut: Cut) -> f64 {
         dispatch(
             level,
@@ -124,9 +124,9 @@ impl Draw {
         self.blocks.iter().map(mass).sum()
     }
 
-    /// The kept token at which the mass, summed up in the order of ids, passes `target`. In the
-    /// order of weights a last-bit change of a logit could swap two tokens; in the order of ids it
-    /// moves a boundary by as little.
+    /// The kept token at which the mass, summed in the order of ids, passes `target`. In the order
+    /// of weights, a last-bit change of a logit could swap two tokens; in the order of ids it only
+    /// moves a boundary slightly.
     fn find(&self, cut: Cut, target: f64) -> usize {
         let mut sum = 0.0;
         let mut last = 0;
@@ -141,7 +141,8 @@ impl Draw {
             }
             sum += mass;
         }
-        // The sum may stay a rounding error below the target, which is then the last token's.
+        // The sum may end slightly below the target because of rounding. Then the last token is the
+        // answer.
         let mut token = last * BLOCK;
         let mut ties_left = self.blocks[last].ties;
         let weights = self.weights.iter().enumerate();
@@ -194,7 +195,7 @@ impl Kernel for Weigh<'_> {
         let maxima = self.lane_maxima.as_chunks_mut::<LANES>().0;
         for ((logits, weights), maxima) in blocks.zip(maxima) {
             for (weight, logit) in weights.iter_mut().zip(logits) {
-                // A division, since the inverse of a tiny temperature is infinite.
+                // A division, because the inverse of a tiny temperature is infinite.
                 *weight = exp::<S>((*logit - self.highest) / self.temperature);
             }
             let mut highest = [0.0_f32; LANES];
@@ -248,7 +249,7 @@ impl Kernel for Keep<'_> {
                     masses[lane] += f64::from(kept);
                 }
             }
-            // A loop of its own: with both in one the compiler gives up on vectors.
+            // A separate loop: with both in one the compiler does not vectorise.
             for chunk in chunks {
                 for lane in 0..LANES {
                     ties[lane] += u32::from(chunk[lane] == self.cut);

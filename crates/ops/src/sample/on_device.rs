@@ -59,9 +59,10 @@ impl DeviceSampler {
     /// longer than their capacity.
     pub fn stage(&mut self, specs: &[SampleSpec<'_>], parameters: &mut [u32]) -> Result<()> {
         let has_lists = specs.iter().any(SampleSpec::changes_logits);
-        let words = match has_lists {
-            true => self.lists.words()?,
-            false => &mut [],
+        let words = if has_lists {
+            self.lists.words()?
+        } else {
+            &mut []
         };
         let mut lists = Lists::new(self.vocab, self.capacity);
         for (spec, row) in specs
@@ -70,9 +71,10 @@ impl DeviceSampler {
         {
             lists.push(spec, row, words)?;
         }
-        match has_lists {
-            true => self.lists.send(lists.used_words()),
-            false => Ok(()),
+        if has_lists {
+            self.lists.send(lists.used_words())
+        } else {
+            Ok(())
         }
     }
 
@@ -139,9 +141,10 @@ impl DeviceSampler {
     pub fn collect(&mut self, specs: &[SampleSpec<'_>]) -> Result<Vec<Sampled>> {
         let has_logprobs = specs.iter().any(|spec| spec.logprobs.is_some());
         let [tokens, status, logprobs, top_tokens] = self.result_offsets();
-        let needed = match has_logprobs {
-            true => self.max_rows * ROW_WORDS,
-            false => logprobs,
+        let needed = if has_logprobs {
+            self.max_rows * ROW_WORDS
+        } else {
+            logprobs
         };
         let words = self.results.receive(needed)?;
         let results = Results {
@@ -168,7 +171,7 @@ impl DeviceSampler {
 pub(super) fn token_logprobs(logits: &Tensor, tokens: &[u32], top: usize) -> Result<Vec<Sampled>> {
     let (rows, vocab) = logits.dims2()?;
     if top > MAX_TOP {
-        bail!("at most {MAX_TOP} log-probabilities a token are told, not {top}");
+        bail!("at most {MAX_TOP} log-probabilities per token are supported, not {top}");
     }
     let device = logits.device();
     let gpu = Gpu::of(device.as_cuda_device()?)?;

@@ -1,4 +1,4 @@
-//! The parameters of sampling as a GPU reads them: `Params` of `kernels/sample.cu`.
+//! The parameters of sampling in the layout of `Params` in `kernels/sample.cu`.
 
 #[cfg(test)]
 mod tests;
@@ -7,13 +7,13 @@ use candle_core::{Result, bail};
 
 use super::{ListCapacity, SampleSpec};
 
-/// Most tokens whose log-probabilities a row may tell besides its own.
+/// Maximum number of alternatives with log-probabilities.
 pub(crate) const MAX_TOP: usize = 20;
 
 /// Words of a row's parameters.
 pub(crate) const PARAMETER_WORDS: usize = 18;
 
-/// The lists of all rows end to end: biased tokens, then their biases, then histories.
+/// The concatenated lists of all rows: biased tokens, then their biases, then histories.
 pub(crate) struct Lists {
     vocab: usize,
     capacity: ListCapacity,
@@ -48,25 +48,26 @@ impl Lists {
         }
     }
 
-    /// Words up to the end of the histories so far.
+    /// Words up to the end of the last history.
     pub(crate) fn used_words(&self) -> usize {
         self.capacity.history_offset() + self.history_len
     }
 
-    /// Writes a row's parameters, and its lists behind those of the rows before.
+    /// Writes a row's parameters, and appends its lists to those of earlier rows.
     ///
     /// # Errors
-    /// A token is outside the vocabulary, the row wants too many log-probabilities, or the lists
-    /// are longer than their capacity.
+    /// A token is outside the vocabulary, the row requests too many log-probabilities, or the lists
+    /// exceed their capacity.
     pub(crate) fn push(
         &mut self,
         spec: &SampleSpec<'_>,
         parameters: &mut [u32],
         lists: &mut [u32],
     ) -> Result<()> {
-        let history = match spec.has_penalties() {
-            true => spec.history,
-            false => &[],
+        let history = if spec.has_penalties() {
+            spec.history
+        } else {
+            &[]
         };
         let bias = spec.logit_bias;
         self.check(spec, history)?;
@@ -94,7 +95,7 @@ impl Lists {
             spec.presence_penalty.to_bits(),
             spec.frequency_penalty.to_bits(),
             spec.repetition_penalty.to_bits(),
-            // As many as there are tokens keep all.
+            // A top-k of the whole vocabulary keeps all.
             u32::try_from(spec.top_k).unwrap_or(0),
             logprobs as u32,
             history_start as u32,
@@ -109,7 +110,7 @@ impl Lists {
 
     fn check(&self, spec: &SampleSpec<'_>, history: &[u32]) -> Result<()> {
         if spec.logprobs.is_some_and(|top| top > MAX_TOP) {
-            bail!("sample: at most {MAX_TOP} log-probabilities a token are told");
+            bail!("sample: at most {MAX_TOP} log-probabilities per token are supported");
         }
         let biased = spec.logit_bias.iter().map(|(token, _)| token);
         let mut tokens = history.iter().chain(biased);
@@ -122,7 +123,7 @@ impl Lists {
         if self.history_len + history.len() > self.capacity.history {
             bail!(
                 "sample: the rows with penalties have more than {} tokens together: lower \
-                 --max-model-len or --max-num-seqs",
+                 max_model_len or max_num_seqs",
                 self.capacity.history
             );
         }

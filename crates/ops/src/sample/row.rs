@@ -10,9 +10,9 @@ use crate::simd::{Kernel, LANES, Simd, SimdLevel, dispatch, exp};
 
 #[derive(Default)]
 struct Scratch {
-    /// The logits with bias and penalties.
+    /// The logits with bias and penalties applied.
     logits: Vec<f32>,
-    /// How often a token is in the output; all zero between rows.
+    /// How often each token is in the output. All zero between rows.
     counts: Vec<u32>,
     draw: Draw,
 }
@@ -88,7 +88,7 @@ pub(super) fn logprobs(
     })
 }
 
-/// The `count` highest logits, highest first, the lower id first on a tie.
+/// The `count` highest logits, highest first. On a tie the lower id comes first.
 fn likeliest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
     let mut top: Vec<(u32, f32)> = Vec::with_capacity(count + 1);
     let mut lowest = f32::NEG_INFINITY;
@@ -126,7 +126,7 @@ impl SampleSpec<'_> {
     }
 
     fn penalise(&self, logits: &mut [f32], counts: &mut Vec<u32>) -> Result<()> {
-        /// Marks a token that has its penalties, so that a repeated one gets them once.
+        /// Marks a token whose penalties are applied, so that a repeated one gets them once.
         const DONE: u32 = 1 << 31;
         if !self.has_penalties() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! AVX2 and FMA: 16 lanes are two registers, bf16 becomes f32 by a shift or a mask.
+//! AVX2 and FMA: 16 lanes are two registers. A shift or a mask converts bf16 to f32.
 
 use std::arch::x86_64::*;
 
@@ -13,7 +13,7 @@ pub(super) struct Avx2;
 /// Compiles the kernel with this level's instructions.
 ///
 /// # Safety
-/// The CPU has AVX2 and FMA.
+/// The CPU supports AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<Avx2>() }
@@ -63,8 +63,8 @@ impl Dot<f32> for Avx2 {
     type X = f32;
     type Operand = [__m256; 2];
     const STEPS: usize = 2;
-    /// 12 of the 16 registers accumulate at most. Eight hide the latency: two multiplications begin
-    /// each cycle and take four. Three rows have only six, since two panels of them spill.
+    /// At most 12 of the 16 registers are accumulators. Eight hide the latency: two multiplications
+    /// start each cycle and take four. Three rows have only six, since two panels of them spill.
     const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 6, 2, 1, 1, 1, 1];
     const FENCED_SUMS: usize = 6;
 

@@ -1,5 +1,5 @@
-//! AVX-512: 16 lanes are one register. Without bf16 arithmetic, bf16 becomes f32 by a shift or a
-//! mask.
+//! AVX-512: 16 lanes are one register. Without bf16 arithmetic, a shift or a mask converts bf16 to
+//! f32.
 
 use std::arch::x86_64::*;
 
@@ -7,14 +7,14 @@ use half::bf16;
 
 use super::{Dot, Kernel, Lanes, MAX_TILE_ROWS};
 
-/// A CPU with AVX-512 F, BW and VL; with `BF16` also with its bf16 dot product.
+/// A CPU with AVX-512 F, BW and VL; with `BF16` also the bf16 dot product.
 #[derive(Clone, Copy)]
 pub(super) struct Avx512<const BF16: bool>;
 
 /// Compiles the kernel with this level's instructions.
 ///
 /// # Safety
-/// The CPU has AVX-512 F, BW and VL, AVX2 and FMA.
+/// The CPU supports AVX-512 F, BW and VL, AVX2 and FMA.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<Avx512<false>>() }
@@ -58,7 +58,7 @@ impl<const BF16: bool> Dot<f32> for Avx512<BF16> {
     type X = f32;
     type Operand = __m512;
     const STEPS: usize = 2;
-    /// The precision of tests: a few tiles do.
+    /// f32 weights are used in tests only, so a few tile sizes are enough.
     const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 2, 2, 2, 2, 2, 2];
     const FENCED_SUMS: usize = 12;
 

@@ -10,7 +10,7 @@ use super::{Dot, Kernel, MAX_TILE_ROWS};
 /// Compiles the kernel with this level's instructions.
 ///
 /// # Safety
-/// The CPU has AVX-512 F, BW, VL and BF16, AVX2 and FMA.
+/// The CPU supports AVX-512 F, BW, VL and BF16, AVX2 and FMA.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma")]
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<Avx512<true>>() }
@@ -35,7 +35,7 @@ impl Dot<bf16> for Avx512<true> {
 
     #[inline(always)]
     unsafe fn dot(sum: Self::F32, weights: Self::Operand, x: Self::Operand) -> Self::F32 {
-        // The intrinsic's vector of bf16 has no cast of its own; the bits are the same.
+        // The intrinsic's bf16 vector has no cast; the bits are the same.
         unsafe {
             let weights = std::mem::transmute::<__m512i, __m512bh>(weights);
             let x = std::mem::transmute::<__m512i, __m512bh>(x);

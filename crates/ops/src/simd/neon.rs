@@ -1,4 +1,5 @@
-//! NEON: 16 lanes are four registers. Without bf16 arithmetic, bf16 becomes f32 by a shift or a mask.
+//! NEON: 16 lanes are four registers. Without bf16 arithmetic, a shift or a mask converts bf16 to
+//! f32.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -7,20 +8,20 @@ use half::bf16;
 
 use super::{Dot, Kernel, Lanes, MAX_TILE_ROWS};
 
-/// A CPU with NEON; with `BF16` also with its bf16 dot product.
+/// A CPU with NEON; with `BF16` also the bf16 dot product.
 #[derive(Clone, Copy)]
 pub(super) struct Neon<const BF16: bool>;
 
 /// Compiles the kernel with this level's instructions.
 ///
 /// # Safety
-/// The CPU has NEON.
+/// The CPU supports NEON.
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<Neon<false>>() }
 }
 
-/// Asks for a cache line; the address may be any.
+/// Prefetches a cache line. Any address is allowed.
 #[inline(always)]
 pub(super) unsafe fn prefetch<T>(address: *const T) {
     // The intrinsic isn't stable yet.
@@ -97,9 +98,9 @@ impl<const BF16: bool> Dot<f32> for Neon<BF16> {
     type X = f32;
     type Operand = [float32x4_t; 4];
     const STEPS: usize = 2;
-    /// 24 of the 32 registers accumulate at most, beside the four of a panel's weights, an activation
-    /// and a mask. Three rows have only twelve, since they would hold the weights of two panels, and
-    /// spill.
+    /// At most 24 of the 32 registers are accumulators, beside the four of a panel's weights, an
+    /// activation and a mask. Three rows have only twelve, since they would hold the weights of two
+    /// panels, and spill.
     const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 6, 2, 1, 1, 1, 1];
     const FENCED_SUMS: usize = 6;
 

@@ -11,7 +11,7 @@ use super::{Dot, Kernel, MAX_TILE_ROWS};
 /// Compiles the kernel with this level's instructions.
 ///
 /// # Safety
-/// The CPU has NEON and bf16.
+/// The CPU supports NEON and bf16.
 #[target_feature(enable = "neon,bf16")]
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<Neon<true>>() }

@@ -1,4 +1,4 @@
-//! Vectors as arrays, for the compiler to make the best of.
+//! Vectors as arrays, vectorised by the compiler.
 
 use half::bf16;
 
@@ -86,8 +86,8 @@ impl Dot<bf16> for Portable {
 
     #[inline(always)]
     unsafe fn weights(pair: *const bf16, step: usize) -> Self::Operand {
-        // Little-endian pairs read as one word: the even input in its low half, the odd one in
-        // its high half, where an f32 has the bits that bf16 keeps.
+        // Little-endian pairs read as one word: the even input is in its low half. The odd one is
+        // in its high half, where bf16 has the upper bits of an f32.
         let words = unsafe { pair.cast::<[u32; LANES]>().read_unaligned() };
         let mut weights = [0.0; LANES];
         for lane in 0..LANES {

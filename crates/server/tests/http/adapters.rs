@@ -4,10 +4,10 @@
 use std::fs;
 
 use farthing_scheduler::FinishReason;
+use farthing_testkit::RandomAdapter;
 use futures_util::future::select_all;
 use serde_json::{Value, json};
 
-use crate::random_adapter::RandomAdapter;
 use crate::scripted_engine::{Play, usage};
 use crate::shelf::{HOST_ADAPTERS, MAX_RANK, MAX_WAITING};
 use crate::wire::{Connection, PATIENT, Response, Server};

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use farthing_engine::{Ending, Receipt};
+use farthing_engine::Receipt;
+use farthing_scheduler::FinishReason;
 use serde_json::json;
 
 use crate::scripted_engine::usage;
@@ -93,7 +94,7 @@ async fn the_log_tells_what_an_answer_took_that_nobody_waited_for() {
     let receipts = play.request.receipts.as_ref().unwrap();
     let receipt = Receipt {
         index: 0,
-        ending: Ending::Aborted,
+        reason: FinishReason::Abort,
         usage: usage(19, 1, 1),
     };
     receipts.send(receipt).unwrap();

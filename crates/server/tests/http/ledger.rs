@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use farthing_engine::{Ending, GenerationUsage, Receipt, SubmitError, TokenSeconds};
+use farthing_engine::{GenerationUsage, Receipt, SubmitError, TokenSeconds};
 use farthing_ledger::{ExportFormat, LedgerReader, Location, Window};
 use farthing_scheduler::FinishReason;
 use farthing_server::Bookkeeper;
@@ -126,7 +126,7 @@ async fn a_caller_who_leaves_is_charged_what_was_computed() {
     play.dropped().await;
     let receipt = Receipt {
         index: 0,
-        ending: Ending::Aborted,
+        reason: FinishReason::Abort,
         usage: used(3, 0, 2),
     };
     play.request

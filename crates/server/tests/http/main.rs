@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
-#[path = "../../../model/tests/random_adapter/mod.rs"]
-mod random_adapter;
 mod scripted_engine;
 mod shelf;
 mod wire;

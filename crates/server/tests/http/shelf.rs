@@ -8,9 +8,8 @@ use farthing_model::{Checkpoint, ComputeType, DeviceKind, LoadFormat, LoraAdapte
 use farthing_server::{
     AdapterLoader, AdapterSources, Adapters, AdaptersConfig, Backend, HostCapacity,
 };
+use farthing_testkit::RandomAdapter;
 use tempfile::TempDir;
-
-use crate::random_adapter::RandomAdapter;
 
 /// Holds `legal` from the start.
 pub(crate) struct Shelf {

@@ -1,4 +1,4 @@
-//! Rows as a price book in TOML.
+//! Writes rows as a price book in TOML.
 
 use std::fmt::{self, Write};
 
@@ -61,7 +61,7 @@ fn write_row(text: &mut String, row: &Row) -> fmt::Result {
     writeln!(text, ", catalogues = {:?} }}", row.catalogues)
 }
 
-/// Each threshold, 0 first, with its rates as the inside of an inline table.
+/// The rates by threshold, starting with 0, as the inside of an inline table.
 fn tiers(row: &Row, batch: bool) -> Vec<(u64, String)> {
     let mut tiers: Vec<(u64, String)> = Vec::new();
     for (key, usd) in row.rates.iter().filter(|(key, _)| key.batch == batch) {

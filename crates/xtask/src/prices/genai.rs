@@ -1,4 +1,4 @@
-//! genai-prices' catalogue: US dollars per million tokens, with tiers, dates and variants.
+//! The catalogue of genai-prices: US dollars per million tokens, with tiers, dates and variants.
 
 use std::collections::BTreeMap;
 
@@ -15,16 +15,16 @@ pub(super) struct Genai {
     providers: Vec<Provider>,
 }
 
-/// Rates from a day on; `None` in the beginning.
+/// Rates from a date on; `None` for the first period.
 #[derive(Debug)]
 pub(super) struct Period {
     pub from: Option<Date>,
     pub rates: RateTable,
 }
 
-/// What genai-prices says of a model.
+/// genai-prices' price of a model.
 pub(super) struct GenaiPrice {
-    /// By rising day.
+    /// In ascending order of dates.
     pub periods: Vec<Period>,
     pub source: Option<String>,
 }
@@ -105,12 +105,13 @@ impl Genai {
 
 impl Model {
     fn periods(&self) -> Result<Vec<Period>> {
-        let conditionals: Vec<Conditional> = match self.prices.get().starts_with('[') {
-            true => serde_json::from_str(self.prices.get())?,
-            false => vec![Conditional {
+        let conditionals: Vec<Conditional> = if self.prices.get().starts_with('[') {
+            serde_json::from_str(self.prices.get())?
+        } else {
+            vec![Conditional {
                 constraint: None,
                 prices: serde_json::from_str(self.prices.get())?,
-            }],
+            }]
         };
         let mut periods = Vec::new();
         for Conditional { constraint, prices } in conditionals {
@@ -130,7 +131,7 @@ impl Model {
         periods.sort_by_key(|period| period.from);
         let ends: Vec<_> = periods.iter().skip(1).map(|period| period.from).collect();
         for (place, period) in periods.iter_mut().enumerate() {
-            // The variant that is newest when the period ends.
+            // The newest variant at the end of the period.
             let end = ends.get(place).copied().flatten();
             let variants = self
                 .price_variants

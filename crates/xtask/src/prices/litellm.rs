@@ -1,4 +1,4 @@
-//! LiteLLM's catalogue: one flat object a model, in US dollars a token, without dates.
+//! The catalogue of LiteLLM: one flat object per model, in US dollars per token, without dates.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +15,11 @@ pub(super) struct LiteLlm {
     models: BTreeMap<String, Box<RawValue>>,
 }
 
-/// What LiteLLM says of a model.
+/// LiteLLM's price of a model.
 pub(super) struct LiteLlmPrice {
     pub rates: RateTable,
     pub source: Option<String>,
-    /// The last day of the model.
+    /// The last date on which the model is available.
     pub ends_on: Option<Date>,
 }
 
@@ -62,8 +62,8 @@ impl LiteLlm {
     }
 }
 
-/// `input_cost_per_token_above_272k_tokens_batches` and its like; `None` for rates that the books
-/// do not carry (priority, flex, audio, …).
+/// Parses keys like `input_cost_per_token_above_272k_tokens_batches`; `None` for rates that the
+/// books do not contain (priority, flex, audio, …).
 fn rate_key(name: &str) -> Option<RateKey> {
     const CLASSES: [(&str, Class); 5] = [
         (

@@ -1,4 +1,4 @@
-//! Two catalogues' words on one model, made into rows: or a list of what they disagree on.
+//! Merges the prices of both catalogues into rows, or lists their disagreements.
 
 use anyhow::Result;
 use jiff::civil::Date;
@@ -8,7 +8,7 @@ use super::litellm::{LiteLlm, LiteLlmPrice};
 use super::rates::RateTable;
 use super::selection::SelectedModel;
 
-/// A price of a model for a time.
+/// A price of a model for a period.
 #[derive(Debug)]
 pub(super) struct Row {
     pub model: SelectedModel,
@@ -31,7 +31,7 @@ pub(super) fn merge(model: &SelectedModel, litellm: &LiteLlm, genai: &Genai) -> 
         Some(key) => litellm.price(key)?,
         None => None,
     };
-    // A model that has ended by the day of the catalogue has no price any more.
+    // A model that was retired before the date of the catalogue has no price.
     let flat = flat.filter(|price| {
         price
             .ends_on
@@ -71,7 +71,7 @@ pub(super) fn merge(model: &SelectedModel, litellm: &LiteLlm, genai: &Genai) -> 
             catalogues: vec![genai.edition.name.clone()],
         };
         if Some(place) == current {
-            // Nobody says since when: since it was read, for all that is known.
+            // The start is unknown, so the price is valid from the date on which it was read.
             if place == 0 {
                 row.valid_from = from.or(Some(genai.edition.read_on));
             }
@@ -100,7 +100,7 @@ fn flat_row(model: &SelectedModel, flat: LiteLlmPrice, litellm: &LiteLlm) -> Row
     }
 }
 
-/// The last period that has begun.
+/// The last period that has started.
 fn current_period(periods: &[Period], day: Date) -> Option<usize> {
     periods
         .iter()

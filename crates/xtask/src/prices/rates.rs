@@ -1,11 +1,11 @@
-//! Rates of one model, as either catalogue has them.
+//! The rates of one model, in the form that both catalogues share.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use rust_decimal::Decimal;
 
-/// A class of tokens, in the order of the books.
+/// A class of token, in the order of the books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
     Input,
@@ -16,7 +16,7 @@ pub(super) enum Class {
 }
 
 impl Class {
-    /// Its key in a price book.
+    /// The key in a price book.
     pub(super) fn key(self) -> &'static str {
         match self {
             Self::Input => "input",
@@ -28,7 +28,7 @@ impl Class {
     }
 }
 
-/// Which rate: of a batch or not, above so many prompt tokens (0: of any prompt), of a class.
+/// Identifies a rate: for batches or not, the minimum number of prompt tokens, and the class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RateKey {
     pub batch: bool,
@@ -36,10 +36,10 @@ pub(super) struct RateKey {
     pub class: Class,
 }
 
-/// US dollars per million tokens; what is unknown is absent.
+/// US dollars per million tokens. An unknown rate is absent.
 pub(super) type RateTable = BTreeMap<RateKey, Decimal>;
 
-/// The exact decimal that a JSON number says; zero stands for unknown.
+/// The exact decimal of a JSON number. Zero means unknown.
 pub(super) fn known(json_number: &str) -> Result<Option<Decimal>> {
     let text = json_number.trim();
     let number = if text.contains(['e', 'E']) {

@@ -1,4 +1,4 @@
-//! Which models go into which book, and what the catalogues call them.
+//! Which models each book contains, and their names in the catalogues.
 
 use anyhow::Result;
 use serde::Deserialize;
@@ -8,7 +8,7 @@ const SELECTION: &str = include_str!("selection.toml");
 /// A book and its models.
 #[derive(Debug)]
 pub(super) struct Selection {
-    /// The file's name.
+    /// The file name.
     pub file: String,
     pub models: Vec<SelectedModel>,
 }
@@ -40,7 +40,7 @@ struct Book {
     group: Vec<Group>,
 }
 
-/// Models of one vendor, with what stands before their names in the catalogues.
+/// Models of one vendor, with the prefixes of their names in the catalogues.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Group {

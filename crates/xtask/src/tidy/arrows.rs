@@ -1,11 +1,12 @@
-//! Which of our crates each may use: the arrows all point one way.
+//! Checks the dependencies between the workspace's crates.
 
 use toml::{Table, Value};
 
 use super::Finding;
 use super::source::{SourceFile, Tree};
 
-/// A crate and those of ours that it may use, in the order of the architecture's table.
+/// The crates and the workspace crates that each may use, in the order of the table in
+/// ARCHITECTURE.md.
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("scheduler", &[]),
@@ -16,6 +17,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ledger", &["economics"]),
     ("gateway", &["api", "economics", "ledger"]),
     ("loadgen", &["api", "economics"]),
+    ("selftest", &["scheduler", "ops", "model"]),
+    ("testkit", &["model"]),
     (
         "server",
         &[
@@ -28,10 +31,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "ledger",
             "gateway",
             "loadgen",
+            "selftest",
         ],
     ),
     ("xtask", &[]),
 ];
+/// The crate that tests share. Every crate may have it as a dev-dependency, and only as that.
+const TEST_CRATE: &str = "testkit";
 const OUR_PREFIX: &str = "farthing-";
 
 pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
@@ -72,8 +78,9 @@ fn check_manifest(
             return;
         }
     };
-    for used in our_dependencies(&table) {
-        if !allowed.contains(&used.as_str()) {
+    for (used, kind) in our_dependencies(&table) {
+        let is_for_tests = used == TEST_CRATE && kind == "dev-dependencies";
+        if !is_for_tests && !allowed.contains(&used.as_str()) {
             let line = manifest.text.lines().position(|line| line.contains(&*used));
             findings.push(Finding::error(
                 &manifest.path,
@@ -84,8 +91,9 @@ fn check_manifest(
     }
 }
 
-/// Ours among all dependencies: normal, for tests, for the build, for one target only.
-fn our_dependencies(table: &Table) -> Vec<String> {
+/// The workspace crates among all dependencies (normal, dev, build, and of single targets), with
+/// their kind.
+fn our_dependencies(table: &Table) -> Vec<(String, &'static str)> {
     let targets = table.get("target").and_then(Value::as_table);
     let tables = targets
         .into_iter()
@@ -96,11 +104,12 @@ fn our_dependencies(table: &Table) -> Vec<String> {
         .flat_map(|table| {
             ["dependencies", "dev-dependencies", "build-dependencies"]
                 .into_iter()
-                .filter_map(|kind| table.get(kind)?.as_table())
+                .filter_map(|kind| Some((kind, table.get(kind)?.as_table()?)))
         })
-        .flatten()
-        .map(|(key, value)| value.get("package").and_then(Value::as_str).unwrap_or(key))
-        .filter_map(|package| package.strip_prefix(OUR_PREFIX))
-        .map(str::to_owned)
+        .flat_map(|(kind, table)| table.iter().map(move |(key, value)| (kind, key, value)))
+        .filter_map(|(kind, key, value)| {
+            let package = value.get("package").and_then(Value::as_str).unwrap_or(key);
+            Some((package.strip_prefix(OUR_PREFIX)?.to_owned(), kind))
+        })
         .collect()
 }

@@ -1,4 +1,4 @@
-//! What Rust code does not do here, whatever it is about.
+//! Checks rules for all Rust code.
 
 use super::Finding;
 use super::source::Tree;

@@ -1,11 +1,12 @@
-//! Between `dispatch` and a vector instruction everything is inlined: a function or a closure that is
-//! not is compiled without the level's instructions, and each of them becomes a call.
+//! Checks that everything between `dispatch` and a vector instruction is inlined. A function or
+//! closure that is not inlined is compiled without the level's instructions, and each of them
+//! becomes a call.
 
 use super::Finding;
 use super::source::{SourceFile, Tree};
 
 const OPS: &str = "crates/ops/src/";
-/// Traits whose methods run inside a level.
+/// Traits whose methods run at a level of instructions.
 const TRAITS: [&str; 6] = [
     "Activation",
     "CacheElement",
@@ -14,7 +15,7 @@ const TRAITS: [&str; 6] = [
     "Kernel",
     "Lanes",
 ];
-/// Bounds of a function that is compiled once for each level.
+/// Type bounds of functions that are compiled for each level.
 const BOUNDS: [&str; 3] = ["S: Dot", "S: Lanes", "S: Simd"];
 
 pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
@@ -70,7 +71,7 @@ fn implements_trait_of_level(header: &str) -> bool {
     TRAITS.iter().any(|it| name.split('<').next() == Some(*it))
 }
 
-/// Closures of the function that begins on this line must not use the level.
+/// Checks that closures of the function that starts on this line do not use the level.
 fn check_closures(file: &SourceFile, lines: &[&str], first: usize, findings: &mut Vec<Finding>) {
     let indent = lines[first].len() - lines[first].trim_start().len();
     let end = format!("{}}}", " ".repeat(indent));
@@ -99,8 +100,8 @@ fn is_function(line: &str) -> bool {
         .any(|word| word == "fn")
 }
 
-/// Everything up to the body or, of a declaration, the `;`, that included; an array's type has one in
-/// its brackets.
+/// The text up to the start of the body or, for a declaration, up to the `;`. A `;` in brackets
+/// belongs to an array type.
 fn signature(lines: &[&str]) -> String {
     let text = lines.iter().take(20).copied().collect::<Vec<_>>().join(" ");
     let mut depth = 0;
@@ -116,7 +117,7 @@ fn signature(lines: &[&str]) -> String {
     text[..end].to_owned()
 }
 
-/// Where the body of the line's first closure begins, after its parameters.
+/// The start of the body of the line's first closure.
 fn closure_start(line: &str) -> Option<usize> {
     let open = line.match_indices('|').find(|(at, _)| {
         let before = line[..*at].trim_end();

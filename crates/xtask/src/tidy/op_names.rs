@@ -1,10 +1,11 @@
-//! One name, four rooms: `kernels/x.cu`, `ops/src/x.rs`, `ops/tests/x.rs` and a bench of `x`.
+//! Checks that an operation has the same name in four places: `kernels/x.cu`, `ops/src/x.rs`,
+//! `ops/tests/x.rs` and a bench of `x`.
 
 use super::Finding;
 use super::source::{SourceFile, Tree};
 
 const OPS: &str = "crates/ops/src/";
-/// Files directly in `ops/src` that are no operation: what the operations stand on.
+/// Files directly in `ops/src` that are not operations.
 const GROUND: [&str; 15] = [
     "cuda",
     "gemm",
@@ -58,14 +59,14 @@ pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The file's name without its ending, where it stands directly in `folder`.
+/// The file's name without extension, if it is directly in `folder`.
 fn name_in<'a>(file: &'a SourceFile, folder: &str, ending: &str) -> Option<&'a str> {
     let name = file.path.strip_prefix(folder)?.strip_suffix(ending)?;
     (!name.contains('/')).then_some(name)
 }
 
-/// candle's op traits have a CUDA side that only fails, and some a CPU side, so the compiler
-/// misses none.
+/// candle's op traits provide a default CUDA side that fails, and some a CPU side. So the compiler
+/// does not notice a missing side.
 fn check_sides(file: &SourceFile, findings: &mut Vec<Finding>) {
     let is_op = |code: &str| {
         code.trim_start().starts_with("impl")

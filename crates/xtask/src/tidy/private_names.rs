@@ -1,16 +1,17 @@
-//! Names that belong to a machine or to a tool, not to the project.
+//! Finds names of machines and tools, which do not belong to the project.
 
 use super::Finding;
 use super::source::Tree;
 
-/// Folders of a developer's machine. Written in two parts here, so that this file passes.
+/// Folders of a developer's machine. They are written in two parts, so that this file passes its
+/// own check.
 const HOMES: [&str; 4] = [
     concat!("/", "work/"),
     concat!("/", "root/"),
     concat!("/", "home/"),
     concat!("/", "Users/"),
 ];
-/// Package registries: their clients know where they are.
+/// Addresses of package registries, which only their clients need.
 const REGISTRIES: [&str; 6] = [
     concat!("crates", ".io"),
     concat!("pypi", ".org"),
@@ -19,7 +20,7 @@ const REGISTRIES: [&str; 6] = [
     concat!("npmjs", ".org"),
     concat!("deb", ".debian.org"),
 ];
-/// Cargo writes its registry's address itself.
+/// Cargo itself writes the address of its registry.
 const WRITTEN_BY_TOOLS: [&str; 1] = ["Cargo.lock"];
 
 pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
@@ -38,7 +39,7 @@ pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether `path` starts here, and is not a part of a longer one.
+/// Whether `path` starts here and is not a part of a longer path.
 fn has_absolute(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(start, _)| {
         !line[..start].ends_with(|c: char| c.is_alphanumeric() || "_-.}/*~".contains(c))

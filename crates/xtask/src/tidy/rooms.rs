@@ -1,9 +1,9 @@
-//! Each room owns one word; here are words of other rooms that would show in its code.
+//! Checks that no crate uses types that belong to another crate's subject.
 
 use super::Finding;
 use super::source::Tree;
 
-/// A folder, the words that its code may not say, and why.
+/// A folder, the words that its code must not contain, and why.
 const ROOMS: &[(&str, &[&str], &str)] = &[
     (
         "crates/api/",
@@ -53,6 +53,11 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
         "it is a client like any other",
     ),
     (
+        "crates/selftest/src/",
+        &["tokenizers", "axum", "tokio", "rust_decimal"],
+        "it knows no text, no HTTP and no money",
+    ),
+    (
         "crates/gateway/src/",
         &["candle_core", "BlockId"],
         "it knows no tensor and no block",
@@ -64,7 +69,7 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-/// Where a build for CUDA may differ from one for the CPU.
+/// Only these files may use the feature `cuda`.
 const CUDA: &str = "feature = \"cuda\"";
 const CUDA_ROOMS: [&str; 2] = ["crates/ops/", "crates/model/src/device.rs"];
 

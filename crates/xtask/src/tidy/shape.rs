@@ -1,21 +1,21 @@
-//! What files are called and how long they are.
+//! Checks names and lengths of files.
 
 use super::Finding;
 use super::source::Tree;
 
-/// Names that say nothing, of files and of folders.
+/// Names of files and folders that have no meaning.
 const EMPTY_NAMES: [&str; 7] = [
     "util", "utils", "common", "helper", "helpers", "misc", "stuff",
 ];
 const SOURCES: [&str; 4] = ["rs", "py", "cu", "sh"];
-/// Headers of the kernels share what no single kernel owns, so `common.cuh` may be.
+/// Kernel headers contain what no single kernel owns, so `common.cuh` is allowed.
 const NAMED: [&str; 3] = ["rs", "py", "sh"];
 
-/// From here on a file is worth a second look.
+/// Above this, a file gets a note.
 const LONG_LINES: usize = 400;
-/// From here on it has two subjects.
+/// Above this, a file must be divided.
 const TOO_LONG_LINES: usize = 600;
-/// Flat tables, which may be as long as they like.
+/// Flat tables, whose length is not limited.
 const FLAT: [&str; 0] = [];
 
 pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {

@@ -1,4 +1,4 @@
-//! The tree as text.
+//! The source tree as text.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 mod blank;
 
-/// Folders that hold nothing we wrote; in a worktree of git `.git` is a file.
+/// Folders that are not part of the sources. In a worktree of git, `.git` is a file.
 const SKIPPED: [&str; 6] = [
     ".git",
     "target",
@@ -16,20 +16,21 @@ const SKIPPED: [&str; 6] = [
     ".cache",
     ".pytest_cache",
 ];
-/// Larger files are weights or recordings, which no rule is about.
+/// Larger files are weights or recordings, which no rule applies to.
 const LONGEST_BYTES: u64 = 2 << 20;
 
-/// Every text file under the root.
+/// All text files under the root.
 pub(super) struct Tree {
     files: Vec<SourceFile>,
 }
 
 /// One text file.
 pub(super) struct SourceFile {
-    /// From the root, with `/`.
+    /// Path from the root, with `/`.
     pub(super) path: String,
     pub(super) text: String,
-    /// Of a Rust file, `text` with comments, strings and characters blanked out; else empty.
+    /// For a Rust file, `text` with comments, strings and characters replaced by spaces; otherwise
+    /// empty.
     code: String,
 }
 
@@ -77,19 +78,19 @@ impl SourceFile {
         self.file_name().split('.').next().unwrap_or_default()
     }
 
-    /// Whether it is only compiled for tests, as far as its place tells.
+    /// Whether the file is only compiled for tests, judged by its path.
     pub(super) fn is_test(&self) -> bool {
         self.path
             .split('/')
             .any(|part| part == "tests" || part == "tests.rs")
     }
 
-    /// Lines of code, numbered from 1; comments and the insides of strings are blank.
+    /// The lines of code, numbered from 1. Comments and contents of strings are blank.
     pub(super) fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
         (1..).zip(self.code.lines())
     }
 
-    /// The lines on which `word` stands in code, with no letter, digit or underscore beside it.
+    /// The lines of code that contain `word` as a whole word.
     pub(super) fn lines_saying(&self, word: &str) -> impl Iterator<Item = usize> {
         self.code_lines()
             .filter(move |(_, line)| says(line, word))
@@ -97,7 +98,7 @@ impl SourceFile {
     }
 }
 
-/// Whether `word` stands in `line` on its own.
+/// Whether `line` contains `word` as a whole word.
 fn says(line: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(start, _)| {
@@ -122,9 +123,10 @@ fn read_folder(folder: &Path, prefix: &str, files: &mut Vec<SourceFile>) -> Resu
             let Ok(text) = String::from_utf8(bytes) else {
                 continue;
             };
-            let code = match path.ends_with(".rs") {
-                true => blank::blank(&text),
-                false => String::new(),
+            let code = if path.ends_with(".rs") {
+                blank::blank(&text)
+            } else {
+                String::new()
             };
             files.push(SourceFile { path, text, code });
         }

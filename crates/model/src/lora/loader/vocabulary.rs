@@ -1,5 +1,5 @@
-//! The two ends of the model, embedding and output: one weight in a tied base, in an adapter
-//! perhaps two.
+//! Embedding and output projection. They are one weight in a tied base model, and may be two in an
+//! adapter.
 
 use std::{ops::Range, rc::Rc};
 
@@ -17,13 +17,13 @@ const LM_HEAD: &str = "lm_head";
 /// `[vocab, hidden]`.
 type Table = Rc<Vec<f32>>;
 
-/// The weights that take the place of the base's; none where the base's stay.
+/// The weights that replace those of the base model.
 struct Own {
     embed_tokens: Option<Table>,
     lm_head: Option<Table>,
 }
 
-/// What the adapter adds to the embedding, as it is in the file.
+/// The adapter's factors for the embedding, as stored.
 struct EmbeddingFactors {
     scale: LoraScale,
     a: Vec<f32>, // [rank, vocab]
@@ -55,21 +55,22 @@ impl Loader<'_> {
             _ => false,
         };
         let lm_head = LoraHead {
-            weight: match is_one {
-                true => embed_tokens.table.clone(),
-                false => self.table(own.lm_head.as_ref())?,
+            weight: if is_one {
+                embed_tokens.table.clone()
+            } else {
+                self.table(own.lm_head.as_ref())?
             },
             delta: head_delta,
         };
         Ok((embed_tokens, lm_head))
     }
 
-    /// Whether output and embedding share what the adapter does to them.
+    /// Whether output and embedding share the adapter's factors.
     fn ties(&self) -> bool {
         self.base.checkpoint.config().tie_word_embeddings && self.config.ensure_weight_tying
     }
 
-    /// Other modules than the two ends are not replaced as a whole.
+    /// Only embedding and output may be saved as a whole.
     fn check_saved_modules(&self) -> Result<(), ModelError> {
         for module in self.base.checkpoint.config().module_names() {
             if module != EMBED_TOKENS
@@ -85,9 +86,9 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// The file has the weights of `modules_to_save`, and those that PEFT saves beside their
-    /// factors or after a change of the vocabulary. On loading the latter replace the base's,
-    /// which are one where they are tied.
+    /// Reads the weights of `modules_to_save`, and those that PEFT saves beside the factors or
+    /// after a change of the vocabulary. The latter replace the base model's weights, which are one
+    /// if they are tied.
     fn own_weights(&mut self) -> Result<Own, ModelError> {
         let tied = self.base.checkpoint.config().tie_word_embeddings;
         let ties = self.ties();
@@ -124,19 +125,19 @@ impl Loader<'_> {
         })
     }
 
-    /// A module's weight in the file; none where it is the base's own.
+    /// A module's weight from the file; `None` to use the base model's.
     fn own_weight(&mut self, module: &str, is_saved: bool) -> Result<Option<Table>, ModelError> {
         let config = self.base.checkpoint.config();
         let shape = [config.vocab_size, config.hidden_size];
         let beside_factors = format!("{module}.base_layer.weight");
         let beside_factors = self.files.take_if_present(&beside_factors, &shape)?;
         let name = format!("{module}.weight");
-        let own = match is_saved {
-            true => Some(self.files.take(&name, &shape)?),
-            false => self
-                .files
+        let own = if is_saved {
+            Some(self.files.take(&name, &shape)?)
+        } else {
+            self.files
                 .take_if_present(&name, &shape)?
-                .or(beside_factors),
+                .or(beside_factors)
         };
         match own {
             Some(values) if !self.is_the_bases(module, &values)? => Ok(Some(Rc::new(values))),
@@ -191,8 +192,8 @@ impl Loader<'_> {
         }))
     }
 
-    /// The factors of an output that is tied to the embedding. They are the embedding's,
-    /// transposed: A is B's, B is A's, whether the file repeats them or not.
+    /// The factors of an output that is tied to the embedding: those of the embedding, with A and B
+    /// exchanged and transposed, whether or not the file repeats them.
     fn tied_head(
         &mut self,
         embedding: &EmbeddingFactors,
@@ -266,7 +267,7 @@ impl Loader<'_> {
     }
 }
 
-/// The transposed of a matrix of so many columns.
+/// Transposes a matrix with `columns` columns.
 fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
     (0..columns)
         .flat_map(|column| matrix.iter().skip(column).step_by(columns))

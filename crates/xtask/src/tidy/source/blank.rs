@@ -1,6 +1,6 @@
-//! Rust without what is said only to people.
+//! Removes comments, strings and characters from Rust code.
 
-/// `text` with spaces for comments, strings and characters; lines stay where they are.
+/// Replaces comments, strings and characters by spaces, and keeps line breaks.
 pub(super) fn blank(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -53,8 +53,8 @@ fn comment(rest: &str) -> Option<usize> {
     Some(rest.len())
 }
 
-/// The length of the string that `rest` starts with, its `r` and `#` included. `before` tells an
-/// `r` that starts a raw string from one that ends a name.
+/// The length of the string that `rest` starts with, including `r` and `#`. `before` is the
+/// preceding text: an `r` there may end a name and not start a raw string.
 fn string(rest: &str, before: &str) -> Option<usize> {
     if let Some(inside) = rest.strip_prefix('"') {
         let mut escaped = false;
@@ -78,7 +78,7 @@ fn string(rest: &str, before: &str) -> Option<usize> {
     }))
 }
 
-/// The length of the character that `rest` starts with; a lifetime is none.
+/// The length of the character literal that `rest` starts with. A lifetime is not one.
 fn character(rest: &str) -> Option<usize> {
     let inside = rest.strip_prefix('\'')?;
     let mut chars = inside.char_indices();

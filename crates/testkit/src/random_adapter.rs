@@ -1,24 +1,23 @@
-//! Adapters of random weights, written as PEFT saves them: for tests of what happens to adapters,
-//! not of what they compute.
-
-#![allow(dead_code, reason = "each test takes what it needs")]
+//! Adapters of random weights in PEFT's format, for tests that load, evict and replace adapters.
 
 use std::{fs, path::Path};
 
 use farthing_model::ModelConfig;
 
-/// What an adapter is made of.
+/// Describes an adapter of random weights.
 #[derive(Clone, Copy)]
-pub(crate) struct RandomAdapter {
-    pub(crate) rank: usize,
-    /// Another one each.
-    pub(crate) seed: u64,
-    /// Size of the weights: at 1 the adapter drowns the base model's own words.
-    pub(crate) scale: f32,
+pub struct RandomAdapter {
+    /// Rank of its factors, which is its alpha too.
+    pub rank: usize,
+    /// Adapters with different seeds have different weights.
+    pub seed: u64,
+    /// Largest absolute weight. At 1 the adapter outweighs the base model.
+    pub scale: f32,
 }
 
 impl RandomAdapter {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// An adapter of rank 4.
+    pub fn new(seed: u64) -> Self {
         Self {
             rank: 4,
             seed,
@@ -26,8 +25,8 @@ impl RandomAdapter {
         }
     }
 
-    /// Writes config and weights into a directory, which is made where it is missing.
-    pub(crate) fn write(self, directory: &Path, base: &ModelConfig) {
+    /// Writes config and weights into a directory, and creates the directory if it is missing.
+    pub fn write(self, directory: &Path, base: &ModelConfig) {
         fs::create_dir_all(directory).unwrap();
         let config = serde_json::json!({
             "peft_type": "LORA",
@@ -43,7 +42,7 @@ impl RandomAdapter {
         .unwrap();
     }
 
-    /// A safetensors file: the header's length, the header, the values.
+    /// The bytes of a safetensors file: length of the header, header, values.
     fn safetensors(self, base: &ModelConfig) -> Vec<u8> {
         let (hidden, q) = (base.hidden_size, base.num_attention_heads * base.head_dim);
         let mut random = self.seed;
@@ -80,7 +79,7 @@ impl RandomAdapter {
     }
 }
 
-/// From -1 to 1, by SplitMix64.
+/// The next number of SplitMix64, scaled to -1..1.
 fn next(state: &mut u64) -> f32 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut mixed = *state;

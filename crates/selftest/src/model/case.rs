@@ -1,48 +1,51 @@
-//! What both sides said of one kind of rows, and whether that is the same.
+//! Compares the results of one kind of row.
 
 use std::fmt;
 
 use farthing_scheduler::{SampledToken, TokenLogprobs};
 use serde::Serialize;
 
-use crate::ComputeType;
+use farthing_model::ComputeType;
 
-/// How one kind of rows compares.
+/// Results of one kind of row.
 #[derive(Clone, Debug, Serialize)]
 pub struct ModelCheck {
-    /// The kind of rows.
+    /// The kind of row.
     pub case: &'static str,
     /// Type of weights and cache.
     pub compute_type: String,
-    /// Tokens that both sides chose.
+    /// Tokens chosen by both sides.
     pub tokens: usize,
-    /// Of them the ones that differ.
+    /// Tokens that differ.
     pub different_tokens: usize,
-    /// Log-probabilities that both sides told.
+    /// Log-probabilities returned by both sides.
     pub logprobs: usize,
-    /// By how much those differ in the mean.
+    /// Mean difference of log-probabilities.
     pub mean_drift: f64,
-    /// By how much 99 % of them differ at most.
+    /// 99th percentile of the differences.
     pub p99_drift: f64,
     /// Why the sides do not agree.
     pub failure: Option<String>,
 }
 
-/// How far two right results may lie apart.
+/// How far two correct results may differ.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// Where the twin finds its two likeliest tokens closer, rounding may decide between them.
+    /// If the reference's two most likely tokens are closer than this, rounding may decide between
+    /// them.
     clear_gap: f32,
     mean_drift: f64,
     p99_drift: f64,
-    /// Share of the drawn tokens: a random number near the edge of two falls to either.
+    /// Fraction of sampled tokens that may differ: a random number near the boundary of two tokens
+    /// may give either.
     different_draws: f64,
 }
 
 impl Bounds {
     pub(super) fn of(compute_type: ComputeType) -> Self {
         match compute_type {
-            // One side may round activations to 16 bits after every operation, the other never.
+            // One side may round activations to 16 bits after every operation, the other never
+            // does.
             ComputeType::Bf16 => Self {
                 clear_gap: 0.5,
                 mean_drift: 0.06,
@@ -60,7 +63,7 @@ impl Bounds {
     }
 }
 
-/// What both sides said of one row.
+/// The results of both sides for one row.
 pub(super) struct Observation {
     choice: Option<Choice>,
     drifts: Vec<f64>,
@@ -68,7 +71,7 @@ pub(super) struct Observation {
 
 struct Choice {
     differs: bool,
-    /// Between the twin's two likeliest tokens, where the likeliest was to be chosen.
+    /// The gap between the reference's two most likely tokens, for greedy rows.
     gap: Option<f32>,
 }
 
@@ -95,11 +98,11 @@ impl Observation {
     }
 }
 
-/// The differences of all log-probabilities that both sides tell. Of a token that only the twin tells,
-/// the other side says at least that it is no likelier than its last.
+/// The differences of all log-probabilities that both sides return. For a token that only the
+/// reference returns, the other side's last one is an upper bound.
 fn drifts_of(found: &TokenLogprobs, expected: &TokenLogprobs) -> impl Iterator<Item = f64> {
-    let told = std::iter::once(&expected.chosen).chain(&expected.top);
-    told.filter_map(|expected| {
+    let logprobs = std::iter::once(&expected.chosen).chain(&expected.top);
+    logprobs.filter_map(|expected| {
         let mut all = std::iter::once(&found.chosen).chain(&found.top);
         let same = all.find(|it| it.token == expected.token);
         let drift = match same {
@@ -119,13 +122,13 @@ pub(super) struct Case {
     draws: usize,
     different_choices: usize,
     different_draws: usize,
-    /// The widest gap at which both sides chose differently.
+    /// The widest gap at which both sides chose different tokens.
     widest_gap: Option<f32>,
     drifts: Vec<f64>,
 }
 
 impl Case {
-    /// Rows of each kind, at least, or the comparison says nothing.
+    /// With fewer tokens of a kind the comparison is not meaningful.
     const LEAST_TOKENS: usize = 5;
 
     pub(super) fn new(name: &'static str, compute_type: ComputeType) -> Self {
@@ -216,7 +219,7 @@ impl Case {
 impl ModelCheck {
     pub(super) const HEADING: &str = "rows                                tokens   other   logprobs   mean drift   p99 drift   result";
 
-    /// Whether both sides agree.
+    /// Whether the results agree.
     pub fn passed(&self) -> bool {
         self.failure.is_none()
     }

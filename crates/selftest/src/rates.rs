@@ -1,4 +1,4 @@
-//! How fast each operation is beside what the device can do.
+//! Measures the speed of each operation relative to the device's limits.
 
 mod device_limits;
 mod rotation;
@@ -15,34 +15,34 @@ use serde::Serialize;
 
 pub use self::device_limits::DeviceLimits;
 use self::rotation::Rotation;
-use super::side::{Random, Side};
-use super::slow::{SlowOp, slow_beside};
-use super::steps::Shape;
-use crate::{BLOCK_SIZE, DeviceKind, ModelError};
+use crate::side::{Random, Side};
+use crate::slow::{SlowOp, slow_beside};
+use crate::steps::Shape;
+use farthing_model::{BLOCK_SIZE, DeviceKind, ModelError};
 
-/// What an operation reaches.
+/// The speed of one operation.
 #[derive(Clone, Debug, Serialize)]
 pub struct OpRate {
     /// The operation and its shape.
     pub op: String,
-    /// Seconds of one.
+    /// Seconds of one call.
     pub seconds: f64,
-    /// Bytes that it has to move a second.
+    /// Bytes per second that it has to move.
     pub bytes_per_second: f64,
-    /// Multiplications and additions a second.
+    /// Floating-point operations per second.
     pub flops: f64,
-    /// The least time by the limits over the time it takes.
+    /// Minimum time by the device's limits, divided by the measured time.
     pub share: f64,
-    /// The same at the level of instructions below; none on a GPU and at the lowest level.
+    /// The same at the next lower level of instructions; `None` on a GPU and at the lowest level.
     pub below: Option<RateBelow>,
 }
 
-/// What an operation takes at a lower level of instructions.
+/// Speed at a lower level of instructions.
 #[derive(Clone, Debug, Serialize)]
 pub struct RateBelow {
     /// The level.
     pub level: String,
-    /// Seconds of one operation.
+    /// Seconds of one call.
     pub seconds: f64,
 }
 
@@ -52,7 +52,7 @@ impl OpRate {
         self.op.split(',').next().unwrap_or_default()
     }
 
-    /// What it computes a second, or moves where it computes next to nothing.
+    /// Operations per second, or bytes per second for operations that compute almost nothing.
     pub(super) fn speed(&self) -> f64 {
         if self.flops > 0.0 {
             self.flops
@@ -79,7 +79,7 @@ impl fmt::Display for OpRate {
     }
 }
 
-/// Seconds of `f`, the median of several runs, each of several calls where they are short.
+/// Seconds of one call of `f`: the median of several runs, each of several calls if they are short.
 pub(super) fn seconds(
     device: &Device,
     f: impl Fn() -> Result<(), ModelError>,
@@ -111,7 +111,7 @@ pub(super) fn seconds(
     Ok(runs[RUNS / 2])
 }
 
-/// The layer that operations are timed in.
+/// The layer whose operations are timed.
 struct Layer {
     hidden: usize,
     intermediate: usize,
@@ -119,14 +119,14 @@ struct Layer {
     kv_heads: usize,
     head_dim: usize,
     vocab: usize,
-    /// Rows of a decode step.
+    /// Rows of decode steps.
     rows: &'static [usize],
     context: usize,
-    /// Tokens of a prompt.
+    /// Tokens of the prompt.
     prompt: usize,
 }
 
-/// Mistral-7B's.
+/// The layer of Mistral-7B.
 const LARGE: Layer = Layer {
     hidden: 4096,
     intermediate: 14336,
@@ -139,7 +139,7 @@ const LARGE: Layer = Layer {
     prompt: 2048,
 };
 
-/// Small enough for a device that is emulated.
+/// Small enough for an emulated device.
 const TINY: Layer = Layer {
     hidden: 128,
     intermediate: 256,
@@ -152,7 +152,7 @@ const TINY: Layer = Layer {
     prompt: 40,
 };
 
-/// SmolLM2-135M's, for a CPU.
+/// The layer of SmolLM2-135M, for a CPU.
 const SMALL: Layer = Layer {
     hidden: 576,
     intermediate: 1536,
@@ -165,11 +165,11 @@ const SMALL: Layer = Layer {
     prompt: 128,
 };
 
-/// An operation that seems far slower than its neighbours is timed again, since others may use the
-/// machine.
+/// An operation that seems far too slow is timed again, since other processes may use the machine.
 const RETRIES: usize = 3;
 
-/// Times every operation, and tells each as it is known; then those that are far too slow.
+/// Times every operation and reports each as soon as it is known. Also returns those that are far
+/// too slow.
 pub(super) fn measure(
     device: DeviceKind,
     shape: Shape,
@@ -206,13 +206,13 @@ pub(super) fn measure(
 
 struct Bench<'a> {
     side: Side,
-    /// What has this in its name, else all.
+    /// Time only operations with this in their name.
     only: Option<&'a str>,
     limits: &'a DeviceLimits,
     say: &'a mut dyn FnMut(String),
     rates: Vec<OpRate>,
     slow: Vec<SlowOp>,
-    /// By outputs and inputs.
+    /// By numbers of outputs and inputs.
     weights: HashMap<(usize, usize), Rc<Rotation<LinearWeight>>>,
 }
 
@@ -270,7 +270,7 @@ impl Bench<'_> {
         }))
     }
 
-    /// So many copies of a weight that none is in a cache when its turn comes, as in a step of a whole
+    /// Enough copies of a weight that none is in a cache when it is used, as in a step of a whole
     /// model.
     fn weights(
         &mut self,
@@ -291,7 +291,7 @@ impl Bench<'_> {
         Ok(rotation)
     }
 
-    /// Every operation of a decode step of so many rows.
+    /// Every operation of a decode step with `rows` rows.
     fn decode(&mut self, layer: &Layer, rows: usize) -> Result<(), ModelError> {
         let side = self.side.clone();
         let size = side.room(1, 1)?.dtype().size_in_bytes();
@@ -410,7 +410,7 @@ impl Bench<'_> {
         self.sample(&logits, rows, vocab)
     }
 
-    /// Eight adapters of rank 16 on the widest projection of a GPU.
+    /// Eight adapters of rank 16 on the widest projection, on a GPU.
     fn lora(&mut self, layer: &Layer, rows: usize) -> Result<(), ModelError> {
         const SLOTS: usize = 8;
         const RANK: usize = 16;
@@ -493,7 +493,7 @@ impl Bench<'_> {
         }
     }
 
-    /// What a prompt is made of mostly.
+    /// The operations that dominate a prompt.
     fn prompt(&mut self, layer: &Layer) -> Result<(), ModelError> {
         let side = self.side.clone();
         let Layer {
@@ -530,7 +530,7 @@ impl Bench<'_> {
         let qkv = random(tokens, (heads + 2 * kv_heads) * head_dim)?;
         let out = random(tokens, heads * head_dim)?;
         let moved = 2 * tokens * (heads + kv_heads) * head_dim * size;
-        // Half of all pairs of tokens see each other.
+        // Half of all pairs of tokens are visible.
         let flops = 2 * tokens * tokens * heads * head_dim;
         let scale = 1.0 / (head_dim as f32).sqrt();
         self.time(
@@ -546,7 +546,8 @@ impl Bench<'_> {
     }
 }
 
-/// Logits as models have them: nearly normal, so that at a low temperature few tokens are likely.
+/// Logits similar to a real model's: nearly normal, so that few tokens are likely at a low
+/// temperature.
 fn peaked_logits(len: usize) -> Vec<f32> {
     const STANDARD_DEVIATION: f32 = 2.5;
     // The sum of three uniform numbers over -1..1 has variance 1.

@@ -1,24 +1,24 @@
-//! What adapters cost a decode step.
+//! Times decode steps with adapters.
 
 use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
-use super::{ADAPTER_RANK, LoraAdapter, Model, StepSeconds};
-use crate::{ComputeType, ModelError};
+use super::{ADAPTER_RANK, Model, StepSeconds};
+use farthing_model::{ComputeType, LoraAdapter, ModelError};
 
-/// How long a decode step with adapters takes, rank 16 on every linear layer.
+/// Time of a decode step with adapters of rank 16 on every linear layer.
 #[derive(Clone, Debug, Serialize)]
 pub struct AdapterTime {
-    /// Adapters in the step, every row having one of them; 0: the same step without.
+    /// Number of adapters. Every row uses one of them; 0 is the same step without adapters.
     pub adapters: usize,
     /// Rows of the step.
     pub rows: usize,
     /// Tokens in the cache of each row.
     pub context: usize,
-    /// Of the step.
+    /// Time of the step.
     pub seconds: StepSeconds,
-    /// Speed without adapters that is left.
+    /// Speed relative to the step without adapters.
     pub share_of_base: f64,
 }
 

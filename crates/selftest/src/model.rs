@@ -1,8 +1,8 @@
-//! A whole model against its CPU twin: a small random one, without any file.
+//! Compares a small model with random weights with its reference on the CPU.
 //!
-//! One scheduler plans the steps, both sides compute each of them, and the scheduler goes on with
-//! the twin's tokens. So both sides have the same input at every step, and one difference does not
-//! become many.
+//! One scheduler plans the steps, both sides compute each step, and the scheduler continues with
+//! the reference's tokens. So both sides get the same input at every step, and one difference does
+//! not cause more.
 
 mod case;
 mod script;
@@ -11,35 +11,35 @@ mod tests;
 
 use std::collections::HashSet;
 
+use farthing_model::{
+    Checkpoint, ComputeType, DeviceKind, DummyAdapter, DummyTargets, Llama, ModelConfig,
+    ModelError, ModelRunner, RunnerConfig, graph_sizes,
+};
 use farthing_scheduler::{Batch, BatchRow, SampledToken, SequenceId};
 use serde_json::json;
 
 pub use self::case::ModelCheck;
 use self::case::{Case, Observation};
 use self::script::{Kind, Script};
-use super::side::Side;
-use crate::{
-    Checkpoint, ComputeType, DeviceKind, Llama, ModelConfig, ModelError, ModelRunner, RunnerConfig,
-    gpu_steps::graph_sizes,
-    lora::{DummyAdapter, DummyTargets},
-};
+use crate::side::Side;
 
-/// Sequences of a step: graphs are recorded for 1, 2, 4 and 6 rows, so that 3 and 5 leave a row idle.
+/// Maximum number of sequences per step. Graphs are recorded for 1, 2, 4 and 6 rows, so that 3 and
+/// 5 leave a row unused.
 const MAX_ROWS: usize = 6;
-/// Tokens of a step: most prompts take several.
+/// Maximum number of tokens per step. Most prompts take several steps.
 const MAX_STEP_TOKENS: usize = 40;
-/// Prompt and answer together.
+/// Maximum number of tokens of a sequence.
 const MAX_MODEL_LEN: usize = 128;
-/// Too few for six long sequences: some are preempted, and come back to other blocks.
+/// Too few for six long sequences: some are preempted and get other blocks.
 const NUM_BLOCKS: usize = 28;
-/// Fewer than there are adapters: slots are filled anew.
+/// Fewer than there are adapters, so that slots are reused.
 const ADAPTER_SLOTS: usize = 2;
-/// Large enough for attention that is far from even, and for logits that differ.
+/// Large enough for uneven attention and distinct logits.
 const STANDARD_DEVIATION: f32 = 0.1;
 
 const SHAPE: &str = "4 layers, 4 heads and 2 kv heads of 64";
 
-/// The adapters of the script; the last only where the device serves it.
+/// The adapters of the script. The last one is used only if the device supports it.
 const ADAPTERS: [(&str, DummyAdapter); 4] = [
     ("adapter of rank 4", adapter(1, 4, DummyTargets::All)),
     (
@@ -70,7 +70,8 @@ const fn adapter(seed: u8, rank: usize, targets: DummyTargets) -> DummyAdapter {
     }
 }
 
-/// Runs the model in every type that the device computes in, and tells each case as it is known.
+/// Runs the model in every type that the device supports and reports each case as soon as it is
+/// known.
 pub(super) fn run(
     device: DeviceKind,
     say: &mut dyn FnMut(String),
@@ -94,7 +95,7 @@ pub(super) fn run(
     Ok(checks)
 }
 
-/// The same model on two sides.
+/// The same model on both sides.
 struct Pair {
     compute_type: ComputeType,
     tested: (Side, ModelRunner),
@@ -123,7 +124,7 @@ impl Pair {
         Ok(pair)
     }
 
-    /// Goes through the script; `compute` is how the tested side computes a step.
+    /// Runs the script; `compute` computes a step on the tested side.
     fn compare(
         mut self,
         mut compute: impl FnMut(&mut ModelRunner, &Batch) -> Result<Vec<SampledToken>, ModelError>,
@@ -148,7 +149,7 @@ fn adapters(has_gains: bool) -> impl Iterator<Item = (&'static str, DummyAdapter
         .filter(move |(_, adapter)| has_gains || !adapter.has_gains)
 }
 
-/// Every case of the script, and what was seen of it.
+/// All cases of the script with their observations.
 struct Cases {
     cases: Vec<Case>,
     seen: HashSet<SequenceId>,
@@ -199,7 +200,7 @@ impl Cases {
         }
     }
 
-    /// The cases that a row is an example of, besides its sampling parameters.
+    /// The cases that a row belongs to, besides its sampling parameters.
     fn names(&mut self, batch: &Batch, row: &BatchRow) -> [Option<&'static str>; 5] {
         let is_new = self.seen.insert(row.sequence);
         if is_new && row.start > 0 {
@@ -236,7 +237,7 @@ impl Cases {
     }
 }
 
-/// Head_dim 64 and groups of query heads as in every model that is served; small otherwise.
+/// A head size and grouped query heads as in real models; otherwise small.
 fn config() -> Result<ModelConfig, ModelError> {
     ModelConfig::from_hf_json(&json!({
         "architectures": ["LlamaForCausalLM"], "model_type": "llama",

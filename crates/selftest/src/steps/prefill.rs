@@ -1,4 +1,4 @@
-//! Prompts, each alone.
+//! Times prompts, one at a time.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use farthing_scheduler::Batch;
 use serde::Serialize;
 
 use super::{MAX_STEP_TOKENS, Milliseconds, Model, StepSeconds, blocks_of};
-use crate::ModelError;
+use farthing_model::ModelError;
 
-/// How long a prompt takes to its first token.
+/// Time from a prompt to its first token.
 #[derive(Clone, Debug, Serialize)]
 pub struct PrefillTime {
     /// Tokens of the prompt.
     pub tokens: usize,
-    /// Steps that it takes.
+    /// Number of steps.
     pub steps: usize,
-    /// Of all of them.
+    /// Total time of all steps.
     pub seconds: StepSeconds,
-    /// The least: all products computed, or all weights read once a step.
+    /// Minimum time: all products computed, or all weights read once per step.
     pub floor_seconds: f64,
 }
 
@@ -60,7 +60,7 @@ impl Model<'_> {
         Ok(times)
     }
 
-    /// The steps that a prompt is computed in; a token is sampled after the last.
+    /// The steps of a prompt. A token is sampled after the last one.
     fn prompt_steps(&self, tokens: usize) -> Vec<Batch> {
         let step = |start: usize| {
             let end = tokens.min(start + MAX_STEP_TOKENS);
@@ -72,9 +72,9 @@ impl Model<'_> {
         (0..tokens).step_by(MAX_STEP_TOKENS).map(step).collect()
     }
 
-    /// `max(weight bytes · steps / bandwidth, (2 · parameters of the layers · tokens + 2 · tokens² ·
-    /// heads · head_dim · layers) / FLOP/s)`: half of all pairs of tokens see each other. Logits are
-    /// of the last token alone.
+    /// `max(weight bytes · steps / bandwidth, (2 · parameters of the layers · tokens + 2 · tokens²
+    /// · heads · head_dim · layers) / FLOP/s)`: half of all pairs of tokens are visible. Logits are
+    /// computed for the last token only.
     fn prefill_floor(&self, tokens: usize, steps: usize) -> f64 {
         let config = &self.config;
         let parameters = self.layer_parameters() as f64;

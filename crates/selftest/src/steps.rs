@@ -1,4 +1,4 @@
-//! Whole steps of a model beside the least time they could take.
+//! Times whole steps of a model and compares them with their minimum time.
 
 mod adapters;
 mod decode;
@@ -17,10 +17,10 @@ pub use self::decode::DecodeTime;
 pub use self::prefill::PrefillTime;
 pub use self::shape::Shape;
 use self::shape::Sizes;
-use super::rates::DeviceLimits;
-use crate::{
-    BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, KvCache, Llama, LoraAdapter, MemoryPlan,
-    ModelConfig, ModelError, ModelRunner, RunnerConfig,
+use crate::rates::DeviceLimits;
+use farthing_model::{
+    BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, KvCache, Llama, MemoryPlan, ModelConfig,
+    ModelError, ModelRunner, RunnerConfig,
 };
 
 /// Which steps of which model.
@@ -28,38 +28,38 @@ use crate::{
 pub struct StepsOptions {
     /// The model.
     pub shape: Shape,
-    /// Of sampling; 0 takes the likeliest token.
+    /// Sampling temperature; 0 is greedy.
     pub temperature: f32,
-    /// Of sampling.
+    /// Top-p of sampling.
     pub top_p: f32,
 }
 
-/// How long the steps of a model take.
+/// Times of a model's steps.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepTimes {
-    /// The model, and how its steps sample.
+    /// The model and its sampling parameters.
     #[serde(flatten)]
     pub options: StepsOptions,
-    /// Every row computes one token.
+    /// Steps in which every row computes one token.
     pub decode: Vec<DecodeTime>,
-    /// One row computes a prompt.
+    /// Steps that compute one prompt.
     pub prefill: Vec<PrefillTime>,
-    /// Decode steps with adapters, beside the same without.
+    /// Decode steps with adapters, compared with the same steps without.
     pub adapters: Vec<AdapterTime>,
 }
 
-/// Medians of several runs.
+/// Medians of several runs, in seconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct StepSeconds {
     /// By the host's clock, from the plan to the tokens.
     pub host: f64,
-    /// By the device's own clock, where it has one.
+    /// By the device's own clock, if it has one.
     pub device: Option<f64>,
 }
 
-/// Tokens of a step, at most: longer prompts take several.
+/// Maximum number of tokens per step. Longer prompts take several steps.
 const MAX_STEP_TOKENS: usize = 2048;
-/// What adapters have on every linear layer.
+/// Rank of the adapters on every linear layer.
 const ADAPTER_RANK: usize = 16;
 
 impl StepTimes {
@@ -81,13 +81,13 @@ impl StepTimes {
 }
 
 impl StepSeconds {
-    /// By the best clock there is.
+    /// The device's time if known, otherwise the host's.
     pub fn best(self) -> f64 {
         self.device.unwrap_or(self.host)
     }
 }
 
-/// A column each for the device's and the host's milliseconds, and one for the least.
+/// Table columns: the device's time, the host's time, and the minimum time.
 struct Milliseconds {
     seconds: StepSeconds,
     floor_seconds: f64,
@@ -107,7 +107,7 @@ impl fmt::Display for Milliseconds {
     }
 }
 
-/// A model at work.
+/// A loaded model.
 struct Model<'a> {
     runner: ModelRunner,
     config: ModelConfig,
@@ -136,7 +136,7 @@ impl<'a> Model<'a> {
         let num_blocks = match device.gpu()? {
             Some(gpu) => {
                 let slots = max_adapters * MemoryPlan::adapter_slot_bytes(&config, ADAPTER_RANK);
-                // A fifth is for activations and graphs.
+                // A fifth is reserved for activations and graphs.
                 let room = (gpu.free_bytes / 10 * 8).saturating_sub(slots);
                 wanted.min(room / KvCache::block_bytes(&config, compute_type))
             }
@@ -169,7 +169,7 @@ impl<'a> Model<'a> {
         })
     }
 
-    /// Times steps that follow each other, as one.
+    /// The time of consecutive steps together.
     fn time(&mut self, steps: &[Batch]) -> Result<StepSeconds, ModelError> {
         let (mut host, mut device) = (Vec::new(), Vec::new());
         self.run(steps)?;
@@ -188,7 +188,7 @@ impl<'a> Model<'a> {
         })
     }
 
-    /// Seconds by the device's clock, where it has one.
+    /// Seconds by the device's clock, if it has one.
     fn run(&mut self, steps: &[Batch]) -> Result<Option<f64>, ModelError> {
         let mut seconds = Some(0.0);
         for step in steps {
@@ -204,8 +204,8 @@ impl<'a> Model<'a> {
         rows * blocks_of(context + 1) <= self.num_blocks
     }
 
-    /// A step in which every row has so many tokens in the cache and computes one more, the rows
-    /// taking turns with the adapters.
+    /// A decode step: every row has `context` tokens in the cache and computes one more. The rows
+    /// use the adapters in turn.
     fn decode_step(&self, rows: usize, context: usize, adapters: &[AdapterId]) -> Batch {
         let blocks = blocks_of(context + 1);
         let row = |index: usize| BatchRow {
@@ -217,8 +217,8 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Computes the tokens at these positions of a sequence, in the `index`-th run of blocks, and
-    /// samples after them.
+    /// A row that computes the tokens at these positions and samples after them. It uses the
+    /// `index`-th range of blocks.
     fn row(&self, index: usize, positions: std::ops::Range<usize>, blocks: usize) -> BatchRow {
         BatchRow {
             sequence: SequenceId(index as u64),
@@ -243,11 +243,12 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Weights that a token is multiplied with in the layers.
+    /// Weights per token in the decoder layers.
     fn layer_parameters(&self) -> usize {
-        let embeddings = match self.config.tie_word_embeddings {
-            true => 1,
-            false => 2,
+        let embeddings = if self.config.tie_word_embeddings {
+            1
+        } else {
+            2
         };
         self.config.num_parameters() - embeddings * self.head_parameters()
     }

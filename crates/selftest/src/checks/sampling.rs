@@ -1,13 +1,13 @@
-//! Sampling and log-probabilities.
+//! Checks sampling and log-probabilities.
 
 use candle_core::Tensor;
 use farthing_ops::{DeviceSampler, ListCapacity, SampleSpec, Sampled, sample, token_logprobs};
 
 use super::{Check, both};
-use crate::selftest::side::{Random, Side};
-use crate::{DeviceKind, ModelError};
+use crate::side::{Random, Side};
+use farthing_model::{DeviceKind, ModelError};
 
-/// Tokens must be equal, and log-probabilities the same to a few last bits.
+/// Tokens must be equal, and log-probabilities equal except for the last bits.
 pub(super) fn check_sample(device: DeviceKind) -> Result<Check, ModelError> {
     let mut check = Check::new("sample", 1e-9);
     let mut random = Random::new(9);
@@ -52,7 +52,7 @@ pub(super) fn check_sample(device: DeviceKind) -> Result<Check, ModelError> {
     Ok(check)
 }
 
-/// Every parameter alone and some together, by the row's number.
+/// Each parameter alone and some together, by row number.
 fn spec<'a>(row: usize, history: &'a [u32], biases: &'a [(u32, f32)]) -> SampleSpec<'a> {
     SampleSpec {
         temperature: [0.0, 1.0, 0.7, 2.0][row % 4],

@@ -1,13 +1,14 @@
-//! Operations that are far slower than their neighbours.
+//! Finds operations that are far slower than their neighbours.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::rates::OpRate;
+use crate::rates::OpRate;
 
-/// A neighbour's speed may be at most so many times an operation's own. A kernel that is compiled
-/// without its level's instructions is some thirty times slower; twice is not yet noise.
+/// An operation is reported if a neighbour is this many times as fast. A kernel that is compiled
+/// without its level's instructions is about thirty times slower, and noise is less than a factor
+/// of 2.
 const FAR: f64 = 2.0;
 
 /// An operation that is far slower than a neighbour.
@@ -15,9 +16,10 @@ const FAR: f64 = 2.0;
 pub struct SlowOp {
     /// The operation and its shape.
     pub op: String,
-    /// What it is compared with: the same with fewer rows, or at the level of instructions below.
+    /// What it is compared with: the same operation with fewer rows, or at the next lower level of
+    /// instructions.
     pub neighbour: String,
-    /// Its speed over the neighbour's.
+    /// Its speed divided by the neighbour's.
     pub ratio: f64,
 }
 
@@ -33,8 +35,8 @@ impl fmt::Display for SlowOp {
     }
 }
 
-/// Whether an operation is far slower than the last one of the same name that was timed, which has
-/// fewer rows, or than itself at the level of instructions below.
+/// Compares an operation with the last timed one of the same name, which has fewer rows, and with
+/// itself at the next lower level of instructions.
 pub(super) fn slow_beside(rate: &OpRate, timed: &[OpRate]) -> Option<SlowOp> {
     let fewer_rows = timed.iter().rev().find(|other| other.name() == rate.name());
     let fewer_rows = fewer_rows.map(|other| (other.op.clone(), rate.speed() / other.speed()));

@@ -1,18 +1,18 @@
-//! Operands that take turns, so that none is in a cache when it is read again.
+//! Operands that are used in turn, so that none is in a cache when it is read again.
 
 use std::cell::Cell;
 
-use crate::{DeviceKind, ModelError};
+use farthing_model::{DeviceKind, ModelError};
 
-/// Several of one kind, one after the other.
+/// Several operands of the same kind.
 pub(super) struct Rotation<T> {
     items: Vec<T>,
     next: Cell<usize>,
 }
 
 impl<T> Rotation<T> {
-    /// Bytes that go through the device between two uses of an item, at least: several times the last
-    /// level of cache (50 MB on an H100).
+    /// Minimum number of bytes between two uses of an operand: several times the last-level cache
+    /// (50 MB on an H100).
     fn bytes(device: DeviceKind) -> usize {
         match device {
             DeviceKind::Cpu => 128 << 20,
@@ -20,14 +20,14 @@ impl<T> Rotation<T> {
         }
     }
 
-    /// Items that it takes, of so many bytes each.
+    /// Number of operands needed, for `item_bytes` each.
     pub(super) fn copies(device: DeviceKind, item_bytes: usize) -> usize {
-        /// Tiny items would be too many.
+        /// Tiny operands would be too many.
         const MOST: usize = 128;
         (Self::bytes(device).div_ceil(item_bytes.max(1)) + 1).min(MOST)
     }
 
-    /// As many items as it takes; `make` is told the number of each.
+    /// Makes as many operands as needed. `make` receives the index of each.
     pub(super) fn new(
         device: DeviceKind,
         item_bytes: usize,
@@ -40,7 +40,7 @@ impl<T> Rotation<T> {
         })
     }
 
-    /// The item whose turn it is.
+    /// The next operand.
     pub(super) fn next(&self) -> &T {
         let index = self.next.get();
         self.next.set((index + 1) % self.items.len());

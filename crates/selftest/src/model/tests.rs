@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use farthing_model::{ComputeType, DeviceKind, ModelError, ModelRunner};
 use farthing_scheduler::{Batch, BatchRow, SampleRow, SampledToken, SamplingParams};
 
 use super::{ADAPTERS, HITS, NUM_BLOCKS, PART_DECODE, Pair, adapters};
-use crate::{ComputeType, DeviceKind, ModelError, ModelRunner};
 
 /// The cases that fail where the tested side computes a step like this.
 fn failures(

@@ -1,4 +1,4 @@
-//! What a device can do at most.
+//! Measures the limits of a device.
 
 use std::fmt;
 use std::time::Instant;
@@ -7,33 +7,31 @@ use candle_core::{DType, Tensor};
 use farthing_ops::{Accumulate, Graph, copy_on_device, gather_rows, linear};
 use serde::Serialize;
 
-use super::super::side::{Random, Side};
-use super::super::steps::Shape;
 use super::seconds;
-use crate::{DeviceKind, ModelError};
+use crate::side::{Random, Side};
+use crate::steps::Shape;
+use farthing_model::{DeviceKind, ModelError};
 
-/// What a device can do at most, measured.
+/// The measured limits of a device.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct DeviceLimits {
-    /// Bytes a second: on the CPU read from memory, on a GPU copied by the driver (read and written).
+    /// Bytes per second: on the CPU read from memory, on a GPU copied by the driver (read and
+    /// written).
     pub bytes_per_second: f64,
-    /// Multiplications and additions a second: on the CPU by vector instructions, on a GPU by a
-    /// multiplication of large random matrices; zeros take less power and are faster.
+    /// Floating-point operations per second: on the CPU by vector instructions, on a GPU by a
+    /// product of large random matrices (zeros need less power and are faster).
     pub flops: f64,
-    /// Host seconds to start one kernel.
+    /// Host seconds to launch a kernel.
     pub launch_seconds: f64,
-    /// Device seconds of a kernel in a graph that does next to nothing.
+    /// Device seconds of an almost empty kernel in a graph.
     pub graph_kernel_seconds: f64,
-    /// Host seconds to start a graph.
+    /// Host seconds to launch a graph.
     pub graph_launch_seconds: f64,
 }
 
 impl DeviceLimits {
-    /// Measures for a few seconds; for a tiny shape a GPU only a little.
-    pub(in crate::selftest) fn measure(
-        device: DeviceKind,
-        shape: Shape,
-    ) -> Result<Self, ModelError> {
+    /// Measures for a few seconds. For the tiny shape, GPU measurements are short.
+    pub(crate) fn measure(device: DeviceKind, shape: Shape) -> Result<Self, ModelError> {
         match device {
             DeviceKind::Cpu => {
                 let limits = farthing_ops::Limits::measure();
@@ -77,8 +75,8 @@ impl DeviceLimits {
         })
     }
 
-    /// The least time for so many bytes and operations.
-    pub(in crate::selftest) fn least_seconds(&self, bytes: f64, flops: f64) -> f64 {
+    /// The minimum time for these bytes and operations.
+    pub(crate) fn least_seconds(&self, bytes: f64, flops: f64) -> f64 {
         (bytes / self.bytes_per_second).max(flops / self.flops)
     }
 }
@@ -104,7 +102,7 @@ impl fmt::Display for DeviceLimits {
     }
 }
 
-/// Host seconds of a launch, device seconds of a kernel in a graph, host seconds of a graph.
+/// Host seconds of a launch, device seconds of a kernel in a graph, host seconds of a graph launch.
 fn launches(side: &Side) -> Result<[f64; 3], ModelError> {
     const KERNELS: usize = 1000;
     let (out, x) = (side.room(1, 8)?, side.room(1, 8)?);

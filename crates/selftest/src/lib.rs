@@ -1,6 +1,5 @@
-//! What `farthing selftest` does: every operation against its CPU twin on shapes that are easy to
-//! get wrong, then a whole model, then how fast each operation is beside what the device can do, then
-//! whole steps.
+//! `farthing selftest`: compares every operation with its reference on the CPU, then a whole model,
+//! then measures the speed of each operation relative to the device's limits, then of whole steps.
 
 mod checks;
 mod model;
@@ -11,7 +10,7 @@ mod steps;
 
 use serde::Serialize;
 
-use crate::{DeviceKind, ModelError};
+use farthing_model::{DeviceKind, ModelError};
 
 pub use self::checks::Check;
 pub use self::model::ModelCheck;
@@ -21,57 +20,57 @@ pub use self::steps::{
     AdapterTime, DecodeTime, PrefillTime, Shape, StepSeconds, StepTimes, StepsOptions,
 };
 
-/// A part of the test.
+/// A part of the selftest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Every operation against its twin.
+    /// Every operation compared with its reference.
     Checks,
-    /// A whole model against its twin.
+    /// A whole model compared with its reference.
     Model,
-    /// What each operation reaches of what the device can do.
+    /// The speed of each operation relative to the device's limits.
     Rates,
-    /// Whole steps of a model.
+    /// The speed of whole steps of a model.
     Steps,
 }
 
-/// What to test, and how.
+/// What to test.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SelfTestOptions {
     /// The device.
     pub device: DeviceKind,
-    /// One part; else all.
+    /// Run only this part.
     pub only: Option<Part>,
-    /// Of the operations that are timed, only those with this in their name.
+    /// Time only operations with this in their name.
     pub op: Option<String>,
-    /// The steps that are timed; operations are timed in the same shape.
+    /// The steps to time. Operations are timed in the same shape.
     pub steps: StepsOptions,
 }
 
-/// All that was found.
+/// The results.
 #[derive(Clone, Debug, Serialize)]
 pub struct SelfTest {
-    /// The device, in words.
+    /// Description of the device.
     pub device: String,
-    /// Each operation against its twin.
+    /// Every operation compared with its reference.
     pub checks: Vec<Check>,
-    /// A whole model against its twin, by kinds of rows.
+    /// A whole model compared with its reference, by kind of row.
     pub model: Vec<ModelCheck>,
-    /// What the device can do at most; none where nothing was to be measured.
+    /// The device's limits; `None` if nothing was timed.
     pub limits: Option<DeviceLimits>,
-    /// What each operation reaches of that.
+    /// The speed of each operation.
     pub rates: Vec<OpRate>,
-    /// Operations that are far slower than the same with fewer rows or at a lower level of
+    /// Operations that are far slower than with fewer rows, or than at a lower level of
     /// instructions.
     pub slow: Vec<SlowOp>,
-    /// Whole steps.
+    /// The speed of whole steps.
     pub steps: Option<StepTimes>,
 }
 
 impl SelfTest {
-    /// Runs everything, or one part of it. `say` is given a line as soon as it is known.
+    /// Runs all parts or one of them. `say` receives each line of output as soon as it is known.
     ///
     /// # Errors
-    /// The device cannot be opened, or fails; a check that finds a difference is no error.
+    /// The device cannot be opened, or fails. A check that finds a difference is not an error.
     pub fn run(options: &SelfTestOptions, say: &mut dyn FnMut(String)) -> Result<Self, ModelError> {
         let SelfTestOptions {
             device,
@@ -114,7 +113,7 @@ impl SelfTest {
         Ok(report)
     }
 
-    /// What does not agree with its twin: operations, and kinds of rows of a model.
+    /// The operations and the kinds of rows that do not agree with their reference.
     pub fn failed(&self) -> Vec<&'static str> {
         let checks = self.checks.iter().filter(|check| !check.passed());
         let model = self.model.iter().filter(|check| !check.passed());

@@ -1,4 +1,4 @@
-//! The sequences of the comparison, and the scheduler that makes steps of them.
+//! The sequences of the comparison, and the scheduler that plans their steps.
 
 use std::sync::Arc;
 
@@ -8,20 +8,21 @@ use farthing_scheduler::{
 };
 
 use super::{ADAPTER_SLOTS, MAX_MODEL_LEN, MAX_ROWS, MAX_STEP_TOKENS, NUM_BLOCKS, adapters};
-use crate::{BLOCK_SIZE, ModelError, selftest::side::Random};
+use crate::side::Random;
+use farthing_model::{BLOCK_SIZE, ModelError};
 
 pub(super) const VOCAB: usize = 500;
 
-/// Tokens of an answer.
+/// Tokens per answer.
 const ANSWER_TOKENS: usize = 16;
-/// Two and a half blocks that several prompts begin with.
+/// A common prefix of two and a half blocks.
 const SHARED_TOKENS: usize = 40;
-/// Lengths of prompts, around the edges of blocks and steps.
+/// Prompt lengths around the edges of blocks and steps.
 const PROMPT_TOKENS: [usize; 9] = [17, 1, 33, 95, 16, 70, 15, 48, 41];
-/// What biases make likely, so that penalties have something to punish.
+/// Tokens that biases make likely, so that penalties have an effect.
 const FAVOURED: [u32; 3] = [7, VOCAB as u32 - 1, 64];
 
-/// How some sequences are sampled.
+/// Sampling parameters of some sequences.
 #[derive(Clone, Debug)]
 pub(super) struct Kind {
     pub name: &'static str,
@@ -29,11 +30,11 @@ pub(super) struct Kind {
 }
 
 impl Kind {
-    /// The likeliest token, then every parameter that changes the choice, each by itself as far as it
-    /// means something alone: without it most tokens are others.
+    /// Greedy sampling, then every parameter that changes the choice, each alone if it has an
+    /// effect alone.
     pub(super) fn all() -> Vec<Self> {
         let plain = SamplingParams {
-            // Few tokens are likely, so that seldom the edge of one decides.
+            // Few tokens are likely, so that a boundary between tokens seldom decides.
             temperature: 0.2,
             logprobs: Some(4),
             seed: 11,
@@ -130,17 +131,17 @@ impl Kind {
         kinds.into_iter().map(kind).collect()
     }
 
-    /// Whether the token is the likeliest of the distribution that log-probabilities are told of.
+    /// Whether the most likely token of the reported distribution is chosen.
     pub(super) fn is_greedy(&self) -> bool {
         self.params.temperature == 0.0
     }
 }
 
-/// All sequences, on their way through a scheduler.
+/// All sequences in a scheduler.
 pub(super) struct Script {
     pub scheduler: Scheduler,
     kinds: Vec<Kind>,
-    /// Of each sequence, by its number.
+    /// Kind of each sequence, by its number.
     kind_of: Vec<usize>,
     random: Random,
 }
@@ -165,7 +166,7 @@ impl Script {
             .into_iter()
             .chain(adapters(has_gains).map(|(_, it)| Some(AdapterId([it.seed; 32]))))
             .collect();
-        // Greedy: three of each adapter, of which the later ones find the first one's blocks.
+        // Greedy: three sequences of each adapter. The later ones find the blocks of the first.
         let shared = script.tokens(SHARED_TOKENS);
         for round in 0..3 {
             for adapter in &whose {
@@ -216,7 +217,7 @@ impl Script {
         &self.kinds[self.kind_of[sequence.0 as usize]]
     }
 
-    /// Goes on with these tokens.
+    /// Continues with these tokens.
     pub(super) fn commit(&mut self, batch: Batch, sampled: Vec<SampledToken>) {
         self.scheduler.commit(batch, sampled);
     }

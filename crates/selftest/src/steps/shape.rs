@@ -6,13 +6,13 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{DeviceKind, ModelConfig, ModelError};
+use farthing_model::{DeviceKind, ModelConfig, ModelError};
 
-/// A model's sizes; the weights are random.
+/// The sizes of a model. Its weights are random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(into = "&str")]
 pub enum Shape {
-    /// Two thin layers, for a trial on a device that is emulated; the figures say nothing.
+    /// Two thin layers, to try the selftest on an emulated device. The times are not meaningful.
     Tiny,
     /// Four layers of SmolLM2-135M.
     Small,
@@ -22,23 +22,23 @@ pub enum Shape {
     Llama8b,
 }
 
-/// How large the steps are.
+/// The sizes of the steps.
 pub(super) struct Sizes {
     /// Rows of decode steps.
     pub rows: &'static [usize],
-    /// Tokens that each row has in the cache.
+    /// Tokens in the cache of each row.
     pub contexts: &'static [usize],
     /// Tokens of prompts.
     pub prompts: &'static [usize],
-    /// Adapters in a step of `adapter_rows`.
+    /// Numbers of adapters in a step of `adapter_rows` rows.
     pub adapters: &'static [usize],
     pub adapter_rows: usize,
-    /// Runs of which the median counts.
+    /// Number of runs. The median counts.
     pub runs: usize,
 }
 
 impl Shape {
-    /// What a device is measured with where nobody says otherwise.
+    /// The default shape for a device.
     pub fn of(device: DeviceKind) -> Self {
         match device {
             DeviceKind::Cpu => Self::Small,

@@ -1,4 +1,4 @@
-//! The same numbers on two devices.
+//! The tested device and its reference.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use farthing_ops::{
 };
 use half::bf16;
 
-use crate::{BLOCK_SIZE, ComputeType, DeviceKind, ModelError, lora::factor};
+use farthing_model::{BLOCK_SIZE, ComputeType, DeviceKind, ModelError, adapter_factor};
 
 /// Where a check computes.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// The device that is tested.
+    /// The tested device.
     pub(super) fn tested(kind: DeviceKind) -> Result<Self, ModelError> {
         Ok(Self {
             device: kind.open()?,
@@ -29,7 +29,7 @@ impl Side {
         })
     }
 
-    /// What it is compared with: the CPU, without any vector instruction.
+    /// The reference: the CPU without vector instructions.
     pub(super) fn twin() -> Self {
         Self {
             device: Device::Cpu,
@@ -38,12 +38,12 @@ impl Side {
         }
     }
 
-    /// Calls `f` with this side's instructions.
+    /// Calls `f` with this side's level of instructions.
     pub(super) fn compute<R>(&self, f: impl FnOnce() -> R) -> R {
         with_simd_level(self.level, f)
     }
 
-    /// Activations of the device's type. The values are rounded to bf16 on both sides.
+    /// Activations in the device's type. Both sides get values that are rounded to bf16.
     pub(super) fn activations(&self, values: &[f32], columns: usize) -> Result<Tensor, ModelError> {
         let rounded: Vec<f32> = values.iter().map(|x| bf16::from_f32(*x).to_f32()).collect();
         let rows = rounded.len() / columns.max(1);
@@ -52,7 +52,7 @@ impl Side {
         Ok(tensor.to_dtype(dtype)?.to_device(&self.device)?)
     }
 
-    /// Room for results, full of NaN: whatever is not written shows.
+    /// An output buffer filled with NaN, so that missing writes are noticed.
     pub(super) fn room(&self, rows: usize, columns: usize) -> Result<Tensor, ModelError> {
         self.activations(&vec![f32::NAN; rows * columns], columns)
     }
@@ -77,14 +77,14 @@ impl Side {
         Ok(builder.finish()?)
     }
 
-    /// Half of an adapter, for a slot of a GPU or for the CPU's own use.
+    /// A factor of an adapter, for a slot of a GPU or for the CPU.
     pub(super) fn adapter_weight(
         &self,
         values: &[f32],
         in_features: usize,
     ) -> Result<LinearWeight, ModelError> {
         let out_features = values.len() / in_features;
-        factor(values, out_features, ComputeType::Bf16, self.kind)
+        adapter_factor(values, out_features, ComputeType::Bf16, self.kind)
     }
 
     /// Which of `tokens` have which adapter, its slot and where they stand.
@@ -121,12 +121,12 @@ impl Side {
     }
 }
 
-/// All elements of a tensor.
+/// All elements of a tensor as f32.
 pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>, ModelError> {
     Ok(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
-/// Numbers that look random and are the same each time: SplitMix64 (Steele, Lea and Flood, 2014).
+/// Reproducible pseudorandom numbers: SplitMix64 (Steele, Lea and Flood, 2014).
 pub(super) struct Random {
     state: u64,
 }
@@ -155,7 +155,7 @@ impl Random {
             .collect()
     }
 
-    /// `0..len` in another order (Fisher and Yates).
+    /// `0..len` in random order (Fisher and Yates).
     pub(super) fn shuffled(&mut self, len: usize) -> Vec<u32> {
         let mut order: Vec<u32> = (0..len as u32).collect();
         for i in (1..len).rev() {

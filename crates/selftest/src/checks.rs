@@ -1,4 +1,4 @@
-//! Every operation against its CPU twin.
+//! Compares every operation with its reference on the CPU.
 
 mod sampling;
 
@@ -13,26 +13,27 @@ use farthing_ops::{
 use serde::Serialize;
 
 use self::sampling::check_sample;
-use super::side::{Random, Side, values};
-use crate::{BLOCK_SIZE, DeviceKind, ModelError};
+use crate::side::{Random, Side, values};
+use farthing_model::{BLOCK_SIZE, DeviceKind, ModelError};
 
-/// What became of an operation's cases.
+/// Results of one operation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
     /// The operation.
     pub op: &'static str,
-    /// How many shapes were tried.
+    /// Number of shapes.
     pub cases: usize,
-    /// The largest mean squared difference of a case, over the twin's mean square.
+    /// The largest relative error of a case: mean squared difference over the reference's mean
+    /// square.
     pub worst_error: f64,
-    /// What it may be: 0 where both sides must be equal.
+    /// The allowed error; 0 if both results must be equal.
     pub bound: f64,
-    /// The first case that went beyond the bound, in words.
+    /// The first case that exceeded the bound.
     pub failure: Option<String>,
 }
 
-/// 16-bit results are off by up to 2⁻⁹ of themselves on either side, which makes 1e-6; sums of
-/// products in another order, or of factors that one side rounds to 16 bits, some more.
+/// 16-bit results differ by up to 2⁻⁹ on either side, which gives 1e-6. Sums in another order, and
+/// factors that one side rounds to 16 bits, add to that.
 const ROUNDED: f64 = 3e-5;
 
 type Run = fn(DeviceKind) -> Result<Check, ModelError>;
@@ -50,7 +51,7 @@ const ALL: [Run; 10] = [
     check_sample,
 ];
 
-/// Runs all checks, and tells each as it is known.
+/// Runs all checks and reports each result as soon as it is known.
 pub(super) fn run(
     device: DeviceKind,
     say: &mut dyn FnMut(String),
@@ -66,7 +67,7 @@ pub(super) fn run(
 }
 
 impl Check {
-    /// Whether both sides agree.
+    /// Whether the results agree.
     pub fn passed(&self) -> bool {
         self.failure.is_none()
     }
@@ -81,12 +82,12 @@ impl Check {
         }
     }
 
-    /// One case more, computed by both sides.
+    /// Compares the results of one case.
     fn compare(&mut self, case: impl fmt::Display, found: &[f32], expected: &[f32]) {
         self.cases += 1;
         let error = relative_error(found, expected);
         self.worst_error = self.worst_error.max(error);
-        // NaN is beyond every bound.
+        // NaN exceeds every bound.
         let is_within = error <= self.bound;
         if !is_within && self.failure.is_none() {
             self.failure = Some(format!("{case}: error {error:.1e}"));
@@ -125,7 +126,7 @@ fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
     }
 }
 
-/// Computes the same on both sides.
+/// Computes the same on the tested device and on the reference.
 fn both<T>(
     device: DeviceKind,
     run: impl Fn(&Side) -> Result<T, ModelError>,
@@ -205,7 +206,7 @@ fn check_silu_mul(device: DeviceKind) -> Result<Check, ModelError> {
     let mut check = Check::new("silu_mul", ROUNDED);
     let mut random = Random::new(4);
     for (rows, width) in [(1, 8), (3, 1536), (9, 2056), (4, 14336)] {
-        // Beyond ±88 e^x leaves f32's range.
+        // Beyond ±88, e^x leaves the range of f32.
         let gate_up: Vec<f32> = random
             .values(rows * 2 * width)
             .iter()
@@ -263,19 +264,19 @@ fn check_linear(device: DeviceKind) -> Result<Check, ModelError> {
     Ok(check)
 }
 
-/// Sequences in shuffled pages.
+/// Sequences in randomly assigned cache blocks.
 struct Sequences {
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
     window: Option<usize>,
-    /// Tokens in the cache, those of this step included, and queries of this step.
+    /// For each row: tokens in the cache including those of this step, and queries of this step.
     rows: Vec<(usize, usize)>,
 }
 
 impl Sequences {
-    /// Fills the cache with NaN, then writes the sequences' tokens, the way steps do, and attends;
-    /// returns the outputs, and the queries as the rotation left them.
+    /// Fills the cache with NaN, writes the sequences' tokens as steps do, and computes attention.
+    /// Returns the outputs, and the queries after the rotation.
     fn attend(&self, side: &Side, seed: u64) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
         let Self {
             heads,
@@ -307,7 +308,7 @@ impl Sequences {
         write(&side.room(all.len(), row_len)?, &vec![0; all.len()], &all)?;
 
         let mut free = random.shuffled(num_blocks);
-        // Entries past a row's context point outside the cache.
+        // Entries beyond a row's context point outside the cache.
         let mut tables = vec![u32::MAX; self.rows.len() * table_width];
         let (mut starts, mut contexts, mut queries) = (vec![0], Vec::new(), Vec::new());
         let (mut positions, mut slots) = (Vec::new(), Vec::new());
@@ -363,7 +364,7 @@ impl fmt::Display for Sequences {
     }
 }
 
-/// Lengths around the edges of pages and of tiles, prompts and decodes, empty rows.
+/// Lengths around the edges of blocks and tiles, prompts and decodes, empty rows.
 fn all_sequences() -> impl Iterator<Item = Sequences> {
     let rows: [&[(usize, usize)]; 6] = [
         &[(1, 1)],
@@ -433,13 +434,13 @@ fn check_paged_attention(device: DeviceKind) -> Result<Check, ModelError> {
     Ok(check)
 }
 
-/// Adapters of a layer of three targets, some of which leave a target alone.
+/// Adapters of a layer with three targets. Some adapters leave a target unchanged.
 struct Adapters {
     in_features: usize,
     targets: Vec<usize>,
-    /// One an adapter, one a target; 0 where it leaves the target alone.
+    /// Rank by adapter and target; 0 if the adapter does not change the target.
     ranks: Vec<Vec<usize>>,
-    /// One a run of tokens: how many, and whose.
+    /// Runs of tokens: length, and the adapter.
     runs: Vec<(usize, Option<usize>)>,
 }
 

@@ -1,22 +1,22 @@
-//! Steps in which every row computes one token.
+//! Times steps in which every row computes one token.
 
 use std::fmt;
 
 use serde::Serialize;
 
 use super::{Milliseconds, Model, StepSeconds};
-use crate::{ComputeType, MemoryPlan, ModelError};
+use farthing_model::{ComputeType, MemoryPlan, ModelError};
 
-/// How long a decode step takes.
+/// Time of a decode step.
 #[derive(Clone, Debug, Serialize)]
 pub struct DecodeTime {
     /// Rows of the step.
     pub rows: usize,
     /// Tokens in the cache of each row.
     pub context: usize,
-    /// None where the KV cache doesn't fit the device.
+    /// `None` if the KV cache does not fit the device.
     pub seconds: Option<StepSeconds>,
-    /// The least: all weights and the whole cache read once, or all products computed.
+    /// Minimum time: all weights and the whole cache read once, or all products computed.
     pub floor_seconds: f64,
 }
 
@@ -55,9 +55,10 @@ impl Model<'_> {
         let mut times = Vec::new();
         for &context in self.sizes.contexts {
             for &rows in self.sizes.rows {
-                let seconds = match self.fits(rows, context) {
-                    true => Some(self.time(&[self.decode_step(rows, context, &[])])?),
-                    false => None,
+                let seconds = if self.fits(rows, context) {
+                    Some(self.time(&[self.decode_step(rows, context, &[])])?)
+                } else {
+                    None
                 };
                 let time = DecodeTime {
                     rows,
@@ -72,8 +73,8 @@ impl Model<'_> {
         Ok(times)
     }
 
-    /// `max(weight bytes / bandwidth, 2 · parameters · rows / FLOP/s) + rows · context · bytes of a
-    /// token / bandwidth`. The input embedding is not read but for a row a token.
+    /// `max(weight bytes / bandwidth, 2 · parameters · rows / FLOP/s) + rows · context · bytes per
+    /// token / bandwidth`. Of the input embedding only one row per token is read.
     fn decode_floor(&self, rows: usize, context: usize) -> f64 {
         let parameters = (self.layer_parameters() + self.head_parameters()) as f64;
         let limits = self.limits;

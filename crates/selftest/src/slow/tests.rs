@@ -1,5 +1,5 @@
-use super::super::rates::RateBelow;
 use super::*;
+use crate::rates::RateBelow;
 
 fn rate(op: &str, flops: f64) -> OpRate {
     OpRate {

@@ -1,0 +1,10 @@
+//! What the tests of several crates share. Only dev-dependencies point here.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where its preparation fails"
+)]
+
+mod random_adapter;
+
+pub use random_adapter::RandomAdapter;
