@@ -312,15 +312,21 @@ impl EngineCore {
                 caller.account.count_token(sampled_at);
                 self.totals.generation_tokens += 1;
             }
-            outgoing.push(caller.event(SequenceEvent::Progress {
-                index: caller.index,
-                sampled: output.sampled,
-            }));
+            let error = output.sampled.error.clone();
+            if error.is_none() {
+                outgoing.push(caller.event(SequenceEvent::Progress {
+                    index: caller.index,
+                    sampled: output.sampled,
+                }));
+            }
             let Some(reason) = output.finished else {
                 continue;
             };
             if let Some(caller) = self.close(output.sequence, reason) {
-                outgoing.push(caller.finished(reason));
+                outgoing.push(match error {
+                    Some(error) => caller.failed(error),
+                    None => caller.finished(reason),
+                });
                 outgoing.extend(caller.receipt(reason));
             }
         }

@@ -391,6 +391,36 @@ async fn a_failed_step_fails_its_rows_and_the_engine_lives_on() {
     engine.stop();
 }
 
+/// A penalty that makes a logit infinite fails its own request. The others in the batch get the tokens
+/// that they get alone, and the account is settled.
+#[tokio::test]
+async fn a_numeric_fault_fails_its_own_request_only() {
+    let alone = tokens_alone(prompt(1, 40), 60).await;
+    let engine = Engine::start(WIDE);
+    let stream = engine.handle.submit(greedy(prompt(1, 40), 60)).unwrap();
+    let good = tokio::spawn(collect(stream, 1));
+    for seed in 2..6 {
+        let mut request = greedy(prompt(seed, 20), 30);
+        request.sampling.repetition_penalty = 1e-44;
+        let mut stream = engine.handle.submit(request).unwrap();
+        let mut last = None;
+        while let Some(event) = stream.next().await {
+            last = Some(event);
+        }
+        let Some(GenerationEvent::Failed { message }) = last else {
+            panic!("{last:?}");
+        };
+        assert_eq!(message, "its highest logit is not finite");
+    }
+    assert_eq!(good.await.unwrap()[0].tokens, alone);
+    engine.idle().await;
+    let stats = engine.handle.stats();
+    assert_eq!(stats.free_blocks, stats.total_blocks);
+    assert_eq!(stats.failed_step_seconds, 0.0);
+    assert!(stats.seconds.failed > 0.0, "{:?}", stats.seconds);
+    engine.stop();
+}
+
 #[tokio::test]
 async fn a_lost_device_ends_the_engine() {
     let lost = ModelError::DeviceLost("illegal address".to_owned());

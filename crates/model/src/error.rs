@@ -99,7 +99,7 @@ pub enum ModelError {
         needed_bytes: usize,
     },
     /// The device cannot be used.
-    #[error("cannot use {device}: {source}")]
+    #[error("cannot use {device}: {}", plain(source))]
     Device {
         /// Its name, such as `cuda:0`.
         device: String,
@@ -111,9 +111,10 @@ pub enum ModelError {
     DeviceLost(String),
     /// The device has too little memory.
     #[error(
-        "the device has too little memory for {what} ({source}): lower the KV cache's memory, \
+        "the device has too little memory for {what} ({}): lower the KV cache's memory, \
          max_model_len, max_num_batched_tokens or max_num_seqs, or serve fewer adapters or a \
-         smaller model"
+         smaller model",
+        plain(source)
     )]
     OutOfMemory {
         /// What was to be allocated.
@@ -122,8 +123,25 @@ pub enum ModelError {
         source: candle_core::Error,
     },
     /// A tensor operation failed.
-    #[error(transparent)]
-    Tensor(#[from] candle_core::Error),
+    #[error("{}", plain(.0))]
+    Tensor(candle_core::Error),
+}
+
+impl From<candle_core::Error> for ModelError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor(error)
+    }
+}
+
+/// An error of candle without its backtrace, which is of no use to a caller.
+pub(crate) fn plain(error: &candle_core::Error) -> String {
+    use candle_core::Error;
+    match error {
+        Error::WithBacktrace { inner, .. } => plain(inner),
+        Error::Context { inner, context } => format!("{context}: {}", plain(inner)),
+        Error::WithPath { inner, path } => format!("{}: {}", path.display(), plain(inner)),
+        other => other.to_string(),
+    }
 }
 
 /// Adds what was to be allocated to an out-of-memory error.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use farthing_ops::{
-    DeviceSampler, Graph, ListCapacity, LoraRows, LoraScratch, SampleSpec, Sampled, Stopwatch,
+    DeviceSampler, Graph, ListCapacity, LoraRows, LoraScratch, SampleResult, SampleSpec, Stopwatch,
     Upload, max_lora_tiles,
 };
 use farthing_scheduler::AdapterId;
@@ -126,7 +126,7 @@ impl GpuSteps {
         slot_of: impl Fn(AdapterId) -> Result<usize, ModelError>,
         last_tokens: &[u32],
         specs: &[SampleSpec<'_>],
-    ) -> Result<(Tensor, Vec<Sampled>), ModelError> {
+    ) -> Result<(Tensor, Vec<SampleResult>), ModelError> {
         let (tokens, rows) = (flat.token_ids.len(), flat.row_tokens.len());
         let adapter_slots = flat.adapters.iter().map(|(id, _)| slot_of(*id));
         let adapter_slots = adapter_slots.collect::<Result<Vec<_>, _>>()?;

@@ -3,7 +3,9 @@
 use std::{ops::Range, sync::Arc};
 
 use candle_core::Tensor;
-use farthing_ops::{SampleSpec, Sampled, is_lost, sample, token_logprobs};
+use farthing_ops::{
+    SampleFault, SampleResult, SampleSpec, Sampled, is_lost, sample, token_logprobs,
+};
 use farthing_scheduler::{
     AdapterId, Batch, BatchRow, SampleRow, SampledToken, TokenLogprob, TokenLogprobs,
 };
@@ -11,7 +13,7 @@ use farthing_scheduler::{
 use crate::{
     AdapterPoolStats, ComputeType, DeviceKind, KvCache, Llama, LoraAdapter, ModelError,
     adapter_pool::AdapterPool,
-    error::room_for,
+    error::{plain, room_for},
     flat_batch::FlatBatch,
     gpu_steps::{GpuSteps, Parts},
     input::ModelInput,
@@ -184,12 +186,20 @@ impl ModelRunner {
         let mut results = vec![SampledToken::default(); batch.rows.len()];
         for ((row, tokens), result) in batch.rows.iter().zip(&flat.row_tokens).zip(&mut results) {
             if let Some(top) = row.prompt_logprobs {
-                result.prompt_logprobs = self.prompt_logprobs(&flat, &hidden, row, tokens, top)?;
+                match self.prompt_logprobs(&flat, &hidden, row, tokens, top)? {
+                    Ok(logprobs) => result.prompt_logprobs = logprobs,
+                    Err(fault) => result.fail(fault),
+                }
             }
         }
         for (i, sampled) in sampled_rows.into_iter().zip(sampled) {
-            results[i].token = Some(sampled.token);
-            results[i].logprobs = into_logprobs(sampled);
+            match sampled {
+                Ok(sampled) => {
+                    results[i].token = Some(sampled.token);
+                    results[i].logprobs = into_logprobs(sampled);
+                }
+                Err(fault) => results[i].fail(fault),
+            }
         }
         Ok(results)
     }
@@ -201,7 +211,7 @@ impl ModelRunner {
         flat: &FlatBatch<'_>,
         last_tokens: &[u32],
         specs: &[SampleSpec<'_>],
-    ) -> Result<(Tensor, Vec<Sampled>), ModelError> {
+    ) -> Result<(Tensor, Vec<SampleResult>), ModelError> {
         let Some(gpu) = &mut self.gpu else {
             return self.step_on_cpu(flat, last_tokens, specs);
         };
@@ -222,7 +232,7 @@ impl ModelRunner {
         flat: &FlatBatch<'_>,
         last_tokens: &[u32],
         specs: &[SampleSpec<'_>],
-    ) -> Result<(Tensor, Vec<Sampled>), ModelError> {
+    ) -> Result<(Tensor, Vec<SampleResult>), ModelError> {
         let input = ModelInput::on_cpu(flat, &self.adapters)?;
         let hidden = self.model.forward(&input, &self.cache, &self.workspace)?;
         let sampled = match specs {
@@ -255,7 +265,7 @@ impl ModelRunner {
     fn explain(&self, error: ModelError) -> ModelError {
         match error {
             ModelError::Tensor(source) if is_lost(self.cache.device()) => {
-                ModelError::DeviceLost(source.to_string())
+                ModelError::DeviceLost(plain(&source))
             }
             other => other,
         }
@@ -269,7 +279,7 @@ impl ModelRunner {
         row: &BatchRow,
         tokens: &Range<usize>,
         top: usize,
-    ) -> Result<Vec<TokenLogprobs>, ModelError> {
+    ) -> Result<Result<Vec<TokenLogprobs>, SampleFault>, ModelError> {
         let mut followers = row.tokens[..row.prompt_tokens].to_vec();
         followers.extend(row.next_prompt_token);
         let mut logprobs = Vec::with_capacity(followers.len());
@@ -283,9 +293,14 @@ impl ModelRunner {
             let (rows, followers): (Vec<u32>, Vec<u32>) = predicted.iter().copied().unzip();
             let logits = self.logits_of(flat, hidden, &rows)?;
             let sampled = token_logprobs(&logits, &followers, top)?;
-            logprobs.extend(sampled.into_iter().filter_map(into_logprobs));
+            for sampled in sampled {
+                match sampled {
+                    Ok(sampled) => logprobs.extend(into_logprobs(sampled)),
+                    Err(fault) => return Ok(Err(fault)),
+                }
+            }
         }
-        Ok(logprobs)
+        Ok(Ok(logprobs))
     }
 }
 

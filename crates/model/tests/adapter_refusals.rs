@@ -292,6 +292,18 @@ fn what_is_not_finite_is_refused_by_its_place() {
 }
 
 #[test]
+fn a_scale_that_makes_weights_infinite_is_refused() {
+    for alpha in [1e308, 1e39, 1e38] {
+        let mut adapter = Adapter::with("lora_alpha", alpha.into());
+        for (_, elements) in adapter.tensors.values_mut() {
+            elements.fill(100.0);
+        }
+        let words = ["not finite", "lora_alpha", "q_proj"];
+        refused(load_on(BASE, adapter.write().path()), &words);
+    }
+}
+
+#[test]
 fn an_adapter_of_another_base_is_refused() {
     let of_llama = fixtures().join("adapters").join(BASE).join("rank_4");
     // A base of two layers under an adapter of three.

@@ -62,7 +62,9 @@ pub use pool::num_threads;
 pub use rms_norm::rms_norm;
 pub use rope_and_cache::rope_and_cache;
 pub use rope_table::RopeTable;
-pub use sample::{ListCapacity, SampleSpec, Sampled, sample, token_logprobs};
+pub use sample::{
+    ListCapacity, SampleFault, SampleResult, SampleSpec, Sampled, sample, token_logprobs,
+};
 pub use silu_mul::silu_mul;
 pub use simd::{SimdLevel, use_simd_level, with_simd_level};
 pub use upload_table::UploadTable;

@@ -2,6 +2,7 @@
 
 mod cut;
 mod draw;
+mod fault;
 #[cfg(feature = "cuda")]
 mod on_device;
 #[cfg(any(feature = "cuda", test))]
@@ -12,6 +13,7 @@ use std::sync::OnceLock;
 
 use candle_core::{Context, Result, Storage, Tensor, bail};
 
+pub use self::fault::{SampleFault, SampleResult};
 #[cfg(feature = "cuda")]
 pub use self::on_device::DeviceSampler;
 use crate::operand::source;
@@ -98,9 +100,8 @@ pub struct Sampled {
 /// on the row's seed and position ([`crate::philox4x32`]).
 ///
 /// # Errors
-/// A row has a NaN or no finite maximum, a token of a spec is outside the vocabulary, or the number
-/// of specs is not the number of rows.
-pub fn sample(logits: &Tensor, specs: &[SampleSpec<'_>]) -> Result<Vec<Sampled>> {
+/// The number of specs is not the number of rows. A row that cannot be sampled has its own error.
+pub fn sample(logits: &Tensor, specs: &[SampleSpec<'_>]) -> Result<Vec<SampleResult>> {
     let level = SimdLevel::current();
     each_row(logits, specs.len(), |i, logits| {
         row::sample(level, logits, &specs[i])
@@ -111,9 +112,8 @@ pub fn sample(logits: &Tensor, specs: &[SampleSpec<'_>]) -> Result<Vec<Sampled>>
 /// the `top` most likely tokens of the row.
 ///
 /// # Errors
-/// A row has a NaN or no finite maximum, a token is outside the vocabulary, or the number of tokens
-/// is not the number of rows.
-pub fn token_logprobs(logits: &Tensor, tokens: &[u32], top: usize) -> Result<Vec<Sampled>> {
+/// The number of tokens is not the number of rows. A row without finite logits has its own error.
+pub fn token_logprobs(logits: &Tensor, tokens: &[u32], top: usize) -> Result<Vec<SampleResult>> {
     #[cfg(feature = "cuda")]
     if logits.device().is_cuda() {
         return on_device::token_logprobs(logits, tokens, top);
@@ -128,8 +128,8 @@ pub fn token_logprobs(logits: &Tensor, tokens: &[u32], top: usize) -> Result<Vec
 fn each_row(
     logits: &Tensor,
     expected: usize,
-    f: impl Fn(usize, &[f32]) -> Result<Sampled> + Sync,
-) -> Result<Vec<Sampled>> {
+    f: impl Fn(usize, &[f32]) -> SampleResult + Sync,
+) -> Result<Vec<SampleResult>> {
     let (rows, vocab) = logits.dims2()?;
     if rows != expected || vocab == 0 {
         bail!(
@@ -145,13 +145,12 @@ fn each_row(
         );
     };
     let logits = source::<f32>("sample: logits", storage, layout)?;
-    let results: Vec<OnceLock<Result<Sampled>>> = (0..rows).map(|_| OnceLock::new()).collect();
+    let results: Vec<OnceLock<SampleResult>> = (0..rows).map(|_| OnceLock::new()).collect();
     pool::run(rows, |row| {
         results[row].get_or_init(|| f(row, &logits[row * vocab..][..vocab]));
     });
-    let results = results.into_iter().enumerate().map(|(row, result)| {
-        let result = result.into_inner().context("sample: a row was left out")?;
-        result.with_context(|| format!("sample: row {row}"))
-    });
-    results.collect()
+    let results = results.into_iter().map(OnceLock::into_inner);
+    results
+        .collect::<Option<_>>()
+        .context("sample: a row was left out")
 }

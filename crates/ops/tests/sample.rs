@@ -11,8 +11,8 @@ mod textbook;
 use std::collections::HashMap;
 
 use candle_core::Tensor;
-use farthing_ops::{SampleSpec, Sampled, philox4x32, sample, token_logprobs};
-use reference::{Random, matrix, message, on_every_level};
+use farthing_ops::{SampleFault, SampleSpec, Sampled, philox4x32, sample, token_logprobs};
+use reference::{Random, every, matrix, message, on_every_level};
 
 const PLAIN: SampleSpec<'static> = SampleSpec {
     seed: 7,
@@ -29,7 +29,7 @@ fn row(logits: &[f32]) -> Tensor {
 }
 
 fn one(logits: &[f32], spec: SampleSpec<'_>) -> Sampled {
-    sample(&row(logits), &[spec]).unwrap().remove(0)
+    every(sample(&row(logits), &[spec])).remove(0)
 }
 
 /// How often each token is drawn at the positions `0..draws`.
@@ -44,7 +44,7 @@ fn counts(logits: &[f32], spec: &SampleSpec<'_>, draws: usize) -> HashMap<u32, u
                 ..spec.clone()
             })
             .collect();
-        for sampled in sample(&tensor, &specs).unwrap() {
+        for sampled in every(sample(&tensor, &specs)) {
             *counts.entry(sampled.token).or_default() += 1;
         }
     }
@@ -323,7 +323,7 @@ fn a_row_draws_the_same_in_any_company() {
             ..PLAIN
         })
         .collect();
-    let together = sample(&matrix(&logits, rows, vocab), &specs).unwrap();
+    let together = every(sample(&matrix(&logits, rows, vocab), &specs));
     for (i, spec) in specs.iter().enumerate() {
         assert_eq!(
             one(&logits[i * vocab..][..vocab], spec.clone()),
@@ -372,7 +372,7 @@ fn logprobs_are_of_the_unmodified_logits() {
         for (token, found) in &sampled.top {
             assert!((f64::from(*found) - logprob(*token)).abs() < 2e-6);
         }
-        let told = token_logprobs(&row(&logits), &[2999], 0).unwrap().remove(0);
+        let told = every(token_logprobs(&row(&logits), &[2999], 0)).remove(0);
         assert_eq!((told.token, told.top.len()), (2999, 0));
         assert!((f64::from(told.logprob.unwrap()) - logprob(2999)).abs() < 2e-6);
     });
@@ -391,34 +391,56 @@ fn logprobs_are_of_the_unmodified_logits() {
 
 #[test]
 fn bad_rows_and_specs_are_errors() {
-    let run = |logits: &[f32], spec| message(sample(&row(logits), &[spec]));
+    let run = |logits: &[f32], spec| sample(&row(logits), &[spec]).unwrap().remove(0);
     for at in [0, 20, 32] {
         let mut logits = [0.0; 33];
         logits[at] = f32::NAN;
-        assert!(run(&logits, PLAIN).contains("NaN"));
-        assert!(run(&logits, GREEDY).contains("NaN"));
-        assert!(message(token_logprobs(&row(&logits), &[1], 1)).contains("NaN"));
+        assert_eq!(run(&logits, PLAIN), Err(SampleFault::Nan));
+        assert_eq!(run(&logits, GREEDY), Err(SampleFault::Nan));
+        let told = token_logprobs(&row(&logits), &[1], 1).unwrap();
+        assert_eq!(told, [Err(SampleFault::Nan)]);
     }
-    assert!(run(&[f32::NEG_INFINITY; 3], PLAIN).contains("-inf"));
-    assert!(run(&[f32::INFINITY, 0.0], PLAIN).contains("inf"));
-    let logit_bias = &[(2, 1.0)];
-    assert!(
-        run(
-            &[0.0; 2],
-            SampleSpec {
-                logit_bias,
-                ..PLAIN
-            }
-        )
-        .contains("token 2 is outside")
-    );
+    let not_finite = Err(SampleFault::NotFinite);
+    assert_eq!(run(&[f32::NEG_INFINITY; 3], PLAIN), not_finite);
+    assert_eq!(run(&[f32::INFINITY, 0.0], PLAIN), not_finite);
+    let unknown = |token, vocab| Err(SampleFault::UnknownToken { token, vocab });
+    let spec = SampleSpec {
+        logit_bias: &[(2, 1.0)],
+        ..PLAIN
+    };
+    assert_eq!(run(&[0.0; 2], spec), unknown(2, 2));
     let history = &[5];
     let spec = SampleSpec {
         history,
         presence_penalty: 1.0,
         ..PLAIN
     };
-    assert!(run(&[0.0; 2], spec).contains("token 5 is outside"));
+    assert_eq!(run(&[0.0; 2], spec), unknown(5, 2));
     assert!(message(sample(&row(&[0.0]), &[])).contains("0 rows to sample"));
-    assert!(message(token_logprobs(&row(&[0.0]), &[1], 0)).contains("token 1 is outside"));
+    let told = token_logprobs(&row(&[0.0]), &[1], 0).unwrap();
+    assert_eq!(told, [unknown(1, 1)]);
+}
+
+/// A row that cannot be sampled changes nothing for the rows beside it, whatever made it so.
+#[test]
+fn a_bad_row_leaves_the_others_alone() {
+    let good = [1.0, 3.0, 2.0];
+    let divided = SampleSpec {
+        repetition_penalty: 1e-39,
+        history: &[1],
+        ..GREEDY
+    };
+    let bad = [
+        ([f32::NAN, 0.0, 0.0], GREEDY),
+        ([f32::INFINITY, 0.0, 0.0], GREEDY),
+        (good, divided),
+    ];
+    for (logits, spec) in bad {
+        let logits = [good, logits, good].concat();
+        let results = sample(&matrix(&logits, 3, 3), &[GREEDY, spec, GREEDY]).unwrap();
+        assert!(results[1].is_err(), "{results:?}");
+        for result in [&results[0], &results[2]] {
+            assert_eq!(result.as_ref().unwrap().token, 1);
+        }
+    }
 }

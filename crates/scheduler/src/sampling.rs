@@ -71,6 +71,16 @@ pub struct SampledToken {
     pub logprobs: Option<TokenLogprobs>,
     /// One entry per prompt token whose log-probability this row computed, in order, if requested.
     pub prompt_logprobs: Vec<TokenLogprobs>,
+    /// Why the row failed. Its sequence ends with [`FinishReason::Error`](crate::FinishReason::Error);
+    /// the other rows of the step are not affected.
+    pub error: Option<String>,
+}
+
+impl SampledToken {
+    /// Marks the row as failed. The first reason is kept.
+    pub fn fail(&mut self, reason: impl ToString) {
+        self.error.get_or_insert_with(|| reason.to_string());
+    }
 }
 
 /// The log-probability of a token beside those of the most likely tokens.

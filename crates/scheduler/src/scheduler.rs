@@ -329,16 +329,25 @@ impl Scheduler {
         let aborted = sequence.row_state() == RowState::Aborted;
         sequence.set_row_state(RowState::Idle);
 
-        let result = result.filter(|it| it.token.is_some() == row.sample.is_some());
-        let computed = result.is_some();
+        let was_executed = result.is_some();
+        let mut result = result.unwrap_or_default();
+        let is_complete = result.token.is_some() == row.sample.is_some();
+        let computed = was_executed && is_complete && result.error.is_none();
         if computed {
             sequence.advance(row.tokens.len());
             self.blocks.publish(sequence);
         }
-        let (sampled, finished) = match result {
-            _ if aborted => (SampledToken::default(), Some(FinishReason::Abort)),
-            None => (SampledToken::default(), Some(FinishReason::Error)),
-            Some(result) => sequence.accept(row.tokens.len(), result, self.config.max_model_len),
+        let (sampled, finished) = if aborted {
+            (SampledToken::default(), Some(FinishReason::Abort))
+        } else if computed {
+            sequence.accept(row.tokens.len(), result, self.config.max_model_len)
+        } else {
+            let error = result.error.take();
+            let failed = SampledToken {
+                error,
+                ..SampledToken::default()
+            };
+            (failed, Some(FinishReason::Error))
         };
         let output = SequenceOutput {
             sequence: row.sequence,

@@ -202,7 +202,28 @@ impl<'a> Loader<'a> {
             bias,
         };
         factors.scale_b(scale.scaling);
+        self.expect_finite(module, scale, &factors)?;
         Ok(factors)
+    }
+
+    /// Refuses factors that the scale has made infinite: every answer would fail.
+    fn expect_finite(
+        &self,
+        module: &str,
+        scale: LoraScale,
+        factors: &Factors,
+    ) -> Result<(), ModelError> {
+        // In the type that the device may have.
+        let is_finite = |x: &f32| half::bf16::from_f32(*x).is_finite();
+        let bias = factors.bias.iter().flatten();
+        if factors.b.iter().chain(bias).all(is_finite) {
+            return Ok(());
+        }
+        Err(self.files.refused(format!(
+            "{module}: its weights times the scale {:e} are not finite: check `lora_alpha` and \
+             the weights",
+            scale.scaling
+        )))
     }
 
     /// Rank and scale of a target module.

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use candle_core::{Device, Error, Result, Tensor};
 
 use crate::linear_weight::WeightElement;
-use crate::{GpuInfo, ListCapacity, SampleSpec, Sampled, UploadTable};
+use crate::{GpuInfo, ListCapacity, SampleResult, SampleSpec, UploadTable};
 
 /// Always fails.
 ///
@@ -172,7 +172,7 @@ impl DeviceSampler {
     }
 
     /// Cannot be called.
-    pub fn collect(&mut self, _: &[SampleSpec<'_>]) -> Result<Vec<Sampled>> {
+    pub fn collect(&mut self, _: &[SampleSpec<'_>]) -> Result<Vec<SampleResult>> {
         match self.0 {}
     }
 }

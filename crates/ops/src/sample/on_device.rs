@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::parameters::{Lists, MAX_TOP, PARAMETER_WORDS};
-use super::{ListCapacity, SampleSpec, Sampled};
+use super::{ListCapacity, SampleFault, SampleResult, SampleSpec, Sampled};
 use crate::cuda::{Gpu, Grid, arguments, tensor};
 use crate::{Download, Upload};
 
@@ -137,8 +137,8 @@ impl DeviceSampler {
     /// What was sampled for rows of these parameters. Waits for it.
     ///
     /// # Errors
-    /// A row had a NaN or no finite maximum, or work failed on the device.
-    pub fn collect(&mut self, specs: &[SampleSpec<'_>]) -> Result<Vec<Sampled>> {
+    /// Work failed on the device. A row that cannot be sampled has its own error.
+    pub fn collect(&mut self, specs: &[SampleSpec<'_>]) -> Result<Vec<SampleResult>> {
         let has_logprobs = specs.iter().any(|spec| spec.logprobs.is_some());
         let [tokens, status, logprobs, top_tokens] = self.result_offsets();
         let needed = if has_logprobs {
@@ -153,11 +153,10 @@ impl DeviceSampler {
             logprobs: &words[logprobs..],
             top_tokens: words.get(top_tokens..).unwrap_or_default(),
         };
-        specs
-            .iter()
-            .enumerate()
+        let rows = specs.iter().enumerate();
+        Ok(rows
             .map(|(row, spec)| results.row(row, spec.logprobs))
-            .collect()
+            .collect())
     }
 
     /// Where tokens, statuses, log-probabilities and likeliest tokens begin.
@@ -168,7 +167,11 @@ impl DeviceSampler {
 }
 
 /// The log-probabilities of given tokens, one for each row of `logits` f32 `[r, vocab]`.
-pub(super) fn token_logprobs(logits: &Tensor, tokens: &[u32], top: usize) -> Result<Vec<Sampled>> {
+pub(super) fn token_logprobs(
+    logits: &Tensor,
+    tokens: &[u32],
+    top: usize,
+) -> Result<Vec<SampleResult>> {
     let (rows, vocab) = logits.dims2()?;
     if top > MAX_TOP {
         bail!("at most {MAX_TOP} log-probabilities per token are supported, not {top}");
@@ -199,7 +202,7 @@ pub(super) fn token_logprobs(logits: &Tensor, tokens: &[u32], top: usize) -> Res
         logprobs: &words[logprobs..],
         top_tokens: &words[top_tokens..],
     };
-    (0..rows).map(|row| results.row(row, Some(top))).collect()
+    Ok((0..rows).map(|row| results.row(row, Some(top))).collect())
 }
 
 /// What the kernels write, row by row.
@@ -213,12 +216,12 @@ struct Results<'a> {
 }
 
 impl Results<'_> {
-    fn row(&self, row: usize, logprobs: Option<usize>) -> Result<Sampled> {
+    fn row(&self, row: usize, logprobs: Option<usize>) -> SampleResult {
         match self.status[row] {
             0 => {}
-            1 => bail!("sample: row {row}: the logits have a NaN"),
-            2 => bail!("sample: row {row}: no logit is finite"),
-            _ => bail!("sample: row {row}: two passes over the logits disagree"),
+            1 => return Err(SampleFault::Nan),
+            2 => return Err(SampleFault::NotFinite),
+            _ => return Err(SampleFault::Unsteady),
         }
         let logprob = |i: usize| f32::from_bits(self.logprobs[row * (MAX_TOP + 1) + i]);
         let top = logprobs.unwrap_or(0);

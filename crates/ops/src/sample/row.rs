@@ -2,10 +2,8 @@
 
 use std::cell::RefCell;
 
-use candle_core::{Result, bail};
-
 use super::draw::{Draw, Shape};
-use super::{SampleSpec, Sampled};
+use super::{SampleFault, SampleResult, SampleSpec, Sampled};
 use crate::simd::{Kernel, LANES, Simd, SimdLevel, dispatch, exp};
 
 #[derive(Default)]
@@ -21,9 +19,9 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-pub(super) fn sample(level: SimdLevel, logits: &[f32], spec: &SampleSpec<'_>) -> Result<Sampled> {
+pub(super) fn sample(level: SimdLevel, logits: &[f32], spec: &SampleSpec<'_>) -> SampleResult {
     let highest = maximum(level, logits)?;
-    let token = SCRATCH.with_borrow_mut(|scratch| -> Result<usize> {
+    let token = SCRATCH.with_borrow_mut(|scratch| {
         let Scratch {
             logits: changed,
             counts,
@@ -63,18 +61,11 @@ pub(super) fn sample(level: SimdLevel, logits: &[f32], spec: &SampleSpec<'_>) ->
     }
 }
 
-pub(super) fn logprobs(
-    level: SimdLevel,
-    logits: &[f32],
-    token: u32,
-    top: usize,
-) -> Result<Sampled> {
+pub(super) fn logprobs(level: SimdLevel, logits: &[f32], token: u32, top: usize) -> SampleResult {
     let highest = maximum(level, logits)?;
     let Some(logit) = logits.get(token as usize) else {
-        bail!(
-            "token {token} is outside the vocabulary of {} tokens",
-            logits.len()
-        );
+        let vocab = logits.len();
+        return Err(SampleFault::UnknownToken { token, vocab });
     };
     let log_total = f64::from(highest) + dispatch(level, ExpSum { logits, highest }).ln();
     let logprob = |logit: f32| (f64::from(logit) - log_total) as f32;
@@ -114,32 +105,27 @@ impl SampleSpec<'_> {
         self.has_penalties() || !self.logit_bias.is_empty()
     }
 
-    fn add_bias(&self, logits: &mut [f32]) -> Result<()> {
+    fn add_bias(&self, logits: &mut [f32]) -> Result<(), SampleFault> {
         let vocab = logits.len();
-        for (token, bias) in self.logit_bias {
-            let Some(logit) = logits.get_mut(*token as usize) else {
-                bail!("logit_bias: token {token} is outside the vocabulary of {vocab} tokens");
+        for &(token, bias) in self.logit_bias {
+            let Some(logit) = logits.get_mut(token as usize) else {
+                return Err(SampleFault::UnknownToken { token, vocab });
             };
             *logit += bias;
         }
         Ok(())
     }
 
-    fn penalise(&self, logits: &mut [f32], counts: &mut Vec<u32>) -> Result<()> {
+    fn penalise(&self, logits: &mut [f32], counts: &mut Vec<u32>) -> Result<(), SampleFault> {
         /// Marks a token whose penalties are applied, so that a repeated one gets them once.
         const DONE: u32 = 1 << 31;
         if !self.has_penalties() {
             return Ok(());
         }
-        if let Some(token) = self
-            .history
-            .iter()
-            .find(|token| **token as usize >= logits.len())
-        {
-            bail!(
-                "history: token {token} is outside the vocabulary of {} tokens",
-                logits.len()
-            );
+        let vocab = logits.len();
+        let mut history = self.history.iter().copied();
+        if let Some(token) = history.find(|token| *token as usize >= vocab) {
+            return Err(SampleFault::UnknownToken { token, vocab });
         }
         if counts.len() < logits.len() {
             counts.resize(logits.len(), 0);
@@ -176,15 +162,15 @@ impl SampleSpec<'_> {
 }
 
 /// The highest logit.
-fn maximum(level: SimdLevel, logits: &[f32]) -> Result<f32> {
+fn maximum(level: SimdLevel, logits: &[f32]) -> Result<f32, SampleFault> {
     let (highest, has_nan) = dispatch(level, Maximum { logits });
     if has_nan {
-        bail!("the logits have a NaN");
+        Err(SampleFault::Nan)
+    } else if highest.is_finite() {
+        Ok(highest)
+    } else {
+        Err(SampleFault::NotFinite)
     }
-    if !highest.is_finite() {
-        bail!("the highest logit is {highest}");
-    }
-    Ok(highest)
 }
 
 struct Maximum<'a> {

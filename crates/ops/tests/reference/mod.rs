@@ -5,7 +5,7 @@
 )]
 
 use candle_core::{DType, Device, Tensor};
-use farthing_ops::{LinearWeight, LinearWeightBuilder, SimdLevel, with_simd_level};
+use farthing_ops::{LinearWeight, LinearWeightBuilder, SampleFault, SimdLevel, with_simd_level};
 use half::bf16;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
@@ -148,4 +148,10 @@ pub(crate) fn message<T>(result: candle_core::Result<T>) -> String {
         Ok(_) => panic!("this must fail"),
         Err(error) => error.to_string(),
     }
+}
+
+/// The results of all rows, none of which may have failed.
+pub(crate) fn every<T>(rows: candle_core::Result<Vec<Result<T, SampleFault>>>) -> Vec<T> {
+    let rows = rows.unwrap().into_iter();
+    rows.map(Result::unwrap).collect()
 }

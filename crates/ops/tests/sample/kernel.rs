@@ -3,7 +3,7 @@
 use farthing_ops::{SampleSpec, Sampled, sample, token_logprobs};
 
 use crate::emulator::Launch;
-use crate::reference::{Random, matrix};
+use crate::reference::{Random, every, matrix};
 use crate::{GREEDY, PLAIN};
 
 /// Tokens that a row may have the log-probabilities of, beside its own.
@@ -139,7 +139,7 @@ fn assert_same_logprobs(found: &Found, expected: &Sampled) {
 fn differences(logits: &[f32], specs: &[SampleSpec<'_>]) -> usize {
     let vocab = logits.len();
     let logits = logits.repeat(specs.len());
-    let expected = sample(&matrix(&logits, specs.len(), vocab), specs).unwrap();
+    let expected = every(sample(&matrix(&logits, specs.len(), vocab), specs));
     let found = on_the_device(&logits, specs);
     let mut differences = 0;
     for (found, expected) in found.iter().zip(&expected) {
@@ -308,7 +308,7 @@ fn no_address_is_updated_by_all_tokens() {
     for (logits, spec, bound) in cases {
         let spec = [spec];
         let (found, hottest) = launch(logits, &spec);
-        let expected = sample(&matrix(logits, 1, VOCAB), &spec).unwrap();
+        let expected = every(sample(&matrix(logits, 1, VOCAB), &spec));
         assert_eq!(found[0].token, expected[0].token, "{spec:?}");
         assert!(
             hottest <= bound,
@@ -385,7 +385,7 @@ fn the_kernel_tells_the_logprobs_of_given_tokens() {
             .u32(top)
             .run();
         let (logprobs, top_tokens) = (memory.get::<f32>(0), memory.get::<u32>(1));
-        let expected = token_logprobs(&matrix(&logits, 3, vocab), &tokens, top).unwrap();
+        let expected = every(token_logprobs(&matrix(&logits, 3, vocab), &tokens, top));
         for (row, expected) in expected.iter().enumerate() {
             let found = Found {
                 token: tokens[row],

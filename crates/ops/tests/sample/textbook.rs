@@ -2,7 +2,7 @@
 
 use farthing_ops::{SampleSpec, philox4x32, sample};
 
-use crate::reference::{Random, matrix, on_every_level};
+use crate::reference::{Random, every, matrix, on_every_level};
 
 /// Cases closer than this to a boundary are left out: there the last bits of a weight decide.
 const MARGIN: f64 = 1e-5;
@@ -124,7 +124,7 @@ fn every_filter_draws_what_a_textbook_draws() {
         let (mut compared, mut left_out) = (0, 0);
         for (index, row) in rows.iter().enumerate() {
             let logits = matrix(&row.repeat(specs.len()), specs.len(), row.len());
-            let drawn = sample(&logits, &specs).unwrap();
+            let drawn = every(sample(&logits, &specs));
             for (spec, drawn) in specs.iter().zip(drawn) {
                 match textbook(row, spec) {
                     Some(expected) => {

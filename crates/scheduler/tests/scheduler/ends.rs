@@ -151,3 +151,33 @@ fn a_row_without_its_token_is_an_error() {
     assert_eq!(outputs[0].finished, Some(FinishReason::Error));
     assert_eq!(scheduler.stats().free_blocks, 16);
 }
+
+/// A row with an error ends its own sequence, frees its blocks and publishes none of them.
+#[test]
+fn a_row_that_fails_ends_its_sequence_alone() {
+    let mut scheduler = Scheduler::new(CONFIG).unwrap();
+    let prompt = [1, 2, 3, 4];
+    scheduler.add(request(0, &prompt, 2)).unwrap();
+    scheduler.add(request(1, &[5, 6], 2)).unwrap();
+    let batch = scheduler.schedule().unwrap();
+    let mut bad = token(0);
+    bad.fail("its logits contain a NaN");
+    let outputs = scheduler.commit(batch, vec![bad, token(7)]);
+    assert_eq!(outputs[0].finished, Some(FinishReason::Error));
+    assert_eq!(outputs[0].sampled.token, None);
+    let error = outputs[0].sampled.error.as_deref();
+    assert_eq!(error, Some("its logits contain a NaN"));
+    assert_eq!(outputs[1].finished, None);
+    assert_eq!(outputs[1].sampled.token, Some(7));
+
+    let batch = scheduler.schedule().unwrap();
+    assert_eq!(batch.rows.len(), 1);
+    let outputs = scheduler.commit(batch, vec![token(8)]);
+    assert_eq!(outputs[0].finished, Some(FinishReason::Length));
+    let stats = scheduler.stats();
+    assert_eq!(stats.free_blocks, stats.total_blocks);
+    // The same prompt again finds nothing in the prefix cache.
+    scheduler.add(request(2, &prompt, 1)).unwrap();
+    assert_eq!(scheduler.schedule().unwrap().rows[0].start, 0);
+    assert_eq!(scheduler.stats().prefix_hits, 0);
+}

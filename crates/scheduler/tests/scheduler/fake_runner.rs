@@ -49,6 +49,7 @@ impl FakeRunner {
                         .map(|_| next_token(row.adapter, &history)),
                     logprobs: None,
                     prompt_logprobs: tell_prompt(row),
+                    error: None,
                 }
             })
             .collect()

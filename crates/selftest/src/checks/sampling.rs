@@ -1,7 +1,9 @@
 //! Checks sampling and log-probabilities.
 
 use candle_core::Tensor;
-use farthing_ops::{DeviceSampler, ListCapacity, SampleSpec, Sampled, sample, token_logprobs};
+use farthing_ops::{
+    DeviceSampler, ListCapacity, SampleResult, SampleSpec, Sampled, sample, token_logprobs,
+};
 
 use super::{Check, both};
 use crate::side::{Random, Side};
@@ -34,7 +36,7 @@ pub(super) fn check_sample(device: DeviceKind) -> Result<Check, ModelError> {
             let (mut tokens, mut logprobs) = (Vec::new(), Vec::new());
             for sampled in chosen
                 .into_iter()
-                .chain(token_logprobs(&logits, &drawn, 4)?)
+                .chain(every(token_logprobs(&logits, &drawn, 4)?)?)
             {
                 tokens.push(sampled.token);
                 logprobs.extend(sampled.logprob);
@@ -81,7 +83,7 @@ fn sample_on(
     specs: &[SampleSpec<'_>],
 ) -> Result<Vec<Sampled>, ModelError> {
     match side.kind {
-        DeviceKind::Cpu => Ok(sample(logits, specs)?),
+        DeviceKind::Cpu => every(sample(logits, specs)?),
         DeviceKind::Cuda(_) => {
             let (rows, vocab) = logits.dims2()?;
             let capacity = ListCapacity {
@@ -92,7 +94,13 @@ fn sample_on(
             let mut parameters = vec![0; rows * DeviceSampler::PARAMETER_WORDS];
             sampler.stage(specs, &mut parameters)?;
             sampler.launch(logits, &side.integers(&parameters)?)?;
-            Ok(sampler.collect(specs)?)
+            every(sampler.collect(specs)?)
         }
     }
+}
+
+/// The results of all rows, or the first fault.
+fn every(rows: Vec<SampleResult>) -> Result<Vec<Sampled>, ModelError> {
+    let rows = rows.into_iter().collect::<Result<_, _>>();
+    rows.map_err(|fault| ModelError::Tensor(candle_core::Error::wrap(fault)))
 }
