@@ -1,5 +1,6 @@
 //! Renders chat messages to a prompt, as Hugging Face's `apply_chat_template` does.
 
+mod bounds;
 mod generation_tag;
 mod json;
 mod python;
@@ -15,8 +16,11 @@ use minijinja::{Environment, ErrorKind, Value, context};
 use crate::{TextError, Tokenizer};
 
 /// Limit on the instructions (and 64-byte units of memory) of one rendering. A chat of a thousand
-/// messages takes about a hundredth of it.
-const FUEL: u64 = 5_000_000;
+/// messages takes about a twentieth of it.
+const FUEL: u64 = 1_000_000;
+
+/// Limit on calls of macros within calls, each of which counts four times.
+const MAX_RECURSION: usize = 200;
 
 const NAME: &str = "chat_template";
 
@@ -75,12 +79,15 @@ impl ChatTemplate {
             .lstrip_blocks(true)
             .build()
             .map_err(|error| TextError::BadTemplate(error.to_string()))?;
+        let source = generation_tag::remove(source);
+        bounds::check(&source, &syntax)?;
         environment.set_syntax(syntax);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(FUEL));
+        environment.set_recursion_limit(MAX_RECURSION);
         python::install(&mut environment);
-        environment
-            .add_template_owned(NAME, generation_tag::remove(source))
+        let compile = || environment.add_template_owned(NAME, source);
+        bounds::with_deep_stack(compile)?
             .map_err(|error| TextError::BadTemplate(describe(&error)))?;
         let mut template = Self {
             environment,
@@ -139,6 +146,15 @@ impl ChatTemplate {
     }
 
     fn render_values(
+        &self,
+        messages: Vec<Value>,
+        add_generation_prompt: bool,
+        now: SystemTime,
+    ) -> Result<String, TextError> {
+        bounds::with_deep_stack(|| self.render_here(messages, add_generation_prompt, now))?
+    }
+
+    fn render_here(
         &self,
         messages: Vec<Value>,
         add_generation_prompt: bool,

@@ -263,3 +263,77 @@ fn a_directorys_template_is_found() {
     write("chat_template.jinja", "file");
     assert_eq!(find().unwrap().as_deref(), Some("file"));
 }
+
+/// Templates that would end the process, or fill the memory, by nesting or size.
+#[test]
+fn a_hostile_template_is_refused() {
+    let tokenizer = Tokenizer::from_gguf(&smollm2()).unwrap();
+    let refused = |source: &str| {
+        let template = ChatTemplate::new(source, &tokenizer);
+        let chat = [ChatMessage::new("user", "hi")];
+        match template.and_then(|template| template.render(&chat, true)) {
+            Ok(prompt) => panic!("{} bytes of prompt", prompt.len()),
+            Err(error) => error.to_string(),
+        }
+    };
+    let ifs = "{% if true %}".repeat(10_000) + &"{% endif %}".repeat(10_000);
+    let elifs = "{% if false %}".to_owned() + &"{% elif false %}".repeat(20_000) + "{% endif %}";
+    let sum = format!("{{{{ {} }}}}", vec!["1"; 100_000].join("+"));
+    let brackets = format!("{{{{ {}1{} }}}}", "(".repeat(10_000), ")".repeat(10_000));
+    let large = "x".repeat(1 << 20);
+    for (source, words) in [
+        (ifs.as_str(), "nested too deeply"),
+        (&elifs, "nested too deeply"),
+        (&sum, "too long"),
+        (&brackets, "nested too deeply"),
+        (&large, "bytes"),
+        (
+            "{% set ns = namespace() %}{% set ns.own = ns %}{{ ns }}",
+            "namespace `ns` is used as a value",
+        ),
+        (
+            "{% set a = namespace() %}{% set b = namespace(of=a) %}{% set a.of = b %}{{ b.of }}",
+            "namespace `a` is used as a value",
+        ),
+        (
+            "{% set make = namespace %}{% set n = make() %}",
+            "`namespace`",
+        ),
+        (
+            "{% macro again(n) %}{{ again(n + 1) }}{% endmacro %}{{ again(0) }}",
+            "recursion limit",
+        ),
+        ("{{ messages | tojson(indent=1000000000) }}", "at most 16"),
+        ("{{ 'x' * 10000000000 }}", "limit"),
+        (
+            "{% for i in range(99999) %}{% for i in range(99999) %}x{% endfor %}{% endfor %}",
+            "limit",
+        ),
+        (
+            "{% set ns = namespace(x=[]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}\
+             {{ ns.x | tojson }}",
+            "values within values",
+        ),
+    ] {
+        let said = refused(source);
+        assert!(
+            said.contains(words),
+            "{}: {said}",
+            &source[..source.len().min(80)]
+        );
+    }
+}
+
+/// The deepest values that the fuel allows are displayed and dropped on a stack that holds them.
+#[test]
+fn a_deep_value_overflows_nothing() {
+    let tokenizer = Tokenizer::from_gguf(&smollm2()).unwrap();
+    let source = "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}\
+                  {% for j in range(9) %}{% set ns.x = [ns.x] %}{% endfor %}{% endfor %}{{ ns.x }}";
+    for rounds in ["99999", "9999", "4999"] {
+        let source = source.replace("99999", rounds);
+        let template = ChatTemplate::new(&source, &tokenizer).unwrap();
+        // Either it is too much or it is displayed.
+        let _ = template.render(&[ChatMessage::new("user", "hi")], true);
+    }
+}

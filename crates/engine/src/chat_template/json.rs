@@ -3,6 +3,12 @@
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, ErrorKind, Value};
 
+/// Limit on the spaces of each level.
+const MAX_INDENT: usize = 16;
+
+/// Limit on values within values.
+const MAX_DEPTH: usize = 256;
+
 /// The filter. Unlike Jinja's own it does not escape HTML, and unlike Python's default it keeps
 /// non-ASCII characters.
 pub(super) fn tojson(
@@ -11,6 +17,12 @@ pub(super) fn tojson(
     options: Kwargs,
 ) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;
+    if indent.is_some_and(|indent| indent > MAX_INDENT) {
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            format!("tojson indents by at most {MAX_INDENT} spaces"),
+        ));
+    }
     let separators: Option<Vec<String>> = options.get("separators")?;
     let (item_separator, key_separator) = match separators.as_deref() {
         None if indent.is_some() => (",", ": "),
@@ -50,6 +62,10 @@ struct JsonWriter {
 
 impl JsonWriter {
     fn write(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
+        if depth > MAX_DEPTH {
+            let detail = format!("tojson writes at most {MAX_DEPTH} values within values");
+            return Err(Error::new(ErrorKind::BadSerialization, detail));
+        }
         match value.kind() {
             ValueKind::None => self.json.push_str("null"),
             ValueKind::Bool => self
