@@ -254,6 +254,19 @@ fn what_a_directory_cannot_mean_is_refused_by_name() {
 }
 
 #[test]
+fn a_token_of_an_enormous_id_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let good = fixture("directories/llama-3/tokenizer.json");
+    let mut json: Value = serde_json::from_slice(&fs::read(good).unwrap()).unwrap();
+    json["model"]["vocab"]["<enormous>"] = 4_000_000_000_u32.into();
+    fs::write(directory.path().join("tokenizer.json"), json.to_string()).unwrap();
+    let error = Tokenizer::from_dir(directory.path())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("id 4000000000"), "{error}");
+}
+
+#[test]
 fn a_directorys_truncation_and_padding_are_not_applied() {
     let directory = tempfile::tempdir().unwrap();
     let good = fixture("directories/llama-3/tokenizer.json");

@@ -8,12 +8,12 @@ mod gguf_tokenizer;
 mod safetensors;
 mod weight_file;
 
-use std::{collections::HashMap, fs, ops::Range, path::Path};
+use std::{collections::HashMap, ops::Range, path::Path};
 
 use half::bf16;
 use serde_json::Value;
 
-use crate::{ModelConfig, ModelError};
+use crate::{ModelConfig, ModelError, read_regular_file};
 pub(crate) use dummy::DummyWeights;
 pub(crate) use float_type::FloatType;
 use gguf::GgufFile;
@@ -203,7 +203,9 @@ fn read_config(directory: &Path) -> Result<ModelConfig, ModelError> {
 }
 
 fn read_json(path: &Path) -> Result<Value, ModelError> {
-    let bytes = fs::read(path).map_err(|source| ModelError::Read {
+    /// The index of a checkpoint of many files has some hundred KB.
+    const MAX_BYTES: u64 = 64 << 20;
+    let bytes = read_regular_file(path, MAX_BYTES).map_err(|source| ModelError::Read {
         path: path.to_owned(),
         source,
     })?;

@@ -20,6 +20,7 @@ mod config;
 mod device;
 mod error;
 mod memory_plan;
+mod regular_file;
 mod rope;
 
 pub use adapter_pool::AdapterPoolStats;
@@ -33,5 +34,6 @@ pub use kv_cache::{BLOCK_SIZE, KvCache};
 pub use llama::Llama;
 pub use lora::{AdapterReport, DummyAdapter, DummyTargets, LoraAdapter, LoraBase, adapter_factor};
 pub use memory_plan::{MemoryPlan, MemoryRequest};
+pub use regular_file::{open_regular_file, read_regular_file};
 pub use rope::{RopeConfig, RopeScaling};
 pub use runner::{ModelRunner, RunnerConfig};

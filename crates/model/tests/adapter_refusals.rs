@@ -304,6 +304,23 @@ fn a_scale_that_makes_weights_infinite_is_refused() {
 }
 
 #[test]
+fn files_without_bound_are_refused_unread() {
+    let directory = Adapter::sound().write();
+    let weights = directory.path().join("adapter_model.safetensors");
+    fs::File::create(&weights)
+        .unwrap()
+        .set_len(1 << 40)
+        .unwrap();
+    refused(load_on(BASE, directory.path()), &["more than the limit"]);
+    fs::remove_file(&weights).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &weights).unwrap();
+    refused(load_on(BASE, directory.path()), &["not a regular file"]);
+
+    let patterns: Map<String, Value> = (0..50_000).map(|i| (format!("m{i}.x"), 4.into())).collect();
+    Adapter::with("rank_pattern", patterns.into()).is_refused(&["rank_pattern", "50000 patterns"]);
+}
+
+#[test]
 fn an_adapter_of_another_base_is_refused() {
     let of_llama = fixtures().join("adapters").join(BASE).join("rank_4");
     // A base of two layers under an adapter of three.

@@ -424,6 +424,28 @@ fn a_gguf_with_an_alignment_of_zero_is_refused() {
     );
 }
 
+/// In memory, metadata takes many times its size in the file. The file is sparse: zeros are empty
+/// strings.
+#[test]
+fn a_gguf_with_a_huge_header_is_refused_unread() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("huge.gguf");
+    let mut header = b"GGUF".to_vec();
+    header.extend(3_u32.to_le_bytes());
+    header.extend(0_u64.to_le_bytes()); // tensors
+    header.extend(1_u64.to_le_bytes()); // keys
+    header.extend(1_u64.to_le_bytes());
+    header.push(b'k');
+    header.extend(9_u32.to_le_bytes()); // an array
+    header.extend(8_u32.to_le_bytes()); // of strings
+    header.extend((1_u64 << 27).to_le_bytes());
+    fs::write(&path, header).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(2 << 30).unwrap();
+    let message = message(&path);
+    assert!(message.contains("remaining"), "{message}");
+}
+
 #[test]
 fn a_gguf_of_another_architecture_is_refused_by_name() {
     let mut bytes = fs::read(fixture("gguf/every_type.gguf")).unwrap();

@@ -1,9 +1,9 @@
 //! Finds the chat template of a model directory.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use farthing_model::read_regular_file;
 use serde::Deserialize;
 
 use crate::TextError;
@@ -60,7 +60,12 @@ struct NamedTemplate {
 }
 
 fn read(path: &Path) -> Result<Option<String>, TextError> {
-    match fs::read_to_string(path) {
+    /// `tokenizer_config.json` lists the added tokens too.
+    const MAX_BYTES: u64 = 64 << 20;
+    let text = read_regular_file(path, MAX_BYTES).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+    });
+    match text {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(TextError::Read {

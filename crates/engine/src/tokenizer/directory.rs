@@ -1,9 +1,9 @@
 //! The tokenizer of a Hugging Face model directory.
 
-use std::fs;
 use std::path::Path;
 use std::slice;
 
+use farthing_model::read_regular_file;
 use serde::Deserialize;
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
@@ -11,6 +11,9 @@ use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 use super::Tokenizer;
 use super::token_bytes::{Alphabet, TokenBytes};
 use crate::TextError;
+
+/// Limit on the size of each file. Tokenizers of 256,000 tokens have about 35 MB.
+const MAX_BYTES: u64 = 256 << 20;
 
 pub(super) fn load(directory: &Path) -> Result<Tokenizer, TextError> {
     let path = directory.join("tokenizer.json");
@@ -26,8 +29,9 @@ pub(super) fn load(directory: &Path) -> Result<Tokenizer, TextError> {
         path: path.clone(),
         message,
     };
+    let json = read_regular_file(&path, MAX_BYTES).map_err(|error| bad_file(error.to_string()))?;
     let mut inner =
-        tokenizers::Tokenizer::from_file(&path).map_err(|error| bad_file(error.to_string()))?;
+        tokenizers::Tokenizer::from_bytes(json).map_err(|error| bad_file(error.to_string()))?;
     // The server never truncates or pads prompts.
     inner
         .with_truncation(None)
@@ -52,7 +56,7 @@ pub(super) fn load(directory: &Path) -> Result<Tokenizer, TextError> {
         }
     }
     Ok(Tokenizer {
-        token_bytes: token_bytes(&inner, &decoding.alphabet),
+        token_bytes: token_bytes(&inner, &decoding.alphabet).map_err(bad_file)?,
         strips_leading_space: decoding.strips_leading_space,
         doubles_leading_space: false,
         prefix,
@@ -100,8 +104,8 @@ impl SpecialNames {
     }
 
     fn read_file(path: &Path) -> Result<Self, TextError> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
+        let json = match read_regular_file(path, MAX_BYTES) {
+            Ok(json) => json,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self::default());
             }
@@ -112,7 +116,7 @@ impl SpecialNames {
                 });
             }
         };
-        serde_json::from_str(&text).map_err(|error| TextError::BadFile {
+        serde_json::from_slice(&json).map_err(|error| TextError::BadFile {
             path: path.to_owned(),
             message: error.to_string(),
         })
@@ -186,10 +190,19 @@ fn added_around_a_text(inner: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u
     ))
 }
 
-fn token_bytes(inner: &tokenizers::Tokenizer, alphabet: &Alphabet) -> TokenBytes {
+/// Limit on token ids: a table has a place for each id up to the largest.
+const MAX_TOKENS: usize = 1 << 24;
+
+fn token_bytes(inner: &tokenizers::Tokenizer, alphabet: &Alphabet) -> Result<TokenBytes, String> {
     let added = inner.get_added_tokens_decoder();
     let vocab = inner.get_vocab(true);
     let len = vocab.values().max().map_or(0, |&id| id as usize + 1);
+    if len > MAX_TOKENS {
+        let largest = len - 1;
+        return Err(format!(
+            "it has a token of id {largest}, more than {MAX_TOKENS}"
+        ));
+    }
     let mut tokens = vec![""; len];
     for (token, &id) in &vocab {
         tokens[id as usize] = token;
@@ -201,5 +214,5 @@ fn token_bytes(inner: &tokenizers::Tokenizer, alphabet: &Alphabet) -> TokenBytes
             None => table.push_spelled(token, alphabet),
         }
     }
-    table
+    Ok(table)
 }

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
-    io::BufReader,
+    io::{BufReader, Read},
     ops::Range,
     panic::{self, AssertUnwindSafe},
     path::Path,
@@ -103,7 +103,10 @@ impl GgufFile {
 }
 
 fn read_header(file: &WeightFile) -> Result<Content, ModelError> {
-    let mut reader = BufReader::with_capacity(1 << 20, file.file());
+    /// Limit on the header. In memory it takes up to 32 times as much. Tokenizers of 256,000 tokens
+    /// have about 15 MB.
+    const MAX_BYTES: u64 = 64 << 20;
+    let mut reader = BufReader::with_capacity(1 << 20, file.file().take(MAX_BYTES));
     // candle divides by the alignment given in the file, and panics if it is zero.
     let content = panic::catch_unwind(AssertUnwindSafe(|| Content::read(&mut reader)));
     let reason = match content {

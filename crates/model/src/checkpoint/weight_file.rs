@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::ModelError;
+use crate::{ModelError, open_regular_file};
 
 /// An open file with its path and size.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl WeightFile {
             path: path.to_owned(),
             source,
         };
-        let file = File::open(path).map_err(failed)?;
+        let file = open_regular_file(path).map_err(failed)?;
         let size_bytes = file.metadata().map_err(failed)?.len();
         Ok(Self {
             file,

@@ -4,6 +4,9 @@ use serde_json::{Map, Value};
 
 use super::target_modules::{Pattern, TargetModules};
 
+/// Limit on the patterns of a field. AdaLoRA writes one for each module.
+const MAX_PATTERNS: usize = 4096;
+
 /// The fields of PEFT's `LoraConfig` that affect the computation.
 #[derive(Debug)]
 pub(super) struct LoraConfig {
@@ -234,7 +237,13 @@ impl Fields {
     ) -> Result<Vec<(Pattern, T)>, String> {
         let patterns = match self.take(name) {
             Value::Null => return Ok(Vec::new()),
-            Value::Object(patterns) => patterns,
+            Value::Object(patterns) if patterns.len() <= MAX_PATTERNS => patterns,
+            Value::Object(patterns) => {
+                return Err(format!(
+                    "{name} has {} patterns, more than {MAX_PATTERNS}",
+                    patterns.len()
+                ));
+            }
             other => return Err(format!("{name} is {other}, not an object")),
         };
         let read = |(key, value): (String, Value)| {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -11,10 +11,14 @@ use farthing_scheduler::AdapterId;
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
-use crate::{ModelError, checkpoint::FloatType};
+use crate::{ModelError, checkpoint::FloatType, read_regular_file};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
+/// Limit on the size of the config.
+const MAX_CONFIG_BYTES: u64 = 4 << 20;
+/// Limit on the size of the weights: rank 256 on all layers of an 8B model in f32 has 2.7 GB.
+const MAX_WEIGHTS_BYTES: u64 = 4 << 30;
 /// PEFT's prefix of module names.
 const PREFIX: &str = "base_model.model.";
 
@@ -39,7 +43,7 @@ pub(super) struct StoredTensor {
 impl AdapterFiles {
     /// Reads both files and checks that the weights are complete.
     pub(super) fn read(directory: &Path) -> Result<Self, ModelError> {
-        let config = read(&directory.join(CONFIG))?;
+        let config = read(&directory.join(CONFIG), MAX_CONFIG_BYTES)?;
         let weights = read_weights(directory)?;
         let mut files = Self {
             directory: directory.to_owned(),
@@ -172,7 +176,7 @@ pub(super) fn refused(directory: &Path, reason: String) -> ModelError {
 }
 
 fn read_weights(directory: &Path) -> Result<Vec<u8>, ModelError> {
-    match read(&directory.join(WEIGHTS)) {
+    match read(&directory.join(WEIGHTS), MAX_WEIGHTS_BYTES) {
         Err(ModelError::Read { source, .. })
             if source.kind() == io::ErrorKind::NotFound
                 && directory.join("adapter_model.bin").exists() =>
@@ -189,8 +193,8 @@ fn read_weights(directory: &Path) -> Result<Vec<u8>, ModelError> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    fs::read(path).map_err(|source| ModelError::Read {
+fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>, ModelError> {
+    read_regular_file(path, max_bytes).map_err(|source| ModelError::Read {
         path: path.to_owned(),
         source,
     })
