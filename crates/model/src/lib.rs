@@ -1,6 +1,7 @@
 //! Turns a batch into sampled tokens: weights, Llama and Mistral, LoRA, KV cache, runner.
 
 mod runner;
+mod runner_config;
 
 mod flat_batch;
 mod input;
@@ -19,6 +20,7 @@ mod checkpoint;
 mod config;
 mod device;
 mod error;
+mod gguf_metadata;
 mod memory_plan;
 mod rope;
 
@@ -34,5 +36,6 @@ pub use llama::Llama;
 pub use lora::{AdapterReport, DummyAdapter, DummyTargets, LoraAdapter, LoraBase, adapter_factor};
 pub use memory_plan::{MemoryPlan, MemoryRequest};
 pub use rope::{RopeConfig, RopeScaling};
-pub use runner::{ModelRunner, RunnerConfig};
+pub use runner::ModelRunner;
+pub use runner_config::RunnerConfig;
 pub use step_layout::NO_SLOT;
