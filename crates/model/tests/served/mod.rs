@@ -1,5 +1,5 @@
-//! A model behind a real scheduler, stepped by hand until everybody is served; and a runner that
-//! is asked for the logits of given tokens.
+//! A model behind a real scheduler, stepped until all sequences are finished; and a runner that
+//! returns the logits of given tokens.
 
 #![allow(dead_code, reason = "each test file takes the half it needs")]
 
@@ -18,7 +18,7 @@ use farthing_scheduler::{
     SchedulerStats, SequenceId, SequenceRequest,
 };
 
-/// The room that tokens have.
+/// The capacity for tokens.
 #[derive(Clone, Copy)]
 pub(crate) struct Room {
     pub(crate) num_blocks: usize,
@@ -51,7 +51,7 @@ pub(crate) fn runner(path: &Path, room: Room) -> ModelRunner {
     ModelRunner::new(model, config).unwrap()
 }
 
-/// A prompt whose logits are asked for.
+/// A prompt whose logits are requested.
 #[derive(Clone)]
 pub(crate) struct Told {
     pub(crate) tokens: Vec<u32>,

@@ -54,7 +54,7 @@ pub struct LoraStackShape {
 pub struct LoraRows {
     /// `[tokens]`: slots as i32, -1 for none, kept as u32.
     pub token_slots: Tensor,
-    /// f32, at least [`LoraStackShape::shrunk_len`] of the layers for so many tokens.
+    /// f32, at least [`LoraStackShape::shrunk_len`] for this number of tokens.
     pub shrunk: Tensor,
 }
 
@@ -73,7 +73,7 @@ impl LoraStackShape {
         elements * self.max_rank() * size_of::<bf16>()
     }
 
-    /// Elements of the shrunk activations of a step of so many tokens.
+    /// Elements of the shrunk activations of a step with `tokens` tokens.
     pub fn shrunk_len(&self, tokens: usize) -> usize {
         splits(tokens) * tokens * self.targets.len() * self.max_rank()
     }

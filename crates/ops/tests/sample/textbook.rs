@@ -7,7 +7,7 @@ use crate::reference::{Random, matrix, on_every_level};
 /// Cases closer than this to a boundary are left out: there the last bits of a weight decide.
 const MARGIN: f64 = 1e-5;
 
-/// The token by sorting in f64, or none where the case is too close to a boundary.
+/// The token by sorting in f64, or `None` if the case is too close to a boundary.
 fn textbook(logits: &[f32], spec: &SampleSpec<'_>) -> Option<u32> {
     let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weight = |logit: &f32| f64::from((logit - highest) / spec.temperature).exp();
