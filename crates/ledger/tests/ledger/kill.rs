@@ -45,9 +45,10 @@ fn what_was_flushed_survives_a_kill() {
         assert_eq!(invoice.total.time, Picoseconds::from_seconds(1000.0));
         // The part of the steps' time without rows is a line of the invoice. The victim's clock
         // says that it fell silent years ago or from now, so it may also count as still in flight.
-        let untold = Picoseconds::from_seconds(900.0 - rows as f64 * 0.36);
+        let unaccounted = Picoseconds::from_seconds(900.0 - rows as f64 * 0.36);
         let line = invoice.lines.iter().find(|line| {
-            matches!(line.item, Item::Lost | Item::InFlight) && line.usage.device.time == untold
+            matches!(line.item, Item::Lost | Item::InFlight)
+                && line.usage.device.time == unaccounted
         });
         assert!(line.is_some(), "{:?}", invoice.lines);
 
