@@ -319,7 +319,7 @@ fn files_that_are_missing_or_broken_are_refused() {
         refused(load_on(BASE, directory.path()), &["truncated"]);
     }
     fs::write(&weights, b"a page of HTML that was downloaded instead").unwrap();
-    refused(load_on(BASE, directory.path()), &["no safetensors file"]);
+    refused(load_on(BASE, directory.path()), &["not a safetensors file"]);
 
     fs::rename(&weights, directory.path().join("adapter_model.bin")).unwrap();
     refused(

@@ -190,7 +190,7 @@ impl LoraStack {
 /// of `rows`.
 ///
 /// # Errors
-/// Where a shape or a type doesn't fit, or it is not on a GPU.
+/// A shape or a type doesn't fit, or the tensors are not on a GPU.
 pub fn lora_slots(out: &Tensor, x: &Tensor, stack: &LoraStack, rows: &LoraRows) -> Result<()> {
     out.inplace_op2(x, &LoraSlots { stack, rows })
 }
