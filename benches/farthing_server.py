@@ -1,4 +1,4 @@
-"""A running `farthing`, watched from outside: its output, its metrics, its memory in /proc."""
+"""Runs `farthing` and reads its output, its metrics and its memory in /proc."""
 
 import http.client
 import json
@@ -83,7 +83,7 @@ class FarthingServer:
         }
 
     def memory(self) -> dict[str, int]:
-        """Bytes: VmHWM (the most so far), VmRSS, and its parts RssAnon and RssFile."""
+        """Memory in bytes: VmHWM (the peak), VmRSS, and its parts RssAnon and RssFile."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return {
             name: int(re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024
@@ -100,7 +100,7 @@ class FarthingServer:
         return body
 
     def metrics(self) -> dict[str, float]:
-        """The metrics that are one number; labels are left off."""
+        """The metrics with a single value, without labels."""
         found = re.findall(r"^([a-z_:]+)\{[^}]*\} (\S+)$", self.get("/metrics"), re.MULTILINE)
         return {name: float(value) for name, value in found}
 
@@ -108,7 +108,7 @@ class FarthingServer:
         return json.loads(self.get("/v1/models"))["data"][0]["id"]
 
     def complete(self, prompt: list[int], max_tokens: int) -> dict:
-        """A greedy answer to token ids that goes on for exactly `max_tokens`."""
+        """Requests a greedy answer of exactly `max_tokens` tokens to token ids."""
         body = {
             "model": self.model(),
             "prompt": prompt,
@@ -131,7 +131,7 @@ class FarthingServer:
         return answer
 
     def first_token_at(self, question: str) -> float:
-        """Asks, streamed; the moment at which the first text came."""
+        """Requests a streamed answer and returns the time of its first text."""
         body = {
             "model": self.model(),
             "messages": [{"role": "user", "content": question}],

@@ -1,4 +1,4 @@
-"""Where and of what a result was measured, and how it is kept."""
+"""Describes the machine and the commit of a result, and writes results."""
 
 import datetime
 import json

@@ -1,4 +1,4 @@
-"""Adapters that change and adapters that are many, under load. Nothing may fail.
+"""Adapters that are replaced, and many adapters, under load. Nothing may fail.
 
     cargo build --release && pip install openai
     python benches/adapters/run.py [swap] [many]

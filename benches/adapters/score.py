@@ -1,4 +1,4 @@
-"""How often are the demo's adapters exactly right on held-out cases, and the base beside them?
+"""Measures how often the demo's adapters and the base model are exactly right on held-out cases.
 
     cargo build --release
     python benches/adapters/score.py [--cases 300]

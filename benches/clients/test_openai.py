@@ -1,4 +1,4 @@
-"""What a user of the official `openai` package meets. `run` starts the server."""
+"""Checks the server with the official `openai` package. `run` starts the server."""
 
 import concurrent.futures
 import contextlib
@@ -29,7 +29,7 @@ def model(client: openai.OpenAI) -> str:
 
 
 def metrics() -> dict[str, float]:
-    """The metrics that are one number; labels are left off."""
+    """The metrics with a single value, without labels."""
     with urllib.request.urlopen(f"{URL}/metrics") as response:
         page = response.read().decode()
     found = re.findall(r"^([a-z_:]+)\{[^}]*\} (\S+)$", page, re.MULTILINE)
@@ -37,7 +37,7 @@ def metrics() -> dict[str, float]:
 
 
 def wait_until(reached) -> dict[str, float]:
-    """The metrics once they are as `reached` wants them."""
+    """Waits until `reached` accepts the metrics, and returns them."""
     deadline = time.monotonic() + 30
     while not reached(now := metrics()):
         assert time.monotonic() < deadline, f"still not there: {now}"
@@ -56,7 +56,7 @@ def wait_until_idle() -> dict[str, float]:
 
 
 def assert_cost(usage) -> None:
-    """Seconds were measured, and the dollars are theirs at the price."""
+    """Checks that seconds were measured, and that the dollars are seconds times price."""
     cost = usage.cost
     assert cost["device_seconds"] > 0
     assert cost["basis"]

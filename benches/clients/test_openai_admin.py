@@ -1,4 +1,4 @@
-"""OpenAI's admin API for usage and costs, by the official client."""
+"""Checks OpenAI's admin API for usage and costs with the official client."""
 
 import os
 import time
@@ -19,7 +19,7 @@ def client():
 
 @pytest.fixture(scope="module")
 def asked(client):
-    """A user nobody else is, and the usages that this user's two answers told."""
+    """A unique user, and the usages of this user's two answers."""
     user = f"user-{uuid.uuid4()}"
     model = client.models.list().data[0].id
     usages = []

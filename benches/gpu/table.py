@@ -209,5 +209,5 @@ def table(heading: list[str], rows: list[list]) -> str:
 
 
 def read(path: pathlib.Path) -> dict | None:
-    """None where a step has not come so far."""
+    """The content of a JSON file; None if it is missing or empty."""
     return json.loads(path.read_text()) if path.exists() and path.stat().st_size else None

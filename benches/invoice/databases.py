@@ -13,7 +13,7 @@ NULL = "\x01"
 
 
 def new_database(server: str) -> str:
-    """The URL of a new, empty database beside the one of `server`."""
+    """Creates an empty database on the server and returns its URL."""
     sql(server, "DROP DATABASE IF EXISTS farthing_invoice WITH (FORCE)")
     sql(server, "CREATE DATABASE farthing_invoice")
     base, _, options = server.partition("?")
@@ -39,7 +39,7 @@ def copy_of(url: str, path: pathlib.Path) -> str:
 
 
 def sql(url: str, statement: str) -> str:
-    """What psql prints for it."""
+    """The output of psql."""
     done = subprocess.run(
         ["psql", url, "--quiet", "--command", statement],
         check=True,

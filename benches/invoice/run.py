@@ -14,7 +14,7 @@ ends by SIGTERM. What the clients were told is kept apart, and held against the 
   the processes were up;
 - identity 3: unit prices times tokens are the cost of what was served;
 - the rows come out of CSV and Parquet alike (read by pyarrow);
-- where there is a PostgreSQL, the other database tells the same invoice of the same rows.
+- if there is a PostgreSQL server, both databases give the same invoice for the same rows.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def main() -> None:
         if a.postgres:
             invoice = Books(copy_of(ledger, directory / "copy.sqlite3"), directory).invoice
             same = invoice == books.invoice
-            checks.append(("SQLite tells the same invoice", "yes" if same else "no", same))
+            checks.append(("SQLite gives the same invoice", "yes" if same else "no", same))
 
     command = f"python benches/invoice/run.py --clients {a.clients} --seconds {a.seconds:g}"
     database = "PostgreSQL" if a.postgres else "SQLite"
@@ -191,7 +191,7 @@ class Load:
 
 
 class Books:
-    """What the ledger tells, by the command line."""
+    """Reads the ledger by the command line."""
 
     def __init__(self, ledger: str, directory: pathlib.Path):
         self.ledger = ledger

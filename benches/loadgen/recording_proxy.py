@@ -1,5 +1,5 @@
-"""A proxy that keeps what a server streams and when, and can tell it again: the same bytes at the same
-moments after each request. So two clients measure one and the same run."""
+"""A proxy that records what a server streams and when, and can replay it: the same bytes at the same
+times after each request. So two clients can measure the same run."""
 
 import asyncio
 import json

@@ -116,7 +116,7 @@ class LlamaCppServer:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{port}"
-        # By itself this server cuts an answer off when the next request comes.
+        # By default this server cuts off an answer when the next request arrives.
         flags = f"--port {port} --n_ctx 2048 --n_threads {threads} --n_threads_batch {threads}"
         flags += " --interrupt_requests False --model_alias demo --verbose False"
         command = [python, "-m", "llama_cpp.server", "--model", str(model), *flags.split()]

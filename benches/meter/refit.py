@@ -36,7 +36,7 @@ LOAD = [
 
 
 class Bursts:
-    """Processes that compute and sleep in turn."""
+    """Processes that alternate between computing and sleeping."""
 
     def __init__(self, count: int, mean_seconds: float):
         command = [sys.executable, "-c", BURSTS, str(mean_seconds)]

@@ -20,7 +20,7 @@ QUESTIONS = [
 
 
 class Load:
-    """Clients that ask one question after another, until the block ends."""
+    """Clients that send one request after another, until the block ends."""
 
     def __init__(self, address: str, clients: int = 4):
         self.address = address

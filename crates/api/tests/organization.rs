@@ -1,4 +1,4 @@
-//! OpenAI's admin API: what may be asked, and the shape of the answers.
+//! OpenAI's admin API: accepted queries, and the format of the answers.
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
@@ -161,7 +161,7 @@ fn answers_have_openais_shape() {
     );
 }
 
-/// A float would have 0.1 + 0.2 here.
+/// Floats would give 0.1 + 0.2 here.
 #[test]
 fn money_keeps_its_digits() {
     let costs = Costs {

@@ -1,4 +1,4 @@
-//! What is honoured, what changes nothing, and what is refused by name.
+//! Which fields are supported, have no effect, or are rejected by name.
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
@@ -25,7 +25,7 @@ fn merged(mut body: Value, extra: Value) -> Value {
     body
 }
 
-/// Each refusal's `param` and `code`.
+/// Checks `param` and `code` of each rejection.
 #[track_caller]
 fn assert_refused<T>(request: Result<T, InvalidRequest>, param: &str, code: &str) {
     let Err(refusal) = request else {
@@ -374,7 +374,7 @@ fn what_is_missing_is_named() {
     assert_refused(no_prompt, "prompt", "missing_required_parameter");
 }
 
-/// Numbers that would overflow or divide by zero further in.
+/// Numbers that would cause an overflow or a division by zero later.
 #[test]
 fn the_smallest_numbers_stay_safe() {
     let tiny = chat(json!({"temperature": 1e-40, "top_p": 1e-50, "repetition_penalty": 1e-50}));

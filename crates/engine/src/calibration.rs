@@ -10,8 +10,7 @@ use farthing_scheduler::{
 use crate::{
     Fit, RowContext, RowWork, StepFeatures, StepModel,
     robust_fit::{TimedStep, fit_robustly, median},
-    step_features::FEATURES,
-    step_model::TOKEN_KNOTS,
+    step_features::{FEATURES, TOKEN_KNOTS},
 };
 
 /// Which steps to time.

@@ -15,6 +15,7 @@ mod queue_places;
 mod robust_fit;
 mod runner;
 mod served_steps;
+mod split_basis;
 mod stats;
 mod step_features;
 mod step_learner;
@@ -35,8 +36,9 @@ pub use generation::{
     GeneratedToken, GenerationEvent, GenerationRequest, GenerationUsage, PromptToken, Receipt,
 };
 pub use handle::{EngineHandle, EngineLimits, SubmitError};
-pub use meter::{Meter, Split, SplitBasis};
+pub use meter::{Meter, Split};
 pub use runner::Runner;
+pub use split_basis::SplitBasis;
 pub use stats::{EngineStats, StepSizes};
 pub use step_features::StepFeatures;
 pub use step_learner::StepLearner;

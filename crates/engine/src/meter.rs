@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Instant};
 use farthing_scheduler::{AdapterId, BatchRow};
 
 use crate::{
-    DeviceSeconds, Pause, RowContext, RowWork, StepFeatures, StepModel, TokenSeconds,
+    DeviceSeconds, Pause, RowContext, RowWork, SplitBasis, StepFeatures, StepModel, TokenSeconds,
     device_seconds::Timeline, step_learner::StepLearner,
 };
 
@@ -20,17 +20,6 @@ pub struct Meter {
     seconds_by_tokens: f64,
     learner: StepLearner,
     refits: u64,
-}
-
-/// How the seconds of a step are split among its rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SplitBasis {
-    /// By the time that the step model predicts for each row.
-    #[default]
-    StepModel,
-    /// By the number of new tokens, because the model explains too little or does not cover such a
-    /// step.
-    Tokens,
 }
 
 /// The seconds of a step, split among its rows.

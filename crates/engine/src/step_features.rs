@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    RowWork, StepWork,
-    step_model::{TOKEN_KNOTS, TOKEN_SEGMENTS, token_segments},
-};
+use crate::{RowWork, StepWork};
 
 pub(crate) const FEATURES: usize = TOKEN_SEGMENTS + 6;
+
+/// Where the curve of seconds over tokens may bend. Steps with few tokens are bound by reading the
+/// weights, steps with many by arithmetic.
+pub(crate) const TOKEN_KNOTS: [f64; 2] = [16.0, 256.0];
+pub(crate) const TOKEN_SEGMENTS: usize = TOKEN_KNOTS.len() + 1;
 
 /// Amounts of each kind of work in one step, in the order of the coefficients of a
 /// [`StepModel`](crate::StepModel).
@@ -75,4 +77,14 @@ impl StepFeatures {
         .into_iter()
         .fold(0, |class, part| class << 12 | part)
     }
+}
+
+/// How many of `tokens` lie in each segment between the knots. The last segment has no end.
+pub(crate) fn token_segments(tokens: f64, knots: &[f64]) -> [f64; TOKEN_SEGMENTS] {
+    let knot = |i: usize| knots.get(i).copied().unwrap_or(f64::INFINITY);
+    std::array::from_fn(|i| {
+        let from = i.checked_sub(1).map_or(0.0, knot);
+        let to = knot(i);
+        (tokens.min(to) - from).max(0.0)
+    })
 }

@@ -5,12 +5,10 @@ use std::collections::HashMap;
 use farthing_scheduler::AdapterId;
 use serde::{Deserialize, Serialize};
 
-use crate::{RowWork, SplitBasis, StepFeatures, StepWork, TokenSeconds, step_features::FEATURES};
-
-/// Where the curve of seconds over tokens may bend. Steps with few tokens are bound by reading the
-/// weights, steps with many by arithmetic.
-pub(crate) const TOKEN_KNOTS: [f64; 2] = [16.0, 256.0];
-pub(crate) const TOKEN_SEGMENTS: usize = TOKEN_KNOTS.len() + 1;
+use crate::{
+    RowWork, SplitBasis, StepFeatures, StepWork, TokenSeconds,
+    step_features::{FEATURES, TOKEN_KNOTS, TOKEN_SEGMENTS, token_segments},
+};
 
 /// Predicts the seconds of a step as a sum over its work. All coefficients are non-negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -245,16 +243,6 @@ impl StepModel {
         let slopes = segments.iter().zip(self.seconds_per_token);
         self.fixed_seconds + slopes.map(|(tokens, slope)| tokens * slope).sum::<f64>()
     }
-}
-
-/// How many of `tokens` lie in each segment between the knots. The last segment has no end.
-pub(crate) fn token_segments(tokens: f64, knots: &[f64]) -> [f64; TOKEN_SEGMENTS] {
-    let knot = |i: usize| knots.get(i).copied().unwrap_or(f64::INFINITY);
-    std::array::from_fn(|i| {
-        let from = i.checked_sub(1).map_or(0.0, knot);
-        let to = knot(i);
-        (tokens.min(to) - from).max(0.0)
-    })
 }
 
 #[cfg(test)]

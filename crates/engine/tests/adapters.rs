@@ -1,5 +1,6 @@
-//! Adapters come and go under a running engine: every answer is wholly of the generation that it
-//! asked for, few slots serve many adapters, and the cache of one never answers another.
+//! Adapters are loaded and unloaded under a running engine. Every answer uses the generation that
+//! it requested, a few slots serve many adapters, and the cache of one adapter is never used for
+//! another.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod tiny;
@@ -10,7 +11,7 @@ use farthing_engine::GenerationRequest;
 use farthing_model::LoraAdapter;
 use tiny::{Answer, Engine, Room, WIDE, adapter, collect, greedy, prompt};
 
-/// An adapter was loaded for the meter before the door opened, and is gone.
+/// An adapter that was loaded for calibration and removed before serving.
 const CALIBRATION: u64 = 1;
 
 fn ask(adapter: &Arc<LoraAdapter>) -> GenerationRequest {
@@ -25,7 +26,7 @@ async fn answer(engine: &Engine, request: GenerationRequest) -> Answer {
     collect(stream, 1).await.remove(0)
 }
 
-/// What each adapter says when nobody else is there.
+/// The answers of each adapter alone.
 async fn alone(adapters: &[Arc<LoraAdapter>]) -> Vec<Vec<u32>> {
     let mut answers = Vec::new();
     for adapter in adapters {
@@ -52,7 +53,7 @@ async fn an_answer_is_wholly_of_the_generation_that_it_asked_for() {
         max_num_seqs: 8,
         ..WIDE
     });
-    // Each generation takes the place of the one before while that still answers.
+    // Each generation replaces the previous one while that is still in use.
     let mut running = Vec::new();
     for (i, generation) in generations.iter().enumerate() {
         for _ in 0..8 {
@@ -80,7 +81,7 @@ async fn an_answer_is_wholly_of_the_generation_that_it_asked_for() {
     let pool = engine.handle.stats().adapter_pool;
     assert_eq!(pool.resident.len(), 0, "a retired generation stayed");
     engine.stop();
-    // Nobody has kept what nobody uses.
+    // No unused adapter was kept.
     for generation in generations {
         assert_eq!(Arc::strong_count(&generation), 1);
     }
@@ -152,7 +153,7 @@ async fn an_adapter_can_be_on_the_device_before_its_first_request() {
     assert_eq!((pool.hits, pool.misses), (1, CALIBRATION));
     assert_eq!(pool.loads, 1 + CALIBRATION);
     engine.handle.retire_adapter(early.id());
-    // The engine obeys in order.
+    // The engine handles commands in order.
     answer(&engine, greedy(prompt(1, 4), 1)).await;
     assert_eq!(engine.handle.stats().adapter_pool.resident.len(), 0);
     engine.stop();

@@ -1,5 +1,5 @@
-//! Prompts and their ids equal those of Hugging Face's `apply_chat_template` and mistral-common's
-//! (`fixtures/make_prompts.py` and `make_snippets.py` asked them).
+//! Prompts and their ids equal those of Hugging Face's `apply_chat_template` and of mistral-common
+//! (computed by `fixtures/make_prompts.py` and `make_snippets.py`).
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
@@ -26,7 +26,7 @@ fn messages(value: &Value) -> Vec<ChatMessage> {
     value.as_array().unwrap().iter().map(message).collect()
 }
 
-/// Compares all of a reference's cases and tells which differ.
+/// Compares all cases of a reference and lists those that differ.
 fn assert_reference(name: &str, template: &str, gguf: &GgufTokenizer) {
     let tokenizer = Tokenizer::from_gguf(gguf).unwrap();
     let template = fs::read_to_string(fixture(template)).unwrap();

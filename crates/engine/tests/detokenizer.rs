@@ -1,4 +1,4 @@
-//! Pieces of text, however tokens cut it: joined, they are the whole text up to the stop string.
+//! Pieces of text, however tokens cut it, join to the whole text up to the stop string.
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
@@ -37,8 +37,8 @@ fn tokens(tokenizer: &'static LazyLock<Arc<Tokenizer>>) -> impl Strategy<Value =
     prop::collection::vec(part, 0..6).prop_map(|parts| parts.concat())
 }
 
-/// All pieces joined, and whether a stop string ended them. On the way, nothing may be held back
-/// but an incomplete character and the beginning of a stop string.
+/// All pieces joined, and whether a stop string ended them. Only an incomplete character or a
+/// possible start of a stop string may be held back.
 fn run(tokenizer: &Arc<Tokenizer>, tokens: &[u32], stop: &[String]) -> (String, bool) {
     let mut detokenizer = Detokenizer::new(Arc::clone(tokenizer), stop);
     let mut emitted = String::new();
@@ -85,7 +85,7 @@ fn cut(whole: &str, stop: &[String]) -> (String, bool) {
     (whole.to_owned(), false)
 }
 
-/// Stop strings cut out of the text itself, some with another ending.
+/// Stop strings cut out of the text, some with a different ending.
 fn stops(whole: &str, cuts: &[(Index, usize, bool)]) -> Vec<String> {
     let characters: Vec<char> = whole.chars().collect();
     let stop = |(start, len, is_changed): &(Index, usize, bool)| {
@@ -97,7 +97,7 @@ fn stops(whole: &str, cuts: &[(Index, usize, bool)]) -> Vec<String> {
         }
         stop
     };
-    // An incomplete character at the end is told as U+FFFD only when no stop can follow.
+    // An incomplete character at the end becomes U+FFFD only when no stop string can follow.
     let is_usable = |stop: &String| !stop.is_empty() && !stop.contains(char::REPLACEMENT_CHARACTER);
     cuts.iter().map(stop).filter(is_usable).collect()
 }
@@ -131,7 +131,7 @@ proptest! {
         cuts in cuts(),
         joins in prop::collection::vec(any::<bool>(), 100),
     ) {
-        // The same text in the vocabulary's own tokens and in tokens of chance pieces.
+        // The same text in the vocabulary's own tokens and in tokens of random pieces.
         let stop = stops(&text, &cuts);
         let mut chance = vec![];
         let mut piece = String::new();

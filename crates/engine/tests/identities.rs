@@ -1,4 +1,4 @@
-//! Every second is someone's: of a sequence, or of a bucket with a name; and of a kind of token.
+//! Every second is attributed: to a sequence or a named bucket, and to a class of token.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod tiny;
@@ -19,7 +19,7 @@ fn near(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-9 * a.abs().max(b.abs())
 }
 
-/// What the receipts say together.
+/// The sums over all receipts.
 #[derive(Default)]
 struct Sum {
     finished: f64,
@@ -40,7 +40,7 @@ impl Sum {
                 FinishReason::Error => &mut sum.failed,
             } += usage.device_seconds;
             sum.by_kind += usage.token_seconds;
-            // Where the first step failed already, no cached token was of use.
+            // If the first step failed, no cached token was used.
             if usage.token_seconds.total() > 0.0 {
                 sum.cached_tokens += usage.cached_tokens;
             }
@@ -50,11 +50,11 @@ impl Sum {
 
     fn check(&self, stats: &EngineStats) {
         let seconds = &stats.seconds;
-        // 1: the rows' seconds are the steps'.
+        // 1: the seconds of rows are those of steps.
         let attributed = self.finished + self.aborted + self.failed;
         assert!(near(attributed, seconds.steps), "{attributed} {stats:?}");
         assert!(near(stats.attributed_seconds, seconds.steps), "{stats:?}");
-        // 2: the answers' and the buckets' seconds are the window's.
+        // 2: the seconds of answers and buckets are those of the window.
         let DeviceSeconds {
             window,
             warm_up,
@@ -68,7 +68,7 @@ impl Sum {
         let buckets = self.finished + aborted + failed + idle + host + warm_up + adapter_load;
         assert!(near(buckets, window), "{buckets} {stats:?}");
         assert!(near(aborted, self.aborted) && near(failed, self.failed));
-        // 3: prices times tokens are what was attributed.
+        // 3: prices times tokens are the attributed seconds.
         let TokenCounts {
             input,
             cached,
@@ -90,9 +90,9 @@ impl Sum {
     }
 }
 
-/// Thirty callers: of the base model and of an adapter, with prompts that others had before; some
-/// leave at once, some in the middle, and some ask for a second adapter, which fails the step that
-/// it shares with the first: the device has one slot.
+/// Thirty callers use the base model and an adapter, with prompts that others had before. Some
+/// leave at once and some in the middle. Some request a second adapter, which fails the step that
+/// it shares with the first, because the device has one slot.
 async fn mixed_load(engine: &Engine, round: u32) -> Sum {
     let (sender, receipts) = unbounded_channel();
     let second: Arc<LoraAdapter> = adapter(9);
@@ -135,8 +135,8 @@ async fn mixed_load(engine: &Engine, round: u32) -> Sum {
     Sum::of(receipts).await
 }
 
-/// Of a mix with aborts, failures, adapters, prefix hits and preemptions, each second is booked once
-/// on all three counts.
+/// In a mix of aborts, failures, adapters, prefix hits and preemptions, each second is booked once
+/// in all three sums.
 #[tokio::test]
 async fn three_sums_agree_over_any_mix() {
     let mut seen = [false; 6];
@@ -168,7 +168,7 @@ async fn three_sums_agree_over_any_mix() {
     panic!("failed, aborted, cached, preempted, finished, loaded: only {seen:?} ever happened");
 }
 
-/// Idle time counts on while nothing runs, and the sum holds at every moment.
+/// Idle time grows while nothing runs, and the sum holds at every moment.
 #[tokio::test]
 async fn the_window_is_whole_at_every_moment() {
     let engine = Engine::start(WIDE);
@@ -209,7 +209,7 @@ async fn the_window_is_whole_at_every_moment() {
 
 const LOOKS: usize = 200_000;
 
-/// Whoever looks never sees a second go elsewhere: no idle one that turns out to be a step's.
+/// No reader sees a second move to another bucket, such as idle time that becomes step time.
 #[tokio::test]
 async fn no_bucket_ever_shrinks() {
     let engine = Engine::start(WIDE);
@@ -229,7 +229,7 @@ async fn no_bucket_ever_shrinks() {
             before = now;
         }
     });
-    // However the threads are scheduled: until it has looked often enough, or has seen it.
+    // However the threads are scheduled: until it has looked often enough, or has seen a violation.
     for round in 0.. {
         if watcher.is_finished() {
             break;
@@ -243,7 +243,7 @@ async fn no_bucket_ever_shrinks() {
     engine.stop();
 }
 
-/// What happened before the door opened is warm-up, tokens and steps included.
+/// Everything before the end of the warm-up counts as warm-up, including tokens and steps.
 #[tokio::test]
 async fn warm_up_ends_with_clean_books() {
     let engine = Engine::start(WIDE);

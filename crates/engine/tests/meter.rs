@@ -1,4 +1,4 @@
-//! The split of a step's seconds over its rows, and the model that it goes by.
+//! Splitting the seconds of a step among its rows, and the model behind it.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 use std::{convert::Infallible, sync::Arc, time::Instant};
@@ -15,7 +15,7 @@ const LEGAL: AdapterId = AdapterId([1; 32]);
 const MEDICAL: AdapterId = AdapterId([2; 32]);
 const ADAPTER_BYTES: usize = 1 << 20;
 
-/// A row of a prompt, from which a token is sampled.
+/// A row of a prompt, after which a token is sampled.
 fn prompt(start: usize, new_tokens: usize, adapter: Option<AdapterId>) -> BatchRow {
     BatchRow {
         sequence: SequenceId(0),
@@ -97,7 +97,7 @@ fn near(a: f64, b: f64) -> bool {
 #[test]
 fn a_prompt_reads_itself_as_input_and_its_cached_part_as_cached() {
     let work = RowWork::of(&prompt(10, 4, None), cached(10));
-    // Four new tokens see 11, 12, 13 and 14 tokens: ten of each from the cache.
+    // Four new tokens see 11, 12, 13 and 14 tokens, ten of which are cached.
     assert_eq!(
         work.input,
         StepWork {
@@ -222,8 +222,8 @@ fn shares_are_what_the_model_expects_scaled_to_what_was_measured() {
     assert!(near(shares.iter().map(TokenSeconds::total).sum(), 0.5));
 }
 
-/// Three rows that differ in their adapter only, on a device whose times are known: an adapter pays
-/// what its tokens and it itself take longer, nobody else does.
+/// Three rows that differ only in their adapter, on a device with known times: an adapter's rows
+/// pay for its additional time, and no others do.
 #[test]
 fn an_adapter_pays_its_own_extra_time() {
     let meter = meter(DEVICE);
@@ -259,7 +259,7 @@ fn nothing_is_lost_where_the_model_knows_nothing() {
     assert_eq!(shares[1].total(), 0.25);
 }
 
-/// The fit finds the device's own coefficients, and so tells the time of steps that it never saw.
+/// The fit finds the device's coefficients, and so predicts steps that it has not seen.
 #[test]
 fn calibration_finds_how_long_steps_take() {
     let meter = meter(DEVICE);
@@ -284,7 +284,7 @@ fn calibration_finds_how_long_steps_take() {
     }
 }
 
-/// As where the kernels for several rows are compiled without the processor's instructions.
+/// As if the kernels for several rows were compiled without the processor's instructions.
 #[test]
 fn a_step_of_several_tokens_that_is_far_too_slow_is_told() {
     let slow_in_batches = |factor: f64| {
@@ -305,7 +305,7 @@ fn a_step_of_several_tokens_that_is_far_too_slow_is_told() {
     assert!(tokens >= 2 && ratio > 10.0, "{tokens} tokens, {ratio}");
 }
 
-/// What the larger steps take goes on as far as they were timed.
+/// The cost of larger steps continues with the slope of the last timed ones.
 #[test]
 fn a_slow_device_is_timed_with_small_steps_only() {
     let slow = StepModel {
@@ -332,7 +332,8 @@ fn a_slow_device_is_timed_with_small_steps_only() {
     );
 }
 
-/// A device whose times have nothing to do with the work: the split is refused, and goes by tokens.
+/// On a device whose times are unrelated to the work, the model is rejected and the split goes by
+/// tokens.
 #[test]
 fn what_cannot_be_explained_is_split_by_tokens() {
     let mut state = 1u64;
@@ -351,14 +352,14 @@ fn what_cannot_be_explained_is_split_by_tokens() {
     assert!(near(shares[0].input, 0.9) && near(shares[1].output, 0.1));
 }
 
-/// `1 − (1 − R²)(n − 1)/(n − p)`, from R² as the share of the variance that is explained.
+/// `1 − (1 − R²)(n − 1)/(n − p)`, with R² as the explained fraction of the variance.
 #[test]
 fn r_squared_is_adjusted_for_the_coefficients() {
     let meter = meter(DEVICE);
     let mut timed: Vec<(Vec<RowWork>, f64)> = Vec::new();
     let time = |batch: &Batch| {
         let rows = works(&meter, &batch.rows);
-        // Off by a fifth in every second step, and each time by the same.
+        // A fifth too long or too short in every second step, each time by the same amount.
         let known = timed.iter().position(|(known, _)| *known == rows);
         let index = known.unwrap_or(timed.len());
         let seconds = DEVICE.expect(&rows) * if index % 2 == 0 { 1.0 } else { 1.2 };
@@ -386,7 +387,7 @@ fn r_squared_is_adjusted_for_the_coefficients() {
     assert!(near(found.fit.r_squared, adjusted), "{found:?}");
 }
 
-/// With no more steps than coefficients any times are explained: that proves nothing.
+/// With no more steps than coefficients any times are explained, which proves nothing.
 #[test]
 fn as_many_coefficients_as_steps_explain_nothing() {
     let meter = meter(DEVICE);
@@ -417,7 +418,7 @@ fn a_model_is_kept_only_while_it_holds() {
     }
 }
 
-/// Counts how often steps are timed on a machine that multiplies their time with `noise`.
+/// Counts how often steps are timed on a machine that multiplies their times by `noise`.
 fn calibrate_with(mut noise: impl FnMut() -> f64) -> (StepModel, usize) {
     let meter = meter(DEVICE);
     let mut timed = 0;
@@ -431,8 +432,8 @@ fn calibrate_with(mut noise: impl FnMut() -> f64) -> (StepModel, usize) {
     (found, timed)
 }
 
-/// Every second step takes up to four times as long: they are timed more often than on a quiet
-/// machine, and the medians tell what they take beside each other.
+/// Every second step takes up to four times as long. Steps are then timed more often than on a
+/// quiet machine, and the medians have the right ratios.
 #[test]
 fn a_busy_machine_is_timed_more_often() {
     let (_, timed_when_quiet) = calibrate_with(|| 1.0);
@@ -461,7 +462,7 @@ fn a_busy_machine_is_timed_more_often() {
     assert!((prompt / decodes - 1.0).abs() < 0.25, "{prompt} {decodes}");
 }
 
-/// The first time of every step is longer than a ladder's last: no ladder ends for that.
+/// The first time of every step is too long. No ladder ends because of that.
 #[test]
 fn one_slow_time_does_not_end_a_ladder() {
     let meter = meter(DEVICE);

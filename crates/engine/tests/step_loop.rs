@@ -1,6 +1,6 @@
-//! Alone = in company; chunked = whole; resumed = uninterrupted; cached = uncached; seconds add
-//! up. The model is random, so its logits are close together, but everything is f32: equal up to
-//! the order of sums, which does not change greedy tokens here.
+//! Alone = in company; chunked = whole; resumed = uninterrupted; cached = uncached; seconds add up.
+//! The model is random, so its logits are close together, but everything is f32: the order of sums
+//! does not change greedy tokens here.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod tiny;
@@ -63,7 +63,7 @@ async fn resumed_equals_uninterrupted() {
         tokens_alone(prompt(2, 40), 150).await,
     ];
     for _ in 0..ATTEMPTS {
-        // Each sequence needs 12 blocks in the end; together they have 16.
+        // Each sequence needs 12 blocks at its end; together they have 16.
         let engine = Engine::start(Room {
             num_blocks: 16,
             ..WIDE
@@ -128,7 +128,7 @@ async fn the_same_seed_gives_the_same_tokens_in_any_company() {
     engine.stop();
 }
 
-/// Choice `i` of `n` is what a single request with seed + i brings.
+/// Choice `i` of `n` equals the answer to a single request with seed + i.
 #[tokio::test]
 async fn choices_are_independent_and_reproducible() {
     let engine = Engine::start(WIDE);
@@ -173,7 +173,7 @@ async fn a_stop_string_ends_the_text_before_it() {
     engine.stop();
 }
 
-/// The log-probabilities of a prompt do not depend on how it is cut into steps, and a choice's
+/// The log-probabilities of a prompt do not depend on how it is divided into steps, and a choice's
 /// text waits for them.
 #[tokio::test]
 async fn prompt_logprobs_come_first_and_whole() {
@@ -230,7 +230,7 @@ async fn seconds_add_up_and_blocks_come_back() {
         );
         assert_eq!(stats.free_blocks, stats.total_blocks);
         engine.stop();
-        // An answer that was complete when its caller left is neither told nor aborted.
+        // An answer that was complete when its caller left is neither delivered nor aborted.
         let aborted_seconds = stats.seconds.aborted;
         let all_told = near(finished_seconds + aborted_seconds, stats.seconds.steps);
         if all_told && aborted_seconds > 0.0 && stats.preemptions > 0 {
@@ -240,8 +240,8 @@ async fn seconds_add_up_and_blocks_come_back() {
     panic!("the callers' seconds and the aborted ones never added up to the steps'");
 }
 
-/// Twelve callers: two leave at once, three in the middle of their answer. The seconds of those who
-/// stay.
+/// Twelve callers: two leave at once, three in the middle of their answer. Returns the seconds of
+/// those who stay.
 async fn mixed_load(engine: &Engine, round: u32) -> f64 {
     let submit = |i| {
         let seed = round * 12 + i;
@@ -320,7 +320,7 @@ async fn what_can_never_fit_is_refused() {
     engine.stop();
 }
 
-/// A device whose steps end as the script says, and well after its end.
+/// A device whose steps end as the script says, including after the end of the script.
 struct Scripted {
     failures: VecDeque<Option<ModelError>>,
 }
@@ -383,7 +383,7 @@ async fn a_failed_step_fails_its_rows_and_the_engine_lives_on() {
         panic!("{last:?}");
     };
     assert_eq!(message, ModelError::UnknownAdapter.to_string());
-    // It holds a way to the engine, whose end is waited for below.
+    // It holds a handle of the engine, whose end is awaited below.
     drop(stream);
     assert!(engine.handle.is_alive());
     let stream = engine.handle.submit(greedy(prompt(2, 10), 5)).unwrap();

@@ -1,5 +1,5 @@
-//! Ids equal those of Hugging Face's `tokenizers` and of `sentencepiece`, which llama.cpp confirms
-//! (`fixtures/make_tokenizations.py` and `make_directories.py` asked them).
+//! Ids equal those of Hugging Face's `tokenizers` and of `sentencepiece`, and llama.cpp confirms
+//! them (computed by `fixtures/make_tokenizations.py` and `make_directories.py`).
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
@@ -25,7 +25,7 @@ fn assert_reference(name: &str, gguf: &GgufTokenizer) {
         let text = text.as_str().unwrap();
         let encoded = tokenizer.encode(text, false).unwrap();
         assert_eq!(encoded, ids(expected), "{text:?}");
-        // SentencePiece writes a space as ▁, so it cannot tell the two apart again.
+        // SentencePiece writes a space as ▁, so it cannot separate the two afterwards.
         if !(gguf.model == "llama" && text.contains('\u{2581}')) {
             assert_eq!(tokenizer.decode(&encoded, false), text);
         }
@@ -112,7 +112,7 @@ fn special_tokens_are_known_by_id_and_name() {
     assert_eq!(tokenizer.special_ids(), (0..17).collect::<Vec<_>>());
     assert_eq!(tokenizer.decode(&[1, 2], true), "");
     assert_eq!(tokenizer.decode(&[1, 2], false), "<|im_start|><|im_end|>");
-    // The model adds none to a text; Llama 3 adds its BOS, once.
+    // SmolLM2 adds no special token to a text; Llama 3 adds its BOS once.
     assert!(tokenizer.encode("", true).unwrap().is_empty());
     let llama = Tokenizer::from_gguf(&llama_3()).unwrap();
     assert_eq!(llama.encode("", true).unwrap(), [llama.bos_id().unwrap()]);

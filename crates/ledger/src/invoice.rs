@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
-use crate::picoseconds::sum_sql;
+use crate::picosecond_sum::{read_sum, sum_sql};
 use crate::runs::Runs;
 use crate::store::Store;
 use crate::usage::{Charge, RunUsage};
@@ -131,7 +131,7 @@ pub(crate) fn device_time(
     );
     let mut times = Vec::new();
     store.query(&sql, &[], &mut |row| {
-        let time = |column| Picoseconds::read_sum(row, column);
+        let time = |column| read_sum(row, column);
         times.push(RunTime {
             run: row.integer(0)?,
             stretch: row.integer(1)?,

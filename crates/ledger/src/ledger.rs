@@ -9,7 +9,7 @@ use farthing_economics::HourlyPrice;
 
 use crate::status::SharedStatus;
 use crate::store::{self, Access, Run, Store};
-use crate::writer::{Message, Writer};
+use crate::writer::{self, Message, Writer};
 use crate::{DeviceSeconds, LedgerEntry, LedgerError, LedgerStatus, Location};
 
 /// Records one row per attempt. One thread writes all rows. Cheap to clone.
@@ -54,11 +54,11 @@ pub struct Place {
 
 impl Ledger {
     /// Maximum time until a row is written.
-    pub const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
+    pub const FLUSH_INTERVAL: Duration = writer::FLUSH_INTERVAL;
     /// This many waiting rows are written at once.
-    pub const BATCH_ROWS: usize = 512;
+    pub const BATCH_ROWS: usize = writer::BATCH_ROWS;
     /// Without rows, the device time is still recorded this often.
-    pub const HEARTBEAT: Duration = Duration::from_secs(1);
+    pub const HEARTBEAT: Duration = writer::HEARTBEAT;
     /// Maximum number of waiting rows and running requests together.
     pub const PLACES: usize = 65_536;
 

@@ -11,6 +11,7 @@
 
 mod entry;
 mod location;
+mod picosecond_sum;
 mod picoseconds;
 mod window;
 

@@ -6,9 +6,6 @@ use std::ops::{Add, AddAssign, Sub};
 use farthing_economics::HourlyPrice;
 use rust_decimal::Decimal;
 
-use crate::LedgerError;
-use crate::store::Row;
-
 /// Device time in whole picoseconds. Sums are exact in any order, so that both databases agree to
 /// the last digit, and the unit is finer than any clock that measures it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,27 +48,11 @@ impl Picoseconds {
         price.usd_for(self.seconds())
     }
 
-    /// Reads a sum from two columns, as selected by [`sum_sql`].
-    pub(crate) fn read_sum(row: &dyn Row, column: usize) -> Result<Self, LedgerError> {
-        let (high, low) = (row.integer(column)?, row.integer(column + 1)?);
-        Ok(Self(i128::from(high) * MILLISECOND + i128::from(low)))
-    }
-
     /// The stored value. A single value of more than 106 days becomes the maximum.
     pub(crate) fn stored(self) -> i64 {
         i64::try_from(self.0).unwrap_or(i64::MAX)
     }
 }
-
-/// SQL for the sum of a column of picoseconds in two columns: whole milliseconds, and the remaining
-/// picoseconds. Both fit 64 bits; the total would not (a month of four devices).
-pub(crate) fn sum_sql(column: &str) -> String {
-    format!(
-        "CAST(SUM({column} / {MILLISECOND}) AS BIGINT), CAST(SUM({column} % {MILLISECOND}) AS BIGINT)"
-    )
-}
-
-const MILLISECOND: i128 = 1_000_000_000;
 
 impl Add for Picoseconds {
     type Output = Self;

@@ -5,7 +5,7 @@ use std::ops::{AddAssign, Range};
 use farthing_economics::HourlyPrice;
 use rust_decimal::Decimal;
 
-use crate::picoseconds::sum_sql;
+use crate::picosecond_sum::{read_sum, sum_sql};
 use crate::runs::Runs;
 use crate::store::{Row, Store};
 use crate::window::MICROS;
@@ -321,7 +321,7 @@ impl Source {
         }
     }
 
-    /// SQL for requests, tokens, and the four times in the form of [`Picoseconds::read_sum`].
+    /// SQL for requests, tokens, and the four times in the form of [`read_sum`].
     fn sums(&self) -> String {
         let sum = |column: &str| format!("CAST(SUM({column}) AS BIGINT)");
         let tokens = ["input_tokens", "cached_tokens", "output_tokens"].map(sum);
@@ -353,7 +353,7 @@ fn read(row: &dyn Row, runs: &Runs) -> Result<RunUsage, LedgerError> {
         .ok_or_else(|| LedgerError::Corrupt(format!("the outcome {outcome:?}")))?;
     let count = |column| Ok::<_, LedgerError>(row.integer(column)?.max(0) as u64);
     let charge = |column| {
-        let time = Picoseconds::read_sum(row, column)?;
+        let time = read_sum(row, column)?;
         Ok::<_, LedgerError>(Charge::new(time, price))
     };
     Ok(RunUsage {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::device_minutes::DeviceMinutes;
 use crate::status::SharedStatus;
 use crate::store::{Flush, Store};
-use crate::{DeviceSeconds, Ledger, LedgerEntry, LedgerError};
+use crate::{DeviceSeconds, LedgerEntry, LedgerError};
 
 /// A message to the writer.
 pub(crate) enum Message {
@@ -34,6 +34,9 @@ pub(crate) struct Writer {
     failures: u32,
 }
 
+pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
+pub(crate) const BATCH_ROWS: usize = 512;
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Delay after the first failed flush.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
@@ -99,8 +102,8 @@ impl Writer {
             return;
         }
         match self.waiting.len() {
-            1 => self.due = self.due.min(Instant::now() + Ledger::FLUSH_INTERVAL),
-            rows if rows >= Ledger::BATCH_ROWS => self.flush(),
+            1 => self.due = self.due.min(Instant::now() + FLUSH_INTERVAL),
+            rows if rows >= BATCH_ROWS => self.flush(),
             _ => {}
         }
     }
@@ -113,7 +116,7 @@ impl Writer {
                     tracing::info!("the ledger can be written again");
                 }
                 self.failures = 0;
-                Instant::now() + Ledger::HEARTBEAT
+                Instant::now() + HEARTBEAT
             }
             Err(error) => {
                 tracing::error!(waiting = self.waiting.len(), "{error}");

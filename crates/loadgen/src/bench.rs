@@ -49,6 +49,23 @@ pub struct BenchConfig {
     pub stop: Stop,
 }
 
+/// Why a configuration is invalid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BenchConfigError {
+    /// Arrivals come from a trace, but lengths do not.
+    #[error("arrivals from a trace need lengths from a trace")]
+    NoTrace,
+    /// The number of requests or the concurrency is 0.
+    #[error("the number of requests and the concurrency must be at least 1")]
+    NoRequests,
+    /// A duration without a rate, which would send requests without end.
+    #[error("requests at once for a duration need a maximum concurrency")]
+    NoConcurrency,
+    /// A search for the SLO's rate without an SLO.
+    #[error("a search for the SLO's rate needs an SLO")]
+    NoSlo,
+}
+
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
@@ -356,25 +373,25 @@ impl BenchConfig {
     /// Checks the configuration.
     ///
     /// # Errors
-    /// A message that says what is wrong.
-    pub fn check(&self) -> Result<(), String> {
+    /// The configuration is incomplete or contradicts itself.
+    pub fn check(&self) -> Result<(), BenchConfigError> {
         let traffic = &self.traffic;
         if let Arrivals::Trace { .. } = traffic.arrivals
             && !matches!(traffic.lengths, Lengths::Trace(_))
         {
-            return Err("arrivals from a trace need lengths from a trace".to_owned());
+            return Err(BenchConfigError::NoTrace);
         }
         if traffic.requests == 0 || traffic.max_concurrency == Some(0) {
-            return Err("the number of requests and the concurrency must be at least 1".to_owned());
+            return Err(BenchConfigError::NoRequests);
         }
         if traffic.duration_seconds.is_some()
             && traffic.arrivals == Arrivals::AtOnce
             && traffic.max_concurrency.is_none()
         {
-            return Err("requests at once for a duration need a maximum concurrency".to_owned());
+            return Err(BenchConfigError::NoConcurrency);
         }
         if self.slo_attainment.is_some() && self.slo.is_none_or(|slo| slo == Slo::default()) {
-            return Err("a search for the SLO's rate needs an SLO".to_owned());
+            return Err(BenchConfigError::NoSlo);
         }
         Ok(())
     }

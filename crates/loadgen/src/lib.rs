@@ -37,7 +37,7 @@ mod record;
 mod sse;
 mod target;
 
-pub use bench::{BenchConfig, BenchError, bench};
+pub use bench::{BenchConfig, BenchConfigError, BenchError, bench};
 pub use client::ClientError;
 pub use client_health::ClientHealth;
 pub use distribution::Distribution;

@@ -1,4 +1,4 @@
-//! Whole benchmarks against a server that plays a script.
+//! Complete benchmarks against a scripted server.
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
@@ -70,7 +70,7 @@ async fn a_load_is_sent_and_counted() {
     let figures = &report.measured_load.figures;
     assert_eq!((figures.completed, figures.failed), (20, 0));
     assert!((figures.max_concurrent_requests) <= 4);
-    // The server's template is reckoned with: prompts are as long as asked for.
+    // The template's tokens are subtracted: prompts have the requested length.
     assert_eq!(figures.mean_input_tokens, 50.0);
     assert_eq!(
         (figures.mean_cached_tokens, figures.mean_output_tokens),

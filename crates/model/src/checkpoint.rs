@@ -3,7 +3,6 @@
 mod dummy;
 mod float_type;
 mod gguf;
-mod gguf_metadata;
 mod gguf_tokenizer;
 mod safetensors;
 mod weight_file;
@@ -17,7 +16,6 @@ use crate::{ModelConfig, ModelError, read_regular_file};
 pub(crate) use dummy::DummyWeights;
 pub(crate) use float_type::FloatType;
 use gguf::GgufFile;
-pub(crate) use gguf_metadata::GgufMetadata;
 pub use gguf_tokenizer::GgufTokenizer;
 use safetensors::Shards;
 

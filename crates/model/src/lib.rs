@@ -1,6 +1,7 @@
 //! Turns a batch into sampled tokens: weights, Llama and Mistral, LoRA, KV cache, runner.
 
 mod runner;
+mod runner_config;
 
 mod flat_batch;
 mod input;
@@ -19,6 +20,7 @@ mod checkpoint;
 mod config;
 mod device;
 mod error;
+mod gguf_metadata;
 mod memory_plan;
 mod regular_file;
 mod rope;
@@ -36,4 +38,5 @@ pub use lora::{AdapterReport, DummyAdapter, DummyTargets, LoraAdapter, LoraBase,
 pub use memory_plan::{MemoryPlan, MemoryRequest};
 pub use regular_file::{open_regular_file, read_regular_file};
 pub use rope::{RopeConfig, RopeScaling};
-pub use runner::{ModelRunner, RunnerConfig};
+pub use runner::ModelRunner;
+pub use runner_config::RunnerConfig;

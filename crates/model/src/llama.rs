@@ -29,7 +29,7 @@ pub struct Llama {
     embed_tokens: LinearWeight, // [vocab, hidden]
     layers: Vec<DecoderLayer>,
     norm: Tensor,                  // [hidden]
-    lm_head: Option<LinearWeight>, // [vocab, hidden]; none where tied to `embed_tokens`
+    lm_head: Option<LinearWeight>, // [vocab, hidden]; `None` if tied to `embed_tokens`
     rope: RopeTable,
 }
 

@@ -11,7 +11,7 @@ use farthing_scheduler::{
 };
 
 use crate::{
-    AdapterPoolStats, ComputeType, DeviceKind, KvCache, Llama, LoraAdapter, ModelError,
+    AdapterPoolStats, DeviceKind, KvCache, Llama, LoraAdapter, ModelError, RunnerConfig,
     adapter_pool::AdapterPool,
     error::{plain, room_for},
     flat_batch::FlatBatch,
@@ -20,25 +20,6 @@ use crate::{
     lora_stacks::LoraStacks,
     workspace::Workspace,
 };
-
-/// Limits of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RunnerConfig {
-    /// Number of blocks of the KV cache.
-    pub num_blocks: usize,
-    /// Maximum number of sequences in a batch.
-    pub max_num_seqs: usize,
-    /// Maximum number of new tokens in a batch.
-    pub max_num_batched_tokens: usize,
-    /// Number of adapter slots, and so of adapters in a batch.
-    pub max_adapters: usize,
-    /// Maximum rank of an adapter.
-    pub max_lora_rank: usize,
-    /// Type of the KV cache.
-    pub compute_type: ComputeType,
-    /// The device.
-    pub device: DeviceKind,
-}
 
 /// Owns everything on the device. It computes the rows of a batch and makes no scheduling
 /// decisions.

@@ -1,6 +1,6 @@
-//! An adapter of every kind that PEFT saves gives the logits that PEFT gives: alone, beside others
-//! of another rank and kind and the base in one batch, over safetensors and over GGUF.
-//! `fixtures/parity/make_kinds.py` says how the references were made.
+//! An adapter of every kind that PEFT saves gives PEFT's logits: alone, beside other ranks and
+//! kinds and the base model in one batch, over safetensors and over GGUF. The references are made
+//! by `fixtures/parity/make_kinds.py`.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod served;
@@ -48,7 +48,7 @@ const TIED: [&str; 8] = [
     "other_base_embedding",
 ];
 
-/// A base, its adapters, and what PEFT makes of both.
+/// A base model, its adapters, and PEFT's results for both.
 struct Kinds {
     runner: ModelRunner,
     expected: Fixture,
@@ -183,7 +183,7 @@ fn no_adapters_cache_is_hit_by_anothers_prompt() {
         let kinds = Kinds::load(base, "base", names);
         let mut server = Served::new(kinds.runner, ROOM, 128);
         let prompt = kinds.expected.tokens("prompt.0");
-        // In the second round each finds its own block, and nobody else's.
+        // In the second round each prompt finds its own block, and no other.
         for (round, cached_tokens) in [0, 16].into_iter().enumerate() {
             for (i, (name, adapter)) in kinds.served.iter().enumerate() {
                 let id = server.add((100 * round + i) as u64, &prompt, 2, *adapter);

@@ -1,5 +1,5 @@
-//! Slots go to who is asked for, the least recently used gives way, and nothing is lost: an adapter
-//! that has been out of its slot computes what it computed before.
+//! Adapters get slots when they are requested, the least recently used one is evicted, and nothing
+//! is lost: an adapter that was evicted computes the same as before.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 use std::{fs, path::Path, sync::Arc};
@@ -119,12 +119,12 @@ fn the_least_recently_used_gives_way_but_never_for_an_arrival_alone_while_it_is_
     device.add(0);
     device.add(1);
     device.logits(&[0]).unwrap();
-    // Both slots are of living sequences: the third adapter waits for its step.
+    // Sequences hold both slots, so the third adapter waits for its step.
     device.add(2);
     assert_eq!(device.stats().evictions, 0);
     device.logits(&[2]).unwrap();
     assert_eq!((device.stats().loads, device.stats().evictions), (3, 1));
-    // 1 was the least recently used, so 0 is still there and 1 comes back for it.
+    // 1 was the least recently used, so 0 is still there and 1 is loaded again for it.
     device.logits(&[0]).unwrap();
     assert_eq!(device.stats().loads, 3);
     device.logits(&[1]).unwrap();
@@ -141,7 +141,7 @@ fn what_nobody_holds_stays_until_its_slot_is_needed() {
     device.add(0);
     assert_eq!(device.stats().hits, 1);
     device.release(0);
-    // 1 is older than 0, but somebody holds it.
+    // 1 is older than 0, but a sequence holds it.
     device.add(2);
     device.logits(&[1, 2]).unwrap();
     assert_eq!((device.stats().loads, device.stats().evictions), (3, 1));
@@ -161,12 +161,12 @@ fn a_retired_adapter_leaves_with_its_last_sequence() {
         device.logits(&[0]),
         Err(ModelError::UnknownAdapter)
     ));
-    // One that nobody holds leaves at once.
+    // An adapter that no sequence holds is evicted at once.
     device.runner.prefetch_adapter(device.adapters[1].clone());
     assert_eq!(device.stats().resident.len(), 1);
     device.runner.retire_adapter(device.id(1));
     assert_eq!(device.stats().resident.len(), 0);
-    // Who comes back is not retired any more.
+    // An adapter that is added again is no longer retired.
     device.add(0);
     device.runner.retire_adapter(device.id(0));
     device.add(0);
@@ -208,7 +208,7 @@ fn a_batch_of_more_adapters_than_slots_fails_and_harms_nobody() {
     device.logits(&[2, 1]).unwrap();
 }
 
-/// To the last bit: not one operation knows that there are adapters.
+/// To the last bit: no operation depends on the presence of adapters.
 #[test]
 fn the_base_model_computes_as_if_there_were_no_adapters() {
     let base = |device: &mut Device| {

@@ -1,5 +1,5 @@
-//! What would not be served exactly as PEFT computes it is refused with a sentence that names it
-//! and says what to do; what changes no answer passes.
+//! An adapter that cannot be served exactly as PEFT computes it is rejected with an error that
+//! names the reason and says what to do. Settings that change no answer are accepted.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 use std::{
@@ -33,7 +33,7 @@ fn load_on(base: &str, directory: &Path) -> Result<LoraAdapter, ModelError> {
     LoraAdapter::load(directory, base)
 }
 
-/// An adapter of rank 4 on all linear layers, to be spoilt.
+/// A valid adapter of rank 4 on all linear layers, to be modified.
 struct Adapter {
     config: Map<String, Value>,
     /// Shapes and elements.
@@ -91,7 +91,7 @@ impl Adapter {
         }
     }
 
-    /// Refused with all these words, also by the report, with a base and without.
+    /// Rejected with all these words, also by the report, with a base model and without.
     fn is_refused(&self, words: &[&str]) {
         let directory = self.write();
         refused(load_on(BASE, directory.path()), words);
@@ -240,7 +240,7 @@ fn other_modules_than_the_two_ends_are_not_replaced() {
 
 #[test]
 fn config_and_tensors_must_agree() {
-    // By PEFT's defaults these are no targets.
+    // By PEFT's defaults these are not targets.
     Adapter::with("target_modules", json!(null)).is_refused(&["mlp.down_proj", "has no place"]);
     Adapter::with("target_modules", json!(["q_proj"])).is_refused(&["has no place"]);
     Adapter::with("exclude_modules", json!(["k_proj"])).is_refused(&["k_proj", "has no place"]);
@@ -348,7 +348,7 @@ fn files_that_are_missing_or_broken_are_refused() {
         refused(load_on(BASE, directory.path()), &["truncated"]);
     }
     fs::write(&weights, b"a page of HTML that was downloaded instead").unwrap();
-    refused(load_on(BASE, directory.path()), &["no safetensors file"]);
+    refused(load_on(BASE, directory.path()), &["not a safetensors file"]);
 
     fs::rename(&weights, directory.path().join("adapter_model.bin")).unwrap();
     refused(
@@ -388,7 +388,7 @@ fn a_report_tells_what_an_adapter_is() {
     assert_eq!(report.kind, "LoRA");
     assert_eq!(report.ranks.into_iter().collect::<Vec<_>>(), [3, 4, 6]);
 
-    // A base of another size: the files are sound in themselves.
+    // A base model of another size. The files are valid by themselves.
     let path = fixtures().join("models").join(BASE);
     let checkpoint = Checkpoint::open(&path, LoadFormat::Auto, 0).unwrap();
     let base = LoraBase {

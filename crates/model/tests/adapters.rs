@@ -1,5 +1,5 @@
-//! A LoRA adapter gives the logits that PEFT gives, also beside other adapters in one batch; and no
-//! adapter's cache is hit by another's prompt.
+//! A LoRA adapter gives PEFT's logits, also beside other adapters in one batch. An adapter's cache
+//! is never used for another's prompt.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod served;
@@ -34,7 +34,7 @@ fn load(base: &str, directory: &Path) -> Result<LoraAdapter, ModelError> {
     LoraAdapter::load(directory, base)
 }
 
-/// Every prompt under every adapter and under none, three prompts a batch, each with another.
+/// Every prompt under every adapter and without, three prompts per batch with different adapters.
 fn equals_peft(base: &str, adapters: [&str; 2]) {
     let directory = fixtures().join("adapters").join(base);
     let expected = Fixture::read(&directory.join("expected.safetensors"));
@@ -94,7 +94,7 @@ fn no_adapters_cache_is_hit_by_anothers_prompt() {
     let prompt = expected.tokens("prompt.0");
     let prompt_blocks = prompt.len() / 16 * 16;
 
-    // One after the other, so that each finds the blocks of all who came before. In the second
+    // One after the other, so that each could find the blocks of all earlier ones. In the second
     // round each finds its own.
     for (round, cached_tokens) in [0, prompt_blocks].into_iter().enumerate() {
         for (i, (name, adapter)) in served.iter().enumerate() {

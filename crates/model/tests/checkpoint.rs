@@ -1,4 +1,4 @@
-//! `Checkpoint` reads what gguf-py, transformers and torch read; the fixtures are made by
+//! `Checkpoint` reads the same as gguf-py, transformers and torch; the fixtures are made by
 //! `fixtures/make_checkpoints.py`.
 
 #![allow(
@@ -298,7 +298,7 @@ fn missing_files_and_tensors_are_named() {
     });
     assert!(message(directory.path()).contains("no tensor `lm_head.weight`"));
 
-    // One layer fewer in the config leaves tensors over.
+    // A config with one layer less leaves tensors over.
     let directory = copy("single");
     edit_json(&directory.path().join("config.json"), |config| {
         config["num_hidden_layers"] = json!(1);
@@ -387,7 +387,7 @@ fn a_gguf_cut_anywhere_or_with_any_byte_changed_never_panics() {
     let whole = fs::read(fixture("gguf/every_type.gguf")).unwrap();
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("damaged.gguf");
-    // Behind the last tensor lie 24 bytes that nobody misses.
+    // 24 bytes follow the last tensor; they are not needed.
     let needed = whole.len() - 24;
     for length in (0..needed).step_by(131).chain([needed - 1]) {
         fs::write(&path, &whole[..length]).unwrap();

@@ -1,4 +1,4 @@
-//! `ModelConfig` reads what transformers reads; the fixtures are made by
+//! `ModelConfig` reads the same as transformers; the fixtures are made by
 //! `fixtures/make_checkpoints.py`.
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
@@ -79,7 +79,7 @@ fn parameters_are_counted() {
             .unwrap()
             .num_parameters()
     };
-    // The model cards' own numbers.
+    // The numbers of the model cards.
     assert_eq!(count("smollm2-135m-instruct"), 134_515_008);
     assert_eq!(count("llama-3.1-8b-instruct"), 8_030_261_248);
     assert_eq!(count("mistral-7b-instruct-v0.3"), 7_248_023_552);

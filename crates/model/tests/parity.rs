@@ -1,5 +1,5 @@
 //! Our logits are those of Hugging Face transformers, at every position and however the prompt is
-//! cut into steps. `fixtures/parity/make_parity.py` says how the references were made.
+//! divided into steps. The references are made by `fixtures/parity/make_parity.py`.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod served;

@@ -1,7 +1,6 @@
-//! A trained model's greedy tokens (karpathy's tinyllamas 260K, in f32, by an independent
-//! implementation) come out the same alone, in company, in chunks, after a preemption and after a
-//! prefix hit. The model lies beside the project, not in it; where it is absent the tests say so
-//! and pass.
+//! A trained model's greedy tokens (karpathy's tinyllamas 260K, in f32, computed by an independent
+//! implementation) are the same alone, in company, in chunks, after a preemption and after a prefix
+//! hit. The model is not part of the project; without it the tests say so and pass.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod served;
@@ -65,7 +64,7 @@ impl Stories {
     }
 }
 
-/// Prompts of many lengths that have nothing to do with each other.
+/// Unrelated prompts of many lengths.
 fn company(i: u64) -> Vec<u32> {
     let mut state = i.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
@@ -144,7 +143,7 @@ fn preempted_half_way() {
     let Some(stories) = Stories::find() else {
         return;
     };
-    // Each sequence grows to 13 blocks; there are 14, so the newer one has to go in between.
+    // Each sequence grows to 13 blocks and there are 14, so the newer one is preempted.
     let mut served = stories.serve(Room {
         num_blocks: 14,
         ..WIDE

@@ -16,7 +16,7 @@ const TASK_VALUES: usize = 16 * 1024;
 /// make it.
 ///
 /// # Errors
-/// Where a shape or a type doesn't fit, or `out` and `x` share storage.
+/// A shape or a type doesn't fit, or `out` and `x` share storage.
 pub fn add(out: &Tensor, x: &Tensor) -> Result<()> {
     out.inplace_op2(x, &Add)
 }

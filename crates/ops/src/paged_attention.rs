@@ -53,8 +53,8 @@ pub struct AttentionBatch {
 /// Management for Large Language Model Serving with PagedAttention", 2023).
 ///
 /// # Errors
-/// Where a shape or a type doesn't fit, or the batch contradicts itself or the cache (which only
-/// the CPU checks: on a GPU the host doesn't see it).
+/// A shape or a type doesn't fit, or the batch contradicts itself or the cache. Only the CPU checks
+/// the batch: on a GPU the host doesn't see it.
 pub fn paged_attention(
     out: &Tensor,
     qkv: &Tensor,

@@ -19,7 +19,7 @@ const TASK_VALUES: usize = 16 * 1024;
 /// Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
 ///
 /// # Errors
-/// Where a shape or a type doesn't fit, or `out` and `x` share storage.
+/// A shape or a type doesn't fit, or `out` and `x` share storage.
 pub fn rms_norm(out: &Tensor, x: &Tensor, weight: &Tensor, eps: f32) -> Result<()> {
     out.inplace_op3(x, weight, &RmsNorm { eps })
 }

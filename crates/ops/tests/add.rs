@@ -1,4 +1,4 @@
-//! A sum in place.
+//! In-place addition.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod emulator;
@@ -14,7 +14,7 @@ fn every_value_is_added_to_its_own() {
     let mut random = Random(1);
     let (before, x) = (random.values(3 * 7), random.values(3 * 7));
     let out = matrix(&before, 3, 7);
-    // Views of the first rows leave the others alone.
+    // Views of the first rows leave the other rows unchanged.
     add(
         &out.narrow(0, 0, 2).unwrap(),
         &matrix(&x, 3, 7).narrow(0, 0, 2).unwrap(),

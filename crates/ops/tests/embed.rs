@@ -1,4 +1,4 @@
-//! Token embeddings against the rows of the table.
+//! Token embeddings compared with the rows of the table.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod emulator;

@@ -1,4 +1,4 @@
-//! Gathered rows against a copy.
+//! Gathered rows compared with a copy.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod emulator;

@@ -1,4 +1,4 @@
-//! A linear layer against sums in f64.
+//! A linear layer compared with sums in f64.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod reference;
@@ -77,7 +77,7 @@ fn views_of_rows_work_and_their_neighbours_stay() {
     let (out_features, in_features) = (40, 25);
     let w = random.exact(out_features * in_features, DType::BF16);
     let packed = weight(&w, out_features, in_features, DType::BF16);
-    // Rows around the view would poison sums that read past its ends.
+    // Reads beyond the view would change the sums, because the rows around it are poisoned.
     let mut x = random.values(9 * in_features);
     x[..2 * in_features].fill(f32::NAN);
     x[7 * in_features..].fill(f32::NAN);

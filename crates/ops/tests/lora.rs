@@ -1,4 +1,4 @@
-//! Adapters against matrix products in f64.
+//! Adapters compared with matrix products in f64.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod emulator;
@@ -18,7 +18,7 @@ struct Target {
     columns: Range<usize>,
 }
 
-/// An adapter of the given ranks and columns beside its plain matrices.
+/// An adapter of the given ranks and columns, with its plain matrices.
 fn adapter(
     random: &mut Random,
     in_features: usize,
@@ -73,7 +73,7 @@ fn adapters_of_one_batch_touch_their_own_rows_and_columns() {
             adapter(&mut random, in_features, &[(16, 64..80)], dtype),
             adapter(&mut random, in_features, &[(3, 0..64), (5, 80..96)], dtype),
         ];
-        // As DoRA and biases would have it: one adapter has both, one neither.
+        // One adapter has both a gain and a bias, as from DoRA and biases, and one has neither.
         let (gain, bias) = (random.values(out_features), random.values(out_features));
         adapters[2].0.gain = Some(vector(&gain));
         adapters[2].0.bias = Some(vector(&bias));

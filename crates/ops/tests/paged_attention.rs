@@ -1,4 +1,4 @@
-//! Attention over shuffled pages with poisoned free slots against softmax written out in f64.
+//! Attention over shuffled blocks with poisoned free slots, compared with softmax in f64.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod emulator;
@@ -24,8 +24,8 @@ struct Case {
 
 const SCALE: f32 = 0.3;
 
-/// Fills a cache whose pages are shuffled and whose unused slots are poisoned, attends, and
-/// compares with attention written out in f64.
+/// Fills a cache whose blocks are shuffled and whose unused slots are poisoned, computes attention,
+/// and compares it with attention in f64.
 fn check(case: &Case, seed: u64) {
     let Case {
         heads,
@@ -50,7 +50,7 @@ fn check(case: &Case, seed: u64) {
         + 2;
     let cache =
         KvCacheLayer::zeros(num_blocks, 16, kv_heads, head_dim, dtype, &Device::Cpu).unwrap();
-    // With all frequencies zero nothing turns, so that keys are what is written.
+    // With all frequencies zero nothing is rotated, so keys are stored as written.
     let rope = RopeTable::new(&vec![0.0; head_dim / 2], 1, &Device::Cpu).unwrap();
     let write = |qkv: &[f32], slots: &[u32]| {
         let m = slots.len();

@@ -1,7 +1,7 @@
-//! No level of instructions is far slower than its neighbours. A kernel whose helpers are not inlined
-//! is compiled without the level's instructions: it computes the same, some thirty times slower.
-//! Ratios of the best of many short runs, with wide bounds, so that other work on the machine does
-//! not matter.
+//! No level of instructions is far slower than its neighbours. A kernel whose helpers are not
+//! inlined is compiled without the level's instructions: it computes the same, about thirty times
+//! slower. The test compares the best of many short runs with wide bounds, so that other load on
+//! the machine does not matter.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod reference;
@@ -15,25 +15,25 @@ use farthing_ops::{
 };
 use reference::{Random, matrix, vector, weight};
 
-/// What a neighbour's speed may be at most, times the operation's own.
+/// Maximum ratio of a neighbour's speed to the operation's.
 const FAR: f64 = 2.0;
 
 const ROUNDS: usize = 60;
 
-/// An operation on small operands, and how much it computes.
+/// An operation on small operands, and the work that it does.
 struct Case {
     name: String,
     work: f64,
     run: Box<dyn Fn()>,
 }
 
-/// Work a second of each case at each level.
+/// Work per second of each case at each level.
 fn rates(cases: &[Case]) -> Vec<(SimdLevel, Vec<f64>)> {
     let mut rates: Vec<_> = SimdLevel::available()
         .into_iter()
         .map(|level| (level, vec![0.0_f64; cases.len()]))
         .collect();
-    // All take turns, so that whatever else the machine does meets all.
+    // All cases take turns, so that other load on the machine affects all of them.
     for _ in 0..ROUNDS {
         for (level, rates) in &mut rates {
             with_simd_level(*level, || {
@@ -155,7 +155,7 @@ fn others() -> Vec<Case> {
     ]
 }
 
-/// Whether speed means anything: without optimisation nothing is inlined.
+/// Whether speeds are meaningful: without optimisation nothing is inlined.
 fn is_optimised() -> bool {
     if cfg!(debug_assertions) {
         println!("skipped: a build without optimisation has no speed to compare");

@@ -1,4 +1,4 @@
-//! RMS normalisation against sums in f64.
+//! RMS normalisation compared with sums in f64.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod emulator;

@@ -1,4 +1,4 @@
-//! Rotation against `rotate_half` in f64, and the cache against what was written.
+//! Rotation compared with `rotate_half` in f64, and the cache with what was written.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod emulator;
@@ -16,7 +16,7 @@ fn inv_freq(head_dim: usize) -> Vec<f32> {
         .collect()
 }
 
-/// The rows of `qkv` with queries and keys rotated: `rotate_half` as HF transformers writes it.
+/// The rows of `qkv` with queries and keys rotated by HF transformers' `rotate_half`.
 fn rotated(
     qkv: &[f32],
     heads: usize,
@@ -77,8 +77,8 @@ fn rotates_as_the_reference() {
     }
 }
 
-/// A sequence of one token attends to nothing but itself, so that attention returns the value in
-/// its slot: what was written is what is read, in every slot.
+/// A sequence of one token attends only to itself, so attention returns the value in its slot. This
+/// checks every slot.
 #[test]
 fn values_come_back_from_their_slots() {
     let mut random = Random(2);
@@ -91,7 +91,7 @@ fn values_come_back_from_their_slots() {
         let m = blocks * 16;
         let qkv = random.exact(m * row_len, dtype);
         let tensor = matrix(&qkv, m, row_len);
-        // Every block is the first of a sequence; of each only slot 0 is in use.
+        // Every block is the first one of a sequence, and only its slot 0 is used.
         let slots = random.shuffled(m);
         rope_and_cache(
             &tensor,

@@ -1,4 +1,4 @@
-//! The sampler against hand-computed cases, statistics and known answers.
+//! The sampler compared with hand-computed cases, statistics and published test vectors.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod emulator;
@@ -61,7 +61,7 @@ fn logs(probabilities: &[f32]) -> Vec<f32> {
     probabilities.iter().map(|p| p.ln()).collect()
 }
 
-/// Known answers of Random123 1.14, `tests/kat_vectors`.
+/// Test vectors of Random123 1.14, `tests/kat_vectors`.
 #[test]
 fn philox_gives_the_known_answers() {
     assert_eq!(
@@ -223,7 +223,8 @@ fn penalties_by_hand() {
         history_prompt_tokens: 2,
         ..GREEDY
     };
-    // The bias finds where a token overtakes: token 4 has the logit that it gets as bias.
+    // The bias shows where a token overtakes the others: token 4 has the logit that it gets as
+    // bias.
     let logits = [4.0, 3.0, -1.0, -9.0, 0.0];
     let chosen = |spec: &SampleSpec<'_>, only: usize, bias: f32| {
         let mut logits = logits;

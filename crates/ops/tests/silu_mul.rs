@@ -1,4 +1,4 @@
-//! The gated activation against f64.
+//! The gated activation compared with f64.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 mod emulator;

@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{AdapterId, SamplingParams, SequenceId};
-
-/// Index of a block of the paged KV cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BlockId(pub u32);
+use crate::{AdapterId, BlockId, SamplingParams, SequenceId};
 
 /// What to compute in one step. [`crate::Scheduler::commit`] and [`crate::Scheduler::fail`] take it
 /// by value, so a plan is used once.

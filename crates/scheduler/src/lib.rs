@@ -10,6 +10,7 @@
 mod scheduler;
 
 mod batch;
+mod ids;
 mod output;
 mod sampling;
 mod sequence;
@@ -19,9 +20,10 @@ mod block_table;
 mod error;
 mod fair_share;
 
-pub use batch::{Batch, BatchRow, BlockId, SampleRow};
+pub use batch::{Batch, BatchRow, SampleRow};
 pub use error::{AdmissionError, ConfigError};
+pub use ids::{AdapterId, BlockId, SequenceId};
 pub use output::SequenceOutput;
 pub use sampling::{SampledToken, SamplingParams, TokenLogprob, TokenLogprobs};
 pub use scheduler::{Scheduler, SchedulerConfig, SchedulerStats};
-pub use sequence::{AdapterId, FinishReason, SequenceId, SequenceRequest};
+pub use sequence::{FinishReason, SequenceRequest};

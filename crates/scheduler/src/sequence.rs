@@ -1,27 +1,9 @@
 //! A sequence: its token ids, how many of them are computed, and its blocks.
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::block_table::BlockTable;
-use crate::{BatchRow, SampleRow, SampledToken, SamplingParams};
-
-/// Identifies a sequence. An id is never used twice in one process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SequenceId(pub u64);
-
-/// SHA-256 of an adapter's config and weights. It identifies the content; names are kept elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AdapterId(pub [u8; 32]);
-
-/// Writes hexadecimal digits. The precision limits their number: `{:.16}` is enough to tell
-/// adapters apart.
-impl fmt::Display for AdapterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        f.pad(&digits)
-    }
-}
+use crate::{AdapterId, BatchRow, SampleRow, SampledToken, SamplingParams, SequenceId};
 
 /// Why a sequence ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,23 +2,27 @@
 //! then measures the speed of each operation relative to the device's limits, then of whole steps.
 
 mod checks;
+mod device_limits;
 mod model;
+mod op_rate;
 mod rates;
+mod shape;
 mod side;
 mod slow;
 mod steps;
+mod timing;
 
 use serde::Serialize;
 
 use farthing_model::{DeviceKind, ModelError};
 
 pub use self::checks::Check;
+pub use self::device_limits::DeviceLimits;
 pub use self::model::ModelCheck;
-pub use self::rates::{DeviceLimits, OpRate, RateBelow};
+pub use self::op_rate::{OpRate, RateBelow};
+pub use self::shape::Shape;
 pub use self::slow::SlowOp;
-pub use self::steps::{
-    AdapterTime, DecodeTime, PrefillTime, Shape, StepSeconds, StepTimes, StepsOptions,
-};
+pub use self::steps::{AdapterTime, DecodeTime, PrefillTime, StepSeconds, StepTimes, StepsOptions};
 
 /// A part of the selftest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,115 +1,27 @@
 //! Measures the speed of each operation relative to the device's limits.
 
-mod device_limits;
 mod rotation;
 
-use std::{collections::HashMap, fmt, rc::Rc, time::Instant};
+use std::{collections::HashMap, rc::Rc};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use farthing_ops::{
     Accumulate, AttentionBatch, DeviceSampler, LinearWeight, ListCapacity, LoraStack,
-    LoraStackShape, RopeTable, SampleSpec, SimdLevel, Stopwatch, embed, linear, lora_expand,
-    lora_shrink, paged_attention, rms_norm, rope_and_cache, sample, silu_mul, with_simd_level,
+    LoraStackShape, RopeTable, SampleSpec, SimdLevel, embed, linear, lora_expand, lora_shrink,
+    paged_attention, rms_norm, rope_and_cache, sample, silu_mul, with_simd_level,
 };
-use serde::Serialize;
 
-pub use self::device_limits::DeviceLimits;
 use self::rotation::Rotation;
+use crate::device_limits::DeviceLimits;
+use crate::op_rate::{OpRate, RateBelow};
+use crate::shape::Shape;
 use crate::side::{Random, Side};
 use crate::slow::{SlowOp, slow_beside};
-use crate::steps::Shape;
+use crate::timing::seconds;
 use farthing_model::{BLOCK_SIZE, DeviceKind, ModelError};
-
-/// The speed of one operation.
-#[derive(Clone, Debug, Serialize)]
-pub struct OpRate {
-    /// The operation and its shape.
-    pub op: String,
-    /// Seconds of one call.
-    pub seconds: f64,
-    /// Bytes per second that it has to move.
-    pub bytes_per_second: f64,
-    /// Floating-point operations per second.
-    pub flops: f64,
-    /// Minimum time by the device's limits, divided by the measured time.
-    pub share: f64,
-    /// The same at the next lower level of instructions; `None` on a GPU and at the lowest level.
-    pub below: Option<RateBelow>,
-}
-
-/// Speed at a lower level of instructions.
-#[derive(Clone, Debug, Serialize)]
-pub struct RateBelow {
-    /// The level.
-    pub level: String,
-    /// Seconds of one call.
-    pub seconds: f64,
-}
-
-impl OpRate {
-    /// The operation without its shape.
-    pub(super) fn name(&self) -> &str {
-        self.op.split(',').next().unwrap_or_default()
-    }
-
-    /// Operations per second, or bytes per second for operations that compute almost nothing.
-    pub(super) fn speed(&self) -> f64 {
-        if self.flops > 0.0 {
-            self.flops
-        } else {
-            self.bytes_per_second
-        }
-    }
-}
 
 const HEADING: &str =
     "operation                                       time        GB/s    TFLOP/s   share";
-
-impl fmt::Display for OpRate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:<40} {:>9.1} µs {:>9.1} {:>10.3} {:>6.0} %",
-            self.op,
-            self.seconds * 1e6,
-            self.bytes_per_second / 1e9,
-            self.flops / 1e12,
-            self.share * 100.0
-        )
-    }
-}
-
-/// Seconds of one call of `f`: the median of several runs, each of several calls if they are short.
-pub(super) fn seconds(
-    device: &Device,
-    f: impl Fn() -> Result<(), ModelError>,
-) -> Result<f64, ModelError> {
-    const RUNS: usize = 7;
-    const RUN_SECONDS: f64 = 0.02;
-    let time = |calls: usize| -> Result<f64, ModelError> {
-        match device {
-            Device::Cpu => {
-                let started = Instant::now();
-                (0..calls).try_for_each(|_| f())?;
-                Ok(started.elapsed().as_secs_f64() / calls as f64)
-            }
-            _ => {
-                let stopwatch = Stopwatch::new(device)?;
-                stopwatch.start()?;
-                (0..calls).try_for_each(|_| f())?;
-                stopwatch.stop()?;
-                Ok(stopwatch.seconds()? / calls as f64)
-            }
-        }
-    };
-    time(1)?;
-    let calls = (RUN_SECONDS / time(1)?.max(1e-9)).clamp(1.0, 1000.0) as usize;
-    let mut runs = (0..RUNS)
-        .map(|_| time(calls))
-        .collect::<Result<Vec<_>, _>>()?;
-    runs.sort_by(f64::total_cmp);
-    Ok(runs[RUNS / 2])
-}
 
 /// The layer whose operations are timed.
 struct Layer {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::rates::OpRate;
+use crate::op_rate::OpRate;
 
 /// An operation is reported if a neighbour is this many times as fast. A kernel that is compiled
 /// without its level's instructions is about thirty times slower, and noise is less than a factor

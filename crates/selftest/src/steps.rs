@@ -3,7 +3,6 @@
 mod adapters;
 mod decode;
 mod prefill;
-mod shape;
 
 use std::{fmt, sync::Arc, time::Instant};
 
@@ -15,9 +14,8 @@ use serde::Serialize;
 pub use self::adapters::AdapterTime;
 pub use self::decode::DecodeTime;
 pub use self::prefill::PrefillTime;
-pub use self::shape::Shape;
-use self::shape::Sizes;
-use crate::rates::DeviceLimits;
+use crate::device_limits::DeviceLimits;
+use crate::shape::{Shape, Sizes};
 use farthing_model::{
     BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, KvCache, Llama, MemoryPlan, ModelConfig,
     ModelError, ModelRunner, RunnerConfig,

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::ValueEnum;
 use farthing_economics::HourlyPrice;
 use farthing_loadgen::{
-    Arrivals, Assignment, Backend, BenchConfig, Lengths, RandomLengths, Slo, SloLimit, Stop,
-    Target, Trace, TraceFormat, Traffic, bench,
+    Arrivals, Assignment, Backend, BenchConfig, BenchConfigError, Lengths, RandomLengths, Slo,
+    SloLimit, Stop, Target, Trace, TraceFormat, Traffic, bench,
 };
 use serde_json::{Map, Value};
 
@@ -239,7 +239,11 @@ impl BenchArgs {
             label: self.label.clone(),
             stop: Stop::default(),
         };
-        config.check().map_err(anyhow::Error::msg)?;
+        config.check().map_err(|error| match error {
+            BenchConfigError::NoConcurrency => anyhow!("{error}: give --max-concurrency"),
+            BenchConfigError::NoSlo => anyhow!("{error}: give --goodput"),
+            error => error.into(),
+        })?;
         Ok(config)
     }
 

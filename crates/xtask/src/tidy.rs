@@ -6,15 +6,21 @@ use std::path::Path;
 use anyhow::Result;
 
 mod arrows;
+mod circles;
 mod habits;
 mod inlining;
+mod messages;
 mod op_names;
 mod private_names;
+mod retired_words;
 mod rooms;
 mod shape;
 mod source;
 
 use source::Tree;
+
+/// Crates that are being rewritten: the rules about circles, flags and words do not apply yet.
+const NOT_YET: [&str; 2] = ["crates/server/", "crates/economics/"];
 
 /// Reads the tree under `root`, which is the root of the workspace, and checks every rule.
 ///
@@ -24,12 +30,15 @@ pub fn check(root: &Path) -> Result<Report> {
     let tree = Tree::read(root)?;
     let mut findings = Vec::new();
     arrows::check(&tree, &mut findings);
+    circles::check(&tree, &mut findings);
     rooms::check(&tree, &mut findings);
     habits::check(&tree, &mut findings);
     inlining::check(&tree, &mut findings);
+    messages::check(&tree, &mut findings);
     op_names::check(&tree, &mut findings);
     shape::check(&tree, &mut findings);
     private_names::check(&tree, &mut findings);
+    retired_words::check(&tree, &mut findings);
     findings.sort();
     Ok(Report {
         findings,

@@ -323,3 +323,145 @@ fn the_crate_for_tests_outside_of_dev_dependencies() {
     );
     assert_eq!(findings(path, &manifest("dev-dependencies")), [""; 0]);
 }
+
+/// The findings once all of these files are planted.
+fn findings_of(files: &[(&str, &str)]) -> Vec<String> {
+    let root = tidy_tree();
+    for (path, text) in files {
+        plant(root.path(), path, text);
+    }
+    let report = tidy::check(root.path()).unwrap();
+    report.findings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn modules_in_a_circle() {
+    let lib = (
+        "crates/model/src/lib.rs",
+        "mod a;\nmod b;\nmod c;\npub use a::{A, A as Other};\npub use c::C;\n",
+    );
+    let a = (
+        "crates/model/src/a.rs",
+        "use crate::b::{self, x::{Y, Z}};\n",
+    );
+    let b = ("crates/model/src/b.rs", "fn f() {}\n");
+    let c = ("crates/model/src/c.rs", "use super::b;\nuse std::fmt;\n");
+    assert_eq!(findings_of(&[lib, a, b, c]), [""; 0]);
+    // `C` is re-exported by the root, and `b/x.rs` belongs to `b`.
+    for (path, text) in [
+        (
+            "crates/model/src/b.rs",
+            "pub(crate) use crate::C;\nmod x;\n",
+        ),
+        (
+            "crates/model/src/b/x.rs",
+            "use crate::{\n    Other as A,\n};\n",
+        ),
+    ] {
+        let circle = ("crates/model/src/c.rs", "use crate::A;\n");
+        let found = findings_of(&[lib, a, b, circle, (path, text)]);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(
+            found[0].starts_with("error: crates/model/src/lib.rs: modules in a circle: a uses b"),
+            "{found:#?}"
+        );
+    }
+}
+
+#[test]
+fn siblings_in_a_circle_below_a_module_and_children_that_use_their_parent() {
+    let children = |one: &str, two: &str| {
+        findings_of(&[
+            ("crates/ops/src/lib.rs", "mod silu_mul;\n"),
+            ("crates/ops/src/silu_mul/one.rs", one),
+            ("crates/ops/src/silu_mul/two.rs", two),
+        ])
+    };
+    let found = children(
+        "use super::two::Two;\n",
+        "use super::{SiluMul, one::One};\n",
+    );
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(
+        found[0].contains("silu_mul::one uses silu_mul::two::Two"),
+        "{found:#?}"
+    );
+    assert_eq!(
+        children("use super::SiluMul;\n", "use super::one::One;\n"),
+        [""; 0]
+    );
+    // Tests and comments do not count.
+    assert_eq!(
+        children("// use super::two::Two;\n", "use super::one::One;\n"),
+        [""; 0]
+    );
+    let test = ("crates/ops/src/silu_mul/tests.rs", "use super::one;\n");
+    let one = ("crates/ops/src/silu_mul/one.rs", "use super::tests;\n");
+    assert_eq!(findings_of(&[test, one]), [""; 0]);
+}
+
+#[test]
+fn a_flag_in_a_librarys_message() {
+    let path = "crates/model/src/llama.rs";
+    let message = "`--max-model-len` is a flag of the command line";
+    let text = "#[error(\n    \"too long: \\\n     lower --max-model-len\"\n)]\nstruct E;\n";
+    assert_found(path, text, &format!("{path}:2"), message);
+    for fine in [
+        "// vLLM's `--max-model-len`.\n",
+        "const A: &str = \"build it with `cargo build --features cuda`\";\n",
+        "const A: &str = \"a--b, -- and --5\";\n",
+        "const A: &str = \"color: var(--ink); --ink: black\";\n",
+    ] {
+        assert_eq!(findings(path, fine), [""; 0]);
+    }
+    let flag = "const A: &str = \"give --usage\";\n";
+    assert_eq!(findings("crates/server/src/cli/price.rs", flag), [""; 0]);
+    assert_eq!(findings("crates/model/tests/llama.rs", flag), [""; 0]);
+}
+
+#[test]
+fn a_phrase_that_is_retired() {
+    let path = "crates/model/src/llama.rs";
+    let at = format!("{path}:1");
+    for phrase in [
+        "It reckons the cost.",
+        "Tells the cost.",
+        "For so many tokens.",
+        "The cost; none where it is free.",
+        "One's own cost.",
+        "An answer is of one generation.",
+        "Who waits is served by fair shares.",
+        "What no request holds is nowhere.",
+        "A door through which nothing goes yet.",
+        "The batch is still in row_state.",
+        "Whom.",
+        "The model's.",
+    ] {
+        assert_found(path, &format!("/// {phrase}\n"), &at, "write ");
+    }
+    assert_found("README.md", "\nIt tells all.\n", "README.md:2", "`tells`");
+    assert_found("benches/x.py", "# so many\n", "benches/x.py:1", "`so many`");
+    for fine in [
+        "/// Retells it.\n",
+        "fn tells() {}\n",
+        "/// The model's weights.\n",
+    ] {
+        assert_eq!(findings(path, fine), [""; 0]);
+    }
+    assert_eq!(findings("benches/results/x.md", "it tells\n"), [""; 0]);
+}
+
+#[test]
+fn an_op_with_a_side_that_only_fails() {
+    let path = "crates/ops/src/silu_mul.rs";
+    let text = |op: &str| {
+        format!(
+            "impl InplaceOp2 for {op}<'_> {{\n    fn cpu_fwd() {{ work() }}\n    \
+             fn cuda_fwd(x: X) -> Result<()> {{\n        bail!(\"no\")\n    }}\n}}\n"
+        )
+    };
+    let message = "the CUDA side of `SiluMul` only fails";
+    assert_found(path, &text("SiluMul"), &format!("{path}:3"), message);
+    let note = format!("note: {path}: `Lora` has no CUDA side: that is `LoraSlots`");
+    assert_eq!(findings(path, &text("Lora")), [note]);
+}

@@ -1,4 +1,4 @@
-//! Against `scipy.optimize.nnls` (SciPy 1.17.1) on the same rows.
+//! Compared with `scipy.optimize.nnls` (SciPy 1.17.1) on the same rows.
 
 use super::non_negative_least_squares;
 

@@ -1,4 +1,4 @@
-//! The sums hold whatever the model, and whenever it changes.
+//! The sums hold for any model, and across changes of the model.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ fn near(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-9 * a.abs().max(b.abs())
 }
 
-/// Coefficients of any kind, zeros among them, with a fit that is believed or not.
+/// Coefficients of any kind, including zeros, with a good or a bad fit.
 fn models() -> impl Strategy<Value = StepModel> {
     let coefficient = prop_oneof![Just(0.0), 1e-9..1e-2];
     let reach = prop_oneof![Just(StepFeatures::UNLIMITED), Just(StepFeatures([1.0; 9]))];
@@ -28,7 +28,7 @@ fn models() -> impl Strategy<Value = StepModel> {
     )
 }
 
-/// Tokens already there, new ones, and of which adapter.
+/// Cached tokens, new tokens, and the adapter.
 fn rows() -> impl Strategy<Value = Vec<(usize, usize, Option<u8>)>> {
     prop::collection::vec((0usize..500, 1usize..60, prop::option::of(0u8..3)), 1..9)
 }
@@ -76,7 +76,7 @@ proptest! {
             } else {
                 prop_assert!(model.is_good_for(&StepFeatures::of(&rows)));
             }
-            // What is told at /metrics never falls.
+            // The values of /metrics never decrease.
             let now = (
                 meter.seconds().steps,
                 meter.expected_seconds(),
@@ -89,7 +89,7 @@ proptest! {
         prop_assert!(near(by_tokens, meter.seconds_by_tokens()));
     }
 
-    /// What the model expects of a step is what it expects of the step's rows.
+    /// The prediction for a step is the sum of the predictions for its rows.
     #[test]
     fn a_step_is_the_sum_of_its_rows(rows in rows(), model in models()) {
         let mut meter = Meter::new(model, None, Instant::now());

@@ -1,4 +1,4 @@
-//! Learning from steps of known times.
+//! Learning from steps with known times.
 
 use super::StepLearner;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     served_steps::{MOST_CLASSES, STEPS_A_CLASS},
 };
 
-/// A device's true times.
+/// The true times of a device.
 fn device() -> StepModel {
     StepModel {
         fixed_seconds: 5e-3,
@@ -23,8 +23,8 @@ fn device() -> StepModel {
     }
 }
 
-/// What a calibration on a busy machine once found: nearly all of a step for its logits, and nothing
-/// for a prompt's tokens.
+/// The result of a calibration on a busy machine: nearly all of a step's time for its logits, and
+/// nothing for a prompt's tokens.
 fn garbage() -> StepModel {
     StepModel {
         fixed_seconds: 0.0,
@@ -45,7 +45,7 @@ fn garbage() -> StepModel {
     }
 }
 
-/// Numbers that look random and are the same each time.
+/// Reproducible pseudorandom numbers.
 struct Chance(u64);
 
 impl Chance {
@@ -62,8 +62,8 @@ impl Chance {
         low + (self.share() * (high + 1 - low) as f64) as usize
     }
 
-    /// What a busy machine multiplies a step's time with: mostly little, at times two to four times,
-    /// and once in a hundred steps ten times.
+    /// The factor by which other load slows down a step: usually small, sometimes two to four, and
+    /// ten once in a hundred steps.
     fn disturbance(&mut self) -> f64 {
         match self.share() {
             kind if kind < 0.01 => 10.0,
@@ -112,7 +112,7 @@ fn mixed(chance: &mut Chance) -> StepFeatures {
     StepFeatures::of(&rows)
 }
 
-/// An engine that serves steps and goes by what is learnt.
+/// An engine that serves steps and uses the learned model.
 struct Serving {
     learner: StepLearner,
     model: StepModel,
@@ -124,7 +124,7 @@ impl Serving {
         Self { learner, model }
     }
 
-    /// Serves so many step seconds; `step` makes a step and tells its seconds.
+    /// Serves steps for this many seconds. `step` returns a step and its seconds.
     fn serve(&mut self, seconds: f64, mut step: impl FnMut() -> (StepFeatures, f64)) {
         let until = self.learner.served.spent_seconds() + seconds;
         while self.learner.served.spent_seconds() < until {
@@ -139,7 +139,7 @@ impl Serving {
     }
 }
 
-/// How many decodes a prompt of so many tokens is worth by the model, at some contexts.
+/// The cost of prompts in decodes according to the model, for some lengths and contexts.
 fn prompts_in_decodes(model: &StepModel) -> [f64; 3] {
     [(30, 100), (200, 500), (450, 1000)].map(|(tokens, context)| {
         let decodes = StepFeatures::of(&decodes(8, context));
@@ -179,7 +179,7 @@ fn mixed_load_mends_a_calibration_that_explains_nothing() {
         "{fit:?}"
     );
     assert_splits_alike(&serving.model, &truth, 0.15);
-    // No adapter was ever served: what the calibration said of them is as bad as the rest.
+    // No adapter was ever served, so their coefficients are still those of the bad calibration.
     let mut adapted = StepFeatures::of(&decodes(2, 100));
     assert!(serving.model.is_good_for(&adapted));
     adapted.0[4] = 1e6;
@@ -221,8 +221,8 @@ fn a_model_follows_a_machine_that_changes_its_speed() {
     }
 }
 
-/// Only prompts got dearer, as where another process takes the cores but leaves the memory: the same
-/// split would now be wrong.
+/// Only prompts became slower, as if another process used the cores but not the memory. The old
+/// split would be wrong.
 #[test]
 fn a_model_that_served_steps_contradict_is_replaced() {
     let mut truth = device();
@@ -240,8 +240,8 @@ fn a_model_that_served_steps_contradict_is_replaced() {
     assert_splits_alike(&serving.model, &truth, 0.15);
 }
 
-/// Decodes alone, always about as many: nothing tells a step's fixed part from its tokens' and their
-/// logits', and nothing at all the prompts'.
+/// Only decodes, always about the same number: the steps cannot separate the fixed part from tokens
+/// and logits, and contain no prompts at all.
 #[test]
 fn a_load_of_one_kind_neither_ruins_a_split_nor_proves_one() {
     let truth = device();
@@ -263,7 +263,7 @@ fn a_load_of_one_kind_neither_ruins_a_split_nor_proves_one() {
     assert!(!serving.model.fit.is_good(), "{:?}", serving.model);
 }
 
-/// Decodes alone, but of many sizes: these are explained, and prompts are not.
+/// Only decodes, but of many sizes: they are explained, and prompts are not.
 #[test]
 fn what_is_explained_reaches_no_further_than_what_was_served() {
     let (truth, mut chance) = (device(), Chance(6));
@@ -286,7 +286,7 @@ fn what_is_explained_reaches_no_further_than_what_was_served() {
             "{model:?}"
         );
     }
-    // Then they come.
+    // Then prompts arrive.
     serving.serve(120.0, || {
         let features = mixed(&mut chance);
         (
@@ -298,7 +298,7 @@ fn what_is_explained_reaches_no_further_than_what_was_served() {
     assert_splits_alike(&serving.model, &truth, 0.1);
 }
 
-/// The machine may stand still for a while: that is one step's affair.
+/// The machine may pause for a while; that affects one step.
 #[test]
 fn a_long_pause_changes_nothing() {
     let (truth, mut chance) = (device(), Chance(7));
@@ -348,7 +348,7 @@ fn what_is_no_time_is_not_learnt_from() {
     assert!(learner.served.since(f64::NEG_INFINITY).is_empty());
 }
 
-/// More kinds of step than are kept, one after the other: those that are kept stay.
+/// More kinds of steps than are kept, in turn: those that are kept stay.
 #[test]
 fn classes_that_take_turns_do_not_drive_each_other_out() {
     let mut learner = StepLearner::default();
@@ -363,7 +363,7 @@ fn classes_that_take_turns_do_not_drive_each_other_out() {
     assert_eq!(kept, MOST_CLASSES * STEPS_A_CLASS);
 }
 
-/// Of short steps, some of which take ten times as long, as many of these are kept as there are.
+/// Short steps, some of which take ten times as long, are kept in their true proportion.
 #[test]
 fn long_steps_are_not_kept_more_often() {
     let mut chance = Chance(9);

@@ -1,8 +1,9 @@
-//! What R² says.
+//! Properties of R².
 
 use super::Fit;
 
-/// 1 − Σ(m − e)² / Σ(m − mean)², by hand: of the seconds 1 − 0.02/2, of their logarithms less.
+/// 1 − Σ(m − e)² / Σ(m − mean)², computed by hand: 1 − 0.02/2 for the seconds, and less for their
+/// logarithms.
 #[test]
 fn long_steps_alone_do_not_carry_r_squared() {
     let measured = [1.0, 2.0, 3.0];
@@ -17,7 +18,7 @@ fn long_steps_alone_do_not_carry_r_squared() {
     assert!(by_logs < 0.99);
     assert!((fit.r_squared - by_logs).abs() < 1e-12, "{fit:?}");
 
-    // Two long steps are told exactly, and many short ones not at all.
+    // Two long steps are predicted exactly, and many short ones not at all.
     let mut measured = vec![1.0, 2.0];
     let mut expected = measured.clone();
     for i in 0..50 {

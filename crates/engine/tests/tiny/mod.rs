@@ -15,7 +15,7 @@ use farthing_model::{
 use farthing_scheduler::{Batch, FinishReason, SamplingParams, Scheduler, SchedulerConfig};
 use farthing_testkit::RandomAdapter;
 
-/// How much room the engine has; small rooms force chunks and preemptions.
+/// The engine's capacity. Small values force chunks and preemptions.
 #[derive(Clone, Copy)]
 pub(crate) struct Room {
     pub(crate) num_blocks: usize,
@@ -23,7 +23,7 @@ pub(crate) struct Room {
     pub(crate) max_num_batched_tokens: usize,
     pub(crate) max_queued_sequences: usize,
     pub(crate) max_adapters: usize,
-    /// As many as may be in a batch, unless steps are meant to fail.
+    /// Equal to the maximum per batch, unless steps are meant to fail.
     pub(crate) adapter_slots: usize,
 }
 
@@ -36,8 +36,8 @@ pub(crate) const WIDE: Room = Room {
     adapter_slots: 4,
 };
 
-/// The engine is on another thread: whether it preempts, or is still busy when a caller leaves, is
-/// a race. A test of what happens then tries so often; what has to hold holds each time.
+/// The engine runs on another thread, so whether it preempts, or is still busy when a caller
+/// leaves, is a race. Tests of these cases try this often; what has to hold holds each time.
 pub(crate) const ATTEMPTS: usize = 50;
 
 pub(crate) const MAX_MODEL_LEN: usize = 256;
@@ -126,7 +126,7 @@ impl Engine {
         }
     }
 
-    /// Waits until nothing runs or waits any more.
+    /// Waits until no sequence runs or waits.
     pub(crate) async fn idle(&self) {
         while self.handle.stats().running + self.handle.stats().waiting > 0 {
             tokio::task::yield_now().await;
@@ -224,7 +224,7 @@ pub(crate) fn prompt(seed: u32, len: usize) -> Vec<u32> {
         .collect()
 }
 
-/// Everything that one choice brought.
+/// The result of one choice.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) tokens: Vec<u32>,
@@ -233,7 +233,7 @@ pub(crate) struct Answer {
     pub(crate) usage: GenerationUsage,
 }
 
-/// Reads a stream to its end, one answer a choice.
+/// Reads a stream to its end and returns one answer per choice.
 pub(crate) async fn collect(mut stream: GenerationStream, n: usize) -> Vec<Answer> {
     let mut answers = vec![Answer::default(); n];
     while let Some(event) = stream.next().await {

@@ -1,4 +1,4 @@
-//! A database that is slow, gone, and back.
+//! Databases that are slow, unreachable, and available again.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::store::{Flush, Row};
 use crate::{Outcome, Picoseconds};
 
-/// A store whose every flush waits for the test to say how it ends.
+/// A store in which the test decides how every flush ends.
 struct ScriptedStore {
     answers: Receiver<bool>,
     flushes: Sender<Seen>,
@@ -33,7 +33,7 @@ impl Store for ScriptedStore {
     }
 
     fn write(&mut self, flush: &Flush<'_>) -> Result<(), LedgerError> {
-        // A script that is over lets everything through.
+        // After the end of the script, all flushes succeed.
         let succeeded = self.answers.recv().unwrap_or(true);
         let seen = Seen {
             seqs: flush.entries.iter().map(|(seq, _)| *seq).collect(),
@@ -114,7 +114,7 @@ impl Script {
         self.ledger.place().unwrap().record(entry());
     }
 
-    /// Lets the next flush end so, and tells it, heartbeats without rows left out.
+    /// Sets the result of the next flush and returns it. Heartbeats without rows are skipped.
     fn answer(&self, succeeds: bool) -> Seen {
         loop {
             self.answers.send(succeeds).unwrap();
@@ -159,7 +159,7 @@ fn no_more_places_are_given_than_there_are() {
     drop(places);
     script.record();
     script.record();
-    // Rows that wait hold their places, also while flushes fail.
+    // Waiting rows hold their places, also while flushes fail.
     script.answer(false);
     assert!(script.ledger.place().is_none());
     assert_eq!(script.answer(true).seqs.len(), 3);

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use farthing_ledger::Location;
 
-/// Names a PostgreSQL server that tests may make databases on.
+/// Names a PostgreSQL server on which tests may create databases.
 const POSTGRES: &str = "FARTHING_TEST_POSTGRES_URL";
 
-/// Runs `test` on an empty ledger of each kind, told as `--ledger` would be.
+/// Runs `test` on an empty ledger of each kind, given as the value of `--ledger`.
 pub(crate) fn each_database(test: impl Fn(&str)) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("new").join("ledger.sqlite3");

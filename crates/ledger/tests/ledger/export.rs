@@ -1,4 +1,4 @@
-//! Files that other programs read.
+//! Exported files that other programs can read.
 
 use farthing_ledger::{ExportFormat, LedgerEntry, Outcome, Window};
 use parquet::file::reader::{FileReader, SerializedFileReader};

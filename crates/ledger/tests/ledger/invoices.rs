@@ -107,7 +107,7 @@ fn groups_add_up_to_the_window_too() {
         assert_eq!(tenants, [Some("ann"), Some("bob")]);
         assert_adds_up(&invoice);
 
-        // Of one tenant alone: no idle time, and the total is the tenant's.
+        // For one tenant only: no idle time, and the total is the tenant's.
         let window = Window::new(SIX, SIX + 3600).unwrap();
         let ann = Filter {
             tenants: vec!["ann".to_owned()],
@@ -120,8 +120,8 @@ fn groups_add_up_to_the_window_too() {
     });
 }
 
-/// A request that ran from one hour into the next is charged where it ended; the hours differ by
-/// what was in flight, and together they are exact.
+/// A request that ran from one hour into the next is charged in the hour in which it ended. The
+/// hours differ by the line `in_flight`, and together they are exact.
 #[test]
 fn what_runs_over_the_edge_is_in_flight() {
     each_database(|database| {
@@ -157,7 +157,7 @@ fn what_runs_over_the_edge_is_in_flight() {
     });
 }
 
-/// Two processes with a gap between them: the gap is nobody's, and costs nothing.
+/// Two processes with a gap between them: the gap is in no invoice, and costs nothing.
 #[test]
 fn the_time_between_processes_is_not_billed() {
     each_database(|database| {

@@ -1,4 +1,4 @@
-//! A process that is killed loses what waited, and nothing else.
+//! A process that is killed loses the waiting rows, and nothing else.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use farthing_ledger::{
 use crate::databases::each_database;
 use crate::samples::{Clock, entry, open, reader, record};
 
-/// Tells the victim which ledger to write.
+/// Names the ledger that the killed process writes.
 const VICTIM: &str = "FARTHING_TEST_VICTIM";
 const ROWS: u64 = 700;
 
@@ -33,7 +33,7 @@ fn what_was_flushed_survives_a_kill() {
         let rows = reader(database)
             .export(Window::ALL, ExportFormat::Csv, &mut out)
             .unwrap();
-        // Those it said were flushed, and of the ten after them those that made it.
+        // The rows that it reported as flushed, and those of the ten after them that were written.
         assert!((ROWS..=ROWS + 10).contains(&rows), "{rows}");
 
         let invoice = reader(database)
@@ -43,22 +43,23 @@ fn what_was_flushed_survives_a_kill() {
         let served = invoice.lines.iter().find(|line| line.item == Item::Served);
         assert_eq!(served.unwrap().usage.requests, rows);
         assert_eq!(invoice.total.time, Picoseconds::from_seconds(1000.0));
-        // What the steps took that no row tells of is a line, not a gap. The victim's clock says
-        // that it fell silent years ago or from now, so it may also count as still in flight.
-        let untold = Picoseconds::from_seconds(900.0 - rows as f64 * 0.36);
+        // The part of the steps' time without rows is a line of the invoice. The victim's clock
+        // says that it fell silent years ago or from now, so it may also count as still in flight.
+        let unaccounted = Picoseconds::from_seconds(900.0 - rows as f64 * 0.36);
         let line = invoice.lines.iter().find(|line| {
-            matches!(line.item, Item::Lost | Item::InFlight) && line.usage.device.time == untold
+            matches!(line.item, Item::Lost | Item::InFlight)
+                && line.usage.device.time == unaccounted
         });
         assert!(line.is_some(), "{:?}", invoice.lines);
 
-        // The next process goes on in the same ledger.
+        // The next process continues in the same ledger.
         let ledger = open(database, &Clock::default());
         record(&ledger, entry(0.0));
         crate::samples::close(&ledger);
     });
 }
 
-/// Not a test of its own: the process that the test above kills.
+/// Not a test by itself: the process that the test above kills.
 #[test]
 fn the_victim() {
     let Ok(database) = std::env::var(VICTIM) else {

@@ -1,4 +1,4 @@
-//! A row an attempt: none lost, none twice, each as it was.
+//! One row per attempt: none is lost or duplicated, and each is unchanged.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn what_is_recorded_is_there_after_closing() {
         assert_eq!(count(database), 1_500);
         assert_eq!(ledger.status().written, 1_500);
         assert_eq!(ledger.status().places_taken, 0);
-        // Again is no error, and changes nothing.
+        // Closing again is no error, and changes nothing.
         close(&ledger);
     });
 }
@@ -96,7 +96,7 @@ fn every_field_comes_back() {
              input_seconds,cached_seconds,output_seconds,cost_usd,price_per_hour_usd,\
              queue_seconds,ttft_seconds,itl_p50_seconds,itl_p95_seconds,outcome,status,prompt"
         );
-        // PostgreSQL knows no NUL.
+        // PostgreSQL cannot store NUL.
         let user = match location(database) {
             Location::Sqlite(_) => "\"ann, \"\"the\"\"\nfirst\0\"",
             Location::Postgres(_) => "\"ann, \"\"the\"\"\nfirst\u{fffd}\"",
@@ -149,7 +149,7 @@ fn a_ledger_that_cannot_be_opened_says_why() {
         other => panic!("{other:?}"),
     };
     assert!(!refusal("/proc/no/such/ledger").is_empty());
-    // Nobody listens on port 1.
+    // No server listens on port 1.
     let reason = refusal("postgres://nobody@127.0.0.1:1/ledger");
     assert!(reason.contains("refused"), "{reason}");
     let secret = "postgres://me:secret@db/ledger"

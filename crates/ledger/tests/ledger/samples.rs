@@ -54,7 +54,7 @@ impl Clock {
     }
 }
 
-/// A ledger of a process that began at six, at 0.10 USD an hour.
+/// A ledger of a process that started at six, at 0.10 USD an hour.
 pub(crate) fn open(database: &str, clock: &Clock) -> Ledger {
     open_at(database, clock, SIX, Some("0.10"))
 }

@@ -1,4 +1,4 @@
-//! Which databases are taken for ledgers.
+//! Which databases are recognised as ledgers.
 
 use farthing_ledger::{Filter, GroupBy, Ledger, LedgerError, LedgerReader, Location, Window};
 
@@ -72,7 +72,7 @@ fn another_programs_file_is_left_alone() {
     assert!(Ledger::check(&Location::Sqlite(text)).is_err());
 }
 
-/// A ledger of the first schema kept no sums of days.
+/// The first schema had no daily sums.
 #[test]
 fn an_older_ledger_is_brought_up_to_date() {
     each_database(|database| {

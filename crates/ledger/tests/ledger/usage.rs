@@ -1,4 +1,4 @@
-//! Sums of rows, by stretch and by group.
+//! Sums of rows, by period and by group.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +49,7 @@ fn sums_are_exact() {
         let ledger = open(database, &Clock::default());
         for number in 0..1_000 {
             let mut entry = entry(f64::from(number));
-            // 0.1 s cannot be said in binary: a thousand of them are 100 s all the same.
+            // 0.1 s has no exact binary form; a thousand of them are 100 s nevertheless.
             entry.device_time = Picoseconds::from_seconds(0.1);
             entry.input_time = Picoseconds::new(1);
             record(&ledger, entry);
@@ -191,13 +191,13 @@ fn each_run_counts_at_its_own_price() {
         let ledger = open_at(database, &Clock::default(), SIX, None);
         record(&ledger, entry(3.0));
         close(&ledger);
-        // Some of it has no price: then the sum has none either.
+        // Some of it has no price, so the sum has none either.
         assert_eq!(sum(database), None);
     });
 }
 
-/// Days are told from sums that are kept of them, what is left of a window from rows: whatever the
-/// window, each row is in it once.
+/// Whole days are read from daily sums, and the rest of a window from rows. Whatever the window,
+/// each row counts once.
 #[test]
 fn sums_of_days_and_rows_tell_the_same() {
     const HOUR: i64 = 3600;

@@ -43,7 +43,7 @@ fn the_first_text_counts_not_the_first_chunk() {
     );
     assert_eq!(record.ttft(), Some(0.5));
     assert_eq!(record.e2e(), Some(1.0));
-    // Without usage a piece of text is a token: two, of which one after the first.
+    // Without usage a piece of text counts as a token: two, one of them after the first.
     assert_eq!(record.output_tokens(), 2);
     assert_eq!(record.tpot(), Some(0.5));
     assert_eq!(record.prompt_tokens(), 10);

@@ -22,7 +22,7 @@ fn lateness_is_told_where_nobody_waits_for_a_place() {
     let records = vec![late_by(50.0); 10];
     let health = ClientWatch::new().health(&records, false);
     assert!((health.send_lateness_p99_ms.unwrap() - 50.0).abs() < 1e-9);
-    assert!(health.warnings()[0].contains("sent late (p99 50 ms)"));
+    assert!(health.warnings()[0].contains("sent requests late (p99 50 ms)"));
     let health = ClientWatch::new().health(&records, true);
     assert_eq!(health.send_lateness_p99_ms, None);
 }

@@ -1,4 +1,4 @@
-//! Held against numpy, by the definitions of vLLM's bench; `fixture.py` made the fixture.
+//! Compared with numpy, by the definitions of vLLM's benchmark; `fixture.py` computed the fixture.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};

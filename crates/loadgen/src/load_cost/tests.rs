@@ -7,7 +7,7 @@ use crate::record::{Answer, AnswerUsage, Record};
 use crate::window::Window;
 use farthing_api::ByToken;
 
-/// A request every second, answered at once: 100 tokens in, 20 of them cached, 10 out.
+/// A request every second, answered immediately: 100 tokens in, 20 of them cached, 10 out.
 fn records() -> Vec<Record> {
     let record = |number: usize| Record {
         model: "m".into(),
@@ -31,8 +31,8 @@ fn records() -> Vec<Record> {
     (0..=40).map(record).collect()
 }
 
-/// Every second half of the time is computed: for 80 input tokens 0.1 s, for 20 cached ones 0.05 s,
-/// for 10 output tokens `output_seconds`.
+/// The server computes half of the time: 0.1 s for 80 input tokens, 0.05 s for 20 cached ones,
+/// `output_seconds` for 10 output tokens.
 fn readings(output_seconds: impl Fn(usize) -> f64) -> Vec<MeterReading> {
     let mut reading = MeterReading::default();
     let mut readings = vec![reading];
@@ -79,16 +79,17 @@ fn what_the_server_meters_adds_up_to_the_bill() {
     assert_eq!(shown(cost.input.usd_per_million), "2.5");
     assert_eq!(shown(cost.cached.usd_per_million), "5");
     assert_eq!(shown(cost.output.usd_per_million), "70");
-    // Half of the time nothing was computed.
+    // In half of the time nothing was computed.
     assert_eq!(shown(cost.output.busy_usd_per_million), "35");
     assert!((cost.busy_share.unwrap() - 0.5).abs() < 1e-9);
     assert!(cost.residual < 1e-9, "{}", cost.residual);
-    // What never varies has no width.
+    // Constant values give an interval of zero width.
     let interval = cost.input.interval.unwrap();
     assert!((interval.low - 2.5).abs() < 1e-9 && (interval.high - 2.5).abs() < 1e-9);
 }
 
-/// The server's step model explained enough after a quarter of the window, or does not say.
+/// The server's step model was good after a quarter of the window, or the server does not report
+/// it.
 #[test]
 fn seconds_that_the_server_split_by_tokens_are_said_so() {
     let mut readings = readings(|_| 0.35);

@@ -1,4 +1,4 @@
-//! Searches with a probe that is told how the server behaves.
+//! Searches with a scripted server.
 
 use std::convert::Infallible;
 
@@ -11,7 +11,7 @@ const SEARCH: SloSearch = SloSearch {
     max_rates: 30,
 };
 
-/// Futures that wait for nothing need no runtime.
+/// These futures never wait, so they need no runtime.
 fn search(search: SloSearch, mut probe: impl FnMut(f64) -> Tally) -> SloRate {
     let mut future = std::pin::pin!(
         search.run(async |rate: f64| -> Result<Tally, Infallible> { Ok(probe(rate)) })
@@ -46,7 +46,7 @@ fn the_rate_is_found_from_below_and_from_above() {
 
 #[test]
 fn one_bad_try_breaks_no_rate() {
-    // As of a neighbour who disturbed once: the second and third tries at that rate are good.
+    // Other load disturbed once: the second and third tries at that rate are good.
     let mut tries = 0;
     let found = search(SEARCH, |rate| {
         if rate == 2.0 {

@@ -53,7 +53,10 @@ fn mooncakes_lines_are_read() {
 #[test]
 fn what_is_no_trace_tells_its_line() {
     for (found, parts) in [
-        (azure("a,b\n1,2\n"), ["line 1", "no column TIMESTAMP"]),
+        (
+            azure("a,b\n1,2\n"),
+            ["line 1", "column TIMESTAMP is missing"],
+        ),
         (
             azure(
                 "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-03-01 23:59:59,1,1\nyesterday,1,1\n",

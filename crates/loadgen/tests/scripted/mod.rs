@@ -1,4 +1,4 @@
-//! A server in the test's own process that answers as it is told to, by the model that is asked.
+//! A scripted server in the test's process. The requested model selects its behaviour.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -14,13 +14,13 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// What was asked so far.
+/// The requests so far.
 #[derive(Clone, Default)]
 pub struct Script {
     pub asked: Arc<Mutex<HashMap<String, usize>>>,
     pub bodies: Arc<Mutex<Vec<Value>>>,
     pub keys: Arc<Mutex<Vec<Option<String>>>>,
-    /// Tells costs, as Farthing does.
+    /// Whether it reports costs, as Farthing does.
     pub is_farthing: bool,
 }
 
@@ -87,7 +87,7 @@ async fn answer(State(script): State<Script>, headers: HeaderMap, body: Bytes) -
         *count += 1;
         *count == 1
     };
-    // All pass the questions before the load.
+    // All models pass the preflight.
     let is_good = is_first && model != "silent-about-usage";
     match if is_good { "good" } else { model } {
         "full" => (StatusCode::TOO_MANY_REQUESTS, "full").into_response(),

@@ -14,7 +14,8 @@ use candle_core::quantized::{
     gguf_file::{Content, TensorInfo},
 };
 
-use super::{GgufMetadata, GgufTokenizer, float_type::FloatType, weight_file::WeightFile};
+use super::{GgufTokenizer, float_type::FloatType, weight_file::WeightFile};
+use crate::gguf_metadata::GgufMetadata;
 use crate::{ModelConfig, ModelError, config::GgufTensorFacts};
 
 /// Small enough to stay in the processor's cache between reading and dequantising.

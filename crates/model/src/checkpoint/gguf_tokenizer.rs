@@ -1,7 +1,7 @@
 //! The tokenizer and chat template in a GGUF file's metadata.
 
-use super::gguf_metadata::GgufMetadata;
 use crate::ModelError;
+use crate::gguf_metadata::GgufMetadata;
 
 /// The `tokenizer.*` keys of a GGUF file. An absent key is an empty list or `None`.
 #[derive(Clone, Debug, Default, PartialEq)]

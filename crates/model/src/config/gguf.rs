@@ -1,7 +1,7 @@
 //! Reads a model's configuration from a GGUF file's metadata.
 
 use super::{Architecture, ModelConfig};
-use crate::{ModelError, RopeConfig, RopeScaling, checkpoint::GgufMetadata};
+use crate::{ModelError, RopeConfig, RopeScaling, gguf_metadata::GgufMetadata};
 
 /// What the configuration needs from a GGUF file besides its metadata.
 pub(crate) struct GgufTensorFacts {

@@ -1,5 +1,5 @@
-//! A model behind a real scheduler, stepped by hand until everybody is served; and a runner that
-//! is asked for the logits of given tokens.
+//! A model behind a real scheduler, stepped until all sequences are finished; and a runner that
+//! returns the logits of given tokens.
 
 #![allow(dead_code, reason = "each test file takes the half it needs")]
 
@@ -18,7 +18,7 @@ use farthing_scheduler::{
     SchedulerStats, SequenceId, SequenceRequest,
 };
 
-/// The room that tokens have.
+/// The capacity for tokens.
 #[derive(Clone, Copy)]
 pub(crate) struct Room {
     pub(crate) num_blocks: usize,
@@ -51,7 +51,7 @@ pub(crate) fn runner(path: &Path, room: Room) -> ModelRunner {
     ModelRunner::new(model, config).unwrap()
 }
 
-/// A prompt whose logits are asked for.
+/// A prompt whose logits are requested.
 #[derive(Clone)]
 pub(crate) struct Told {
     pub(crate) tokens: Vec<u32>,
@@ -105,7 +105,7 @@ pub(crate) fn logits(
     logits
 }
 
-/// Scheduler and runner, as the engine's step loop joins them.
+/// Scheduler and runner in a loop, like the engine's step loop.
 pub(crate) struct Served {
     pub(crate) scheduler: Scheduler,
     runner: ModelRunner,
@@ -114,7 +114,7 @@ pub(crate) struct Served {
     begun: HashSet<SequenceId>,
 }
 
-/// What became of a sequence.
+/// The result of a sequence.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) tokens: Vec<u32>,
@@ -141,7 +141,7 @@ impl Served {
         }
     }
 
-    /// Queues a greedy continuation that no token ends.
+    /// Queues a greedy continuation without stop tokens.
     pub(crate) fn add(
         &mut self,
         id: u64,
@@ -168,7 +168,7 @@ impl Served {
         id
     }
 
-    /// Steps until nobody is left; the answers of all who were ever added.
+    /// Steps until all sequences have ended, and returns the answers of all that were ever added.
     pub(crate) fn run(&mut self) -> &HashMap<SequenceId, Answer> {
         while let Some(batch) = self.scheduler.schedule() {
             for row in &batch.rows {
@@ -219,7 +219,7 @@ impl Fixture {
     }
 }
 
-/// The largest |Δ| of two tables of the same shape; NaN counts as infinitely far.
+/// The largest absolute difference of two tables of the same shape; infinite for NaN.
 pub(crate) fn max_difference(found: &[Vec<f32>], expected: &[Vec<f32>]) -> f32 {
     assert_eq!(
         found.len(),
@@ -241,7 +241,7 @@ pub(crate) fn max_difference(found: &[Vec<f32>], expected: &[Vec<f32>]) -> f32 {
     largest
 }
 
-/// Where a row is largest.
+/// The index of the largest value.
 pub(crate) fn argmax(logits: &[f32]) -> u32 {
     let largest = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
     largest.unwrap().0 as u32

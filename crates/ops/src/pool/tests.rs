@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Pool;
 
-/// A pool of its own, so that it isn't busy with another test's job.
+/// Uses a separate pool, which is not busy with another test's job.
 fn run(pool: &Pool, tasks: usize, task: impl Fn(usize) + Sync) {
     assert!(!pool.busy.swap(true, Ordering::Acquire));
     pool.run(tasks, &task);
@@ -48,7 +48,7 @@ fn sleeping_workers_are_woken() {
     while awake() {
         std::thread::yield_now();
     }
-    // Each task waits for the other: this ends only if the worker takes one.
+    // Each task waits for the other, so this ends only if the worker takes one.
     let arrived = AtomicUsize::new(0);
     run(pool, 2, |_| {
         arrived.fetch_add(1, Ordering::SeqCst);

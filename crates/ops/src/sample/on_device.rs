@@ -122,7 +122,7 @@ impl DeviceSampler {
         // Two bits a token: in the history, and done.
         let shared_bytes = 2 * size_of::<u32>() * vocab.div_ceil(32);
         let grid = Grid::new(rows, 1, 1).shared(shared_bytes);
-        // SAFETY: results, lists and undo were made for so many rows and such lists.
+        // SAFETY: results, lists and undo are large enough for these rows and lists.
         unsafe { gpu.launch(None, 0, grid, &arguments) }
     }
 

@@ -47,7 +47,7 @@ fn a_level_has_a_name_of_its_own() {
     for level in &levels {
         assert_eq!(level.name().parse(), Ok(*level));
     }
-    // .ci/aarch64 looks for this line.
+    // .ci/aarch64 searches for this line.
     let names: Vec<_> = levels.into_iter().map(SimdLevel::name).collect();
     println!("levels: {}", names.join(", "));
 }

@@ -1,4 +1,4 @@
-//! What the tests of the operations share: seeded numbers and plain tensors.
+//! What the tests of operations share: seeded random numbers and plain tensors.
 #![allow(
     dead_code,
     reason = "each test file is a crate of its own and uses a part of this"
@@ -33,7 +33,7 @@ impl Random {
         (0..len).map(|_| self.value()).collect()
     }
 
-    /// Values that `dtype` holds exactly, so that a reference needs no rounding of its own.
+    /// Values that `dtype` represents exactly, so that a reference needs no rounding.
     pub(crate) fn exact(&mut self, len: usize, dtype: DType) -> Vec<f32> {
         self.values(len)
             .into_iter()
@@ -57,7 +57,7 @@ pub(crate) fn round(x: f32, dtype: DType) -> f32 {
     }
 }
 
-/// What the operation computes activations in, where they meet weights of `dtype`.
+/// Rounds an activation as the operation does before it meets weights of `dtype`.
 pub(crate) fn round_activation(x: f32, level: SimdLevel, dtype: DType) -> f32 {
     if level.rounds_activations() {
         round(x, dtype)
@@ -66,7 +66,7 @@ pub(crate) fn round_activation(x: f32, level: SimdLevel, dtype: DType) -> f32 {
     }
 }
 
-/// Runs the body on every level that this CPU has.
+/// Runs the body on every level that this CPU supports.
 pub(crate) fn on_every_level(body: impl Fn(SimdLevel)) {
     for level in SimdLevel::available() {
         with_simd_level(level, || body(level));
@@ -109,7 +109,7 @@ pub(crate) fn weight(
     builder.finish().unwrap()
 }
 
-/// `x [m, in] · weightᵀ` in f64, activations rounded as the level does.
+/// `x [m, in] · weightᵀ` in f64, with activations rounded as at the level.
 pub(crate) fn product(
     x: &[f32],
     weight: &[f32],
@@ -130,7 +130,7 @@ pub(crate) fn product(
     .collect()
 }
 
-/// Every value lies within `tolerance` of the reference, absolute and relative.
+/// Asserts that every value is within `tolerance` of the reference, absolute or relative.
 pub(crate) fn assert_close(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for (i, (found, expected)) in found.iter().zip(expected).enumerate() {

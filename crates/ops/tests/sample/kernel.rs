@@ -135,7 +135,7 @@ fn assert_same_logprobs(found: &Found, expected: &Sampled) {
     );
 }
 
-/// Samples the same logits under all specs, on both; tells how many tokens differ.
+/// Samples the same logits under all specs, on both sides, and returns how many tokens differ.
 fn differences(logits: &[f32], specs: &[SampleSpec<'_>]) -> usize {
     let vocab = logits.len();
     let logits = logits.repeat(specs.len());

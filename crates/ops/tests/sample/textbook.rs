@@ -1,18 +1,18 @@
-//! Draws against the filters as textbooks have them: sort, add up, cut.
+//! Draws compared with the textbook form of the filters: sort, add up, cut.
 
 use farthing_ops::{SampleSpec, philox4x32, sample};
 
 use crate::reference::{Random, every, matrix, on_every_level};
 
-/// Cases closer than this to a boundary are left out: there the last bits of a weight decide.
+/// Cases closer than this to a boundary are skipped, because the last bits of a weight decide them.
 const MARGIN: f64 = 1e-5;
 
-/// The token by sorting in f64, or none where the case is too close to a boundary.
+/// The token by sorting in f64, or `None` if the case is too close to a boundary.
 fn textbook(logits: &[f32], spec: &SampleSpec<'_>) -> Option<u32> {
     let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weight = |logit: &f32| f64::from((logit - highest) / spec.temperature).exp();
     let mut kept: Vec<(usize, f64)> = logits.iter().map(weight).enumerate().collect();
-    // The likelier first, the lower id on a tie.
+    // More likely tokens first; the lower id first on a tie.
     kept.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     let is_near = |a: f64, b: f64| a != b && (a - b).abs() < MARGIN * a.max(b);
     if spec.min_p > 0.0 {
@@ -82,7 +82,7 @@ fn rows() -> Vec<Vec<f32>> {
         rows.push(bell(2.0));
         rows.push(bell(0.05));
         rows.push(bell(12.0));
-        // Many tokens weigh as much as each other.
+        // Many tokens have equal weights.
         rows.push(bell(2.0).into_iter().map(|x| (x * 2.0).round()).collect());
         rows.push(vec![1.5; len]);
         let mut forbidden = bell(3.0);

@@ -1,4 +1,4 @@
-//! What can never run is refused, and the error says the numbers.
+//! Sequences that can never run are rejected, and the error contains the numbers.
 
 use farthing_scheduler::{
     AdmissionError, ConfigError, Scheduler, SchedulerConfig, SequenceId, SequenceRequest,
@@ -137,7 +137,7 @@ fn who_waits_for_an_adapters_room_is_told_apart() {
         adapter: Some(adapter(name)),
         ..request(id, &[1], 1)
     };
-    // Two run; of the other three one has no adapter and one the same as those that run.
+    // Two run. Of the other three, one has no adapter and one the adapter of a running sequence.
     let waiting = [of(2, 8), of(3, 7), request(4, &[1], 1)];
     for new in [of(0, 7), of(1, 7)].into_iter().chain(waiting) {
         scheduler.add(new).unwrap();

@@ -1,4 +1,4 @@
-//! Nobody waits for ever, whoever else keeps coming.
+//! No sequence waits forever, whatever other sequences arrive.
 
 use farthing_scheduler::{AdapterId, SchedulerConfig, SequenceId, SequenceRequest};
 use proptest::prelude::*;
@@ -13,8 +13,9 @@ const CROWD: usize = 2;
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..Default::default() })]
 
-    /// As many popular adapters as have room, and perhaps the base model, never stop asking. A
-    /// sequence of another adapter, or of the base model, still starts and ends in bounded time.
+    /// As many popular adapters as have slots, and perhaps the base model, never stop sending
+    /// requests. A sequence of another adapter, or of the base model, still starts and ends in
+    /// bounded time.
     #[test]
     fn a_rare_sequence_gets_its_turn(
         max_num_seqs in 1..5usize,
@@ -74,7 +75,7 @@ impl Crowd {
         self.added += 1;
     }
 
-    /// One step, before which every popular kind has its crowd waiting.
+    /// One step. Before it, every popular kind is filled up to its number of waiting sequences.
     fn step(&mut self) {
         for kind in self.kinds.clone() {
             let waiting = self
@@ -102,9 +103,9 @@ impl Crowd {
         }
     }
 
-    /// Steps after which a new sequence must be through. The oldest sequence of all gets a row in
-    /// each step, so it ends in `alone` steps; before the new one come those that are here and
-    /// those that may pass it, and each of these may be sent back for all others once.
+    /// Maximum number of steps until a new sequence has ended. The oldest sequence gets a row in
+    /// each step, so it ends in `alone` steps. Before the new one come those that are present and
+    /// those that may skip it, and each of them may be preempted once for all others.
     fn longest_wait(&self) -> usize {
         let alone = (2 * TOKENS).div_ceil(self.simulation.config.max_num_batched_tokens) + TOKENS;
         let stats = self.simulation.scheduler.stats();
@@ -129,7 +130,7 @@ fn of(kind: Option<AdapterId>, id: u64, max_tokens: usize) -> SequenceRequest {
     }
 }
 
-/// Steps `steps` times and tells whose rows each step had.
+/// Runs `steps` steps and returns the sequences of each step.
 fn serve(simulation: &mut Simulation, steps: usize) -> Vec<Vec<u64>> {
     let step = |_| {
         let rows = simulation.step(StepEnd::Commit, &[]);
@@ -138,7 +139,8 @@ fn serve(simulation: &mut Simulation, steps: usize) -> Vec<Vec<u64>> {
     (0..steps).map(step).collect()
 }
 
-/// Read as a story: one adapter has room, b waits for it, and whoever had least is next.
+/// Step by step: one adapter has a slot, b waits for it, and the kind with the fewest tokens is
+/// next.
 #[test]
 fn whoever_had_least_is_next() {
     let mut simulation = Simulation::new(ROOMY);
@@ -174,7 +176,7 @@ fn whoever_had_least_is_next() {
     );
 }
 
-/// b's turn comes while a runs, and a's friends, who are quick, pass b twice and no more.
+/// It is b's turn while a runs. The short sequences of a's adapter skip b twice and no more.
 #[test]
 fn an_adapter_without_room_is_passed_a_few_times_only() {
     let mut simulation = Simulation::new(ROOMY);
@@ -186,13 +188,13 @@ fn an_adapter_without_room_is_passed_a_few_times_only() {
     (8..10).for_each(|id| simulation.add(of(None, id, 1)).unwrap());
     let served = serve(&mut simulation, 21);
     let beside: Vec<_> = served.iter().map(|rows| rows[rows.len() - 1]).collect();
-    // By what they had, the base model and a take turns; but a passes b twice only.
+    // By tokens, the base model and a take turns; but a skips b only twice.
     assert_eq!(beside[..5], [8, 2, 9, 3, 0]);
     assert_eq!(beside[5..19], [0; 14]);
     assert_eq!(served[19], [1]);
 }
 
-/// However many of one kind wait, the first of any other kind is next.
+/// However many sequences of one kind wait, the first one of any other kind is next.
 #[test]
 fn a_flood_delays_nobody_else() {
     for (flood, others) in [
@@ -206,7 +208,7 @@ fn a_flood_delays_nobody_else() {
         });
         (0..200).for_each(|id| simulation.add(of(flood, id, 4)).unwrap());
         for id in (200..220).step_by(2) {
-            // All four of the flood that run have ended within four steps.
+            // All four running sequences of the flood have ended within four steps.
             serve(&mut simulation, 2);
             let arrived = simulation.steps;
             for (id, kind) in (id..).zip(others) {
@@ -230,8 +232,8 @@ fn a_flood_delays_nobody_else() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..Default::default() })]
 
-    /// Two kinds that keep asking have had equally much at every moment, to a full batch of the
-    /// longest sequences, whatever their lengths and whoever asks more.
+    /// Two kinds that always have requests have computed the same number of tokens at every moment,
+    /// up to a full batch of the longest sequences, whatever their lengths and numbers.
     #[test]
     fn whoever_keeps_asking_gets_the_same(
         max_num_seqs in 1..5usize,
@@ -248,7 +250,7 @@ proptest! {
             ..ROOMY
         });
         let kinds = [Some(adapter(1)), Some(adapter(2)).filter(|_| !is_base)];
-        // The first kind sends a crowd, the second just enough never to be without.
+        // The first kind sends many sequences, the second just enough to always have one.
         let mut added = 0;
         let mut had = [0usize; 2];
         let longest = (0..2).map(|i| prompts[i] + answers[i]).max().unwrap();

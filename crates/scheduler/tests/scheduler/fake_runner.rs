@@ -1,4 +1,4 @@
-//! Computes batches without a model: a slot of its cache remembers everything it stands for.
+//! Computes batches without a model. A slot of its cache stores everything that it depends on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,11 +6,11 @@ use farthing_scheduler::{
     AdapterId, Batch, BatchRow, BlockId, SampledToken, TokenLogprob, TokenLogprobs,
 };
 
-/// Tokens of the fake vocabulary: few, so that prefixes meet by chance.
+/// Tokens of the vocabulary. They are few, so that prefixes coincide by chance.
 pub(crate) const VOCABULARY: u32 = 3;
 
 /// The key and value of a token depend on its adapter and on all tokens up to it; here they are
-/// just that.
+/// exactly these.
 type Slot = (Option<AdapterId>, Vec<u32>);
 
 /// The device's memory, by block and offset.
@@ -27,8 +27,8 @@ impl FakeRunner {
         }
     }
 
-    /// Computes every row. Each finds its whole history in the cache and samples from that, never
-    /// from what the test knows; `truth` is only held against it.
+    /// Computes every row. Each row reads its whole history from the cache and samples from that.
+    /// `truth` is only used for comparison.
     pub(crate) fn execute<'a>(
         &mut self,
         batch: &Batch,
@@ -48,14 +48,14 @@ impl FakeRunner {
                         .as_ref()
                         .map(|_| next_token(row.adapter, &history)),
                     logprobs: None,
-                    prompt_logprobs: tell_prompt(row),
+                    prompt_logprobs: prompt_logprobs_of(row),
                     error: None,
                 }
             })
             .collect()
     }
 
-    /// Overwrites what the rows have written: the step has failed.
+    /// Overwrites what the rows have written, as a failed step may.
     pub(crate) fn spoil(&mut self, rows: &[BatchRow]) {
         for row in rows {
             for position in row.start..row.start + row.tokens.len() {
@@ -65,7 +65,7 @@ impl FakeRunner {
         }
     }
 
-    /// Rows run side by side: none may write where another reads or writes.
+    /// Rows run concurrently: none may write where another reads or writes.
     fn check_hazards(&self, batch: &Batch) {
         let mut written = BTreeSet::new();
         for row in &batch.rows {
@@ -92,7 +92,7 @@ impl FakeRunner {
         }
     }
 
-    /// Reads the past, writes the new tokens, and returns all of them as the cache has them.
+    /// Reads the history, writes the new tokens, and returns all tokens as the cache has them.
     fn compute(&mut self, row: &BatchRow) -> Vec<u32> {
         let mut history = Vec::new();
         for position in 0..row.start {
@@ -118,7 +118,7 @@ impl FakeRunner {
     }
 }
 
-/// The token that follows: any function of the adapter and all tokens that looks random.
+/// The next token: a pseudorandom function of the adapter and all tokens.
 pub(crate) fn next_token(adapter: Option<AdapterId>, history: &[u32]) -> u32 {
     let seed = adapter.map_or(0, |id| u64::from(id.0[0]) + 1);
     let mixed = history.iter().fold(seed, |state, &token| {
@@ -129,9 +129,9 @@ pub(crate) fn next_token(adapter: Option<AdapterId>, history: &[u32]) -> u32 {
     (mixed >> 33) as u32 % VOCABULARY
 }
 
-/// The log-probabilities that a row owes, as documented on `BatchRow`; the value is minus the
-/// position of the token that it belongs to.
-fn tell_prompt(row: &BatchRow) -> Vec<TokenLogprobs> {
+/// The log-probabilities that a row has to return, as documented in `BatchRow`. The value is minus
+/// the position of the token.
+fn prompt_logprobs_of(row: &BatchRow) -> Vec<TokenLogprobs> {
     if row.prompt_logprobs.is_none() {
         return Vec::new();
     }

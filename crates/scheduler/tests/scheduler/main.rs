@@ -1,4 +1,4 @@
-//! What the scheduler promises, shown against a runner that keeps its cache in a map.
+//! The scheduler's guarantees, checked with a runner that keeps its cache in a map.
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 

@@ -1,4 +1,4 @@
-//! What is found in the cache, and what never is.
+//! Which prefixes are found in the cache, and which never are.
 
 use farthing_scheduler::{SchedulerConfig, SequenceId, SequenceRequest};
 
@@ -13,7 +13,7 @@ const CONFIG: SchedulerConfig = SchedulerConfig {
     max_adapters: 2,
 };
 
-/// How many tokens of `request` are found once all before it have ended.
+/// The number of cached tokens of `request` after all earlier sequences have ended.
 fn cached(simulation: &mut Simulation, request: SequenceRequest) -> usize {
     let id = request.id.0;
     simulation.add(request).unwrap();
@@ -60,7 +60,7 @@ fn a_block_is_not_found_before_it_is_computed() {
     simulation.add(request(1, &[1; 9], 2)).unwrap();
     simulation.step(StepEnd::Commit, &[]);
     assert_eq!(simulation.life(1).first_start, 0);
-    // Once both are computed they share: two full blocks, and one of each one's own.
+    // Once both are computed they share two full blocks, and each has one block of its own.
     assert_eq!(simulation.scheduler.count_held_blocks(), 4);
     simulation.drain();
 }

@@ -1,4 +1,4 @@
-//! Random lives: every promise of the simulation's witness holds at every step.
+//! Random sequences of events. Every check of the simulation holds at every step.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use crate::simulation::{Simulation, StepEnd, adapter, request};
 #[derive(Clone, Debug)]
 enum Event {
     Add(SequenceRequest),
-    /// Of the n-th newest sequence.
+    /// Abort the n-th newest sequence.
     Abort(usize),
-    /// A step, in the midst of which the n-th newest sequences are aborted.
+    /// A step during which the n-th newest sequences are aborted.
     Step(StepEnd, Vec<usize>),
 }
 
@@ -49,7 +49,7 @@ fn config() -> impl Strategy<Value = SchedulerConfig> {
         )
 }
 
-/// Prompts with long shared beginnings.
+/// Prompts with long common prefixes.
 fn prompt() -> impl Strategy<Value = Vec<u32>> {
     let beginning = (0..VOCABULARY, 0..20usize).prop_map(|(token, len)| vec![token; len]);
     let end = prop::collection::vec(0..VOCABULARY, 1..8);
@@ -101,8 +101,9 @@ fn event() -> impl Strategy<Value = Event> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, ..Default::default() })]
 
-    /// Whatever is added, aborted, lost or failed, in whatever order: blocks add up after every
-    /// step, each row finds its own past in its blocks, and who is left alone gets all its tokens.
+    /// Whatever is added, aborted, lost or failed, in any order: blocks add up after every step,
+    /// each row finds its history in its blocks, and a sequence that is not disturbed gets all its
+    /// tokens.
     #[test]
     fn every_sequence_gets_its_own(
         config in config(),
@@ -132,7 +133,7 @@ proptest! {
     }
 }
 
-/// The property above would say little if its cases met no preemption and no prefix hit.
+/// The property above would be weak if its cases had no preemption and no prefix hit.
 #[test]
 fn random_lives_are_eventful() {
     let mut runner = TestRunner::deterministic();

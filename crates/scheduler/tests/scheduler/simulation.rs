@@ -1,4 +1,4 @@
-//! A scheduler with a fake runner behind it, and a witness who checks every step.
+//! A scheduler with a fake runner, and checks of every step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use farthing_scheduler::{
 
 use crate::fake_runner::{FakeRunner, next_token};
 
-/// Drives a scheduler and holds what it does against what its callers asked for.
+/// Drives a scheduler and compares its results with the requests.
 pub(crate) struct Simulation {
     pub(crate) scheduler: Scheduler,
     pub(crate) config: SchedulerConfig,
@@ -19,26 +19,26 @@ pub(crate) struct Simulation {
     lives: BTreeMap<SequenceId, Life>,
 }
 
-/// A sequence as its caller sees it.
+/// The caller's view of a sequence.
 pub(crate) struct Life {
     request: SequenceRequest,
-    /// Prompt, then what was delivered.
+    /// Prompt tokens, then delivered tokens.
     pub(crate) tokens: Vec<u32>,
-    /// Tokens of the prompt whose log-probability was told: (position, token).
-    told: Vec<(usize, u32)>,
+    /// Prompt tokens whose log-probabilities were returned: (position, token).
+    returned: Vec<(usize, u32)>,
     pub(crate) first_step: Option<usize>,
     pub(crate) first_start: usize,
     pub(crate) finished: Option<FinishReason>,
     aborted_in_flight: bool,
 }
 
-/// How a step goes.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum StepEnd {
     Commit,
     /// The runner returns an error.
     Fail,
-    /// The runner loses the results of all rows but this many.
+    /// The runner returns the results of only this many rows.
     Truncate(usize),
 }
 
@@ -57,7 +57,7 @@ impl Simulation {
         self.scheduler.add(request.clone())?;
         let life = Life {
             tokens: request.prompt.clone(),
-            told: Vec::new(),
+            returned: Vec::new(),
             first_step: None,
             first_start: 0,
             finished: None,
@@ -86,8 +86,8 @@ impl Simulation {
         self.check_blocks();
     }
 
-    /// One whole step, in the midst of which the callers of `aborts` leave. Returns the rows;
-    /// none when there was nothing to do.
+    /// One step, during which the callers of `aborts` leave. Returns the rows; `None` if there was
+    /// nothing to do.
     pub(crate) fn step(&mut self, end: StepEnd, aborts: &[SequenceId]) -> Vec<BatchRow> {
         let Some(batch) = self.scheduler.schedule() else {
             assert!(self.scheduler.is_idle(), "sequences left, but no batch");
@@ -129,8 +129,8 @@ impl Simulation {
         rows
     }
 
-    /// Steps until every sequence has ended, then checks that each got all it asked for and that
-    /// every block is back.
+    /// Steps until every sequence has ended. Then checks that each got all its tokens and that
+    /// every block is free.
     pub(crate) fn drain(&mut self) {
         while !self.scheduler.is_idle() {
             self.step(StepEnd::Commit, &[]);
@@ -165,12 +165,12 @@ impl Simulation {
         } else if computed {
             assert_eq!(output.sampled.token.is_some(), row.sample.is_some());
             life.tokens.extend(output.sampled.token);
-            life.told.extend(
+            life.returned.extend(
                 output
                     .sampled
                     .prompt_logprobs
                     .iter()
-                    .map(|told| (-told.chosen.logprob as usize, told.chosen.token)),
+                    .map(|returned| (-returned.chosen.logprob as usize, returned.chosen.token)),
             );
         } else {
             assert_eq!(output.finished, Some(FinishReason::Error));
@@ -244,7 +244,7 @@ impl Life {
         }
     }
 
-    /// What came out is what the sequence gives when it is alone in the world.
+    /// The output is what the sequence gives when it runs alone.
     fn check(&self, config: &SchedulerConfig) {
         let request = &self.request;
         let mut tokens = request.prompt.clone();
@@ -260,17 +260,17 @@ impl Life {
                 break FinishReason::Stop;
             }
         };
-        let told: Vec<_> = request.prompt.iter().copied().enumerate().skip(1).collect();
+        let returned: Vec<_> = request.prompt.iter().copied().enumerate().skip(1).collect();
         match self.finished.unwrap() {
             FinishReason::Abort | FinishReason::Error => {
                 assert!(tokens.starts_with(&self.tokens));
-                assert!(told.starts_with(&self.told));
+                assert!(returned.starts_with(&self.returned));
             }
             finished => {
                 assert_eq!((&self.tokens, finished), (&tokens, alone));
                 match request.prompt_logprobs {
-                    Some(_) => assert_eq!(self.told, told),
-                    None => assert_eq!(self.told, []),
+                    Some(_) => assert_eq!(self.returned, returned),
+                    None => assert_eq!(self.returned, []),
                 }
             }
         }
@@ -298,7 +298,7 @@ pub(crate) fn adapter(name: u8) -> AdapterId {
     AdapterId([name; 32])
 }
 
-/// What the checks look at after the batch has gone back.
+/// The parts of a batch that the checks need after it was committed.
 fn copy_rows(batch: &Batch) -> Vec<BatchRow> {
     batch
         .rows

@@ -107,8 +107,8 @@ fn the_newest_gives_its_blocks_up_and_takes_its_own_prefix_back() {
     simulation.add(request(3, &prompt(3, 2), 2)).unwrap();
     assert_eq!(
         trace(simulation),
-        // Both need a second block and one is left. 2 goes back to wait with the token that it
-        // has sampled, before 3; its only block stays cached until 1 has ended.
+        // Both need a second block and one is left. 2 is preempted with the token that it has
+        // sampled, and waits before 3; its only block stays cached until 1 has ended.
         "1: 0..4 [0]!  2: 0..4 [1]!\n\
          1: 4..5 [0 2]!\n\
          1: 5..6 [0 2]!\n\

@@ -1,4 +1,4 @@
-//! The comparison has to find what is planted on one side of it.
+//! The comparison has to find faults that are planted on one side.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use farthing_scheduler::{Batch, BatchRow, SampleRow, SampledToken, SamplingParam
 
 use super::{ADAPTERS, HITS, NUM_BLOCKS, PART_DECODE, Pair, adapters};
 
-/// The cases that fail where the tested side computes a step like this.
+/// The cases that fail if the tested side computes steps like this.
 fn failures(
     compute_type: ComputeType,
     compute: impl FnMut(&mut ModelRunner, &Batch) -> Result<Vec<SampledToken>, ModelError>,
@@ -18,7 +18,7 @@ fn failures(
     failed.map(|check| check.case).collect()
 }
 
-/// The same where a step of the tested side is another one.
+/// The same if the tested side computes changed steps.
 fn failures_of_other_steps(change: impl Fn(&mut Batch)) -> Vec<&'static str> {
     failures(ComputeType::Bf16, |runner, batch| {
         let mut other = copy(batch);
@@ -92,7 +92,7 @@ fn a_wrong_adapter_is_found() {
 
 #[test]
 fn answers_that_change_places_are_found() {
-    // As where the last row of a graph that isn't full reads what another one left.
+    // As if the last row of a partly filled graph read what another row left.
     let failed = failures(ComputeType::Bf16, |runner, batch| {
         let mut answers = runner.execute(batch)?;
         if let [first, .., last] = answers.as_mut_slice()

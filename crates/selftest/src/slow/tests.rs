@@ -1,5 +1,5 @@
 use super::*;
-use crate::rates::RateBelow;
+use crate::op_rate::RateBelow;
 
 fn rate(op: &str, flops: f64) -> OpRate {
     OpRate {

@@ -76,7 +76,7 @@ fn what_makes_no_sense_is_refused_in_words() {
     for (flags, expected) in [
         (
             &["--base-url", "127.0.0.1:8000"][..],
-            "write it like http://",
+            "expected one like http://",
         ),
         (&["--goodput", "ttft=5"], "ttft:MS"),
         (&["--goodput", "ttft:0"], "ttft:MS"),

@@ -24,6 +24,10 @@ const GROUND: [&str; 15] = [
     "upload_table",
 ];
 
+/// Operations with only one side, because the other device has its data in another form: the
+/// operation with the CPU side, and the one with the CUDA side.
+const SPLIT: [(&str, &str); 1] = [("Lora", "LoraSlots")];
+
 pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
     for file in tree.files() {
         if let Some(op) = name_in(file, OPS, ".rs").filter(|op| !GROUND.contains(op)) {
@@ -55,6 +59,7 @@ pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
         }
         if file.path.starts_with(OPS) {
             check_sides(file, findings);
+            check_refusals(file, findings);
         }
     }
 }
@@ -83,5 +88,47 @@ fn check_sides(file: &SourceFile, findings: &mut Vec<Finding>) {
             let message = format!("{ops} operations but {written} {side} sides");
             findings.push(Finding::error(&file.path, 0, message));
         }
+    }
+}
+
+/// A side that does nothing but fail is missing as well, except for the operations in [`SPLIT`].
+/// Those are reported in a note.
+fn check_refusals(file: &SourceFile, findings: &mut Vec<Finding>) {
+    let mut op = "";
+    let lines: Vec<&str> = file.code_lines().map(|(_, line)| line).collect();
+    for (index, line) in lines.iter().enumerate() {
+        if line.trim_start().starts_with("impl") {
+            let name = line.split(" for ").nth(1).unwrap_or_default();
+            let end = name
+                .find(|c: char| !c.is_alphanumeric())
+                .unwrap_or(name.len());
+            op = &name[..end];
+        }
+        let side = [("CPU", "fn cpu_fwd"), ("CUDA", "fn cuda_fwd")];
+        let Some((side, _)) = side
+            .into_iter()
+            .find(|(_, function)| line.contains(function))
+        else {
+            continue;
+        };
+        let text = lines[index..].join("\n");
+        let body = text.split_once('{').map_or("", |(_, body)| body);
+        if !body.trim_start().starts_with("bail!") {
+            continue;
+        }
+        let other = SPLIT.iter().find_map(|(cpu, cuda)| match side {
+            "CUDA" => (op == *cpu).then_some(cuda),
+            _ => (op == *cuda).then_some(cpu),
+        });
+        findings.push(match other {
+            Some(other) => {
+                let message = format!("`{op}` has no {side} side: that is `{other}`");
+                Finding::note(&file.path, message)
+            }
+            None => {
+                let message = format!("the {side} side of `{op}` only fails");
+                Finding::error(&file.path, index + 1, message)
+            }
+        });
     }
 }

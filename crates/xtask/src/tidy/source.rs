@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-mod blank;
+mod pieces;
+
+use pieces::{Kind, pieces};
 
 /// Folders that are not part of the sources. In a worktree of git, `.git` is a file.
 const SKIPPED: [&str; 6] = [
@@ -90,12 +92,32 @@ impl SourceFile {
         (1..).zip(self.code.lines())
     }
 
+    /// The comments of a Rust file with their lines.
+    pub(super) fn comments(&self) -> impl Iterator<Item = (usize, &str)> {
+        pieces_of(&self.text, Kind::Comment)
+    }
+
+    /// The string literals of a Rust file with their lines.
+    pub(super) fn strings(&self) -> impl Iterator<Item = (usize, &str)> {
+        pieces_of(&self.text, Kind::Text)
+    }
+
     /// The lines of code that contain `word` as a whole word.
     pub(super) fn lines_saying(&self, word: &str) -> impl Iterator<Item = usize> {
         self.code_lines()
             .filter(move |(_, line)| says(line, word))
             .map(|(number, _)| number)
     }
+}
+
+/// The pieces of one kind with the line that each begins on.
+fn pieces_of(text: &str, kind: Kind) -> impl Iterator<Item = (usize, &str)> {
+    let mut line = 1;
+    pieces(text).into_iter().filter_map(move |(found, piece)| {
+        let start = line;
+        line += piece.matches('\n').count();
+        (found == kind).then_some((start, piece))
+    })
 }
 
 /// Whether `line` contains `word` as a whole word.
@@ -124,7 +146,7 @@ fn read_folder(folder: &Path, prefix: &str, files: &mut Vec<SourceFile>) -> Resu
                 continue;
             };
             let code = if path.ends_with(".rs") {
-                blank::blank(&text)
+                pieces::blank(&text)
             } else {
                 String::new()
             };

@@ -12,7 +12,7 @@ fn decode(rows: usize, kv_heads: usize, multiprocessors: usize) -> Geometry {
     }
 }
 
-/// What `Gpu` reserves holds the parts of every launch that splits.
+/// The buffers that `Gpu` reserves hold the parts of every launch that splits.
 #[test]
 fn the_parts_of_every_decode_fit_the_scratch() {
     for multiprocessors in [1, 58, 108, 132, 142] {
@@ -35,7 +35,8 @@ fn one_long_context_is_split_and_many_are_not() {
     assert_eq!(decode(256, 8, 132).decode_blocks(), [256, 8, 1]);
 }
 
-/// Every tile of every row has a block: Σ ceil(queries · group / 128), however the queries lie.
+/// Every tile of every row has a block: Σ ceil(queries · group / 128), however the queries are
+/// distributed.
 #[test]
 fn prompts_have_enough_blocks() {
     for queries in [

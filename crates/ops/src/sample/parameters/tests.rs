@@ -13,7 +13,7 @@ fn plain() -> SampleSpec<'static> {
     }
 }
 
-/// The words are the fields of `Params` in `kernels/sample.cu`, in their order.
+/// The words are the fields of `Params` in `kernels/sample.cu`, in order.
 #[test]
 fn a_row_is_written_as_the_kernel_reads_it() {
     let capacity = ListCapacity {
@@ -56,7 +56,7 @@ fn a_row_is_written_as_the_kernel_reads_it() {
     assert_eq!(lists.used_words(), 12);
 }
 
-/// The history of a row without penalties stays at home.
+/// The history of a row without penalties is not sent.
 #[test]
 fn only_what_is_needed_travels() {
     let spec = SampleSpec {

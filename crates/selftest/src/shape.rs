@@ -23,7 +23,7 @@ pub enum Shape {
 }
 
 /// The sizes of the steps.
-pub(super) struct Sizes {
+pub(crate) struct Sizes {
     /// Rows of decode steps.
     pub rows: &'static [usize],
     /// Tokens in the cache of each row.
@@ -46,7 +46,7 @@ impl Shape {
         }
     }
 
-    pub(super) fn sizes(self) -> Sizes {
+    pub(crate) fn sizes(self) -> Sizes {
         match self {
             Self::Tiny => Sizes {
                 rows: &[1, 3],
@@ -75,7 +75,7 @@ impl Shape {
         }
     }
 
-    pub(super) fn config(self) -> Result<ModelConfig, ModelError> {
+    pub(crate) fn config(self) -> Result<ModelConfig, ModelError> {
         let shape = match self {
             Self::Tiny => json!({
                 "architectures": ["LlamaForCausalLM"], "model_type": "llama",

@@ -7,9 +7,9 @@ use candle_core::{DType, Tensor};
 use farthing_ops::{Accumulate, Graph, copy_on_device, gather_rows, linear};
 use serde::Serialize;
 
-use super::seconds;
+use crate::shape::Shape;
 use crate::side::{Random, Side};
-use crate::steps::Shape;
+use crate::timing::seconds;
 use farthing_model::{DeviceKind, ModelError};
 
 /// The measured limits of a device.

@@ -1,26 +1,40 @@
-//! Removes comments, strings and characters from Rust code.
+//! Splits Rust into code, comments, strings and characters.
+
+/// What a piece of a Rust file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Code,
+    Comment,
+    /// A string literal with its quotes.
+    Text,
+    Character,
+}
+
+/// The pieces of `text`, in order. Code comes in pieces of one character.
+pub(super) fn pieces(text: &str) -> Vec<(Kind, &str)> {
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    while let Some(first) = text[at..].chars().next() {
+        let (before, rest) = text.split_at(at);
+        let (kind, len) = comment(rest)
+            .map(|len| (Kind::Comment, len))
+            .or_else(|| Some((Kind::Text, string(rest, before)?)))
+            .or_else(|| Some((Kind::Character, character(rest)?)))
+            .unwrap_or((Kind::Code, first.len_utf8()));
+        pieces.push((kind, &rest[..len]));
+        at += len;
+    }
+    pieces
+}
 
 /// Replaces comments, strings and characters by spaces, and keeps line breaks.
 pub(super) fn blank(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let skipped = comment(rest)
-            .or_else(|| string(rest, &code))
-            .or_else(|| character(rest));
-        match skipped {
-            Some(len) => {
-                code.extend(
-                    rest[..len]
-                        .chars()
-                        .map(|c| if c == '\n' { '\n' } else { ' ' }),
-                );
-                rest = &rest[len..];
-            }
-            None => {
-                code.push(first);
-                rest = &rest[first.len_utf8()..];
-            }
+    for (kind, piece) in pieces(text) {
+        if kind == Kind::Code {
+            code.push_str(piece);
+        } else {
+            code.extend(piece.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
         }
     }
     code
