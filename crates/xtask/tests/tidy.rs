@@ -462,6 +462,6 @@ fn an_op_with_a_side_that_only_fails() {
     };
     let message = "the CUDA side of `SiluMul` only fails";
     assert_found(path, &text("SiluMul"), &format!("{path}:3"), message);
-    let note = format!("note: {path}: `Lora` has no CUDA side: that is `LoraSlots`");
+    let note = format!("note: {path}: `Lora` has no CUDA side: that is `LoraShrink`");
     assert_eq!(findings(path, &text("Lora")), [note]);
 }

@@ -26,7 +26,7 @@ const GROUND: [&str; 15] = [
 
 /// Operations with only one side, because the other device has its data in another form: the
 /// operation with the CPU side, and the one with the CUDA side.
-const SPLIT: [(&str, &str); 1] = [("Lora", "LoraSlots")];
+const SPLIT: [(&str, &str); 2] = [("Lora", "LoraShrink"), ("Lora", "LoraExpandSlots")];
 
 pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
     for file in tree.files() {
