@@ -89,9 +89,9 @@ impl fmt::Display for FailureKind {
             Self::Timeout => write!(f, "timed out"),
             Self::TooManyRequests => write!(f, "status 429, too many requests"),
             Self::Status(status) => write!(f, "status {status}"),
-            Self::NotAStream => write!(f, "not an event stream"),
+            Self::NotAStream => write!(f, "no stream of events"),
             Self::CutOff => write!(f, "cut off"),
-            Self::ErrorEvent => write!(f, "an error in the stream"),
+            Self::ErrorEvent => write!(f, "an error amid the stream"),
             Self::NoText => write!(f, "no text"),
         }
     }
