@@ -20,8 +20,9 @@ use farthing_model::LoraAdapter;
 use farthing_scheduler::AdapterId;
 use tokio::sync::Semaphore;
 
+use crate::http::error::ApiError;
 use crate::models::ModelSourceError;
-use crate::{ApiError, Backend};
+use crate::request::backend::Backend;
 
 pub use error::AdapterError;
 pub use host_memory::HostCapacity;

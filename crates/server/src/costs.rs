@@ -11,7 +11,7 @@ use farthing_economics::{Basis, Cost, HourlyPrice, MachineTime, PriceBook, Token
 use farthing_engine::{DeviceSeconds, EngineStats, SplitBasis};
 use rust_decimal::Decimal;
 
-use crate::Backend;
+use crate::request::backend::Backend;
 
 /// "Now" is this long.
 pub(crate) const WINDOW: Duration = Duration::from_secs(300);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use farthing_server::{
-    AdaptersCommand, Args, Command, bench, compare, inspect, price, run, run_ledger, selftest, tco,
+    AdaptersCommand, Args, Command, bench, compare, inspect, ledger, price, run, selftest, tco,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Command::Price(args) => price::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Bench(args) => bench::run(&args),
-        Command::Ledger(args) => run_ledger(args),
+        Command::Ledger(args) => ledger::run(args),
         Command::Selftest(args) => selftest::run(&args),
     };
     match done {

@@ -21,8 +21,8 @@ use crate::adapters::HostFigures;
 use exposition::Exposition;
 use totals::{AnswerTotals, Totals};
 
-use crate::bookkeeper::Bookkeeper;
 use crate::costs::{Costs, Factors};
+use crate::request::bookkeeper::Bookkeeper;
 
 /// Counters and histograms of the requests since the start.
 pub(crate) struct Metrics {

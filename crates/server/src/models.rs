@@ -5,6 +5,7 @@ mod embedded_adapters;
 mod error;
 mod hub;
 mod hub_adapters;
+mod local_adapter;
 mod manifest;
 mod pypi;
 #[cfg(test)]
@@ -17,11 +18,11 @@ use std::{
 
 use farthing_model::{Checkpoint, ComputeType, LoadFormat, ModelConfig, ModelError};
 
-use crate::args::AdapterArg;
 use cache::Cache;
 pub(crate) use error::ModelSourceError;
 use hub::{Hub, HubSource, Wanted};
 pub(crate) use hub_adapters::HubAdapters;
+pub(crate) use local_adapter::LocalAdapter;
 pub(crate) use manifest::Manifest;
 use manifest::Source;
 
@@ -55,7 +56,7 @@ pub(crate) struct ResolvedModel {
     /// The context to serve unless the command line says otherwise; the model's own limit else.
     pub(crate) max_model_len: Option<usize>,
     /// Adapters that are served with it.
-    pub(crate) adapters: Vec<AdapterArg>,
+    pub(crate) adapters: Vec<LocalAdapter>,
 }
 
 /// What there is of a model.
@@ -172,11 +173,11 @@ impl Resolver {
         })
     }
 
-    fn adapters(&self, manifest: &Manifest) -> Result<Vec<AdapterArg>, ModelSourceError> {
+    fn adapters(&self, manifest: &Manifest) -> Result<Vec<LocalAdapter>, ModelSourceError> {
         let unpack = |name: &String| {
             let directory = embedded_adapters::unpack(name, &self.cache)?;
             let name = name.clone();
-            Ok(AdapterArg { name, directory })
+            Ok(LocalAdapter { name, directory })
         };
         manifest.adapters.iter().map(unpack).collect()
     }

@@ -1,12 +1,11 @@
 //! The names that requests may use as `model`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use farthing_api::{AdapterCard, AdapterList, AdapterTier, ModelCard, ModelList};
 use farthing_scheduler::AdapterId;
 
-use crate::ApiError;
 use crate::adapters::{self, AdapterError, AdapterInUse, Adapters, HostFigures, NewAdapter};
+use crate::clock::unix_seconds;
+use crate::http::error::ApiError;
 
 /// The base model and the adapters over it, by name.
 pub struct ServedModels {
@@ -119,11 +118,4 @@ impl ServedModels {
             max_model_len: self.max_model_len,
         }
     }
-}
-
-/// Now, as OpenAI's `created` fields tell it.
-pub(crate) fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }

@@ -7,7 +7,7 @@ use farthing_model::LoraAdapter;
 use farthing_scheduler::AdapterId;
 use tokio::sync::Notify;
 
-use crate::Backend;
+use crate::request::backend::Backend;
 
 /// How much host memory adapters may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

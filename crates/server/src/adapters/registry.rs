@@ -8,7 +8,7 @@ use farthing_model::LoraAdapter;
 use farthing_scheduler::AdapterId;
 
 use super::host_memory::{GenerationInUse, HostCapacity, HostMemory};
-use crate::served_models;
+use crate::clock::unix_seconds;
 
 /// What names mean.
 pub(super) struct Registry {
@@ -76,7 +76,7 @@ impl Named {
             pinned,
             rank: adapter.rank(),
             size_bytes: adapter.size_bytes(),
-            created: served_models::unix_seconds(),
+            created: unix_seconds(),
         }
     }
 }

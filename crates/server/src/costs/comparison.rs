@@ -8,8 +8,8 @@ use jiff::civil::Date;
 use rust_decimal::Decimal;
 
 use super::Costs;
-use crate::compare;
-use crate::price_source::today;
+use crate::cli::compare;
+use crate::clock::today;
 
 /// Where the curve is drawn, in percent of full use: denser where it bends.
 const CURVE_PERCENT: [i64; 19] = [

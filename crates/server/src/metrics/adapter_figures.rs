@@ -7,7 +7,7 @@ use farthing_scheduler::AdapterId;
 
 use super::exposition::Exposition;
 use crate::adapters::HostFigures;
-use crate::bookkeeper::now_us;
+use crate::clock::unix_microseconds;
 
 pub(super) fn render(page: &mut Exposition, engine: &EngineStats, host: &HostFigures) {
     let device = &engine.adapter_pool;
@@ -30,7 +30,7 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats, host: &HostFig
                     &names(host, &engine.running_adapters),
                 ),
             ],
-            now_us() as f64 / 1e6,
+            unix_microseconds() as f64 / 1e6,
         );
     }
     page.gauges(

@@ -1,0 +1,57 @@
+//! Who may change what is served.
+
+use std::fmt;
+use std::str::FromStr;
+
+use axum::http::{HeaderMap, header};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::error::ApiError;
+
+/// The key that changes ask for. Only its hash is kept, so that it cannot get into a log.
+#[derive(Clone)]
+pub struct AdminKey {
+    sha256: [u8; 32],
+}
+
+impl FromStr for AdminKey {
+    type Err = String;
+
+    fn from_str(key: &str) -> Result<Self, String> {
+        match key.trim().is_empty() {
+            true => Err("the key is empty".to_owned()),
+            false => Ok(Self {
+                sha256: Sha256::digest(key).into(),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for AdminKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminKey")
+    }
+}
+
+impl AdminKey {
+    /// Lets a request with `Authorization: Bearer KEY` pass. `key` is the server's, if it has one:
+    /// without, nobody passes.
+    ///
+    /// # Errors
+    /// The request has no key, or another.
+    pub(crate) fn admit(key: Option<&Self>, headers: &HeaderMap) -> Result<(), ApiError> {
+        let key = key.ok_or(ApiError::AdminOff)?;
+        let authorization = headers.get(header::AUTHORIZATION);
+        let sent = authorization.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        // Hashes have one length, and comparing them takes one time whatever they are.
+        let matches = sent.is_some_and(|sent| {
+            let sha256: [u8; 32] = Sha256::digest(sent).into();
+            sha256.ct_eq(&key.sha256).into()
+        });
+        match matches {
+            true => Ok(()),
+            false => Err(ApiError::BadAdminKey),
+        }
+    }
+}

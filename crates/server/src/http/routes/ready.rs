@@ -1,0 +1,21 @@
+//! `GET /ready`: a request sent now would be answered. The port opens after the first token was
+//! generated, so it is enough that the engine lives, nobody has asked us to go, and the
+//! ledger has a place.
+
+use axum::extract::State;
+
+use crate::http::app::App;
+use crate::http::error::ApiError;
+
+pub(super) async fn check(State(app): State<App>) -> Result<(), ApiError> {
+    if !app.local.backend.is_alive() {
+        return Err(ApiError::EngineDead);
+    }
+    if !app.lifecycle().is_serving() {
+        return Err(ApiError::ShuttingDown);
+    }
+    match &app.escort.bookkeeper {
+        Some(bookkeeper) if bookkeeper.is_full() => Err(ApiError::LedgerFull),
+        _ => Ok(()),
+    }
+}

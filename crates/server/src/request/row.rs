@@ -1,0 +1,90 @@
+//! The ledger's row of one request.
+
+use farthing_engine::GenerationUsage;
+use farthing_ledger::{LedgerEntry, Outcome, Picoseconds, Place};
+
+use crate::clock::unix_microseconds;
+use crate::request::account::ClosedRequest;
+
+/// A row that is still to be filled in.
+pub(crate) struct OpenRow {
+    place: Place,
+    started_us: i64,
+}
+
+/// What web servers note where the caller went away before the answer.
+const CALLER_LEFT: u16 = 499;
+
+impl OpenRow {
+    pub(crate) fn new(place: Place) -> Self {
+        Self {
+            place,
+            started_us: unix_microseconds(),
+        }
+    }
+
+    /// Fills it in.
+    pub(crate) fn record(self, request: ClosedRequest) {
+        let ClosedRequest {
+            id,
+            user,
+            model,
+            adapter,
+            usage,
+            price,
+            ttft,
+            mut inter_token,
+            outcome,
+            failure,
+            ..
+        } = request;
+        let status = match (failure, outcome) {
+            (Some(error), _) => error.status().as_u16(),
+            (None, Outcome::Abort) => CALLER_LEFT,
+            (None, _) => 200,
+        };
+        inter_token.sort_unstable_by(f32::total_cmp);
+        let adapter = adapter.map(|it| (it.name.clone(), it.generation()));
+        let (adapter, adapter_generation) = adapter.unzip();
+        let device_time = usage.device_time();
+        let kind =
+            |seconds: fn(&GenerationUsage) -> f64| Picoseconds::from_seconds(usage.sum(seconds));
+        self.place.record(LedgerEntry {
+            request_id: id,
+            started_us: self.started_us,
+            ended_us: unix_microseconds(),
+            api_key: None,
+            user,
+            model,
+            adapter,
+            adapter_generation,
+            input_tokens: usage.prompt_tokens() as u64,
+            cached_tokens: usage.cached_tokens() as u64,
+            output_tokens: usage.completion_tokens() as u64,
+            device_time,
+            input_time: kind(|usage| usage.token_seconds.input),
+            cached_time: kind(|usage| usage.token_seconds.cached),
+            output_time: kind(|usage| usage.token_seconds.output),
+            cost_usd: price.map(|price| device_time.usd(price)),
+            queue_seconds: usage.queue_seconds(),
+            ttft_seconds: ttft.map(|ttft| ttft.as_secs_f64()),
+            itl_p50_seconds: percentile(&inter_token, 0.50),
+            itl_p95_seconds: percentile(&inter_token, 0.95),
+            outcome,
+            status,
+            prompt: None,
+        });
+    }
+}
+
+/// Between the two nearest of sorted values, linearly: numpy's default.
+fn percentile(sorted: &[f32], share: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let position = share * last as f64;
+    let (below, above) = (position.floor() as usize, position.ceil() as usize);
+    let (low, high) = (f64::from(sorted[below]), f64::from(sorted[above]));
+    Some(low + (high - low) * position.fract())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! The life of the process.
+
+use std::net::{SocketAddr, TcpListener};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use farthing_engine::EngineHandle;
+use farthing_ledger::{Ledger, Location};
+use farthing_model::use_simd_level;
+use tokio::sync::oneshot;
+
+use crate::cli::args::ServeArgs;
+use crate::http::app::App;
+use crate::http::serve::{Timeouts, serve};
+use crate::machine::Machine;
+use crate::request::bookkeeper::Bookkeeper;
+use crate::request::local::Local;
+use crate::startup::banner::Banner;
+use crate::startup::config::{Config, Price};
+use crate::startup::start::{Started, start};
+use crate::startup::step_model_cache::StepModelKeeper;
+
+/// How long a request may take to arrive, its head and its body each.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the engine thread is waited for when nobody asks anything of it any more.
+const LAST_STEP: Duration = Duration::from_secs(10);
+
+/// How often a step model that was learnt is written down.
+const KEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// How long rows may take to come in and be written once the server has ended.
+const LEDGER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Loads a model, serves it until a signal comes, and ends.
+///
+/// # Errors
+/// Whatever keeps the server from starting, with what to do about it; or the engine's end.
+#[tokio::main]
+pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let process_began = Instant::now();
+    if let Some(level) = args.simd_level {
+        use_simd_level(level)?;
+    }
+    let config = Config::try_from(args)?;
+    // The port is taken first: a long load must not end in "address in use".
+    let listener = bind(config.http.address)?;
+    let (price, http) = (config.price, config.http.clone());
+    let ledger = config.ledger.clone();
+    let device = config.model.device;
+    let location = ledger.clone();
+    let started = tokio::task::spawn_blocking(move || {
+        // Nor in a ledger that cannot be opened.
+        location.as_ref().map(Ledger::check).transpose()?;
+        start(&config, process_began, &|line| println!("{line}"))
+    });
+    let started = started.await.context("loading the model")??;
+    let mut app = App::new(started.local.clone()).with_machine(Machine {
+        device: device.describe(),
+        memory: started.memory,
+        price_is_example: matches!(price, Price::Example(_)),
+    });
+    if let Some(key) = http.admin_key {
+        app = app.with_admin_key(key);
+    }
+    app.warm_up().await?;
+    let bookkeeper = match ledger.clone() {
+        Some(location) => Some(open_ledger(location, &started.local).await?),
+        None => None,
+    };
+    let app = match bookkeeper.clone() {
+        Some(bookkeeper) => app.with_ledger(bookkeeper),
+        None => app,
+    };
+
+    let address = listener.local_addr()?;
+    print!(
+        "{}",
+        Banner {
+            started: &started,
+            device,
+            price,
+            ledger: ledger.as_ref(),
+            address
+        }
+    );
+    let Started {
+        engine,
+        engine_thread,
+        local,
+        step_model_keeper,
+        ..
+    } = started;
+    drop(local);
+    let sampling = tokio::spawn(sample_costs(app.clone()));
+    let keeping = tokio::spawn(keep_step_model(engine.clone(), step_model_keeper));
+    let timeouts = Timeouts {
+        read: READ_TIMEOUT,
+        shutdown: http.shutdown_timeout,
+    };
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    serve(listener, app, stop_signal(engine.clone()), timeouts).await;
+    for task in [sampling, keeping] {
+        task.abort();
+        // Cancelled, it drops its handle to the engine.
+        let _ = task.await;
+    }
+    if let Some(bookkeeper) = bookkeeper {
+        tokio::task::spawn_blocking(move || bookkeeper.close(LEDGER_PATIENCE)).await??;
+    }
+    if !engine.is_alive() {
+        bail!("the engine thread has ended: its last words are above");
+    }
+    // The last handle: without one the engine thread ends, after the step that it is in.
+    drop(engine);
+    match end_of(engine_thread).await {
+        Some(Ok(())) => {}
+        Some(Err(_)) => bail!("the engine thread has panicked: its last words are above"),
+        None => tracing::warn!("the engine thread is still in a step: leaving it"),
+    }
+    Ok(())
+}
+
+async fn open_ledger(location: Location, local: &Local) -> anyhow::Result<Bookkeeper> {
+    let model = local.models.metrics_name().to_owned();
+    let (price, backend) = (local.price, local.backend.clone());
+    let open = move || Bookkeeper::open(location, model, price, backend);
+    Ok(tokio::task::spawn_blocking(open).await??)
+}
+
+/// Keeps the figures of the last minutes, also while nobody asks for them.
+async fn sample_costs(app: App) {
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        every_second.tick().await;
+        app.sample_costs();
+    }
+}
+
+/// Writes down what the engine learns of its steps, now and then, while it goes on.
+async fn keep_step_model(engine: EngineHandle, mut keeper: StepModelKeeper) {
+    let mut ticks = tokio::time::interval(KEEP_EVERY);
+    loop {
+        ticks.tick().await;
+        let step_model = engine.stats().step_model;
+        let kept = tokio::task::spawn_blocking(move || {
+            keeper.keep(step_model);
+            keeper
+        });
+        let Ok(back) = kept.await else {
+            return;
+        };
+        keeper = back;
+    }
+}
+
+/// Joins a thread; `None` where it takes longer than a step may. The waiting is another thread's:
+/// the runtime would wait for its own for ever.
+async fn end_of(engine_thread: JoinHandle<()>) -> Option<thread::Result<()>> {
+    let (sender, receiver) = oneshot::channel();
+    thread::spawn(move || sender.send(engine_thread.join()));
+    tokio::time::timeout(LAST_STEP, receiver).await.ok()?.ok()
+}
+
+fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!("cannot listen on {address}: choose another with --host and --port")
+    })?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Completes when the process is asked to end, or when the engine is gone: a server without an
+/// engine must not linger.
+async fn stop_signal(engine: EngineHandle) {
+    let why = tokio::select! {
+        () = interrupt() => "interrupted",
+        () = terminate() => "asked to terminate",
+        () = engine.closed() => "the engine has ended",
+    };
+    tracing::info!(why, "shutting down");
+}
+
+async fn interrupt() {
+    if let Err(error) = tokio::signal::ctrl_c().await {
+        tracing::warn!("cannot wait for SIGINT: {error}");
+        std::future::pending().await
+    }
+}
+
+#[cfg(unix)]
+async fn terminate() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(error) => {
+            tracing::warn!("cannot wait for SIGTERM: {error}");
+            std::future::pending().await
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminate() {
+    std::future::pending().await
+}
