@@ -23,10 +23,12 @@ pub enum CostError {
 }
 
 /// Where the seconds of a cost come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Ordered from the most exact to the least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Basis {
     /// The measured time of each step on the device, shared out over the step's sequences by what
     /// each had to do.
+    #[default]
     MeasuredDeviceTime,
     /// The same, shared out by their new tokens: how long each kind of work takes is not known well
     /// enough.

@@ -20,11 +20,11 @@ use farthing_model::LoraAdapter;
 use farthing_scheduler::AdapterId;
 use tokio::sync::Semaphore;
 
-use crate::http::error::ApiError;
 use crate::models::ModelSourceError;
 use crate::request::backend::Backend;
 
 pub use error::AdapterError;
+pub(crate) use error::FindError;
 pub use host_memory::HostCapacity;
 use host_memory::{Generation, GenerationInUse, Room};
 pub use loader::AdapterLoader;
@@ -206,7 +206,7 @@ impl Adapters {
     }
 
     /// The adapter that a request names, in host memory. It is read now where it is not there.
-    pub(crate) async fn find(&self, name: &str) -> Result<AdapterInUse, ApiError> {
+    pub(crate) async fn find(&self, name: &str) -> Result<AdapterInUse, FindError> {
         let in_use = |generation| AdapterInUse {
             name: name.to_owned(),
             generation,
@@ -215,10 +215,10 @@ impl Adapters {
             return Ok(in_use(generation));
         }
         if self.named(name).is_none() && !self.sources.may_have_more() {
-            return Err(ApiError::ModelNotFound(name.to_owned()));
+            return Err(FindError::NotFound(name.to_owned()));
         }
         let limit = self.max_waiting;
-        let _place = (self.waiting.try_acquire()).map_err(|_| ApiError::QueueFull { limit })?;
+        let _place = (self.waiting.try_acquire()).map_err(|_| FindError::QueueFull { limit })?;
         let _turn = self.name_locks.lock(name).await;
         // Whoever had the turn before may have brought it.
         if let Some(generation) = self.registry().hit(name) {
@@ -238,7 +238,7 @@ impl Adapters {
             tracing::warn!(name, "{error}");
             AdapterError::Unreachable(name.to_owned())
         })?;
-        let directory = directory.ok_or_else(|| ApiError::ModelNotFound(name.to_owned()))?;
+        let directory = directory.ok_or_else(|| FindError::NotFound(name.to_owned()))?;
         let generation = self.read(name, &directory, false).await;
         let generation = generation.map_err(not_loadable)?;
         let mut registry = self.registry();

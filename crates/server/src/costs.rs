@@ -20,7 +20,8 @@ pub(crate) const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 
 /// The engine's seconds and tokens over time, with prices.
 pub(crate) struct Costs {
-    backend: Arc<dyn Backend>,
+    /// `None` if another process computes: then there are no figures of an engine.
+    engine: Option<Arc<dyn Backend>>,
     price: Option<HourlyPrice>,
     /// Tokens of all kinds that the machine carries within its service level, where that is known.
     slo_tokens_per_second: Option<f64>,
@@ -80,12 +81,12 @@ pub(crate) struct Residuals {
 
 impl Costs {
     pub(crate) fn new(
-        backend: Arc<dyn Backend>,
+        engine: Option<Arc<dyn Backend>>,
         price: Option<HourlyPrice>,
         slo_tokens_per_second: Option<f64>,
     ) -> Self {
         let costs = Self {
-            backend,
+            engine,
             price,
             slo_tokens_per_second,
             prices: PriceBook::shipped().unwrap_or_else(|error| {
@@ -114,12 +115,15 @@ impl Costs {
 
     /// What the engine says now.
     pub(crate) fn stats(&self) -> EngineStats {
-        self.backend.stats()
+        self.engine
+            .as_ref()
+            .map(|engine| engine.stats())
+            .unwrap_or_default()
     }
 
     /// Keeps the engine's figures for the window. Called every now and then, however often.
     pub(crate) fn sample(&self) {
-        self.window_began(&self.backend.stats());
+        self.window_began(&self.stats());
     }
 
     /// The last [`WINDOW`], or what there is of it since the door opened, up to `stats`.
@@ -178,12 +182,12 @@ impl Costs {
 
     /// How much dearer a device second of the window is than its own time.
     pub(crate) fn factors(&self) -> Factors {
-        self.factors_of(&self.now(&self.backend.stats()))
+        self.factors_of(&self.now(&self.stats()))
     }
 
     /// The same of all time since the start.
     pub(crate) fn factors_since_start(&self) -> Factors {
-        self.factors_of(&self.since_start(&self.backend.stats()))
+        self.factors_of(&self.since_start(&self.stats()))
     }
 
     fn factors_of(&self, span: &Span) -> Factors {

@@ -25,7 +25,7 @@ pub use adapters::{
 pub use cli::args::{AdaptersCommand, Args, Command, ServeArgs};
 pub use cli::{bench, compare, inspect, ledger, price, selftest, tco};
 pub use http::admin_key::AdminKey;
-pub use http::app::App;
+pub use http::app::{App, AppConfig};
 pub use http::error::ApiError;
 pub use http::routes::router;
 pub use http::serve::{Timeouts, serve};
@@ -33,5 +33,10 @@ pub use machine::Machine;
 pub use request::backend::{Backend, Events};
 pub use request::bookkeeper::Bookkeeper;
 pub use request::local::Local;
+pub use request::provider::{
+    Accounts, ChatEvent, ClosedChoice, CompletionEvent, Piece, Provider, ProviderEvent,
+    ProviderStream, RequestRead,
+};
+pub use request::{ChoiceUsage, DeviceUsage, Phases, ProviderError, RequestContext};
 pub use served_models::ServedModels;
 pub use startup::run::run;

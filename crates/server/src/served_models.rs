@@ -3,9 +3,10 @@
 use farthing_api::{AdapterCard, AdapterList, AdapterTier, ModelCard, ModelList};
 use farthing_scheduler::AdapterId;
 
-use crate::adapters::{self, AdapterError, AdapterInUse, Adapters, HostFigures, NewAdapter};
+use crate::adapters::{
+    self, AdapterError, AdapterInUse, Adapters, FindError, HostFigures, NewAdapter,
+};
 use crate::clock::unix_seconds;
-use crate::http::error::ApiError;
 
 /// The base model and the adapters over it, by name.
 pub struct ServedModels {
@@ -13,7 +14,8 @@ pub struct ServedModels {
     base_names: Vec<String>,
     /// Where the base model comes from.
     root: String,
-    adapters: Adapters,
+    /// `None` if adapters are not served.
+    adapters: Option<Adapters>,
     max_model_len: usize,
     created: u64,
 }
@@ -23,7 +25,7 @@ impl ServedModels {
     pub fn new(
         base_names: Vec<String>,
         root: String,
-        adapters: Adapters,
+        adapters: Option<Adapters>,
         max_model_len: usize,
     ) -> Self {
         Self {
@@ -41,10 +43,13 @@ impl ServedModels {
     }
 
     /// The adapter that `name` asks for, ready to compute, or none for the base model.
-    pub(crate) async fn find(&self, name: &str) -> Result<Option<AdapterInUse>, ApiError> {
-        match self.is_base(name) {
-            true => Ok(None),
-            false => self.adapters.find(name).await.map(Some),
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<AdapterInUse>, FindError> {
+        if self.is_base(name) {
+            return Ok(None);
+        }
+        match &self.adapters {
+            Some(adapters) => adapters.find(name).await.map(Some),
+            None => Err(FindError::NotFound(name.to_owned())),
         }
     }
 
@@ -53,14 +58,14 @@ impl ServedModels {
     /// # Errors
     /// The name is taken, or the adapter cannot be served.
     pub async fn load(&self, new: NewAdapter<'_>) -> Result<(), AdapterError> {
-        match self.is_base(new.name) {
-            true => Err(AdapterError::NameOfBase(new.name.to_owned())),
-            false => self.adapters.load(new).await,
+        if self.is_base(new.name) {
+            return Err(AdapterError::NameOfBase(new.name.to_owned()));
         }
+        self.adapters().ok_or(AdapterError::Off)?.load(new).await
     }
 
     pub(crate) async fn unload(&self, name: &str) -> Result<(), AdapterError> {
-        self.adapters.unload(name).await
+        self.adapters().ok_or(AdapterError::Off)?.unload(name).await
     }
 
     pub(crate) fn list(&self) -> ModelList {
@@ -69,7 +74,7 @@ impl ServedModels {
             .iter()
             .map(|name| self.card(name, &self.root, None, self.created));
         let parent = || Some(self.base_names[0].clone());
-        let adapters = self.adapters.list().into_iter();
+        let adapters = self.named_adapters();
         let adapters =
             adapters.map(|(name, named, _)| self.card(&name, &named.root, parent(), named.created));
         ModelList {
@@ -79,7 +84,7 @@ impl ServedModels {
 
     /// The adapters that have a name; `on_device` are those in slots.
     pub(crate) fn adapter_list(&self, on_device: &[AdapterId]) -> AdapterList {
-        let cards = self.adapters.list().into_iter();
+        let cards = self.named_adapters();
         let card = |(id, named, in_memory): (String, adapters::Named, bool)| AdapterCard {
             id,
             created: named.created,
@@ -101,7 +106,16 @@ impl ServedModels {
     }
 
     pub(crate) fn adapter_figures(&self) -> HostFigures {
-        self.adapters.figures()
+        self.adapters().map(Adapters::figures).unwrap_or_default()
+    }
+
+    fn adapters(&self) -> Option<&Adapters> {
+        self.adapters.as_ref()
+    }
+
+    /// Each adapter's name, and whether it is in host memory.
+    fn named_adapters(&self) -> impl Iterator<Item = (String, adapters::Named, bool)> {
+        self.adapters().map(Adapters::list).into_iter().flatten()
     }
 
     fn is_base(&self, name: &str) -> bool {

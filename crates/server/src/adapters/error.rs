@@ -70,6 +70,23 @@ pub enum AdapterError {
     Off,
 }
 
+/// Why no adapter is found for the model name of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FindError {
+    /// No adapter has this name.
+    NotFound(String),
+    /// Too many requests wait for their adapter already.
+    QueueFull { limit: usize },
+    /// The adapter exists but cannot be used.
+    Adapter(AdapterError),
+}
+
+impl From<AdapterError> for FindError {
+    fn from(error: AdapterError) -> Self {
+        Self::Adapter(error)
+    }
+}
+
 impl AdapterError {
     pub(super) fn of_files(name: &str, error: &ModelError) -> Self {
         Self::Refused {

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::request::backend::Backend;
 
 /// How much host memory adapters may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostCapacity {
     /// Adapters, at most.
     pub adapters: usize,

@@ -48,7 +48,7 @@ pub(crate) struct Counters {
 }
 
 /// How things stand in host memory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct HostFigures {
     pub counters: Counters,
     pub evictions: u64,

@@ -1,51 +1,70 @@
-//! What all routes share.
+//! The state that all routes share.
 
 use std::sync::Arc;
 
-use farthing_engine::GenerationRequest;
-use farthing_scheduler::SamplingParams;
-use futures_util::StreamExt;
+use farthing_economics::HourlyPrice;
 
+use super::admin_key::AdminKey;
 use crate::costs::Costs;
-use crate::http::admin_key::AdminKey;
 use crate::lifecycle::Lifecycle;
 use crate::machine::Machine;
 use crate::metrics::Metrics;
+use crate::request::backend::Backend;
 use crate::request::bookkeeper::Bookkeeper;
-use crate::request::local::{Escort, Local};
+use crate::request::provider::Provider;
+use crate::request::record::Books;
+use crate::served_models::ServedModels;
 
-/// The served model, its counters and the server's phase. Cheap to clone.
+/// The provider of answers, the books and the server's phase. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
-    pub(crate) local: Local,
-    pub(crate) escort: Escort,
+    pub(crate) provider: Arc<dyn Provider>,
+    pub(crate) models: Arc<ServedModels>,
+    /// `None` if another process computes.
+    pub(crate) engine: Option<Arc<dyn Backend>>,
+    pub(crate) books: Books,
+    pub(crate) lifecycle: Lifecycle,
     pub(crate) admin_key: Option<Arc<AdminKey>>,
     pub(crate) machine: Option<Arc<Machine>>,
 }
 
+/// What an [`App`] consists of.
+pub struct AppConfig {
+    /// Answers the requests.
+    pub provider: Arc<dyn Provider>,
+    /// The names that requests may use.
+    pub models: Arc<ServedModels>,
+    /// The engine whose time and tokens are metered; `None` if another process computes.
+    pub engine: Option<Arc<dyn Backend>>,
+    /// The price of the machine, if known.
+    pub price: Option<HourlyPrice>,
+    /// Prompt, cached and generated tokens per second that the machine carries within its service
+    /// level, if known.
+    pub slo_tokens_per_second: Option<f64>,
+}
+
 impl App {
-    /// Serves what `local` answers.
-    pub fn new(local: Local) -> Self {
-        let costs = Costs::new(
-            local.backend.clone(),
-            local.price,
-            local.slo_tokens_per_second,
-        );
-        let metrics = Metrics::new(local.models.metrics_name().to_owned(), costs);
-        let escort = Escort {
-            metrics: Arc::new(metrics),
-            lifecycle: Lifecycle::default(),
-            bookkeeper: None,
-        };
+    /// Without an admin key, a ledger or a description of the machine.
+    pub fn new(config: AppConfig) -> Self {
+        let engine = config.engine.clone();
+        let costs = Costs::new(engine, config.price, config.slo_tokens_per_second);
+        let metrics = Metrics::new(config.models.metrics_name().to_owned());
         Self {
-            local,
-            escort,
+            provider: config.provider,
+            models: config.models,
+            engine: config.engine,
+            books: Books {
+                metrics: Arc::new(metrics),
+                costs: Arc::new(costs),
+                bookkeeper: None,
+            },
+            lifecycle: Lifecycle::default(),
             admin_key: None,
             machine: None,
         }
     }
 
-    /// Lets those who have the key change what is served; without one nobody may.
+    /// Lets requests with the key load and unload adapters. Without a key no request may.
     pub fn with_admin_key(self, key: AdminKey) -> Self {
         Self {
             admin_key: Some(Arc::new(key)),
@@ -53,7 +72,7 @@ impl App {
         }
     }
 
-    /// Tells what it runs on.
+    /// Describes the machine on the page and in `GET /v1/costs/now`.
     pub fn with_machine(self, machine: Machine) -> Self {
         Self {
             machine: Some(Arc::new(machine)),
@@ -61,49 +80,9 @@ impl App {
         }
     }
 
-    /// Keeps a row of every request from now on.
+    /// Records every request from now on.
     pub fn with_ledger(mut self, bookkeeper: Bookkeeper) -> Self {
-        self.escort.bookkeeper = Some(bookkeeper);
+        self.books.bookkeeper = Some(bookkeeper);
         self
-    }
-
-    /// Generates one token, so that "ready" is proven and the first caller does not pay for cold
-    /// caches.
-    ///
-    /// # Errors
-    /// The engine's own words.
-    pub async fn warm_up(&self) -> anyhow::Result<()> {
-        let request = GenerationRequest {
-            prompt: vec![0],
-            adapter: None,
-            n: 1,
-            sampling: SamplingParams {
-                temperature: 0.0,
-                ..SamplingParams::default()
-            },
-            max_tokens: Some(1),
-            stop: Vec::new(),
-            ignore_eos: true,
-            prompt_logprobs: None,
-            continues_text: true,
-            receipts: None,
-        };
-        let mut events = self.local.backend.submit(request)?;
-        while let Some(event) = events.next().await {
-            if let farthing_engine::GenerationEvent::Failed { message } = event {
-                anyhow::bail!("the model could not generate a token: {message}");
-            }
-        }
-        self.local.backend.end_warm_up();
-        Ok(())
-    }
-
-    /// Keeps the engine's figures, for costs over the last minutes.
-    pub(crate) fn sample_costs(&self) {
-        self.escort.metrics.costs().sample();
-    }
-
-    pub(crate) fn lifecycle(&self) -> &Lifecycle {
-        &self.escort.lifecycle
     }
 }

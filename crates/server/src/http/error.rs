@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use farthing_api::{ErrorBody, ErrorDetail, InvalidRequest};
 
 use crate::adapters::AdapterError;
+use crate::request::provider_error::ProviderError;
 
 /// Why a request gets no answer, or no end of its answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +92,24 @@ pub enum ApiError {
     /// What is wrong with it is the operator's to read, in the log.
     #[error("The ledger cannot be read")]
     LedgerUnreadable,
+}
+
+impl From<ProviderError> for ApiError {
+    fn from(error: ProviderError) -> Self {
+        match error {
+            ProviderError::Invalid(error) => Self::Invalid(error),
+            ProviderError::ModelNotFound(name) => Self::ModelNotFound(name),
+            ProviderError::Adapter(error) => Self::Adapter(error),
+            ProviderError::QueueFull { limit } | ProviderError::AdapterQueueFull { limit } => {
+                Self::QueueFull { limit }
+            }
+            error @ ProviderError::TooManyChoices { .. } => {
+                InvalidRequest::value("n", error.to_string()).into()
+            }
+            ProviderError::Failed(message) => Self::Failed(message),
+            ProviderError::Unavailable => Self::EngineDead,
+        }
+    }
 }
 
 /// When to come back after a 429: most answers free a place within seconds.

@@ -37,7 +37,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
     timeouts: Timeouts,
 ) {
-    let lifecycle = app.lifecycle().clone();
+    let lifecycle = app.lifecycle.clone();
     let router = routes::router(app).layer(Extension(BodyTimeout(timeouts.read)));
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);

@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use farthing_api::Latencies;
+use farthing_api::{ByToken, CostTotals, Latencies};
 use farthing_economics::HourlyPrice;
-use farthing_engine::GenerationUsage;
+use farthing_ledger::Outcome;
 
-use super::Outcome;
+use super::FINISHED_REASONS;
 use super::exposition::Exposition;
 use super::histogram::{FIRST_TOKEN, Histogram, LATENCY, PER_TOKEN, SMALL_COUNTS, TOKENS};
 use super::recent_times::RecentTimes;
-use crate::costs::WINDOW;
+use crate::costs::{Costs, Factors, WINDOW};
+use crate::request::{ChoiceUsage, Phases};
 
 #[derive(Debug)]
 pub(super) struct Totals {
-    pub(super) outcomes: [u64; Outcome::ALL.len()],
+    /// In the order of [`FINISHED_REASONS`].
+    outcomes: [u64; FINISHED_REASONS.len()],
     pub(super) rejections: u64,
     pub(super) models: BTreeMap<String, AnswerTotals>,
     /// Those of requests that named no user are under none.
@@ -62,7 +64,7 @@ pub(super) struct AnswerTotals {
 impl Default for Totals {
     fn default() -> Self {
         Self {
-            outcomes: [0; Outcome::ALL.len()],
+            outcomes: [0; FINISHED_REASONS.len()],
             rejections: 0,
             models: BTreeMap::new(),
             tenants: BTreeMap::new(),
@@ -85,6 +87,27 @@ impl Default for Totals {
 }
 
 impl Totals {
+    pub(super) fn count_outcome(&mut self, outcome: Outcome, choices: u64) {
+        let mut reasons = FINISHED_REASONS.iter().zip(&mut self.outcomes);
+        if let Some((_, count)) = reasons.find(|(reason, _)| **reason == outcome) {
+            *count += choices;
+        }
+    }
+
+    pub(super) fn observe_phases(&mut self, phases: &Phases, completion_tokens: usize) {
+        self.queue.observe(phases.queue_seconds);
+        self.prefill.observe(phases.prefill_seconds);
+        self.decode.observe(phases.decode_seconds);
+        self.inference
+            .observe(phases.prefill_seconds + phases.decode_seconds);
+        self.preemptions.observe(phases.preemptions as f64);
+        if completion_tokens > 1 {
+            let later_tokens = (completion_tokens - 1) as f64;
+            self.time_per_output_token
+                .observe(phases.decode_seconds / later_tokens);
+        }
+    }
+
     /// The figures of a model or adapter. There may be thousands of names, but not of series; the
     /// base model always has its own.
     pub(super) fn model(&mut self, name: &str, is_base: bool) -> &mut AnswerTotals {
@@ -122,7 +145,10 @@ impl Totals {
             "vllm:request_success_total",
             "Choices that ended, by how.",
             "finished_reason",
-            Outcome::ALL.map(|outcome| (outcome.as_str(), self.outcomes[outcome as usize] as f64)),
+            FINISHED_REASONS
+                .iter()
+                .zip(self.outcomes)
+                .map(|(outcome, count)| (outcome.as_str(), count as f64)),
         );
         page.counters(
             "vllm:admission_rejections_total",
@@ -256,11 +282,27 @@ impl Totals {
 }
 
 impl AnswerTotals {
-    pub(super) fn add(&mut self, usage: &GenerationUsage) {
+    pub(super) fn add(&mut self, usage: &ChoiceUsage) {
         self.choices += 1;
         self.prompt_tokens += usage.prompt_tokens as u64;
         self.cached_tokens += usage.cached_tokens as u64;
         self.generation_tokens += usage.completion_tokens as u64;
-        self.device_seconds += usage.device_seconds;
+        self.device_seconds += usage.device.map_or(0.0, |device| device.seconds);
+    }
+
+    pub(super) fn costs(&self, costs: &Costs, factors: Factors) -> CostTotals {
+        let usd = |factor: Option<f64>| costs.usd(self.device_seconds * factor?);
+        CostTotals {
+            choices: self.choices,
+            tokens: ByToken {
+                input: self.prompt_tokens - self.cached_tokens,
+                cached: self.cached_tokens,
+                output: self.generation_tokens,
+            },
+            device_seconds: self.device_seconds,
+            usd: costs.usd(self.device_seconds),
+            loaded_usd: usd(factors.loaded),
+            at_capacity_usd: usd(factors.at_capacity),
+        }
     }
 }

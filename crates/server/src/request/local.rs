@@ -1,142 +1,180 @@
-//! From a checked request to our own engine: the place of a provider among others.
+//! The engine of this process as a provider.
 
+mod chat_events;
+mod completion_events;
+mod events;
+
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use anyhow::bail;
 use farthing_api::{
-    ChatRequest, CompletionRequest, Content, InvalidRequest, Message, Prompt, Sampling,
+    ChatLogprobs, ChatRequest, CompletionLogprobs, CompletionRequest, Content, InvalidRequest,
+    Message, Prompt, Sampling, UsedAdapter,
 };
-use farthing_economics::HourlyPrice;
 use farthing_engine::{
-    ChatContent, ChatMessage, ChatTemplate, GenerationRequest, SubmitError, TextError, Tokenizer,
+    ChatContent, ChatMessage, ChatTemplate, GenerationEvent, GenerationRequest, Receipt,
+    SubmitError, TextError, Tokenizer,
 };
+use farthing_model::LoraAdapter;
 use farthing_scheduler::SamplingParams;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt, stream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::backend::Backend;
+use super::context::RequestContext;
+use super::provider::{
+    Accounts, ClosedChoice, Provider, ProviderEvent, ProviderStream, RequestRead,
+};
+use super::provider_error::ProviderError;
 use crate::adapters::AdapterInUse;
-use crate::http::error::ApiError;
-use crate::lifecycle::Lifecycle;
-use crate::metrics::Metrics;
 use crate::random;
-use crate::request::answer::{Answer, ChatAnswer, CompletionAnswer, Echo, PromptEvents};
-use crate::request::backend::Backend;
-use crate::request::bookkeeper::Bookkeeper;
-use crate::request::record::RequestRecord;
 use crate::served_models::ServedModels;
+use chat_events::ChatEvents;
+use completion_events::CompletionEvents;
+use events::{RenderEvents, choice_usage, render};
 
-/// Everything between a checked request and the engine.
+/// Tokenizes requests, submits them to the engine and renders what comes back.
 #[derive(Clone)]
 pub struct Local {
-    /// What generates.
+    /// The engine.
     pub backend: Arc<dyn Backend>,
-    /// The model's.
+    /// The model's tokenizer.
     pub tokenizer: Arc<Tokenizer>,
-    /// None where the model has none: then there are no chats.
+    /// The model's chat template. Without one, chats are refused.
     pub chat_template: Option<Arc<ChatTemplate>>,
-    /// Names of the base model and its adapters.
+    /// The names of the base model and its adapters.
     pub models: Arc<ServedModels>,
-    /// Token ids that the model knows.
+    /// The number of token ids of the model.
     pub vocab_size: usize,
-    /// What the machine costs, where it is known.
-    pub price: Option<HourlyPrice>,
-    /// Tokens a second, prompt, cached and generated ones together, that the machine carries
-    /// within its service level, where that is known.
-    pub slo_tokens_per_second: Option<f64>,
 }
 
 /// What the engine is asked, over all prompts of a request.
-struct Ask<'a> {
-    /// The parameter that an error of the prompt's length names.
+struct Ask {
+    /// The parameter to name in an error about the prompt's length.
     prompt_param: &'static str,
     adapter: Option<AdapterInUse>,
     prompts: Vec<Vec<u32>>,
-    sampling: &'a Sampling,
+    sampling: Sampling,
     max_tokens: Option<usize>,
     logprobs: Option<usize>,
     prompt_logprobs: Option<usize>,
     continues_text: bool,
 }
 
-/// What a request is accompanied by: its counters, its place in the ledger, and the word that it
-/// must end.
-#[derive(Clone)]
-pub(crate) struct Escort {
-    pub metrics: Arc<Metrics>,
-    pub lifecycle: Lifecycle,
-    /// Where there is a ledger.
-    pub bookkeeper: Option<Bookkeeper>,
+/// The engine's events with the index of the prompt that they belong to.
+type PromptEvents = Pin<Box<dyn Stream<Item = (usize, GenerationEvent)> + Send>>;
+
+impl Provider for Local {
+    fn chat(&self, request: ChatRequest, _: &RequestContext) -> ProviderStream<ChatLogprobs> {
+        let local = self.clone();
+        started(async move {
+            // An adapter that is not in memory is loaded while the text is tokenized.
+            let (adapter, prompt) = tokio::try_join!(
+                local.find_adapter(&request.model),
+                local.render(&request.messages)
+            )?;
+            let renderer = ChatEvents {
+                tokenizer: local.tokenizer.clone(),
+                logprobs: request.logprobs.is_some(),
+            };
+            let ask = Ask {
+                prompt_param: "messages",
+                adapter,
+                prompts: vec![prompt],
+                sampling: request.sampling,
+                max_tokens: request.max_tokens,
+                logprobs: request.logprobs,
+                prompt_logprobs: None,
+                continues_text: false,
+            };
+            Ok(local.submit(ask, renderer))
+        })
+    }
+
+    fn complete(
+        &self,
+        request: CompletionRequest,
+        _: &RequestContext,
+    ) -> ProviderStream<CompletionLogprobs> {
+        let local = self.clone();
+        started(async move {
+            let (adapter, prompts) = tokio::try_join!(
+                local.find_adapter(&request.model),
+                local.encode(&request.prompts)
+            )?;
+            let n = request.sampling.n;
+            let echoes = if request.echo {
+                local.texts(&request.prompts)
+            } else {
+                Vec::new()
+            };
+            let renderer = CompletionEvents::new(
+                local.tokenizer.clone(),
+                request.logprobs.is_some(),
+                n,
+                prompts.len() * n,
+                echoes,
+            );
+            let ask = Ask {
+                prompt_param: "prompt",
+                adapter,
+                prompts,
+                sampling: request.sampling,
+                max_tokens: Some(request.max_tokens),
+                logprobs: request.logprobs,
+                prompt_logprobs: request.logprobs.filter(|_| request.echo),
+                continues_text: true,
+            };
+            Ok(local.submit(ask, renderer))
+        })
+    }
+
+    fn is_alive(&self) -> bool {
+        self.backend.is_alive()
+    }
 }
 
 impl Local {
-    pub(crate) async fn chat(
-        &self,
-        request: &ChatRequest,
-        escort: &Escort,
-    ) -> Result<ChatAnswer, ApiError> {
-        let record =
-            RequestRecord::open("chatcmpl", &request.model, request.user.as_deref(), escort)?;
-        // A cold adapter is read while the text is.
-        let read = tokio::try_join!(
-            self.models.find(&request.model),
-            self.render(&request.messages)
-        );
-        let (record, (adapter, prompt)) = record.through(read)?;
-        let ask = Ask {
-            prompt_param: "messages",
-            adapter,
-            prompts: vec![prompt],
-            sampling: &request.sampling,
-            max_tokens: request.max_tokens,
-            logprobs: request.logprobs,
+    /// Generates one token. After it the server is known to work, and the caches are warm for the first
+    /// request.
+    ///
+    /// # Errors
+    /// The engine refuses or fails the request.
+    pub(crate) async fn warm_up(&self) -> anyhow::Result<()> {
+        let request = GenerationRequest {
+            prompt: vec![0],
+            adapter: None,
+            n: 1,
+            sampling: SamplingParams {
+                temperature: 0.0,
+                ..SamplingParams::default()
+            },
+            max_tokens: Some(1),
+            stop: Vec::new(),
+            ignore_eos: true,
             prompt_logprobs: None,
-            continues_text: false,
-        };
-        let answer = self.submit(ask, record, escort)?;
-        Ok(ChatAnswer::new(
-            answer,
-            self.tokenizer.clone(),
-            request.logprobs.is_some(),
-        ))
-    }
-
-    pub(crate) async fn complete(
-        &self,
-        request: &CompletionRequest,
-        escort: &Escort,
-    ) -> Result<CompletionAnswer, ApiError> {
-        let record = RequestRecord::open("cmpl", &request.model, request.user.as_deref(), escort)?;
-        let read = tokio::try_join!(
-            self.models.find(&request.model),
-            self.encode(&request.prompts)
-        );
-        let (record, (adapter, prompts)) = record.through(read)?;
-        let num_choices = prompts.len() * request.sampling.n;
-        let echoes = match request.echo {
-            true => self.echoes(&request.prompts),
-            false => Vec::new(),
-        };
-        let ask = Ask {
-            prompt_param: "prompt",
-            adapter,
-            prompts,
-            sampling: &request.sampling,
-            max_tokens: Some(request.max_tokens),
-            logprobs: request.logprobs,
-            prompt_logprobs: request.logprobs.filter(|_| request.echo),
             continues_text: true,
+            receipts: None,
         };
-        let answer = self.submit(ask, record, escort)?;
-        let logprobs = request.logprobs.is_some();
-        Ok(CompletionAnswer::new(
-            answer,
-            self.tokenizer.clone(),
-            logprobs,
-            echoes,
-            num_choices,
-        ))
+        let mut events = self.backend.submit(request)?;
+        while let Some(event) = events.next().await {
+            if let GenerationEvent::Failed { message } = event {
+                bail!("the model could not generate a token: {message}");
+            }
+        }
+        self.backend.end_warm_up();
+        Ok(())
     }
 
-    /// The token ids of a conversation. Long ones take milliseconds: not on the async threads.
-    async fn render(&self, messages: &[Message]) -> Result<Vec<u32>, ApiError> {
+    async fn find_adapter(&self, model: &str) -> Result<Option<AdapterInUse>, ProviderError> {
+        Ok(self.models.find(model).await?)
+    }
+
+    /// The token ids of a conversation. Long ones take milliseconds, so they are not tokenized on the
+    /// async threads.
+    async fn render(&self, messages: &[Message]) -> Result<Vec<u32>, ProviderError> {
         let template = self.chat_template.clone().ok_or(TextError::NoChatTemplate);
         let template = template.map_err(|error| text_error("messages", error))?;
         let tokenizer = self.tokenizer.clone();
@@ -149,7 +187,7 @@ impl Local {
     }
 
     /// The token ids of prompts.
-    async fn encode(&self, prompts: &[Prompt]) -> Result<Vec<Vec<u32>>, ApiError> {
+    async fn encode(&self, prompts: &[Prompt]) -> Result<Vec<Vec<u32>>, ProviderError> {
         let tokenizer = self.tokenizer.clone();
         let prompts = prompts.to_vec();
         let encode = move |prompt| match prompt {
@@ -168,66 +206,77 @@ impl Local {
         Ok(encoded)
     }
 
-    fn echoes(&self, prompts: &[Prompt]) -> Vec<Echo> {
+    fn texts(&self, prompts: &[Prompt]) -> Vec<String> {
         let text = |prompt: &Prompt| match prompt {
             Prompt::Text(text) => text.clone(),
             Prompt::Tokens(ids) => self.tokenizer.decode(ids, false),
         };
-        prompts
-            .iter()
-            .map(|prompt| Echo::new(text(prompt)))
-            .collect()
+        prompts.iter().map(text).collect()
     }
 
-    /// Queues one generation a prompt. Where one is refused, those before it are aborted.
-    fn submit(
+    /// Queues one generation per prompt. If one is refused, those before it are cancelled.
+    fn submit<L: Send + 'static>(
         &self,
-        mut ask: Ask<'_>,
-        mut record: RequestRecord,
-        escort: &Escort,
-    ) -> Result<Answer, ApiError> {
+        mut ask: Ask,
+        mut renderer: impl RenderEvents<L> + 'static,
+    ) -> ProviderStream<L> {
         let n = ask.sampling.n;
-        let prompt_tokens = ask.prompts.iter().map(Vec::len).collect();
-        record.begin(prompt_tokens, n, ask.adapter.take());
-        let queued = self.queue(ask, &mut record, escort);
-        let (record, streams) = record.through(queued)?;
-        let lifecycle = escort.lifecycle.clone();
-        Ok(Answer::new(n, streams, record, lifecycle))
+        let (receipts, receivers) = ask.prompts.iter().map(|_| unbounded_channel()).unzip();
+        let adapter = ask.adapter.take();
+        let weights = adapter.as_ref().map(|adapter| adapter.adapter().clone());
+        let read = RequestRead {
+            adapter: adapter.as_ref().map(|adapter| UsedAdapter {
+                name: adapter.name.clone(),
+                generation: adapter.generation(),
+            }),
+            prompt_tokens: ask.prompts.iter().map(Vec::len).collect(),
+            accounts: accounts(receivers, n, adapter),
+        };
+        let queued = self.queue(ask, weights, receipts);
+        let read = stream::iter([Ok(ProviderEvent::Read(read))]);
+        match queued {
+            Err(error) => read.chain(stream::iter([Err(error)])).boxed(),
+            Ok(prompts) => {
+                let events = stream::select_all(prompts);
+                let events = events.flat_map(move |(prompt, event)| {
+                    stream::iter(render(&mut renderer, n, prompt, event))
+                });
+                read.chain(stream::iter([Ok(ProviderEvent::Accepted)]))
+                    .chain(events)
+                    .boxed()
+            }
+        }
     }
 
     fn queue(
         &self,
-        ask: Ask<'_>,
-        record: &mut RequestRecord,
-        escort: &Escort,
-    ) -> Result<Vec<PromptEvents>, ApiError> {
+        ask: Ask,
+        adapter: Option<Arc<LoraAdapter>>,
+        receipts: Vec<UnboundedSender<Receipt>>,
+    ) -> Result<Vec<PromptEvents>, ProviderError> {
         let biased = ask.sampling.logit_bias.iter().map(|(token, _)| token);
         self.check_vocabulary("logit_bias", biased)?;
         let n = ask.sampling.n;
         let num_choices = n * ask.prompts.len();
         let mut streams: Vec<PromptEvents> = Vec::with_capacity(ask.prompts.len());
-        for (index, prompt) in ask.prompts.into_iter().enumerate() {
+        for (index, (prompt, receipts)) in ask.prompts.into_iter().zip(receipts).enumerate() {
             let request = GenerationRequest {
                 prompt,
-                adapter: record.lora(),
+                adapter: adapter.clone(),
                 n,
-                sampling: sampling_params(ask.sampling, ask.logprobs),
+                sampling: sampling_params(&ask.sampling, ask.logprobs),
                 max_tokens: ask.max_tokens,
                 stop: ask.sampling.stop.clone(),
                 ignore_eos: ask.sampling.ignore_eos,
                 prompt_logprobs: ask.prompt_logprobs,
                 continues_text: ask.continues_text,
-                receipts: record.receipts(),
+                receipts: Some(receipts),
             };
-            let events = self.backend.submit(request).map_err(|refusal| {
-                if matches!(refusal, SubmitError::QueueFull { .. }) {
-                    escort.metrics.rejected();
-                }
-                submit_error(refusal, ask.prompt_param, num_choices)
-            })?;
+            let events = self.backend.submit(request);
+            let events =
+                events.map_err(|refusal| submit_error(refusal, ask.prompt_param, num_choices))?;
             streams.push(Box::pin(events.map(move |event| (index, event))));
         }
-        escort.metrics.taken(n, ask.max_tokens);
         Ok(streams)
     }
 
@@ -235,7 +284,7 @@ impl Local {
         &self,
         param: &str,
         mut ids: impl Iterator<Item = &'a u32>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), ProviderError> {
         match ids.find(|&&id| id as usize >= self.vocab_size) {
             None => Ok(()),
             Some(id) => {
@@ -247,6 +296,44 @@ impl Local {
             }
         }
     }
+}
+
+/// The stream that a request becomes once it is read.
+fn started<L: Send + 'static>(
+    reading: impl Future<Output = Result<ProviderStream<L>, ProviderError>> + Send + 'static,
+) -> ProviderStream<L> {
+    let stream = stream::once(async move {
+        match reading.await {
+            Ok(stream) => stream,
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        }
+    });
+    stream.flatten().boxed()
+}
+
+/// The closed accounts of all prompts. The adapter stays in host memory until the stream is dropped,
+/// because the engine may still compute with it.
+fn accounts(
+    receivers: Vec<UnboundedReceiver<Receipt>>,
+    n: usize,
+    adapter: Option<AdapterInUse>,
+) -> Accounts {
+    let receivers = receivers.into_iter().enumerate();
+    let receipts = receivers.map(|(prompt, receiver)| {
+        let receipts = stream::unfold(receiver, |mut receiver| async move {
+            Some((receiver.recv().await?, receiver))
+        });
+        let closed = move |receipt: Receipt| ClosedChoice {
+            choice: prompt * n + receipt.index,
+            usage: choice_usage(&receipt.usage),
+        };
+        receipts.map(closed).boxed()
+    });
+    let state = (stream::select_all(receipts), adapter);
+    let closed = stream::unfold(state, |(mut closed, adapter)| async move {
+        Some((closed.next().await?, (closed, adapter)))
+    });
+    closed.boxed()
 }
 
 fn chat_message(message: &Message) -> ChatMessage {
@@ -270,7 +357,7 @@ fn sampling_params(sampling: &Sampling, logprobs: Option<usize>) -> SamplingPara
         frequency_penalty: sampling.frequency_penalty,
         repetition_penalty: sampling.repetition_penalty,
         logit_bias: sampling.logit_bias.clone(),
-        // Negative seeds are seeds too: only the bits matter.
+        // Negative seeds are valid: only the bits matter.
         seed: sampling.seed.map_or_else(random::bits, |seed| seed as u64),
         logprobs,
     }
@@ -278,28 +365,26 @@ fn sampling_params(sampling: &Sampling, logprobs: Option<usize>) -> SamplingPara
 
 async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, ApiError> {
+) -> Result<T, ProviderError> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| ApiError::Failed(format!("reading the text: {error}")))
+    done.map_err(|error| ProviderError::Failed(format!("reading the text: {error}")))
 }
 
-fn text_error(param: &str, error: TextError) -> ApiError {
-    match error.is_callers_fault() {
-        true => InvalidRequest::value(param, error.to_string()).into(),
-        false => ApiError::Failed(error.to_string()),
+fn text_error(param: &str, error: TextError) -> ProviderError {
+    if error.is_callers_fault() {
+        InvalidRequest::value(param, error.to_string()).into()
+    } else {
+        ProviderError::Failed(error.to_string())
     }
 }
 
-fn submit_error(refusal: SubmitError, prompt_param: &str, num_choices: usize) -> ApiError {
+fn submit_error(refusal: SubmitError, prompt_param: &str, num_choices: usize) -> ProviderError {
     match refusal {
-        SubmitError::QueueFull { limit } if num_choices > limit => {
-            let message = format!(
-                "This request asks for {num_choices} choices (prompts times 'n'), but this server \
-                 holds at most {limit} at once."
-            );
-            InvalidRequest::value("n", message).into()
-        }
-        SubmitError::QueueFull { limit } => ApiError::QueueFull { limit },
+        SubmitError::QueueFull { limit } if num_choices > limit => ProviderError::TooManyChoices {
+            choices: num_choices,
+            limit,
+        },
+        SubmitError::QueueFull { limit } => ProviderError::QueueFull { limit },
         SubmitError::TooLong {
             max_model_len,
             prompt_tokens,
@@ -311,6 +396,6 @@ fn submit_error(refusal: SubmitError, prompt_param: &str, num_choices: usize) ->
             max_tokens,
         )
         .into(),
-        SubmitError::EngineDead => ApiError::EngineDead,
+        SubmitError::EngineDead => ProviderError::Unavailable,
     }
 }

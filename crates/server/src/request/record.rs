@@ -1,42 +1,58 @@
-//! What one request took: metered while it runs, logged and counted when it is over.
+//! The account of one request: opened on arrival, passed along the stream, closed when dropped.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farthing_api::{Cost, FinishReason, PromptTokensDetails, TokensSoFar, Usage, UsedAdapter};
 use farthing_economics::HourlyPrice;
-use farthing_engine::{GenerationUsage, Receipt};
-use farthing_ledger::Outcome as RowOutcome;
-use farthing_model::LoraAdapter;
-use tokio::sync::mpsc::UnboundedSender;
+use farthing_ledger::Outcome;
+use futures_util::{StreamExt, stream};
 
-use crate::adapters::AdapterInUse;
-use crate::costs::basis;
+use super::bookkeeper::Bookkeeper;
+use super::choice_usage::ChoiceUsage;
+use super::closed::ClosedRequest;
+use super::context::RequestContext;
+use super::provider::{Accounts, RequestRead};
+use super::provider_error::ProviderError;
+use super::row::OpenRow;
+use super::settlement::Settlement;
+use super::usage::RequestUsage;
+use crate::costs::Costs;
 use crate::http::error::ApiError;
-use crate::metrics::{FinishedChoice, Metrics, Outcome};
-use crate::random;
-use crate::request::account::{ClosedRequest, OpenAccount};
-use crate::request::local::Escort;
-use crate::request::usage::RequestUsage;
+use crate::metrics::{FinishedChoice, Metrics};
+
+/// Where requests are counted, priced and recorded. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Books {
+    pub metrics: Arc<Metrics>,
+    pub costs: Arc<Costs>,
+    /// Present if there is a ledger.
+    pub bookkeeper: Option<Bookkeeper>,
+}
+
+/// What a request asked for, as far as its account needs it.
+pub(crate) struct RequestTerms {
+    pub model: String,
+    /// Choices per prompt.
+    pub n: usize,
+    pub max_tokens: Option<usize>,
+}
 
 /// Dropping it closes the account: choices that have not ended count as aborted by the caller.
 pub(crate) struct RequestRecord {
-    id: String,
-    model: String,
-    /// Who asks, as the caller says.
-    user: Option<String>,
-    /// Kept in memory as long as this record.
-    adapter: Option<AdapterInUse>,
+    context: RequestContext,
+    terms: RequestTerms,
+    adapter: Option<UsedAdapter>,
     usage: RequestUsage,
     choices: Vec<Choice>,
     arrived: Instant,
     first_token: Option<Duration>,
-    /// Between the tokens of a choice, in seconds; only where there is a row to tell it.
+    /// Inter-token latencies in seconds. Kept only if there is a row for them.
     inter_token: Vec<f32>,
     failure: Option<ApiError>,
-    metrics: Arc<Metrics>,
-    /// Taken when it is closed.
-    account: Option<OpenAccount>,
+    books: Books,
+    row: Option<OpenRow>,
+    accounts: Accounts,
 }
 
 #[derive(Clone, Default)]
@@ -47,25 +63,19 @@ struct Choice {
 }
 
 impl RequestRecord {
-    /// A request that has just arrived and was understood.
+    /// Opens the account of a request that has arrived and is valid.
     ///
     /// # Errors
-    /// There is a ledger, and no place in it.
+    /// The ledger has no room.
     pub(crate) fn open(
-        id_prefix: &str,
-        model: &str,
-        user: Option<&str>,
-        escort: &Escort,
+        context: RequestContext,
+        terms: RequestTerms,
+        books: &Books,
     ) -> Result<Self, ApiError> {
-        let place = escort
-            .bookkeeper
-            .as_ref()
-            .map(|it| it.place())
-            .transpose()?;
+        let place = books.bookkeeper.as_ref().map(|it| it.place()).transpose()?;
         Ok(Self {
-            id: random::answer_id(id_prefix),
-            model: model.to_owned(),
-            user: user.map(str::to_owned),
+            context,
+            terms,
             adapter: None,
             usage: RequestUsage::default(),
             choices: Vec::new(),
@@ -73,61 +83,49 @@ impl RequestRecord {
             first_token: None,
             inter_token: Vec::new(),
             failure: None,
-            metrics: escort.metrics.clone(),
-            account: Some(OpenAccount::new(place)),
+            books: books.clone(),
+            row: place.map(OpenRow::new),
+            accounts: stream::empty().boxed(),
         })
     }
 
-    /// Goes on with what came out of a step towards the answer; a failure ends the record.
-    pub(crate) fn through<T>(mut self, result: Result<T, ApiError>) -> Result<(Self, T), ApiError> {
-        match result {
-            Ok(value) => Ok((self, value)),
-            Err(error) => {
-                self.fail(&error);
-                Err(error)
-            }
+    /// Notes what the provider read.
+    pub(crate) fn read(&mut self, read: RequestRead) {
+        self.adapter = read.adapter;
+        self.usage = RequestUsage::new(read.prompt_tokens, self.terms.n);
+        self.choices = vec![Choice::default(); self.usage.num_choices()];
+        self.accounts = read.accounts;
+    }
+
+    /// Counts a request that is queued.
+    pub(crate) fn accept(&self) {
+        let RequestTerms { n, max_tokens, .. } = self.terms;
+        self.books.metrics.count_accepted(n, max_tokens);
+    }
+
+    /// Counts a request that found the queue full.
+    pub(crate) fn count_refusal(&self, error: &ProviderError) {
+        if matches!(
+            error,
+            ProviderError::QueueFull { .. } | ProviderError::TooManyChoices { .. }
+        ) {
+            self.books.metrics.count_rejected();
         }
     }
 
-    /// Notes what the engine is asked: the tokens of each prompt, `n` choices for each, with an
-    /// adapter or the base model.
-    pub(crate) fn begin(
-        &mut self,
-        prompt_tokens: Vec<usize>,
-        n: usize,
-        adapter: Option<AdapterInUse>,
-    ) {
-        self.adapter = adapter;
-        self.usage = RequestUsage::new(prompt_tokens, n);
-        self.choices = vec![Choice::default(); self.usage.num_choices()];
-    }
-
-    /// The adapter's weights.
-    pub(crate) fn lora(&self) -> Option<Arc<LoraAdapter>> {
-        self.adapter.as_ref().map(|it| it.adapter().clone())
-    }
-
-    /// Where the engine is to send the accounts of the next prompt's choices.
-    pub(crate) fn receipts(&mut self) -> Option<UnboundedSender<Receipt>> {
-        self.account.as_mut().map(OpenAccount::receipts)
-    }
-
-    /// The answer's.
+    /// The id of the answer.
     pub(crate) fn id(&self) -> &str {
-        &self.id
+        &self.context.id
     }
 
+    /// The model, as the request named it.
     pub(crate) fn model(&self) -> &str {
-        &self.model
+        &self.terms.model
     }
 
-    /// The adapter that computes the answer; none is the base model.
-    pub(crate) fn adapter(&self) -> Option<UsedAdapter> {
-        let adapter = self.adapter.as_ref()?;
-        Some(UsedAdapter {
-            name: adapter.name.clone(),
-            generation: adapter.generation(),
-        })
+    /// The adapter that computes the answer; `None` for a base model.
+    pub(crate) fn adapter(&self) -> Option<&UsedAdapter> {
+        self.adapter.as_ref()
     }
 
     /// Notes that a choice gained tokens just now.
@@ -138,16 +136,17 @@ impl RequestRecord {
         let now = Instant::now();
         let choice = &mut self.choices[choice];
         choice.tokens += tokens;
+        let metrics = &self.books.metrics;
         match choice.last_token.replace(now) {
             Some(last) => {
-                self.metrics.inter_token(now - last);
-                if self.account.as_ref().is_some_and(OpenAccount::has_row) {
+                metrics.observe_inter_token(now - last);
+                if self.row.is_some() {
                     self.inter_token.push((now - last).as_secs_f32());
                 }
             }
             None => {
                 let since_arrival = now - self.arrived;
-                self.metrics.first_token(since_arrival);
+                metrics.observe_first_token(since_arrival);
                 self.first_token.get_or_insert(since_arrival);
             }
         }
@@ -157,7 +156,7 @@ impl RequestRecord {
         &mut self,
         choice: usize,
         reason: FinishReason,
-        usage: GenerationUsage,
+        usage: ChoiceUsage,
     ) {
         let outcome = match reason {
             FinishReason::Stop => Outcome::Stop,
@@ -165,9 +164,9 @@ impl RequestRecord {
         };
         self.choices[choice].reason = Some(reason);
         self.usage.close(choice, usage);
-        self.metrics.finished(&FinishedChoice {
-            model: &self.model,
-            tenant: self.user.as_deref(),
+        self.books.metrics.count_finished(&FinishedChoice {
+            model: &self.terms.model,
+            tenant: self.context.tenant.as_deref(),
             outcome,
             usage,
             elapsed: self.arrived.elapsed(),
@@ -183,7 +182,7 @@ impl RequestRecord {
         self.usage.is_complete()
     }
 
-    /// The tokens that were told.
+    /// The tokens that the caller has received.
     pub(crate) fn tokens_so_far(&self) -> TokensSoFar {
         let prompt_tokens = self.usage.prompt_tokens();
         let completion_tokens = self.choices.iter().map(|choice| choice.tokens).sum();
@@ -194,12 +193,12 @@ impl RequestRecord {
         }
     }
 
-    /// What the choices that have ended took.
+    /// The usage and cost of the choices that have ended.
     pub(crate) fn usage(&self) -> Usage {
         let prompt_tokens = self.usage.prompt_tokens();
         let completion_tokens = self.usage.completion_tokens();
         let device_seconds = self.usage.device_time().as_secs_f64();
-        let costs = self.metrics.costs();
+        let costs = &self.books.costs;
         let factors = costs.factors();
         let usd = |factor: Option<f64>| costs.usd(device_seconds * factor?);
         Usage {
@@ -215,29 +214,25 @@ impl RequestRecord {
                 loaded_usd: usd(factors.loaded),
                 at_capacity_usd: usd(factors.at_capacity),
                 price_per_hour_usd: costs.price().map(HourlyPrice::usd),
-                basis: basis(self.usage.basis()).as_str(),
+                basis: self.usage.basis().as_str(),
             },
         }
     }
-}
 
-impl RequestRecord {
-    /// Whether the server turned it away.
+    /// Whether the server refused the request.
     fn is_refused(&self) -> bool {
         let failure = self.failure.as_ref();
         failure.is_some_and(|error| error.status().is_client_error())
     }
 
-    fn outcome(&self) -> RowOutcome {
+    fn outcome(&self) -> Outcome {
         let reasons = || self.choices.iter().map(|choice| choice.reason);
         match &self.failure {
-            Some(_) if self.is_refused() => RowOutcome::Refused,
-            Some(_) => RowOutcome::Error,
-            None if self.choices.is_empty() || reasons().any(|it| it.is_none()) => {
-                RowOutcome::Abort
-            }
-            None if reasons().any(|it| it == Some(FinishReason::Length)) => RowOutcome::Length,
-            None => RowOutcome::Stop,
+            Some(_) if self.is_refused() => Outcome::Refused,
+            Some(_) => Outcome::Error,
+            None if self.choices.is_empty() || reasons().any(|it| it.is_none()) => Outcome::Abort,
+            None if reasons().any(|it| it == Some(FinishReason::Length)) => Outcome::Length,
+            None => Outcome::Stop,
         }
     }
 }
@@ -245,29 +240,33 @@ impl RequestRecord {
 impl Drop for RequestRecord {
     fn drop(&mut self) {
         let outcome = self.outcome();
-        // What is refused is counted where it is.
-        if outcome != RowOutcome::Refused {
-            let unfinished = match &self.failure {
-                Some(_) => Outcome::Error,
-                None => Outcome::Abort,
+        // `vllm:request_success_total` has no label for refused requests.
+        if outcome != Outcome::Refused {
+            let unfinished = if self.failure.is_some() {
+                Outcome::Error
+            } else {
+                Outcome::Abort
             };
-            self.metrics.unfinished(unfinished, self.usage.num_open());
+            let metrics = &self.books.metrics;
+            metrics.count_unfinished(unfinished, self.usage.num_open());
         }
-        let Some(account) = self.account.take() else {
-            return;
-        };
-        account.close(ClosedRequest {
-            id: std::mem::take(&mut self.id),
-            user: self.user.take(),
-            model: std::mem::take(&mut self.model),
+        let request = ClosedRequest {
+            context: self.context.clone(),
+            model: std::mem::take(&mut self.terms.model),
             adapter: self.adapter.take(),
             usage: std::mem::take(&mut self.usage),
-            price: self.metrics.costs().price(),
+            price: self.books.costs.price(),
             ttft: self.first_token,
             inter_token: std::mem::take(&mut self.inter_token),
             elapsed: self.arrived.elapsed(),
             outcome,
             failure: self.failure.take(),
-        });
+        };
+        let settlement = Settlement {
+            request,
+            accounts: std::mem::replace(&mut self.accounts, stream::empty().boxed()),
+            row: self.row.take(),
+        };
+        settlement.run();
     }
 }

@@ -1,10 +1,9 @@
 //! The ledger's row of one request.
 
-use farthing_engine::GenerationUsage;
-use farthing_ledger::{LedgerEntry, Outcome, Picoseconds, Place};
+use farthing_ledger::{LedgerEntry, Outcome, Place};
 
+use super::closed::ClosedRequest;
 use crate::clock::unix_microseconds;
-use crate::request::account::ClosedRequest;
 
 /// A row that is still to be filled in.
 pub(crate) struct OpenRow {
@@ -26,8 +25,7 @@ impl OpenRow {
     /// Fills it in.
     pub(crate) fn record(self, request: ClosedRequest) {
         let ClosedRequest {
-            id,
-            user,
+            context,
             model,
             adapter,
             usage,
@@ -44,17 +42,15 @@ impl OpenRow {
             (None, _) => 200,
         };
         inter_token.sort_unstable_by(f32::total_cmp);
-        let adapter = adapter.map(|it| (it.name.clone(), it.generation()));
+        let adapter = adapter.map(|adapter| (adapter.name, adapter.generation));
         let (adapter, adapter_generation) = adapter.unzip();
         let device_time = usage.device_time();
-        let kind =
-            |seconds: fn(&GenerationUsage) -> f64| Picoseconds::from_seconds(usage.sum(seconds));
         self.place.record(LedgerEntry {
-            request_id: id,
+            request_id: context.id,
             started_us: self.started_us,
             ended_us: unix_microseconds(),
             api_key: None,
-            user,
+            user: context.tenant,
             model,
             adapter,
             adapter_generation,
@@ -62,9 +58,9 @@ impl OpenRow {
             cached_tokens: usage.cached_tokens() as u64,
             output_tokens: usage.completion_tokens() as u64,
             device_time,
-            input_time: kind(|usage| usage.token_seconds.input),
-            cached_time: kind(|usage| usage.token_seconds.cached),
-            output_time: kind(|usage| usage.token_seconds.output),
+            input_time: usage.device_time_of(|device| device.by_class.input),
+            cached_time: usage.device_time_of(|device| device.by_class.cached),
+            output_time: usage.device_time_of(|device| device.by_class.output),
             cost_usd: price.map(|price| device_time.usd(price)),
             queue_seconds: usage.queue_seconds(),
             ttft_seconds: ttft.map(|ttft| ttft.as_secs_f64()),

@@ -1,21 +1,23 @@
-//! What the choices of one request used, added up.
+//! The usage of one request: the sum over its choices.
 
-use farthing_engine::{GenerationUsage, SplitBasis};
+use farthing_economics::Basis;
 use farthing_ledger::Picoseconds;
 
-/// Prompts, and the accounts of their choices as far as they are closed.
+use super::choice_usage::{ChoiceUsage, DeviceUsage};
+
+/// The prompts of a request, and the usage of those choices that are closed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RequestUsage {
-    /// Tokens of each prompt.
+    /// The number of tokens of each prompt.
     prompts: Vec<usize>,
-    /// Choices a prompt.
+    /// Choices per prompt.
     n: usize,
     /// Prompt by prompt.
-    choices: Vec<Option<GenerationUsage>>,
+    choices: Vec<Option<ChoiceUsage>>,
 }
 
 impl RequestUsage {
-    /// With the tokens of each prompt, and `n` choices for each.
+    /// `n` open choices for each prompt.
     pub(crate) fn new(prompts: Vec<usize>, n: usize) -> Self {
         let choices = vec![None; n * prompts.len()];
         Self {
@@ -25,7 +27,7 @@ impl RequestUsage {
         }
     }
 
-    /// Choices over all prompts.
+    /// The number of choices over all prompts.
     pub(crate) fn num_choices(&self) -> usize {
         self.choices.len()
     }
@@ -41,22 +43,17 @@ impl RequestUsage {
             .count()
     }
 
-    pub(crate) fn close(&mut self, choice: usize, usage: GenerationUsage) {
+    pub(crate) fn close(&mut self, choice: usize, usage: ChoiceUsage) {
         self.choices[choice] = Some(usage);
     }
 
-    /// A choice whose answer was told keeps the account that it was told with.
-    pub(crate) fn close_if_open(&mut self, prompt: usize, index: usize, usage: GenerationUsage) {
-        self.choices[prompt * self.n + index].get_or_insert(usage);
+    /// Keeps the usage that the answer reported, if it reported one.
+    pub(crate) fn close_if_open(&mut self, choice: usize, usage: ChoiceUsage) {
+        self.choices[choice].get_or_insert(usage);
     }
 
     pub(crate) fn is_complete(&self) -> bool {
         self.choices.iter().all(Option::is_some)
-    }
-
-    pub(crate) fn is_prompt_complete(&self, prompt: usize) -> bool {
-        let choices = self.choices.chunks(self.n).nth(prompt);
-        choices.into_iter().flatten().all(Option::is_some)
     }
 
     pub(crate) fn prompt_tokens(&self) -> usize {
@@ -67,39 +64,43 @@ impl RequestUsage {
         self.closed().map(|usage| usage.completion_tokens).sum()
     }
 
-    /// A prompt counts once, however many choices go on from it: of its tokens those are cached
-    /// that the first choice to compute it found.
+    /// A prompt counts once for all of its choices: its cached tokens are those that the first choice
+    /// to compute it found.
     pub(crate) fn cached_tokens(&self) -> usize {
-        let cached = |prompt: &[Option<GenerationUsage>]| {
+        let cached = |prompt: &[Option<ChoiceUsage>]| {
             let closed = prompt.iter().flatten();
             closed.map(|usage| usage.cached_tokens).min().unwrap_or(0)
         };
         self.choices.chunks(self.n.max(1)).map(cached).sum()
     }
 
-    /// What an answer tells and the ledger keeps: to the same picosecond.
+    /// Rounded to picoseconds, so that the answer and the ledger agree exactly.
     pub(crate) fn device_time(&self) -> Picoseconds {
-        Picoseconds::from_seconds(self.sum(|usage| usage.device_seconds))
+        self.device_time_of(|device| device.seconds)
     }
 
-    /// What the device's time was split by: the less exact one, where it was by both.
-    pub(crate) fn basis(&self) -> SplitBasis {
-        let bases = self.closed().map(|usage| usage.basis);
+    /// A part of the device time of each choice, summed.
+    pub(crate) fn device_time_of(&self, part: impl Fn(&DeviceUsage) -> f64) -> Picoseconds {
+        let devices = self.closed().filter_map(|usage| usage.device.as_ref());
+        // Not `sum`, whose identity is -0.0.
+        Picoseconds::from_seconds(devices.fold(0.0, |sum, device| sum + part(device)))
+    }
+
+    /// How the device time was split: the least exact way that any choice had.
+    pub(crate) fn basis(&self) -> Basis {
+        let bases = self.closed().filter_map(|usage| Some(usage.device?.basis));
         bases.max().unwrap_or_default()
     }
 
     /// Until the first step of any choice.
     pub(crate) fn queue_seconds(&self) -> Option<f64> {
-        let waits = self.closed().map(|usage| usage.queue_seconds);
+        let waits = self
+            .closed()
+            .filter_map(|usage| Some(usage.phases?.queue_seconds));
         waits.min_by(f64::total_cmp)
     }
 
-    pub(crate) fn sum(&self, seconds: impl Fn(&GenerationUsage) -> f64) -> f64 {
-        // Not `sum`, whose nothing is -0.0.
-        self.closed().fold(0.0, |sum, usage| sum + seconds(usage))
-    }
-
-    fn closed(&self) -> impl Iterator<Item = &GenerationUsage> {
+    fn closed(&self) -> impl Iterator<Item = &ChoiceUsage> {
         self.choices.iter().flatten()
     }
 }

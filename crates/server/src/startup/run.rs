@@ -1,17 +1,19 @@
 //! The life of the process.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use farthing_economics::HourlyPrice;
 use farthing_engine::EngineHandle;
 use farthing_ledger::{Ledger, Location};
 use farthing_model::use_simd_level;
 use tokio::sync::oneshot;
 
 use crate::cli::args::ServeArgs;
-use crate::http::app::App;
+use crate::http::app::{App, AppConfig};
 use crate::http::serve::{Timeouts, serve};
 use crate::machine::Machine;
 use crate::request::bookkeeper::Bookkeeper;
@@ -48,6 +50,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let listener = bind(config.http.address)?;
     let (price, http) = (config.price, config.http.clone());
     let ledger = config.ledger.clone();
+    let slo_tokens_per_second = config.slo_tokens_per_second;
     let device = config.model.device;
     let location = ledger.clone();
     let started = tokio::task::spawn_blocking(move || {
@@ -56,7 +59,14 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         start(&config, process_began, &|line| println!("{line}"))
     });
     let started = started.await.context("loading the model")??;
-    let mut app = App::new(started.local.clone()).with_machine(Machine {
+    let config = AppConfig {
+        provider: Arc::new(started.local.clone()),
+        models: started.local.models.clone(),
+        engine: Some(started.local.backend.clone()),
+        price: price.per_hour(),
+        slo_tokens_per_second,
+    };
+    let mut app = App::new(config).with_machine(Machine {
         device: device.describe(),
         memory: started.memory,
         price_is_example: matches!(price, Price::Example(_)),
@@ -64,9 +74,9 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     if let Some(key) = http.admin_key {
         app = app.with_admin_key(key);
     }
-    app.warm_up().await?;
+    started.local.warm_up().await?;
     let bookkeeper = match ledger.clone() {
-        Some(location) => Some(open_ledger(location, &started.local).await?),
+        Some(location) => Some(open_ledger(location, price.per_hour(), &started.local).await?),
         None => None,
     };
     let app = match bookkeeper.clone() {
@@ -122,9 +132,13 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn open_ledger(location: Location, local: &Local) -> anyhow::Result<Bookkeeper> {
+async fn open_ledger(
+    location: Location,
+    price: Option<HourlyPrice>,
+    local: &Local,
+) -> anyhow::Result<Bookkeeper> {
     let model = local.models.metrics_name().to_owned();
-    let (price, backend) = (local.price, local.backend.clone());
+    let backend = local.backend.clone();
     let open = move || Bookkeeper::open(location, model, price, backend);
     Ok(tokio::task::spawn_blocking(open).await??)
 }
@@ -134,7 +148,7 @@ async fn sample_costs(app: App) {
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
         every_second.tick().await;
-        app.sample_costs();
+        app.books.costs.sample();
     }
 }
 

@@ -207,7 +207,8 @@ pub(crate) fn start(
     for (arg, adapter) in named {
         adapters.adopt(&arg.name, &arg.directory, adapter)?;
     }
-    let served_models = ServedModels::new(names, choice.model.clone(), adapters, max_model_len);
+    let served_models =
+        ServedModels::new(names, choice.model.clone(), Some(adapters), max_model_len);
     let local = Local {
         backend,
         vocab_size: text
@@ -217,8 +218,6 @@ pub(crate) fn start(
         tokenizer: text.tokenizer,
         chat_template: text.chat_template,
         models: Arc::new(served_models),
-        price: config.price.per_hour(),
-        slo_tokens_per_second: config.slo_tokens_per_second,
     };
     let model = checkpoint.config().clone();
     Ok(Started {

@@ -6,6 +6,7 @@
 mod random_adapter;
 mod scripted_engine;
 mod shelf;
+mod stub_provider;
 mod wire;
 
 mod adapters;
@@ -17,5 +18,6 @@ mod ledger;
 mod metrics;
 mod page;
 mod probes;
+mod providers;
 mod refusals;
 mod shutdown;

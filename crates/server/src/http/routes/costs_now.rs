@@ -20,8 +20,8 @@ pub(super) async fn show(
     State(app): State<App>,
     headers: HeaderMap,
 ) -> ([(HeaderName, &'static str); 1], Json<CostsNow>) {
-    let metrics = &app.escort.metrics;
-    let costs = metrics.costs();
+    let metrics = &app.books.metrics;
+    let costs = &*app.books.costs;
     let stats = costs.stats();
     let residuals = Residuals::of(&stats);
     let tells_tenants = match app.admin_key.as_deref() {
@@ -43,8 +43,8 @@ pub(super) async fn show(
             tokens: residuals.tokens,
         },
         step_model: step_model(&stats),
-        models: metrics.model_costs(),
-        tenants: tells_tenants.then(|| metrics.tenant_costs()),
+        models: metrics.model_costs(costs),
+        tenants: tells_tenants.then(|| metrics.tenant_costs(costs)),
         comparison: costs.comparison(&stats),
         recent: costs.recent(&stats),
         latency: metrics.latencies(),

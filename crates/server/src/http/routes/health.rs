@@ -6,8 +6,9 @@ use crate::http::app::App;
 use crate::http::error::ApiError;
 
 pub(super) async fn check(State(app): State<App>) -> Result<(), ApiError> {
-    match app.local.backend.is_alive() {
-        true => Ok(()),
-        false => Err(ApiError::EngineDead),
+    if app.provider.is_alive() {
+        Ok(())
+    } else {
+        Err(ApiError::EngineDead)
     }
 }

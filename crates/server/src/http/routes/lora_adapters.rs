@@ -12,8 +12,8 @@ use crate::http::error::ApiError;
 use crate::http::json_body::JsonBody;
 
 pub(super) async fn list(State(app): State<App>) -> Json<AdapterList> {
-    let on_device = app.local.backend.stats().adapter_pool.resident;
-    Json(app.local.models.adapter_list(&on_device))
+    let on_device = app.books.costs.stats().adapter_pool.resident;
+    Json(app.models.adapter_list(&on_device))
 }
 
 /// Answers in words, as vLLM does.
@@ -31,7 +31,7 @@ pub(super) async fn load(
         in_place: request.load_inplace,
         pinned: request.pinned,
     };
-    app.local.models.load(new).await?;
+    app.models.load(new).await?;
     Ok(format!(
         "Success: LoRA adapter '{name}' added successfully."
     ))
@@ -44,7 +44,7 @@ pub(super) async fn unload(
 ) -> Result<String, ApiError> {
     AdminKey::admit(app.admin_key.as_deref(), &headers)?;
     let UnloadAdapterRequest { lora_name: name } = UnloadAdapterRequest::from_json(&body.0)?;
-    app.local.models.unload(&name).await?;
+    app.models.unload(&name).await?;
     Ok(format!(
         "Success: LoRA adapter '{name}' removed successfully."
     ))

@@ -8,7 +8,7 @@ use crate::http::app::App;
 use crate::http::error::ApiError;
 
 pub(super) async fn list(State(app): State<App>) -> Json<ModelList> {
-    Json(app.local.models.list())
+    Json(app.models.list())
 }
 
 /// `id` may hold slashes, as a hub id does.
@@ -16,12 +16,7 @@ pub(super) async fn retrieve(
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<Json<ModelCard>, ApiError> {
-    let card = app
-        .local
-        .models
-        .list()
-        .data
-        .into_iter()
-        .find(|card| card.id == id);
+    let mut cards = app.models.list().data.into_iter();
+    let card = cards.find(|card| card.id == id);
     card.map(Json).ok_or(ApiError::ModelNotFound(id))
 }

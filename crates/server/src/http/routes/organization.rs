@@ -65,7 +65,7 @@ async fn ask<T: Send + 'static>(
     app: &App,
     question: impl FnOnce(&mut LedgerReader, i64) -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<Json<T>, ApiError> {
-    let bookkeeper = app.escort.bookkeeper.as_ref().ok_or(ApiError::NoLedger)?;
+    let bookkeeper = app.books.bookkeeper.as_ref().ok_or(ApiError::NoLedger)?;
     let location = bookkeeper.location().clone();
     let now = unix_seconds() as i64;
     let asked = tokio::task::spawn_blocking(move || {

@@ -8,13 +8,13 @@ use crate::http::app::App;
 use crate::http::error::ApiError;
 
 pub(super) async fn check(State(app): State<App>) -> Result<(), ApiError> {
-    if !app.local.backend.is_alive() {
+    if !app.provider.is_alive() {
         return Err(ApiError::EngineDead);
     }
-    if !app.lifecycle().is_serving() {
+    if !app.lifecycle.is_serving() {
         return Err(ApiError::ShuttingDown);
     }
-    match &app.escort.bookkeeper {
+    match &app.books.bookkeeper {
         Some(bookkeeper) if bookkeeper.is_full() => Err(ApiError::LedgerFull),
         _ => Ok(()),
     }

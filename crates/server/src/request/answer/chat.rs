@@ -1,85 +1,69 @@
-//! From tokens and text to chat completions and their chunks.
-
-use std::sync::Arc;
+//! From events to a chat completion or its chunks.
 
 use farthing_api::{
     AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
-    ChatLogprob, ChatLogprobs, ChatTopLogprob, FinishReason, StreamOptions, StreamedUsage,
+    ChatLogprobs, FinishReason, StreamOptions, StreamedUsage,
 };
-use farthing_engine::{GeneratedToken, Tokenizer};
-use farthing_scheduler::TokenLogprob;
 use futures_util::{Stream, StreamExt, stream};
 
 use super::{Answer, AnswerEvent, FINGERPRINT};
 use crate::http::error::ApiError;
+use crate::request::provider::Piece;
 
 /// An answer to a chat request.
 pub(crate) struct ChatAnswer {
-    answer: Answer,
-    tokenizer: Arc<Tokenizer>,
-    /// Whether the caller asked for log-probabilities.
-    logprobs: bool,
+    pub answer: Answer<ChatLogprobs>,
+    pub num_choices: usize,
+    /// Whether the request asked for log-probabilities.
+    pub logprobs: bool,
 }
 
 impl ChatAnswer {
-    pub(crate) fn new(answer: Answer, tokenizer: Arc<Tokenizer>, logprobs: bool) -> Self {
-        Self {
-            answer,
-            tokenizer,
-            logprobs,
-        }
-    }
-
-    /// The answer at once.
+    /// The whole answer, not streamed.
     pub(crate) async fn whole(mut self) -> Result<ChatCompletion, ApiError> {
-        let mut texts = vec![String::new(); self.answer.n];
-        let mut logprobs = vec![self.logprobs.then(ChatLogprobs::default); self.answer.n];
-        let mut reasons = vec![FinishReason::Stop; self.answer.n];
-        while let Some(event) = self.answer.next().await {
-            match event? {
-                AnswerEvent::Prompt { .. } => {}
-                AnswerEvent::Delta {
-                    choice,
-                    text,
-                    tokens,
-                } => {
-                    texts[choice].push_str(&text);
-                    if let Some(logprobs) = &mut logprobs[choice] {
-                        logprobs.content.extend(self.logprobs_of(&tokens));
-                    }
-                }
-                AnswerEvent::Finished { choice, reason } => reasons[choice] = reason,
-            }
-        }
-        let choices = texts.into_iter().zip(logprobs).zip(reasons).enumerate();
-        let choice = |(index, ((content, logprobs), finish_reason))| ChatChoice {
+        let new_choice = |index| ChatChoice {
             index,
             message: AssistantMessage {
-                content,
+                content: String::new(),
                 refusal: None,
             },
-            logprobs,
-            finish_reason,
+            logprobs: self.logprobs.then(ChatLogprobs::default),
+            finish_reason: FinishReason::Stop,
         };
+        let mut choices: Vec<_> = (0..self.num_choices).map(new_choice).collect();
+        while let Some(event) = self.answer.next().await {
+            match event? {
+                AnswerEvent::Delta { choice, pieces } => {
+                    let choice = &mut choices[choice];
+                    for piece in pieces {
+                        choice.message.content.push_str(&piece.text);
+                        if let (Some(whole), Some(more)) = (&mut choice.logprobs, piece.logprobs) {
+                            whole.content.extend(more.content);
+                        }
+                    }
+                }
+                AnswerEvent::Finished { choice, reason } => choices[choice].finish_reason = reason,
+            }
+        }
         Ok(ChatCompletion {
             usage: self.answer.usage(),
-            id: self.answer.id,
+            id: self.answer.id.clone(),
             created: self.answer.created,
-            model: self.answer.model,
-            adapter: self.answer.adapter,
-            choices: choices.map(choice).collect(),
+            model: self.answer.model.clone(),
+            adapter: self.answer.adapter.clone(),
+            choices,
             system_fingerprint: FINGERPRINT.to_owned(),
         })
     }
 
-    /// The answer as it comes.
+    /// The answer as a stream of chunks.
     pub(crate) fn chunks(
         self,
         options: StreamOptions,
     ) -> impl Stream<Item = Result<ChatChunk, ApiError>> + Send {
         let state = ChatChunks {
-            told_role: vec![false; self.answer.n],
-            answer: self,
+            sent_role: vec![false; self.num_choices],
+            answer: self.answer,
             options,
             ended: false,
         };
@@ -88,33 +72,15 @@ impl ChatAnswer {
         });
         steps.flatten()
     }
-
-    fn logprobs_of(&self, tokens: &[GeneratedToken]) -> Vec<ChatLogprob> {
-        let told = tokens.iter().filter_map(|token| token.logprobs.as_ref());
-        let entry = |logprobs: &farthing_scheduler::TokenLogprobs| ChatLogprob {
-            chosen: self.told(&logprobs.chosen),
-            top_logprobs: logprobs.top.iter().map(|top| self.told(top)).collect(),
-        };
-        told.map(entry).collect()
-    }
-
-    fn told(&self, token: &TokenLogprob) -> ChatTopLogprob {
-        let bytes = self.tokenizer.token_bytes(token.token);
-        ChatTopLogprob {
-            token: String::from_utf8_lossy(bytes).into_owned(),
-            logprob: super::finite(token.logprob),
-            bytes: bytes.to_vec(),
-        }
-    }
 }
 
-/// A streamed answer between two chunks.
+/// The state of a streamed answer between two chunks.
 struct ChatChunks {
-    answer: ChatAnswer,
+    answer: Answer<ChatLogprobs>,
     options: StreamOptions,
-    /// Of each choice: whether its first chunk, which tells the role, is out. It goes out with the
-    /// first token, so that clients who time the first chunk time the first token.
-    told_role: Vec<bool>,
+    /// Whether the chunk with the role was sent, for each choice. It is sent with the first token, so
+    /// that clients that time the first chunk time the first token.
+    sent_role: Vec<bool>,
     ended: bool,
 }
 
@@ -124,26 +90,18 @@ impl ChatChunks {
         if self.ended {
             return None;
         }
-        let chunks = match self.answer.answer.next().await {
+        let chunks = match self.answer.next().await {
             None => {
                 self.ended = true;
-                let usage = StreamedUsage::Told(self.answer.answer.usage());
-                self.options
-                    .include_usage
-                    .then(|| self.chunk(None, usage))
-                    .into_iter()
-                    .collect()
+                let usage = StreamedUsage::Told(self.answer.usage());
+                let last = self.options.include_usage.then(|| self.chunk(None, usage));
+                last.into_iter().collect()
             }
             Some(Err(error)) => {
                 self.ended = true;
                 return Some(vec![Err(error)]);
             }
-            Some(Ok(AnswerEvent::Prompt { .. })) => Vec::new(),
-            Some(Ok(AnswerEvent::Delta {
-                choice,
-                text,
-                tokens,
-            })) => self.delta(choice, text, &tokens),
+            Some(Ok(AnswerEvent::Delta { choice, pieces })) => self.delta(choice, pieces),
             Some(Ok(AnswerEvent::Finished { choice, reason })) => {
                 let mut chunks = self.role(choice);
                 chunks.push(self.piece(choice, ChatDelta::default(), None, Some(reason)));
@@ -153,26 +111,20 @@ impl ChatChunks {
         Some(chunks.into_iter().map(Ok).collect())
     }
 
-    fn delta(&mut self, choice: usize, text: String, tokens: &[GeneratedToken]) -> Vec<ChatChunk> {
+    fn delta(&mut self, choice: usize, pieces: Vec<Piece<ChatLogprobs>>) -> Vec<ChatChunk> {
         let mut chunks = self.role(choice);
-        let content = self.answer.logprobs_of(tokens);
-        // Half a character or a possible stop string is held back: then there is nothing to say.
-        if !text.is_empty() || !content.is_empty() {
-            let logprobs = self.answer.logprobs.then_some(ChatLogprobs {
-                content,
-                refusal: None,
-            });
+        for piece in pieces {
             let delta = ChatDelta {
                 role: None,
-                content: Some(text),
+                content: Some(piece.text),
             };
-            chunks.push(self.piece(choice, delta, logprobs, None));
+            chunks.push(self.piece(choice, delta, piece.logprobs, None));
         }
         chunks
     }
 
     fn role(&mut self, choice: usize) -> Vec<ChatChunk> {
-        if std::mem::replace(&mut self.told_role[choice], true) {
+        if std::mem::replace(&mut self.sent_role[choice], true) {
             return Vec::new();
         }
         let delta = ChatDelta {
@@ -189,7 +141,7 @@ impl ChatChunks {
         logprobs: Option<ChatLogprobs>,
         finish_reason: Option<FinishReason>,
     ) -> ChatChunk {
-        let usage = self.answer.answer.usage_so_far(self.options);
+        let usage = self.answer.usage_so_far(self.options);
         self.chunk(
             Some(ChatChunkChoice {
                 index,
@@ -202,7 +154,7 @@ impl ChatChunks {
     }
 
     fn chunk(&self, choice: Option<ChatChunkChoice>, usage: StreamedUsage) -> ChatChunk {
-        let answer = &self.answer.answer;
+        let answer = &self.answer;
         ChatChunk {
             id: answer.id.clone(),
             created: answer.created,

@@ -8,7 +8,7 @@ use crate::http::app::App;
 use crate::machine::resident_bytes;
 
 pub(super) fn card(app: &App, stats: &EngineStats) -> MachineCard {
-    let host = app.local.models.adapter_figures();
+    let host = app.models.adapter_figures();
     let pool = &stats.adapter_pool;
     let machine = app.machine.as_deref();
     MachineCard {
