@@ -20,7 +20,8 @@ pub struct CostComparison {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub curve: Option<CostCurveCard>,
     /// Vendors' offers.
-    pub rivals: Vec<RivalCard>,
+    #[serde(rename = "rivals")]
+    pub offers: Vec<OfferCard>,
 }
 
 /// What a million tokens cost by how much of the machine is used.
@@ -52,7 +53,7 @@ pub struct CurvePoint {
 
 /// What a vendor asks; absent is unknown, not free.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RivalCard {
+pub struct OfferCard {
     /// Vendor and model, or vendor and GPU.
     pub name: String,
     /// `frontier`, `hosted` or `endpoint`.

@@ -131,9 +131,10 @@ impl Fields {
             return Ok(());
         }
         let accepted: Vec<String> = inert.iter().map(Value::to_string).collect();
-        let hint = match accepted.is_empty() {
-            true => String::new(),
-            false => format!(" with this value; accepted: {}", accepted.join(", ")),
+        let hint = if accepted.is_empty() {
+            String::new()
+        } else {
+            format!(" with this value; accepted: {}", accepted.join(", "))
         };
         Err(InvalidRequest::unsupported(self.path(name), &hint))
     }

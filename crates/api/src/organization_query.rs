@@ -244,9 +244,10 @@ impl Params {
     }
 
     fn refuse(&mut self, name: &str, why: &str) -> Result<(), InvalidRequest> {
-        match self.list(name).is_empty() {
-            true => Ok(()),
-            false => Err(InvalidRequest::unsupported(name, why)),
+        if self.list(name).is_empty() {
+            Ok(())
+        } else {
+            Err(InvalidRequest::unsupported(name, why))
         }
     }
 

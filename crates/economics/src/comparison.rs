@@ -2,15 +2,15 @@
 
 use jiff::civil::Date;
 use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 
 use crate::decimal_text::{exact, exact_or_null};
+use crate::offer::{OfferRates, PromptTerms};
 use crate::workload::{DAYS_PER_MONTH, MILLION};
 use crate::{
-    FleetInputs, GpuPrice, HOURS_PER_MONTH, HybridSplit, MeasuredCost, OwnBill, Provenance, Rates,
-    RivalClass, Saving, Tco, TcoError, TcoInputs, TextKind, TokenClass, TokenPrice,
-    TokenizerFamily, Volume, Workload,
+    FleetInputs, GpuPrice, HOURS_PER_MONTH, HybridSplit, MeasuredCost, Offer, OwnBill, Provenance,
+    Rates, Saving, Tco, TcoError, TcoInputs, TextKind, TokenClass, TokenPrice, TokenizerFamily,
+    Volume, Workload,
 };
 
 /// Requests that are all alike, as one's own tokenizer counts them.
@@ -37,16 +37,7 @@ pub struct Work {
     pub escalated: Decimal,
 }
 
-/// A vendor's offer.
-#[derive(Clone, Copy, Debug)]
-pub enum Rival<'a> {
-    /// Tokens of a model.
-    Tokens(&'a TokenPrice),
-    /// Hours of a GPU that serves one's own model.
-    Endpoint(&'a GpuPrice),
-}
-
-/// Own cost beside each rival's.
+/// Own cost beside each offer's.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     /// As given.
@@ -57,7 +48,8 @@ pub struct Comparison {
     /// One's own side.
     pub own: OwnSide,
     /// The others.
-    pub rivals: Vec<RivalSide>,
+    #[serde(rename = "rivals")]
+    pub offers: Vec<OfferSide>,
 }
 
 /// What the work costs on one's own GPUs.
@@ -90,7 +82,7 @@ pub struct SameCost {
 
 /// What the work costs at a vendor.
 #[derive(Clone, Debug, Serialize)]
-pub struct RivalSide {
+pub struct OfferSide {
     /// Vendor and model, or vendor and GPU.
     pub name: String,
     /// `frontier`, `hosted` or `endpoint`.
@@ -110,7 +102,7 @@ pub struct RivalSide {
     pub cost: SameCost,
     /// What one's own side saves against it.
     pub saving: Option<Saving>,
-    /// From which traffic on one's own fleet is cheaper; `None` where it never is, or the rival is
+    /// From which traffic on one's own fleet is cheaper; `None` where it never is, or the offer is
     /// paid by the hour as well.
     pub break_even: Option<Volume>,
     /// The cheapest split between the two.
@@ -120,16 +112,16 @@ pub struct RivalSide {
 }
 
 impl Comparison {
-    /// Reckons one's own side and every rival's.
+    /// Reckons one's own side and every offer's.
     ///
     /// # Errors
-    /// A figure is impossible, a rival has no known price for this work, or neither a fleet nor a
+    /// A figure is impossible, a offer has no known price for this work, or neither a fleet nor a
     /// measured cost is given.
     pub fn new(
         work: &Work,
         fleet: &FleetInputs,
         measured: Option<&MeasuredCost>,
-        rivals: &[Rival<'_>],
+        offers: &[Offer<'_>],
         today: Date,
     ) -> Result<Self, TcoError> {
         let requests = work.requests_per_month()?;
@@ -142,33 +134,33 @@ impl Comparison {
         if let Some(measured) = measured {
             check_measured(measured)?;
             let usd = work.usd_per_request(&measured.rates(), Decimal::ONE)?;
-            own.measured = Some(work.told(usd)?);
+            own.measured = Some(work.same_cost(usd)?);
         }
         let bill = Tco::new(&work.tco_inputs(fleet, None))?.own;
         if let Some(bill) = &bill {
             let usd = bill.usd_per_month.checked_div(requests);
-            own.fleet = Some(work.told(usd.ok_or(TcoError::Overflow)?)?);
+            own.fleet = Some(work.same_cost(usd.ok_or(TcoError::Overflow)?)?);
             own.gpus = Some(bill.gpus);
             own.utilisation = bill.utilisation;
         }
         if own.fleet.is_none() && own.measured.is_none() {
             return Err(TcoError::MissingGpus);
         }
-        let rivals = rivals.iter().map(|rival| match rival {
-            Rival::Tokens(price) => token_rival(work, fleet, &own, price, today),
-            Rival::Endpoint(price) => endpoint_rival(work, &own, bill.as_ref(), price, today),
+        let offers = offers.iter().map(|offer| match offer {
+            Offer::Tokens(price) => token_offer(work, fleet, &own, price, today),
+            Offer::Endpoint(price) => endpoint_offer(work, &own, bill.as_ref(), price, today),
         });
         Ok(Self {
             work: *work,
             requests_per_month: requests,
             own,
-            rivals: rivals.collect::<Result<_, _>>()?,
+            offers: offers.collect::<Result<_, _>>()?,
         })
     }
 }
 
 impl OwnSide {
-    /// The cost to set against a rival's: the whole fleet's if it is known.
+    /// The cost to set against a offer's: the whole fleet's if it is known.
     pub fn cost(&self) -> Option<SameCost> {
         self.fleet.or(self.measured)
     }
@@ -251,7 +243,7 @@ impl Work {
         Ok(usd / MILLION)
     }
 
-    fn told(&self, usd_per_request: Decimal) -> Result<SameCost, TcoError> {
+    fn same_cost(&self, usd_per_request: Decimal) -> Result<SameCost, TcoError> {
         let usd_per_month = usd_per_request.checked_mul(self.requests_per_month()?);
         let usd_per_million = usd_per_request
             .checked_mul(MILLION)
@@ -299,44 +291,29 @@ fn check_measured(measured: &MeasuredCost) -> Result<(), TcoError> {
     }
 }
 
-fn token_rival(
+fn token_offer(
     work: &Work,
     fleet: &FleetInputs,
     own: &OwnSide,
     price: &TokenPrice,
     today: Date,
-) -> Result<RivalSide, TcoError> {
-    let mut assumptions = Vec::new();
-    let ratio = match (work.tokenizer, price.tokenizer) {
-        (Some(own), Some(theirs)) => own.ratio_to(theirs, work.text),
-        _ => None,
+) -> Result<OfferSide, TcoError> {
+    let terms = PromptTerms {
+        prompt_tokens: work.prompt_tokens,
+        has_cached_tokens: !work.cached_tokens.is_zero(),
+        tokenizer: work.tokenizer,
+        text: work.text,
     };
-    if ratio.is_none() {
-        assumptions
-            .push("its tokens are taken to be as many as ours: a tokenizer is unknown".to_owned());
-    }
-    let tokens = ratio.unwrap_or(Decimal::ONE);
-    let prompt = work
-        .prompt_tokens
-        .checked_mul(tokens)
-        .and_then(|prompt| prompt.ceil().to_u64());
-    let mut rates = price.standard.for_prompt(prompt.ok_or(TcoError::Overflow)?);
-    if rates.cached_input.is_none() && !work.cached_tokens.is_zero() {
-        assumptions.push("its price of cached tokens is unknown: they count as others".to_owned());
-        rates.cached_input = rates.input;
-    }
-    let cost = work.told(work.usd_per_request(&rates, tokens)?)?;
+    let offer = OfferRates::new(price, terms)?;
+    let cost = work.same_cost(work.usd_per_request(&offer.rates, offer.ratio())?)?;
     let tco = Tco::new(&work.tco_inputs(fleet, Some(cost.usd_per_million)))?;
-    Ok(RivalSide {
+    Ok(OfferSide {
         name: price.name(),
-        kind: match price.class {
-            RivalClass::Frontier => "frontier",
-            RivalClass::Hosted => "hosted",
-        },
+        kind: price.class.as_str(),
         provenance: price.provenance.clone(),
         stale: price.provenance.is_stale(today),
         tokenizer: price.tokenizer,
-        tokens_per_own_token: ratio,
+        tokens_per_own_token: offer.tokens_per_own_token,
         saving: saving(own, &cost)?,
         break_even: tco
             .thresholds
@@ -348,22 +325,22 @@ fn token_rival(
             work.escalated,
         ),
         cost,
-        assumptions,
+        assumptions: offer.assumptions,
     })
 }
 
-fn endpoint_rival(
+fn endpoint_offer(
     work: &Work,
     own: &OwnSide,
     bill: Option<&OwnBill>,
     price: &GpuPrice,
     today: Date,
-) -> Result<RivalSide, TcoError> {
+) -> Result<OfferSide, TcoError> {
     let gpus = bill.map_or(1, |bill| bill.gpus);
     let usd_per_month = Decimal::from(gpus) * price.on_demand.usd() * HOURS_PER_MONTH;
     let usd_per_request = usd_per_month.checked_div(work.requests_per_month()?);
-    let cost = work.told(usd_per_request.ok_or(TcoError::Overflow)?)?;
-    Ok(RivalSide {
+    let cost = work.same_cost(usd_per_request.ok_or(TcoError::Overflow)?)?;
+    Ok(OfferSide {
         name: format!("{} {}", price.vendor, price.gpu),
         kind: "endpoint",
         provenance: price.provenance.clone(),
@@ -380,9 +357,9 @@ fn endpoint_rival(
     })
 }
 
-fn saving(own: &OwnSide, rival: &SameCost) -> Result<Option<Saving>, TcoError> {
+fn saving(own: &OwnSide, offer: &SameCost) -> Result<Option<Saving>, TcoError> {
     let own = own
         .cost()
-        .map(|own| Saving::new(rival.usd_per_month, own.usd_per_month));
+        .map(|own| Saving::new(offer.usd_per_month, own.usd_per_month));
     own.transpose()
 }

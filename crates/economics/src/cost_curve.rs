@@ -30,6 +30,11 @@ impl CostCurve {
         self.tokens_per_second
     }
 
+    /// The share of the machine that `tokens_per_second` uses.
+    pub fn utilization(&self, tokens_per_second: Decimal) -> Option<Decimal> {
+        tokens_per_second.checked_div(self.tokens_per_second)
+    }
+
     /// US dollars per million tokens where the share `utilization` of the machine is used; `None`
     /// for no use at all, which costs without bound.
     pub fn usd_per_million_at(&self, utilization: Decimal) -> Option<Decimal> {

@@ -130,9 +130,10 @@ impl OwnBill {
             // The price of an hour is of use without a number of GPUs where one's capacity is known.
             let wants_fleet = fleet.per_gpu_hour.is_some() && fleet.slo_tokens_per_day.is_none();
             let has_fixed = !fleet.fixed_usd_per_month.is_zero();
-            return match wants_fleet || has_fixed {
-                true => Err(TcoError::MissingGpus),
-                false => Ok(None),
+            return if wants_fleet || has_fixed {
+                Err(TcoError::MissingGpus)
+            } else {
+                Ok(None)
             };
         };
         let Some(price) = fleet.per_gpu_hour else {

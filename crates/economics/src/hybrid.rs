@@ -62,10 +62,12 @@ impl HybridSplit {
     ) -> Option<Self> {
         let on_duty = Decimal::from(gpus.saturating_sub(fleet.redundancy));
         let carried = fleet.carried_per_gpu()?.checked_mul(on_duty)?;
-        let own_share = match carried < tokens_per_day {
-            true => carried.checked_div(tokens_per_day)?,
-            false if gpus > 0 => Decimal::ONE,
-            false => Decimal::ZERO,
+        let own_share = if carried < tokens_per_day {
+            carried.checked_div(tokens_per_day)?
+        } else if gpus > 0 {
+            Decimal::ONE
+        } else {
+            Decimal::ZERO
         };
         let own_usd_per_month = match gpus {
             0 => Decimal::ZERO,

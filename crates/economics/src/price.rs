@@ -31,10 +31,10 @@ pub struct Provenance {
     pub note: Option<String>,
 }
 
-/// What kind of rival a vendor's model is to a fine-tuned one on own hardware.
+/// How a vendor's model compares with a fine-tuned model on own hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum RivalClass {
+pub enum OfferClass {
     /// A vendor's own large or small model over its API.
     Frontier,
     /// An open model of 7 to 8 billion parameters, hosted for all.
@@ -49,8 +49,8 @@ pub struct TokenPrice {
     pub vendor: String,
     /// The vendor's name of the model.
     pub model: String,
-    /// What kind of rival it is.
-    pub class: RivalClass,
+    /// How it compares with a fine-tuned model.
+    pub class: OfferClass,
     /// Where the vendor counts cached tokens.
     pub counting: CacheCounting,
     /// What splits text into tokens there, where that is public.

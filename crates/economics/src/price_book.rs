@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use serde::Deserialize;
 
-use crate::{GpuPrice, TokenPrice};
+use crate::{GpuKind, GpuPrice, TokenPrice};
 
 /// Dated prices of tokens and of GPU-hours.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -141,6 +141,17 @@ impl PriceBook {
         self.token_prices
             .iter()
             .filter(move |price| price.provenance.holds_on(day))
+    }
+
+    /// The dedicated endpoints whose prices hold on a day.
+    pub fn endpoints(&self, day: Date) -> impl Iterator<Item = &GpuPrice> {
+        self.gpu_prices(day)
+            .filter(|price| price.kind == GpuKind::Endpoint)
+    }
+
+    /// The endpoint with the lowest price.
+    pub fn cheapest_endpoint(&self, day: Date) -> Option<&GpuPrice> {
+        self.endpoints(day).min_by_key(|price| price.on_demand)
     }
 
     /// All GPU prices that hold on a day.

@@ -266,12 +266,11 @@ impl ApiBill {
 
 impl Saving {
     pub(crate) fn new(api_usd: Decimal, own_usd: Decimal) -> Result<Self, TcoError> {
-        let share = match api_usd.is_zero() {
-            true => None,
-            false => {
-                let share = own_usd.checked_div(api_usd).ok_or(TcoError::Overflow)?;
-                Some(Decimal::ONE - share)
-            }
+        let share = if api_usd.is_zero() {
+            None
+        } else {
+            let share = own_usd.checked_div(api_usd).ok_or(TcoError::Overflow)?;
+            Some(Decimal::ONE - share)
         };
         Ok(Self {
             share,

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 use farthing_economics::{
-    CacheCounting, PriceBook, PriceBookError, RivalClass, TextKind, TokenizerFamily, parse_decimal,
+    CacheCounting, OfferClass, PriceBook, PriceBookError, TextKind, TokenizerFamily, parse_decimal,
 };
 use jiff::civil::{Date, date};
 
@@ -62,7 +62,7 @@ fn every_shipped_price_is_whole() {
     }
     let hosted = prices
         .iter()
-        .filter(|price| price.class == RivalClass::Hosted)
+        .filter(|price| price.class == OfferClass::Hosted)
         .count();
     assert!(hosted >= 8, "{hosted}");
     assert!(book.gpu_prices(day).count() > 20);

@@ -196,12 +196,11 @@ impl Adapters {
     /// There is no such name.
     pub async fn unload(&self, name: &str) -> Result<(), AdapterError> {
         let _turn = self.name_locks.lock(name).await;
-        match self.registry().forget(name) {
-            true => {
-                tracing::info!(name, "adapter unloaded");
-                Ok(())
-            }
-            false => Err(AdapterError::Unknown(name.to_owned())),
+        if self.registry().forget(name) {
+            tracing::info!(name, "adapter unloaded");
+            Ok(())
+        } else {
+            Err(AdapterError::Unknown(name.to_owned()))
         }
     }
 

@@ -7,10 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use farthing_api::{CostComparison, Moment};
-use farthing_economics::{Basis, Cost, HourlyPrice, MachineTime, PriceBook, TokenWork, UnitCosts};
+use farthing_economics::{
+    Basis, Cost, DEFAULT_OFFERS, HourlyPrice, MachineTime, MeasuredMix, MixComparison, Offer,
+    PriceBook, TokenWork, TokenizerFamily, UnitCosts,
+};
 use farthing_engine::{DeviceSeconds, EngineStats, SplitBasis};
 use rust_decimal::Decimal;
 
+use crate::clock::today;
 use crate::request::backend::Backend;
 
 /// "Now" is this long.
@@ -22,13 +26,23 @@ pub(crate) const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Costs {
     /// `None` if another process computes: then there are no figures of an engine.
     engine: Option<Arc<dyn Backend>>,
-    price: Option<HourlyPrice>,
-    /// Tokens of all kinds that the machine carries within its service level, where that is known.
-    slo_tokens_per_second: Option<f64>,
-    /// Vendors'.
+    config: CostsConfig,
+    /// Vendors' prices.
     prices: PriceBook,
     /// Oldest first; the last one before the window, then those in it.
     samples: Mutex<VecDeque<(Instant, EngineStats)>>,
+}
+
+/// What is known about the machine and its model, as far as costs depend on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CostsConfig {
+    /// The price of the machine, if known.
+    pub price: Option<HourlyPrice>,
+    /// Prompt, cached and generated tokens per second that the machine carries within its service
+    /// level, if known.
+    pub slo_tokens_per_second: Option<f64>,
+    /// The model's tokenizer, if it is one of those that comparisons know.
+    pub tokenizer: Option<TokenizerFamily>,
 }
 
 /// What the engine did in some time, and what that makes of the prices.
@@ -80,15 +94,10 @@ pub(crate) struct Residuals {
 }
 
 impl Costs {
-    pub(crate) fn new(
-        engine: Option<Arc<dyn Backend>>,
-        price: Option<HourlyPrice>,
-        slo_tokens_per_second: Option<f64>,
-    ) -> Self {
+    pub(crate) fn new(engine: Option<Arc<dyn Backend>>, config: CostsConfig) -> Self {
         let costs = Self {
             engine,
-            price,
-            slo_tokens_per_second,
+            config,
             prices: PriceBook::shipped().unwrap_or_else(|error| {
                 tracing::error!("no vendor's prices are shown: {error}");
                 PriceBook::default()
@@ -100,17 +109,17 @@ impl Costs {
     }
 
     pub(crate) fn price(&self) -> Option<HourlyPrice> {
-        self.price
+        self.config.price
     }
 
     /// What device seconds cost, as it is shown; none where no price is known.
     pub(crate) fn usd(&self, seconds: f64) -> Option<Decimal> {
-        let cost = self.price?.cost_of(seconds).ok()?;
+        let cost = self.config.price?.cost_of(seconds).ok()?;
         Some(cost.usd().round_dp(Cost::SHOWN_DIGITS))
     }
 
     pub(crate) fn slo_tokens_per_second(&self) -> Option<f64> {
-        self.slo_tokens_per_second
+        self.config.slo_tokens_per_second
     }
 
     /// What the engine says now.
@@ -172,7 +181,26 @@ impl Costs {
             ("since_start", self.since_start(stats)),
         ];
         let (of, span) = spans.iter().find(|(_, span)| span.machine.tokens() > 0)?;
-        comparison::compare(self, of, &span.machine)
+        let measured = MeasuredMix {
+            machine: span.machine,
+            price: self.config.price,
+            slo_tokens_per_second: self.config.slo_tokens_per_second,
+            tokenizer: self.config.tokenizer,
+        };
+        let day = today();
+        let named = DEFAULT_OFFERS.iter();
+        let named = named.filter_map(|name| self.prices.token_price(name, day).ok());
+        let endpoint = self.prices.cheapest_endpoint(day);
+        let offers: Vec<_> = named
+            .map(Offer::Tokens)
+            .chain(endpoint.map(Offer::Endpoint))
+            .collect();
+        let full_use = match self.config.slo_tokens_per_second {
+            Some(_) => "slo_capacity",
+            None => "busy",
+        };
+        let compared = MixComparison::new(&measured, &offers, day)?;
+        Some(comparison::card(compared, of, full_use, day))
     }
 
     /// All time since the start, warm-up included.
@@ -192,7 +220,7 @@ impl Costs {
 
     fn factors_of(&self, span: &Span) -> Factors {
         let machine = &span.machine;
-        let rate = self.slo_tokens_per_second;
+        let rate = self.config.slo_tokens_per_second;
         Factors {
             loaded: machine.load_factor(),
             at_capacity: rate.and_then(|rate| machine.capacity_factor(rate)),
@@ -225,9 +253,11 @@ impl Costs {
             seconds,
             seconds_by_tokens: (to.seconds_by_tokens - from.seconds_by_tokens).max(0.0),
             machine,
-            unit_costs: self
-                .price
-                .and_then(|price| machine.unit_costs(price, self.slo_tokens_per_second).ok()),
+            unit_costs: self.config.price.and_then(|price| {
+                machine
+                    .unit_costs(price, self.config.slo_tokens_per_second)
+                    .ok()
+            }),
         }
     }
 }
@@ -256,8 +286,9 @@ impl Residuals {
 }
 
 fn relative(a: f64, b: f64) -> f64 {
-    match a == b {
-        true => 0.0,
-        false => (a - b).abs() / a.abs().max(b.abs()),
+    if a == b {
+        0.0
+    } else {
+        (a - b).abs() / a.abs().max(b.abs())
     }
 }

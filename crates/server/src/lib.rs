@@ -24,6 +24,7 @@ pub use adapters::{
 };
 pub use cli::args::{AdaptersCommand, Args, Command, ServeArgs};
 pub use cli::{bench, compare, inspect, ledger, price, selftest, tco};
+pub use costs::CostsConfig;
 pub use http::admin_key::AdminKey;
 pub use http::app::{App, AppConfig};
 pub use http::error::ApiError;

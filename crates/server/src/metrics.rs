@@ -53,14 +53,6 @@ pub(crate) struct FinishedChoice<'a> {
     pub elapsed: Duration,
 }
 
-/// How a choice may end: the values of vLLM's label `finished_reason`, in its order.
-const FINISHED_REASONS: [Outcome; 4] = [
-    Outcome::Stop,
-    Outcome::Length,
-    Outcome::Abort,
-    Outcome::Error,
-];
-
 impl Metrics {
     pub(crate) fn new(model_name: String) -> Self {
         Self {

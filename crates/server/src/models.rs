@@ -16,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use farthing_economics::TokenizerFamily;
 use farthing_model::{Checkpoint, ComputeType, LoadFormat, ModelConfig, ModelError};
 
 use cache::Cache;
@@ -55,6 +56,8 @@ pub(crate) struct ResolvedModel {
     pub(crate) compute_type: Option<ComputeType>,
     /// The context to serve unless the command line says otherwise; the model's own limit else.
     pub(crate) max_model_len: Option<usize>,
+    /// The tokenizer, if it is one of those that cost comparisons know.
+    pub(crate) tokenizer: Option<TokenizerFamily>,
     /// Adapters that are served with it.
     pub(crate) adapters: Vec<LocalAdapter>,
 }
@@ -169,6 +172,7 @@ impl Resolver {
                 .map(|template| template.source().to_owned()),
             compute_type: Some(manifest.dtype.into()),
             max_model_len: Some(manifest.max_model_len),
+            tokenizer: manifest.tokenizer,
             adapters,
         })
     }
@@ -267,6 +271,7 @@ impl Resolver {
             chat_template: None,
             compute_type: None,
             max_model_len: None,
+            tokenizer: None,
             adapters: Vec::new(),
         })
     }
@@ -286,9 +291,10 @@ fn candidates(manifest: &Manifest, request: ModelRequest) -> Result<Vec<Source>,
         (Source::Pypi(_), LoadFormat::Auto | LoadFormat::Gguf) => request.revision.is_none(),
         _ => false,
     });
-    match sources.is_empty() {
-        true => Err(no_source(manifest, request)),
-        false => Ok(sources),
+    if sources.is_empty() {
+        Err(no_source(manifest, request))
+    } else {
+        Ok(sources)
     }
 }
 
@@ -362,6 +368,7 @@ fn local(path: &Path, request: ModelRequest) -> Result<ResolvedModel, ModelSourc
         chat_template: None,
         compute_type: None,
         max_model_len: None,
+        tokenizer: None,
         adapters: Vec::new(),
     })
 }

@@ -65,9 +65,10 @@ pub(crate) fn costs(
 /// What the query's page is about; none where it lies in the future.
 fn window(query: &OrganizationQuery, now: i64) -> Result<Option<Window>, LedgerError> {
     let (start, end) = (query.start_time, page_end(query, now));
-    match start < end {
-        true => Window::new(start, end).map(Some),
-        false => Ok(None),
+    if start < end {
+        Window::new(start, end).map(Some)
+    } else {
+        Ok(None)
     }
 }
 

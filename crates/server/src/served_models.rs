@@ -91,10 +91,12 @@ impl ServedModels {
             generation: adapters::generation(named.id),
             root: named.root,
             parent: self.base_names[0].clone(),
-            tier: match in_memory {
-                true if on_device.contains(&named.id) => AdapterTier::Device,
-                true => AdapterTier::Host,
-                false => AdapterTier::Disk,
+            tier: if !in_memory {
+                AdapterTier::Disk
+            } else if on_device.contains(&named.id) {
+                AdapterTier::Device
+            } else {
+                AdapterTier::Host
             },
             pinned: named.pinned,
             rank: named.rank,

@@ -7,6 +7,8 @@ mod start;
 mod dummy_tokenizer;
 mod free_memory;
 mod memory;
+mod opened_model;
+mod start_adapters;
 mod step_model_cache;
 mod text;
 

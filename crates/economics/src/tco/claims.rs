@@ -70,10 +70,12 @@ fn bill_of_five_million(inputs: &TcoInputs, daily: Decimal) -> Option<Claim> {
     let highest = usd_per_month_of_a_daily_token(dearest)?.checked_mul(Decimal::from(FEW))?;
     let millions = Decimal::from(FEW / MILLION_TOKENS * 30);
     let needed = claimed.map(|usd| shown_usd(usd / millions));
-    let holds = match (claimed[0]..=claimed[1]).contains(&bill) {
-        true => Holds::Yes,
-        false if highest >= claimed[0] && bill < claimed[0] => Holds::Partly,
-        false => Holds::No,
+    let holds = if (claimed[0]..=claimed[1]).contains(&bill) {
+        Holds::Yes
+    } else if highest >= claimed[0] && bill < claimed[0] {
+        Holds::Partly
+    } else {
+        Holds::No
     };
     Some(Claim {
         claim: "5 M tokens a day cost $3,000 to $7,000 a month at an API",

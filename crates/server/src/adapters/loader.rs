@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use farthing_model::{Checkpoint, ComputeType, DeviceKind, LoraAdapter, LoraBase};
 
-use super::AdapterError;
+use super::error::AdapterError;
 
 /// Reads adapters of one base model.
 pub struct AdapterLoader {

@@ -9,7 +9,8 @@ use std::thread;
 use farthing_model::LoraAdapter;
 use tokio::sync::oneshot;
 
-use super::{AdapterError, AdapterLoader};
+use super::error::AdapterError;
+use super::loader::AdapterLoader;
 
 /// Reads adapters on one thread for as long as it lives. One and always the same, because an
 /// allocator keeps what a thread has freed for that thread's next allocations: with a pool of them,

@@ -9,8 +9,8 @@ use anyhow::{Context, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 use farthing_economics::{
-    Comparison, GpuKind, GpuPrice, HourlyPrice, MeasuredCost, PriceBook, Rival, TcoError, TextKind,
-    TokenizerFamily, Work,
+    Comparison, DEFAULT_OFFERS, GpuPrice, HourlyPrice, MeasuredCost, Offer, PriceBook, TcoError,
+    TextKind, TokenizerFamily, Work,
 };
 use jiff::civil::Date;
 use rust_decimal::Decimal;
@@ -83,13 +83,6 @@ pub struct CompareArgs {
     pub json: bool,
 }
 
-/// A vendor's large and small model, and two hosted open ones.
-pub(crate) const AGAINST: [&str; 4] = [
-    "openai/gpt-4o",
-    "openai/gpt-4o-mini",
-    "groq/llama-3.1-8b-instant",
-    "together/mistralai/Mistral-7B-Instruct-v0.3",
-];
 const PROMPT_TOKENS: Decimal = Decimal::from_parts(512, 0, 0, false, 0);
 const OUTPUT_TOKENS: Decimal = Decimal::from_parts(256, 0, 0, false, 0);
 
@@ -109,13 +102,14 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
         }
     }
     let book = args.price_source.book()?;
-    let rivals = args.rivals(&book, args.price_source.day())?;
+    let offers = args.offers(&book, args.price_source.day())?;
     let work = args.work(measured.as_ref());
-    let comparison = Comparison::new(&work, &fleet, measured.as_ref(), &rivals, today());
+    let comparison = Comparison::new(&work, &fleet, measured.as_ref(), &offers, today());
     let comparison = comparison.map_err(with_flags)?;
-    match args.json {
-        true => println!("{}", serde_json::to_string_pretty(&comparison)?),
-        false => print!("{}", table::Table(&comparison)),
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&comparison)?);
+    } else {
+        print!("{}", table::Table(&comparison));
     }
     Ok(())
 }
@@ -163,31 +157,31 @@ impl CompareArgs {
         }
     }
 
-    fn rivals<'a>(&self, book: &'a PriceBook, day: Date) -> anyhow::Result<Vec<Rival<'a>>> {
+    fn offers<'a>(&self, book: &'a PriceBook, day: Date) -> anyhow::Result<Vec<Offer<'a>>> {
         let names: Vec<&str> = match self.against.as_slice() {
-            [] => AGAINST.to_vec(),
+            [] => DEFAULT_OFFERS.to_vec(),
             names => names.iter().map(String::as_str).collect(),
         };
-        let mut rivals = Vec::new();
+        let mut offers = Vec::new();
         for name in names {
-            rivals.push(Rival::Tokens(book.token_price(name, day)?));
+            offers.push(Offer::Tokens(book.token_price(name, day)?));
         }
-        let endpoints = || {
-            book.gpu_prices(day)
-                .filter(|price| price.kind == GpuKind::Endpoint)
-        };
         if self.endpoint.is_empty() {
-            let cheapest = endpoints().min_by_key(|price| price.on_demand);
-            rivals.extend(cheapest.map(Rival::Endpoint));
+            offers.extend(book.cheapest_endpoint(day).map(Offer::Endpoint));
         }
         for name in &self.endpoint {
             let named = |price: &&GpuPrice| {
                 let full = format!("{} {}", price.vendor, price.gpu).to_lowercase();
                 full.contains(&name.to_lowercase())
             };
-            let found: Vec<_> = endpoints().filter(named).map(Rival::Endpoint).collect();
+            let found: Vec<_> = book
+                .endpoints(day)
+                .filter(named)
+                .map(Offer::Endpoint)
+                .collect();
             if found.is_empty() {
-                let known: Vec<_> = endpoints()
+                let known: Vec<_> = book
+                    .endpoints(day)
                     .map(|it| format!("{} {}", it.vendor, it.gpu))
                     .collect();
                 bail!(
@@ -195,13 +189,13 @@ impl CompareArgs {
                     known.join(", ")
                 );
             }
-            rivals.extend(found);
+            offers.extend(found);
         }
         ensure!(
-            !rivals.is_empty(),
+            !offers.is_empty(),
             "there is nothing to compare with: give --against MODEL"
         );
-        Ok(rivals)
+        Ok(offers)
     }
 }
 

@@ -41,9 +41,10 @@ pub fn run(args: &InspectArgs) -> anyhow::Result<()> {
         device: DeviceKind::Cpu,
     });
     let report = AdapterReport::read(&args.directory, base)?;
-    match args.json {
-        true => println!("{:#}", to_json(&report, args.model.as_deref())),
-        false => print!("{}", to_text(&report, args.model.as_deref())),
+    if args.json {
+        println!("{:#}", to_json(&report, args.model.as_deref()));
+    } else {
+        print!("{}", to_text(&report, args.model.as_deref()));
     }
     match report.refusal {
         None => Ok(()),
@@ -126,9 +127,12 @@ fn spans(numbers: &BTreeSet<usize>) -> String {
             _ => spans.push((number, number)),
         }
     }
-    let text = spans.iter().map(|(start, end)| match start == end {
-        true => start.to_string(),
-        false => format!("{start}-{end}"),
+    let text = spans.iter().map(|(start, end)| {
+        if start == end {
+            start.to_string()
+        } else {
+            format!("{start}-{end}")
+        }
     });
     text.collect::<Vec<_>>().join(", ")
 }

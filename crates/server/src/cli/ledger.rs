@@ -99,9 +99,10 @@ pub fn run(args: LedgerArgs) -> anyhow::Result<()> {
             let invoice = source
                 .open()?
                 .invoice(window, group_by, &Filter::default())?;
-            match json {
-                true => println!("{:#}", table::json(&invoice)),
-                false => print!("{}", table::text(&invoice)),
+            if json {
+                println!("{:#}", table::json(&invoice));
+            } else {
+                print!("{}", table::text(&invoice));
             }
         }
         LedgerCommand::Export {

@@ -57,10 +57,11 @@ pub fn run(args: &PriceArgs) -> anyhow::Result<()> {
         return list(&args.price_source, &text.to_lowercase(), args.json);
     }
     let priced = Priced::new(args)?;
-    match args.json {
-        true => println!("{}", serde_json::to_string_pretty(&priced)?),
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&priced)?);
+    } else {
         // The bare figure, for scripts.
-        false => println!("{}", priced.cost.usd.normalize()),
+        println!("{}", priced.cost.usd.normalize());
     }
     Ok(())
 }

@@ -19,11 +19,12 @@ impl FromStr for AdminKey {
     type Err = String;
 
     fn from_str(key: &str) -> Result<Self, String> {
-        match key.trim().is_empty() {
-            true => Err("the key is empty".to_owned()),
-            false => Ok(Self {
+        if key.trim().is_empty() {
+            Err("the key is empty".to_owned())
+        } else {
+            Ok(Self {
                 sha256: Sha256::digest(key).into(),
-            }),
+            })
         }
     }
 }
@@ -49,9 +50,10 @@ impl AdminKey {
             let sha256: [u8; 32] = Sha256::digest(sent).into();
             sha256.ct_eq(&key.sha256).into()
         });
-        match matches {
-            true => Ok(()),
-            false => Err(ApiError::BadAdminKey),
+        if matches {
+            Ok(())
+        } else {
+            Err(ApiError::BadAdminKey)
         }
     }
 }

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use farthing_economics::HourlyPrice;
-
 use super::admin_key::AdminKey;
-use crate::costs::Costs;
+use crate::costs::{Costs, CostsConfig};
 use crate::lifecycle::Lifecycle;
 use crate::machine::Machine;
 use crate::metrics::Metrics;
@@ -36,18 +34,14 @@ pub struct AppConfig {
     pub models: Arc<ServedModels>,
     /// The engine whose time and tokens are metered; `None` if another process computes.
     pub engine: Option<Arc<dyn Backend>>,
-    /// The price of the machine, if known.
-    pub price: Option<HourlyPrice>,
-    /// Prompt, cached and generated tokens per second that the machine carries within its service
-    /// level, if known.
-    pub slo_tokens_per_second: Option<f64>,
+    /// What costs depend on.
+    pub costs: CostsConfig,
 }
 
 impl App {
     /// Without an admin key, a ledger or a description of the machine.
     pub fn new(config: AppConfig) -> Self {
-        let engine = config.engine.clone();
-        let costs = Costs::new(engine, config.price, config.slo_tokens_per_second);
+        let costs = Costs::new(config.engine.clone(), config.costs);
         let metrics = Metrics::new(config.models.metrics_name().to_owned());
         Self {
             provider: config.provider,

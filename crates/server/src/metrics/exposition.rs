@@ -91,9 +91,10 @@ impl Exposition {
         self.family(name, help, "histogram");
         let bucket = format!("{name}_bucket");
         for (bound, count) in histogram.cumulative() {
-            let bound = match bound.is_finite() {
-                true => format!("{bound:?}"),
-                false => "+Inf".to_owned(),
+            let bound = if bound.is_finite() {
+                format!("{bound:?}")
+            } else {
+                "+Inf".to_owned()
             };
             self.sample(&bucket, &label("le", &bound), count);
         }

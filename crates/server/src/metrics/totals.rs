@@ -7,7 +7,6 @@ use farthing_api::{ByToken, CostTotals, Latencies};
 use farthing_economics::HourlyPrice;
 use farthing_ledger::Outcome;
 
-use super::FINISHED_REASONS;
 use super::exposition::Exposition;
 use super::histogram::{FIRST_TOKEN, Histogram, LATENCY, PER_TOKEN, SMALL_COUNTS, TOKENS};
 use super::recent_times::RecentTimes;
@@ -37,6 +36,14 @@ pub(super) struct Totals {
     pub(super) params_max_tokens: Histogram,
     pub(super) preemptions: Histogram,
 }
+
+/// How a choice may end: the values of vLLM's label `finished_reason`, in its order.
+const FINISHED_REASONS: [Outcome; 4] = [
+    Outcome::Stop,
+    Outcome::Length,
+    Outcome::Abort,
+    Outcome::Error,
+];
 
 /// Names that have figures of their own; those that come later are counted together.
 const MAX_NAMES: usize = 100;
@@ -122,9 +129,10 @@ impl Totals {
         let name = name.map(str::to_owned);
         let has_its_own =
             name.is_none() || self.tenants.len() < MAX_NAMES || self.tenants.contains_key(&name);
-        let name = match has_its_own {
-            true => name,
-            false => Some(OTHER_NAMES.to_owned()),
+        let name = if has_its_own {
+            name
+        } else {
+            Some(OTHER_NAMES.to_owned())
         };
         self.tenants.entry(name).or_default()
     }

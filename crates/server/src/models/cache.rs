@@ -10,7 +10,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempDir};
 
-use super::ModelSourceError;
+use super::error::ModelSourceError;
 
 /// The folder of everything that Farthing fetched itself. (What comes from the hub lies in Hugging
 /// Face's own cache, where other programs find it too.)
@@ -96,9 +96,10 @@ impl CacheEntry {
         for entry in fs::read_dir(&self.directory).map_err(failed())?.flatten() {
             if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
                 // What cannot be removed does no harm but for its size.
-                let _ = match entry.path().is_dir() {
-                    true => fs::remove_dir_all(entry.path()),
-                    false => fs::remove_file(entry.path()),
+                let _ = if entry.path().is_dir() {
+                    fs::remove_dir_all(entry.path())
+                } else {
+                    fs::remove_file(entry.path())
                 };
             }
         }

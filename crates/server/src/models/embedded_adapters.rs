@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::{
-    ModelSourceError,
     cache::{Cache, FileIdentity},
+    error::ModelSourceError,
 };
 
 /// An adapter in PEFT's format, made by `models/adapters/train.py`.

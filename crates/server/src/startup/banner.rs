@@ -68,9 +68,10 @@ impl fmt::Display for Banner<'_> {
             }
             .to_owned(),
         };
-        let split = match fit.is_good() {
-            true => "costs are split by work",
-            false => "which is too little: costs are split by tokens until enough was served",
+        let split = if fit.is_good() {
+            "costs are split by work"
+        } else {
+            "which is too little: costs are split by tokens until enough was served"
         };
         writeln!(
             f,

@@ -42,15 +42,16 @@ impl StepLimits {
     /// vLLM's rule for its server: large steps make an A100 slower, whatever its memory.
     fn of_gpu(name: &str, total_bytes: usize) -> Self {
         let is_large = total_bytes >= 70 << 30 && !name.to_lowercase().contains("a100");
-        match is_large {
-            true => Self {
+        if is_large {
+            Self {
                 max_num_seqs: 1024,
                 max_num_batched_tokens: 8192,
-            },
-            false => Self {
+            }
+        } else {
+            Self {
                 max_num_seqs: 256,
                 max_num_batched_tokens: 2048,
-            },
+            }
         }
     }
 }

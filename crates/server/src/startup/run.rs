@@ -13,6 +13,7 @@ use farthing_model::use_simd_level;
 use tokio::sync::oneshot;
 
 use crate::cli::args::ServeArgs;
+use crate::costs::CostsConfig;
 use crate::http::app::{App, AppConfig};
 use crate::http::serve::{Timeouts, serve};
 use crate::machine::Machine;
@@ -63,8 +64,11 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         provider: Arc::new(started.local.clone()),
         models: started.local.models.clone(),
         engine: Some(started.local.backend.clone()),
-        price: price.per_hour(),
-        slo_tokens_per_second,
+        costs: CostsConfig {
+            price: price.per_hour(),
+            slo_tokens_per_second,
+            tokenizer: started.tokenizer,
+        },
     };
     let mut app = App::new(config).with_machine(Machine {
         device: device.describe(),

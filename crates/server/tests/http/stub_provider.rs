@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use farthing_api::{ChatLogprobs, ChatRequest, CompletionLogprobs, CompletionRequest};
 use farthing_server::{
-    App, AppConfig, Piece, Provider, ProviderError, ProviderEvent, ProviderStream, RequestContext,
-    RequestRead, ServedModels,
+    App, AppConfig, CostsConfig, Piece, Provider, ProviderError, ProviderEvent, ProviderStream,
+    RequestContext, RequestRead, ServedModels,
 };
 use futures_util::{StreamExt, stream};
 use tokio::sync::oneshot;
@@ -43,8 +43,7 @@ impl StubProvider {
             provider: self.clone(),
             models: Arc::new(models),
             engine: None,
-            price: None,
-            slo_tokens_per_second: None,
+            costs: CostsConfig::default(),
         });
         Endpoint::serve(app, PATIENT).await
     }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use farthing_engine::{ChatTemplate, Tokenizer, byte_level_alphabet};
 use farthing_ledger::Location;
 use farthing_model::GgufTokenizer;
-use farthing_server::{AdminKey, App, AppConfig, Bookkeeper, Local, ServedModels, Timeouts, serve};
+use farthing_server::{
+    AdminKey, App, AppConfig, Bookkeeper, CostsConfig, Local, ServedModels, Timeouts, serve,
+};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
@@ -128,8 +130,11 @@ impl Server {
             provider: Arc::new(local),
             models,
             engine: Some(engine.clone()),
-            price: price.map(|price| price.parse().unwrap()),
-            slo_tokens_per_second: Some(1000.0),
+            costs: CostsConfig {
+                price: price.map(|price| price.parse().unwrap()),
+                slo_tokens_per_second: Some(1000.0),
+                tokenizer: None,
+            },
         });
         let app = finish(app, &engine);
         Self {
@@ -287,9 +292,10 @@ impl Connection {
         let text = self.until_closed().await;
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let head = head.to_lowercase();
-        let body = match head.contains("transfer-encoding: chunked") {
-            true => unchunked(body),
-            false => body.to_owned(),
+        let body = if head.contains("transfer-encoding: chunked") {
+            unchunked(body)
+        } else {
+            body.to_owned()
         };
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Response { status, head, body }

@@ -3,14 +3,14 @@
 use std::fmt;
 
 use farthing_economics::{
-    Comparison, HybridSplit, RivalSide, SameCost, shown, shown_millions, shown_percent, shown_usd,
+    Comparison, HybridSplit, OfferSide, SameCost, shown, shown_millions, shown_percent, shown_usd,
 };
 
 use rust_decimal::Decimal;
 
 use crate::cli::price_source::shown_source;
 
-/// Own cost and each rival's, a line each; then what stands behind the figures.
+/// Own cost and each offer's, a line each; then what stands behind the figures.
 pub(super) struct Table<'a>(pub &'a Comparison);
 
 impl fmt::Display for Table<'_> {
@@ -25,7 +25,7 @@ impl fmt::Display for Table<'_> {
             shown(work.cached_tokens, 0),
             shown(work.output_tokens, 0)
         )?;
-        let names: Vec<_> = comparison.rivals.iter().map(rival_name).collect();
+        let names: Vec<_> = comparison.offers.iter().map(offer_name).collect();
         let width = names
             .iter()
             .map(String::len)
@@ -48,19 +48,19 @@ impl fmt::Display for Table<'_> {
         if let Some(cost) = &own.measured {
             writeln!(f, "{:width$} {}", "own, at the measured cost", costs(cost))?;
         }
-        for (rival, name) in comparison.rivals.iter().zip(&names) {
-            writeln!(f, "{name:width$} {}", rival_costs(rival))?;
+        for (offer, name) in comparison.offers.iter().zip(&names) {
+            writeln!(f, "{name:width$} {}", offer_costs(offer))?;
         }
         writeln!(f)?;
-        for rival in &comparison.rivals {
-            writeln!(f, "{}: {}", rival.name, shown_source(&rival.provenance))?;
-            if let Some(ratio) = rival.tokens_per_own_token {
+        for offer in &comparison.offers {
+            writeln!(f, "{}: {}", offer.name, shown_source(&offer.provenance))?;
+            if let Some(ratio) = offer.tokens_per_own_token {
                 writeln!(f, "    {} of its tokens for each of ours", shown(ratio, 2))?;
             }
-            for assumption in &rival.assumptions {
+            for assumption in &offer.assumptions {
                 writeln!(f, "    {assumption}")?;
             }
-            if let Some(hybrid) = &rival.hybrid {
+            if let Some(hybrid) = &offer.hybrid {
                 writeln!(f, "    cheapest: {}", split(hybrid))?;
             }
         }
@@ -80,18 +80,18 @@ fn costs(cost: &SameCost) -> String {
     )
 }
 
-fn rival_name(rival: &RivalSide) -> String {
-    let stale = if rival.stale { " (stale)" } else { "" };
-    format!("{}: {}{stale}", rival.kind, rival.name)
+fn offer_name(offer: &OfferSide) -> String {
+    let stale = if offer.stale { " (stale)" } else { "" };
+    format!("{}: {}{stale}", offer.kind, offer.name)
 }
 
-fn rival_costs(rival: &RivalSide) -> String {
-    let saves = rival
+fn offer_costs(offer: &OfferSide) -> String {
+    let saves = offer
         .saving
         .and_then(|saving| saving.share)
         .map(shown_percent);
-    let mut line = format!("{} {:>10}", costs(&rival.cost), saves.unwrap_or_default());
-    if let Some(volume) = &rival.break_even {
+    let mut line = format!("{} {:>10}", costs(&offer.cost), saves.unwrap_or_default());
+    if let Some(volume) = &offer.break_even {
         line.push_str(&format!(
             "  at {} a day",
             shown_millions(volume.tokens_per_day)

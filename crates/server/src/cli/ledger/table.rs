@@ -131,9 +131,10 @@ fn usd(usd: Option<Decimal>) -> String {
 /// Without a minus before a zero.
 fn rounded(value: Decimal, digits: u32) -> Decimal {
     let rounded = value.round_dp(digits);
-    match rounded.is_zero() {
-        true => Decimal::ZERO,
-        false => rounded,
+    if rounded.is_zero() {
+        Decimal::ZERO
+    } else {
+        rounded
     }
 }
 

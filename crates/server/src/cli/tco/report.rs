@@ -10,7 +10,7 @@ use farthing_economics::{
 use rust_decimal::Decimal;
 use serde::Serialize;
 
-use super::TcoArgs;
+use super::args::TcoArgs;
 use crate::cli::price_source::shown_source;
 use crate::clock::today;
 

@@ -9,7 +9,8 @@ use crate::http::app::App;
 use crate::http::error::ApiError;
 use crate::http::json_body::JsonBody;
 use crate::http::sse;
-use crate::request::answer::{Answer, CompletionAnswer};
+use crate::request::answer::Answer;
+use crate::request::completion_answer::CompletionAnswer;
 use crate::request::context::RequestContext;
 use crate::request::record::{RequestRecord, RequestTerms};
 

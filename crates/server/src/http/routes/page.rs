@@ -95,9 +95,10 @@ fn respond(asset: &Asset, tag: &HeaderValue, headers: &HeaderMap) -> Response {
             HeaderValue::from_static(asset.content_type),
         ),
     ];
-    match is_known(tag, headers) {
-        true => (StatusCode::NOT_MODIFIED, known).into_response(),
-        false => (known, asset.text).into_response(),
+    if is_known(tag, headers) {
+        (StatusCode::NOT_MODIFIED, known).into_response()
+    } else {
+        (known, asset.text).into_response()
     }
 }
 

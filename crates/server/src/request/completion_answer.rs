@@ -5,7 +5,7 @@ use farthing_api::{
 };
 use futures_util::{Stream, StreamExt, stream};
 
-use super::{Answer, AnswerEvent, FINGERPRINT};
+use super::answer::{Answer, AnswerEvent, FINGERPRINT};
 use crate::http::error::ApiError;
 
 /// An answer to a completion request.

@@ -6,9 +6,9 @@ use farthing_api::{
 };
 use futures_util::{Stream, StreamExt, stream};
 
-use super::{Answer, AnswerEvent, FINGERPRINT};
+use super::answer::{Answer, AnswerEvent, FINGERPRINT};
+use super::provider::Piece;
 use crate::http::error::ApiError;
-use crate::request::provider::Piece;
 
 /// An answer to a chat request.
 pub(crate) struct ChatAnswer {
