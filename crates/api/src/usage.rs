@@ -70,7 +70,7 @@ pub enum StreamedUsage {
     /// The tokens up to this chunk.
     SoFar(TokensSoFar),
     /// The usage of the whole answer.
-    Told(Usage),
+    Complete(Usage),
 }
 
 impl StreamedUsage {

@@ -1,4 +1,4 @@
-//! The same work on one's own GPUs and at vendors, each counted by its own tokenizer.
+//! The same work on own GPUs and at vendors, each counted by its own tokenizer.
 
 use jiff::civil::Date;
 use rust_decimal::Decimal;
@@ -13,66 +13,66 @@ use crate::{
     Volume, Workload,
 };
 
-/// Requests that are all alike, as one's own tokenizer counts them.
+/// Identical requests, counted by the own tokenizer.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Work {
-    /// Tokens a day, prompts and answers together.
+    /// Tokens per day, prompts and answers together.
     #[serde(serialize_with = "exact")]
     pub tokens_per_day: Decimal,
     /// Prompt tokens of a request, cached ones included.
     #[serde(serialize_with = "exact")]
     pub prompt_tokens: Decimal,
-    /// Of these, in the cache: one's own and a vendor's alike.
+    /// Of these, tokens in the cache: on the own side and at the vendor.
     #[serde(serialize_with = "exact")]
     pub cached_tokens: Decimal,
     /// Tokens of an answer.
     #[serde(serialize_with = "exact")]
     pub output_tokens: Decimal,
-    /// What counted them, if it is one of the measured ones.
+    /// The tokenizer that counted them, if it is one of the measured ones.
     pub tokenizer: Option<TokenizerFamily>,
-    /// What the text is.
+    /// The kind of text.
     pub text: TextKind,
-    /// Which part of one's own answers has to be asked for again at a vendor in a hybrid split.
+    /// In a hybrid split, the share of own answers that is requested again at a vendor.
     #[serde(serialize_with = "exact")]
     pub escalated: Decimal,
 }
 
-/// Own cost beside each offer's.
+/// The own cost beside the cost of each offer.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     /// As given.
     pub work: Work,
-    /// Requests a month, of 30 days.
+    /// Requests per month of 30 days.
     #[serde(serialize_with = "exact")]
     pub requests_per_month: Decimal,
-    /// One's own side.
+    /// The own side.
     pub own: OwnSide,
-    /// The others.
+    /// The offers.
     #[serde(rename = "rivals")]
     pub offers: Vec<OfferSide>,
 }
 
-/// What the work costs on one's own GPUs.
+/// The cost of the work on own GPUs.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct OwnSide {
-    /// The whole fleet, idle hours and people included, shared by all the work.
+    /// The cost of the whole fleet, idle hours and staff included.
     pub fleet: Option<SameCost>,
-    /// The tokens at their measured price.
+    /// The cost of the tokens at their measured price.
     pub measured: Option<SameCost>,
     /// GPUs of the fleet.
     pub gpus: Option<u64>,
-    /// Traffic over what they carry inside their SLO.
+    /// Traffic divided by the capacity inside the SLO.
     #[serde(serialize_with = "exact_or_null")]
     pub utilisation: Option<Decimal>,
 }
 
-/// The same cost, told three ways.
+/// One cost in three units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct SameCost {
     /// US dollars.
     #[serde(serialize_with = "exact")]
     pub usd_per_request: Decimal,
-    /// US dollars per million tokens, counted by one's own tokenizer.
+    /// US dollars per million tokens, counted by the own tokenizer.
     #[serde(serialize_with = "exact")]
     pub usd_per_million: Decimal,
     /// US dollars.
@@ -80,7 +80,7 @@ pub struct SameCost {
     pub usd_per_month: Decimal,
 }
 
-/// What the work costs at a vendor.
+/// The cost of the work at a vendor.
 #[derive(Clone, Debug, Serialize)]
 pub struct OfferSide {
     /// Vendor and model, or vendor and GPU.
@@ -91,31 +91,31 @@ pub struct OfferSide {
     pub provenance: Provenance,
     /// Whether it was read more than 30 days ago.
     pub stale: bool,
-    /// What counts the vendor's tokens, where that is public.
+    /// The vendor's tokenizer, if it is public.
     pub tokenizer: Option<TokenizerFamily>,
-    /// The vendor's tokens for each of one's own; `None` where a tokenizer is not known, and then
-    /// they are taken to be as many.
+    /// The vendor's tokens per own token; `None` if a tokenizer is unknown, and the ratio is taken
+    /// to be 1.
     #[serde(serialize_with = "exact_or_null")]
     pub tokens_per_own_token: Option<Decimal>,
-    /// What it costs there, per million of one's own tokens.
+    /// The cost, per million own tokens.
     #[serde(flatten)]
     pub cost: SameCost,
-    /// What one's own side saves against it.
+    /// The saving of the own side.
     pub saving: Option<Saving>,
-    /// From which traffic on one's own fleet is cheaper; `None` where it never is, or the offer is
-    /// paid by the hour as well.
+    /// The traffic from which on the own fleet is cheaper; `None` if it never is, or if the offer
+    /// is paid by the hour too.
     pub break_even: Option<Volume>,
     /// The cheapest split between the two.
     pub hybrid: Option<HybridSplit>,
-    /// What the figures take for granted.
+    /// What the figures assume.
     pub assumptions: Vec<String>,
 }
 
 impl Comparison {
-    /// Reckons one's own side and every offer's.
+    /// Computes the own cost and the cost of every offer.
     ///
     /// # Errors
-    /// A figure is impossible, a offer has no known price for this work, or neither a fleet nor a
+    /// A figure is impossible, an offer has no known price for this work, or neither a fleet nor a
     /// measured cost is given.
     pub fn new(
         work: &Work,
@@ -160,7 +160,7 @@ impl Comparison {
 }
 
 impl OwnSide {
-    /// The cost to set against a offer's: the whole fleet's if it is known.
+    /// The cost to compare with an offer: the whole fleet's if it is known.
     pub fn cost(&self) -> Option<SameCost> {
         self.fleet.or(self.measured)
     }
@@ -224,7 +224,7 @@ impl Work {
             .ok_or(TcoError::Overflow)
     }
 
-    /// What a request costs at these rates, if each own token is so many tokens there.
+    /// The cost of a request at these rates, with `ratio` vendor tokens per own token.
     fn usd_per_request(&self, rates: &Rates, ratio: Decimal) -> Result<Decimal, TcoError> {
         let classes = [
             (TokenClass::Input, self.prompt_tokens - self.cached_tokens),
@@ -255,7 +255,7 @@ impl Work {
         })
     }
 
-    /// The calculator's inputs, with a price per million own tokens whatever their class.
+    /// Inputs of the calculator, with one price per million own tokens of any class.
     fn tco_inputs(&self, fleet: &FleetInputs, usd_per_million: Option<Decimal>) -> TcoInputs {
         TcoInputs {
             workload: Workload {

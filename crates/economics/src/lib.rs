@@ -1,7 +1,7 @@
 //! Turns seconds, tokens and prices into money.
 //!
-//! Money is decimal from here to the wire; a float comes in only as measured seconds, and in
-//! [`statistics`].
+//! Money is decimal everywhere, up to the JSON output. Floats are used only for measured seconds,
+//! and in [`statistics`].
 
 mod cost;
 mod decimal_text;

@@ -9,7 +9,7 @@ use crate::{
     TokenizerFamily, Workload,
 };
 
-/// What a machine measured, and what it costs.
+/// Measured time and tokens, and the price of the machine.
 #[derive(Clone, Copy, Debug)]
 pub struct MeasuredMix {
     /// Time and tokens.
@@ -46,9 +46,9 @@ pub struct OfferAtMix {
     pub kind: &'static str,
     /// List prices per million of the vendor's tokens.
     pub rates: Rates,
-    /// US dollars per million of one's own tokens.
+    /// US dollars per million own tokens.
     pub usd_per_million: Option<Decimal>,
-    /// The price of a GPU that serves one's own model.
+    /// The price per hour of a GPU that serves the own model.
     pub per_hour: Option<HourlyPrice>,
     /// The utilization from which on the machine is cheaper.
     pub break_even: Option<BreakEven>,
@@ -58,7 +58,7 @@ pub struct OfferAtMix {
     pub stale: bool,
 }
 
-/// Where the machine costs as much as an offer.
+/// The point at which the machine costs as much as an offer.
 #[derive(Clone, Copy, Debug)]
 pub struct BreakEven {
     /// Tokens per day.

@@ -1,4 +1,4 @@
-//! What vendors offer, and what it costs per token of one's own tokenizer.
+//! Offers of vendors, and their cost per token of the own tokenizer.
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -10,11 +10,12 @@ use crate::{GpuPrice, OfferClass, Rates, TcoError, TextKind, TokenPrice, Tokeniz
 pub enum Offer<'a> {
     /// Tokens of a model.
     Tokens(&'a TokenPrice),
-    /// Hours of a GPU that serves one's own model.
+    /// Hours of a GPU that serves the own model.
     Endpoint(&'a GpuPrice),
 }
 
-/// The models to compare with by default: a large and a small one of a vendor, and two hosted open ones.
+/// The models to compare with by default: a large and a small model of a vendor, and two hosted
+/// open models.
 pub const DEFAULT_OFFERS: [&str; 4] = [
     "openai/gpt-4o",
     "openai/gpt-4o-mini",
@@ -22,7 +23,7 @@ pub const DEFAULT_OFFERS: [&str; 4] = [
     "together/mistralai/Mistral-7B-Instruct-v0.3",
 ];
 
-/// The prompts that an offer is priced for, counted by one's own tokenizer.
+/// The prompts that an offer is priced for, counted by the own tokenizer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PromptTerms {
     /// Tokens of a prompt: long ones may cost more. 0 takes the lowest rates.
@@ -31,11 +32,11 @@ pub(crate) struct PromptTerms {
     pub has_cached_tokens: bool,
     /// The tokenizer that counted them, if it is one of the measured ones.
     pub tokenizer: Option<TokenizerFamily>,
-    /// What the text is.
+    /// The kind of text.
     pub text: TextKind,
 }
 
-/// A vendor's rates for one's own prompts.
+/// A vendor's rates for the own prompts.
 #[derive(Clone, Debug)]
 pub(crate) struct OfferRates {
     /// Per million of the vendor's tokens, with a rate for cached tokens if there are any.

@@ -30,19 +30,19 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", told_once(&error));
+            eprintln!("error: {}", without_repetition(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-/// The error with its causes, less those that a message before them has told already.
-fn told_once(error: &anyhow::Error) -> String {
-    let mut told = error.to_string();
+/// The error with its causes. A cause that an earlier message contains is left out.
+fn without_repetition(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
     for cause in error.chain().skip(1).map(|cause| cause.to_string()) {
-        if !told.contains(&cause) {
-            told = format!("{told}: {cause}");
+        if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
         }
     }
-    told
+    message
 }

@@ -42,14 +42,14 @@ pub(crate) struct MetricsSources<'a> {
     pub ledger: Option<&'a LedgerStatus>,
 }
 
-/// A choice that ran to its end.
+/// A choice that ended normally.
 pub(crate) struct FinishedChoice<'a> {
     pub model: &'a str,
     /// The `user` of the request.
     pub tenant: Option<&'a str>,
     pub outcome: Outcome,
     pub usage: ChoiceUsage,
-    /// Since the request arrived.
+    /// The time since the request arrived.
     pub elapsed: Duration,
 }
 
@@ -133,7 +133,7 @@ impl Metrics {
         page.into_text()
     }
 
-    /// How long answers of the last minutes took.
+    /// Latencies of the last minutes.
     pub(crate) fn latencies(&self) -> Latencies {
         self.totals().latencies(Instant::now())
     }
@@ -149,7 +149,7 @@ impl Metrics {
         models.collect()
     }
 
-    /// The same by tenant.
+    /// Usage and costs by tenant since the start.
     pub(crate) fn tenant_costs(&self, costs: &Costs) -> Vec<TenantCosts> {
         let factors = costs.factors_since_start();
         let totals = self.totals();
@@ -161,7 +161,7 @@ impl Metrics {
     }
 
     fn totals(&self) -> MutexGuard<'_, Totals> {
-        // A counter that was left half-counted by a panic is still a counter.
+        // After a panic, counters are still usable.
         self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

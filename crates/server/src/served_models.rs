@@ -8,11 +8,11 @@ use crate::adapters::{
 };
 use crate::clock::unix_seconds;
 
-/// The base model and the adapters over it, by name.
+/// The base model and its adapters, by name.
 pub struct ServedModels {
-    /// Names of the base model, the first of them the one that metrics use.
+    /// Names of the base model. Metrics use the first.
     base_names: Vec<String>,
-    /// Where the base model comes from.
+    /// The source of the base model.
     root: String,
     /// `None` if adapters are not served.
     adapters: Option<Adapters>,
@@ -21,7 +21,7 @@ pub struct ServedModels {
 }
 
 impl ServedModels {
-    /// `base_names` is not empty; `max_model_len` counts tokens of prompt and answer together.
+    /// `base_names` is not empty; `max_model_len` counts the tokens of prompt and answer together.
     pub fn new(
         base_names: Vec<String>,
         root: String,
@@ -37,12 +37,12 @@ impl ServedModels {
         }
     }
 
-    /// The name that metrics call the base model by.
+    /// The name of the base model in metrics.
     pub(crate) fn metrics_name(&self) -> &str {
         &self.base_names[0]
     }
 
-    /// The adapter that `name` asks for, ready to compute, or none for the base model.
+    /// The adapter called `name`, loaded; `None` for the base model.
     pub(crate) async fn find(&self, name: &str) -> Result<Option<AdapterInUse>, FindError> {
         if self.is_base(name) {
             return Ok(None);
@@ -82,7 +82,7 @@ impl ServedModels {
         }
     }
 
-    /// The adapters that have a name; `on_device` are those in slots.
+    /// All named adapters; `on_device` are those in device slots.
     pub(crate) fn adapter_list(&self, on_device: &[AdapterId]) -> AdapterList {
         let cards = self.named_adapters();
         let card = |(id, named, in_memory): (String, adapters::Named, bool)| AdapterCard {

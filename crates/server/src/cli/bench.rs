@@ -1,4 +1,4 @@
-//! `farthing bench`: load on a server with OpenAI's API, and what it cost.
+//! `farthing bench`: load on a server with OpenAI's API, and the cost of its tokens.
 
 mod progress;
 
@@ -18,133 +18,134 @@ use serde_json::{Map, Value};
 
 use progress::ProgressLine;
 
-/// Flags of `bench`; those that vLLM's bench has too carry its names.
+/// Flags of `bench`. Those that vLLM's benchmark has too have vLLM's names.
 #[derive(Clone, Debug, clap::Args)]
 pub struct BenchArgs {
-    /// The server, with or without /v1 at its end
+    /// The server's URL, with or without /v1
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
     pub base_url: String,
-    /// Chat or completions
+    /// API to use: chat or completions
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendArg,
-    /// Another path than the backend's own
+    /// Path to use instead of the backend's
     #[arg(long, value_name = "PATH")]
     pub endpoint: Option<String>,
-    /// The model that is asked; several with commas, as --lora-modules takes them [default: the first
-    /// that the server names]
+    /// Model to request; several are separated by commas and used like --lora-modules [default: the
+    /// server's first model]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub model: Vec<String>,
-    /// Adapters that are asked instead of the model
+    /// Adapters to request instead of the model
     #[arg(long, value_name = "NAME", num_args = 1.., alias = "adapters", conflicts_with = "model")]
     pub lora_modules: Vec<String>,
-    /// Which of several models or adapters a request is for
+    /// How requests are assigned to several models or adapters
     #[arg(long, value_enum, default_value_t)]
     pub lora_assignment: AssignmentArg,
-    /// The environment variable that holds the key of the server's API
+    /// Environment variable with the API key of the server
     #[arg(long, value_name = "VARIABLE")]
     pub api_key_env: Option<String>,
-    /// More fields of each request, as a JSON object
+    /// Additional fields of each request, as a JSON object
     #[arg(long, value_name = "JSON", value_parser = json_object)]
     pub extra_body: Option<JsonObject>,
-    /// Let answers go on past the model's end, to their full length, where the server can
+    /// Continue answers to their full length past the model's end-of-sequence token, if the server
+    /// supports it
     #[arg(long)]
     pub ignore_eos: bool,
-    /// 0 is greedy [default: the server's own]
+    /// Sampling temperature; 0 is greedy [default: the server's]
     #[arg(long, value_name = "TEMPERATURE", value_parser = not_negative)]
     pub temperature: Option<f64>,
-    /// Seconds that a whole answer may take
+    /// Time limit of an answer in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600.0, value_parser = positive)]
     pub timeout: f64,
 
-    /// Where lengths, and for traces arrivals, come from
+    /// Source of lengths and, for traces, of arrival times
     #[arg(long, value_enum, default_value_t)]
     pub dataset_name: DatasetArg,
-    /// The trace
+    /// File with the trace
     #[arg(long, value_name = "FILE", required_if_eq_any = [("dataset_name", "azure"), ("dataset_name", "mooncake")])]
     pub dataset_path: Option<PathBuf>,
-    /// Tokens of a prompt, its chat template included
+    /// Tokens per prompt, chat template included
     #[arg(long, value_name = "TOKENS", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..))]
     pub random_input_len: u64,
-    /// Tokens of an answer
+    /// Tokens per answer
     #[arg(long, value_name = "TOKENS", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..))]
     pub random_output_len: u64,
-    /// Both lengths lie evenly within this share of theirs, up and down
+    /// Relative range of both lengths: they are uniform within this share above and below
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = below_one)]
     pub random_range_ratio: f64,
-    /// Tokens with which all prompts begin alike, before their own
+    /// Tokens of a common prefix of all prompts, in addition to their own tokens
     #[arg(long, value_name = "TOKENS", default_value_t = 0)]
     pub random_prefix_len: u64,
-    /// Prompts of a trace are shortened to so many tokens
+    /// Truncate the prompts of a trace to this number of tokens
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_input_len: Option<u64>,
-    /// Answers of a trace are shortened to so many tokens
+    /// Truncate the answers of a trace to this number of tokens
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_output_len: Option<u64>,
-    /// A trace's requests come so many times as fast
+    /// Factor by which a trace is sped up
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive, conflicts_with = "request_rate")]
     pub trace_speed: f64,
 
-    /// Requests that are measured
+    /// Number of measured requests
     #[arg(long, value_name = "REQUESTS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub num_prompts: u32,
-    /// Send requests for so long instead, however many they are
+    /// Send requests for this time instead of a given number
     #[arg(long, value_name = "SECONDS", value_parser = positive, conflicts_with = "num_prompts")]
     pub duration: Option<f64>,
-    /// Requests a second, at random; inf sends all at once, or as --max-concurrency lets them [default:
-    /// as in the trace, else inf]
+    /// Requests per second, at random times; inf sends all at once, limited by --max-concurrency
+    /// [default: as in the trace, else inf]
     #[arg(long, value_name = "RATE", value_parser = positive_or_infinite)]
     pub request_rate: Option<f64>,
-    /// 1 is a Poisson process, less comes in bursts, more evenly
+    /// Shape of the arrivals: 1 is a Poisson process, less is more bursty, more is more even
     #[arg(long, value_name = "SHAPE", default_value_t = 1.0, value_parser = positive)]
     pub burstiness: f64,
-    /// At most so many requests at once: without a rate a closed loop [default: 8 where neither a
-    /// rate nor a trace is given]
+    /// Maximum number of concurrent requests; without a rate, this is a closed loop [default: 8
+    /// without a rate and a trace]
     #[arg(long, value_name = "REQUESTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_concurrency: Option<u32>,
-    /// Requests before the measured ones [default: as many as run at once, else 8]
+    /// Number of warm-up requests before the measured ones [default: the concurrency, else 8]
     #[arg(long, value_name = "REQUESTS")]
     pub num_warmups: Option<u32>,
-    /// The same seed sends the same requests; a server that keeps prompts has then seen them
+    /// Seed of the requests; the same seed sends the same requests, which a prefix cache may know
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 
-    /// What a good answer keeps to: ttft:MS, tpot:MS, e2el:MS
+    /// Limits of a good answer: ttft:MS, tpot:MS, e2el:MS
     #[arg(long, value_name = "METRIC:MS", num_args = 1..)]
     pub goodput: Vec<SloLimit>,
-    /// Search for the highest rate at which enough answers are good, and what tokens cost there
+    /// Search for the highest rate at which enough answers are good, and the cost of tokens there
     #[arg(long, requires = "goodput")]
     pub find_slo_rate: bool,
-    /// Which share of the answers has to be good
+    /// Share of answers that have to be good
     #[arg(long, value_name = "SHARE", default_value_t = 0.95, value_parser = below_one)]
     pub slo_attainment: f64,
-    /// Requests of each rate that is tried; more where they would come in less than 20 s
+    /// Requests per tried rate; more if they would take less than 20 s
     #[arg(long, value_name = "REQUESTS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
     pub slo_num_prompts: u32,
-    /// Measure full load as well: a closed loop of so many requests
+    /// Also measure full load: a closed loop with this concurrency
     #[arg(long, value_name = "REQUESTS", num_args = 0..=1, default_missing_value = "64", value_parser = clap::value_parser!(u32).range(1..))]
     pub full_load: Option<u32>,
-    /// What the server's machine costs in US dollars an hour [default: what the server says]
+    /// Price of the server's machine in US dollars per hour [default: as reported by the server]
     #[arg(long, value_name = "USD")]
     pub price_per_hour: Option<HourlyPrice>,
-    /// GPUs of that machine
+    /// Number of GPUs of that machine
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub gpus: u32,
 
-    /// Which percentiles are told
+    /// Percentiles to report
     #[arg(long, value_name = "PERCENT", value_delimiter = ',', default_value = "95,99", value_parser = percentile)]
     pub metric_percentiles: Vec<f64>,
-    /// What the report is called
+    /// Title of the report
     #[arg(long)]
     pub label: Option<String>,
-    /// Write the report as JSON; `farthing compare --bench` reads it
+    /// Write the report as JSON, for `farthing compare --bench`
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write the report as one page with plots
+    /// Write the report as an HTML page with plots
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 }
 
-/// vLLM's `--backend`, as far as it is the same.
+/// vLLM's `--backend`, as far as it applies.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum BackendArg {
     /// /v1/chat/completions
@@ -157,10 +158,10 @@ pub enum BackendArg {
 /// vLLM's `--lora-assignment`.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum AssignmentArg {
-    /// Any of them
+    /// At random
     #[default]
     Random,
-    /// One after the other
+    /// In turn
     RoundRobin,
 }
 
@@ -176,17 +177,16 @@ pub enum DatasetArg {
     Mooncake,
 }
 
-/// Fields of a request.
+/// Additional fields of a request.
 pub type JsonObject = Map<String, Value>;
 
 const DEFAULT_CONCURRENCY: usize = 8;
 const DEFAULT_WARM_UP: usize = 8;
 
-/// Measures, prints and writes.
+/// Runs the benchmark, prints the report and writes it to files.
 ///
 /// # Errors
-/// The flags do not fit together, the server is not there or answers nothing, or a report cannot be
-/// written.
+/// The flags contradict each other, the server does not answer, or a report cannot be written.
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let config = args.config()?;
     for path in [&args.json, &args.html].into_iter().flatten() {
@@ -264,7 +264,7 @@ impl BenchArgs {
         let warm_up_requests = match (self.num_warmups, max_concurrency) {
             (Some(requests), _) => requests as usize,
             (None, Some(concurrency)) if is_closed_loop => concurrency,
-            // A burst is one as a whole.
+            // A burst needs no warm-up.
             (None, None) if is_closed_loop => 0,
             (None, _) => DEFAULT_WARM_UP,
         };
@@ -303,14 +303,14 @@ impl BenchArgs {
             }
         };
         let Some(path) = &self.dataset_path else {
-            bail!("a trace needs its file: give --dataset-path");
+            bail!("trace file missing: pass --dataset-path");
         };
         let mut trace = Trace::read(path, format)?;
         let most = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
         let shortened = trace.shorten(most(self.max_input_len), most(self.max_output_len));
         if shortened > 0 {
             let all = trace.requests().len();
-            eprintln!("{shortened} of the trace's {all} requests are longer than told: shortened");
+            eprintln!("truncated {shortened} of the trace's {all} requests");
         }
         Ok(Lengths::Trace(Arc::new(trace)))
     }
@@ -322,20 +322,22 @@ async fn stop_by_hand(stop: Stop) {
         return;
     }
     stop.say();
-    eprintln!("\nstopping: the report comes with the answers under way; Ctrl-C again gives up");
+    eprintln!(
+        "\nstopping: the report follows when running requests end; press Ctrl-C again to abort"
+    );
     if tokio::signal::ctrl_c().await.is_ok() {
-        // As a shell tells it of a program that SIGINT ended.
+        // The exit status of a process that SIGINT ended.
         std::process::exit(130);
     }
 }
 
-/// Told before the benchmark, not after it.
+/// Fails before the benchmark instead of after it.
 fn ensure_writable(path: &Path) -> anyhow::Result<()> {
     let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
     let is_there = directory.is_none_or(Path::is_dir);
     ensure!(
         is_there && !path.is_dir(),
-        "cannot write {}: there is no such directory, or it is one",
+        "cannot write {}: its directory does not exist, or it is a directory",
         path.display()
     );
     Ok(())
@@ -343,20 +345,20 @@ fn ensure_writable(path: &Path) -> anyhow::Result<()> {
 
 fn json_object(text: &str) -> Result<JsonObject, String> {
     let read: Result<JsonObject, _> = serde_json::from_str(text);
-    read.map_err(|error| format!("write a JSON object, for example {{\"top_k\": 1}} ({error})"))
+    read.map_err(|error| format!("expected a JSON object, for example {{\"top_k\": 1}} ({error})"))
 }
 
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(figure) if figure > 0.0 && figure < 1e9 => Ok(figure),
-        _ => Err("write a number above 0, for example 2.5".to_owned()),
+        _ => Err("expected a number above 0, for example 2.5".to_owned()),
     }
 }
 
 fn positive_or_infinite(text: &str) -> Result<f64, String> {
     match text {
         "inf" => Ok(f64::INFINITY),
-        text => positive(text).map_err(|_| "write requests a second, or inf".to_owned()),
+        text => positive(text).map_err(|_| "expected requests per second, or inf".to_owned()),
     }
 }
 
@@ -370,14 +372,14 @@ fn not_negative(text: &str) -> Result<f64, String> {
 fn below_one(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if (0.0..1.0).contains(&share) => Ok(share),
-        _ => Err("write a share from 0 to below 1, for example 0.2".to_owned()),
+        _ => Err("expected a share from 0 to below 1, for example 0.2".to_owned()),
     }
 }
 
 fn percentile(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
-        _ => Err("write percents, for example 50,95,99".to_owned()),
+        _ => Err("expected percentages, for example 50,95,99".to_owned()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `farthing compare`: one's own cost beside dated vendor prices, on the same work.
+//! `farthing compare`: the own cost beside dated vendor prices, for the same work.
 
 mod table;
 
@@ -17,65 +17,65 @@ use rust_decimal::Decimal;
 
 use super::figure::{amount, figure, share};
 use super::fleet_args::FleetArgs;
-use super::price_source::PriceSourceArgs;
+use super::price_source::{PriceSourceArgs, token_price};
 use crate::clock::today;
 
 /// Flags of `compare`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct CompareArgs {
-    /// Tokens a day, prompts and answers together, as one's own tokenizer counts them
+    /// Tokens per day, prompts and answers together, counted by the own tokenizer
     #[arg(long, value_name = "TOKENS", value_parser = figure)]
     pub tokens_per_day: Decimal,
-    /// Prompt tokens of a request, cached ones included [default: the benchmark's, else 512]
+    /// Prompt tokens per request, cached ones included [default: the benchmark's, else 512]
     #[arg(long, value_name = "TOKENS", value_parser = amount)]
     pub prompt_tokens: Option<Decimal>,
-    /// Of these, out of a cache [default: the benchmark's, else 0]
+    /// Of these, cached tokens [default: the benchmark's, else 0]
     #[arg(long, value_name = "TOKENS", value_parser = amount)]
     pub cached_tokens: Option<Decimal>,
-    /// Tokens of an answer [default: the benchmark's, else 256]
+    /// Answer tokens per request [default: the benchmark's, else 256]
     #[arg(long, value_name = "TOKENS", value_parser = amount)]
     pub output_tokens: Option<Decimal>,
-    /// What counts one's own tokens [default: the benchmark's]
+    /// The own tokenizer [default: the benchmark's]
     #[arg(long, value_name = "TOKENIZER", value_parser = tokenizers())]
     pub tokenizer: Option<TokenizerFamily>,
-    /// What the text is: tokenizers differ by it
+    /// Kind of text: the ratio between tokenizers depends on it
     #[arg(long, value_name = "KIND", default_value = "english", value_parser = text_kinds())]
     pub text: TextKind,
 
-    /// The JSON report of a benchmark, whose measured cost is compared
+    /// JSON report of a benchmark with the measured own cost
     #[arg(
         long,
         value_name = "FILE",
         conflicts_with_all = ["own_price_in", "own_price_cached", "own_price_out"]
     )]
     pub bench: Option<PathBuf>,
-    /// One's own measured cost of prompt tokens, in US dollars per million
+    /// Measured own cost of prompt tokens, in US dollars per million
     #[arg(long, value_name = "USD", value_parser = amount, requires = "own_price_out")]
     pub own_price_in: Option<Decimal>,
-    /// One's own measured cost of cached prompt tokens, in US dollars per million
+    /// Measured own cost of cached prompt tokens, in US dollars per million
     #[arg(long, value_name = "USD", value_parser = amount, requires = "own_price_in")]
     pub own_price_cached: Option<Decimal>,
-    /// One's own measured cost of answer tokens, in US dollars per million
+    /// Measured own cost of answer tokens, in US dollars per million
     #[arg(long, value_name = "USD", value_parser = amount, requires = "own_price_in")]
     pub own_price_out: Option<Decimal>,
 
-    /// A model to compare with; may be repeated [default: one large and one small model of a
-    /// vendor, and two hosted open ones]
+    /// Model to compare with; may be repeated [default: a large and a small model of a vendor, and
+    /// two hosted open models]
     #[arg(long, value_name = "MODEL")]
     pub against: Vec<String>,
-    /// A dedicated endpoint to compare with, by a part of its name; may be repeated [default: the
+    /// Dedicated endpoint to compare with, by a part of its name; may be repeated [default: the
     /// cheapest]
     #[arg(long, value_name = "NAME")]
     pub endpoint: Vec<String>,
-    /// In a hybrid split, which part of one's own answers is asked for again at the API, 0 to 1
+    /// In a hybrid split, the share of own answers that is requested again at the API, 0 to 1
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     pub escalated: Decimal,
 
     /// The own fleet.
     #[command(flatten)]
     pub fleet: FleetArgs,
-    /// Which prices.
+    /// The prices.
     #[command(flatten)]
     pub price_source: PriceSourceArgs,
     /// Print all figures as JSON, with every digit
@@ -86,10 +86,10 @@ pub struct CompareArgs {
 const PROMPT_TOKENS: Decimal = Decimal::from_parts(512, 0, 0, false, 0);
 const OUTPUT_TOKENS: Decimal = Decimal::from_parts(256, 0, 0, false, 0);
 
-/// Reckons and prints.
+/// Computes and prints the comparison.
 ///
 /// # Errors
-/// A figure is impossible, a price is not known, or one's own cost is not told.
+/// A figure is impossible, a price is unknown, or the own cost is not given.
 pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
     let measured = args.measured()?;
     let mut fleet = args.fleet.inputs()?;
@@ -164,7 +164,7 @@ impl CompareArgs {
         };
         let mut offers = Vec::new();
         for name in names {
-            offers.push(Offer::Tokens(book.token_price(name, day)?));
+            offers.push(Offer::Tokens(token_price(book, name, day)?));
         }
         if self.endpoint.is_empty() {
             offers.extend(book.cheapest_endpoint(day).map(Offer::Endpoint));
@@ -185,7 +185,7 @@ impl CompareArgs {
                     .map(|it| format!("{} {}", it.vendor, it.gpu))
                     .collect();
                 bail!(
-                    "there is no endpoint {name:?} in the book; there is {}",
+                    "unknown endpoint {name:?}: expected a part of {}",
                     known.join(", ")
                 );
             }
@@ -193,20 +193,20 @@ impl CompareArgs {
         }
         ensure!(
             !offers.is_empty(),
-            "there is nothing to compare with: give --against MODEL"
+            "nothing to compare with: pass --against MODEL"
         );
         Ok(offers)
     }
 }
 
-/// What is missing, by its flag.
+/// The error, with the flags that are missing.
 fn with_flags(error: TcoError) -> anyhow::Error {
     match error {
         TcoError::MissingGpus => anyhow::anyhow!(
-            "one's own cost is not told: give --gpus (or --slo-tokens-per-day) and --gpu-hour, or \
-             --bench FILE, or --own-price-in and --own-price-out"
+            "own cost missing: pass --gpus (or --slo-tokens-per-day) with --gpu-hour, or --bench FILE, \
+             or --own-price-in with --own-price-out"
         ),
-        TcoError::MissingGpuPrice => anyhow::anyhow!("{error}: give --gpu-hour"),
+        TcoError::MissingGpuPrice => anyhow::anyhow!("{error}: pass --gpu-hour"),
         error => error.into(),
     }
 }

@@ -13,13 +13,15 @@ pub(crate) fn figure(text: &str) -> Result<Decimal, String> {
         _ => (text, 1),
     };
     let figure = parse_decimal(number).and_then(|number| number.checked_mul(Decimal::from(power)));
-    figure.ok_or_else(|| "write a number, for example 5000000, 5M or 0.75".to_owned())
+    figure.ok_or_else(|| "expected a number, for example 5000000, 5M or 0.75".to_owned())
 }
 
-/// [`figure`], where less than nothing makes no sense.
+/// A [`figure`] that is not negative.
 pub(crate) fn amount(text: &str) -> Result<Decimal, String> {
     match figure(text)? {
-        negative if negative < Decimal::ZERO => Err("it cannot be negative".to_owned()),
+        negative if negative < Decimal::ZERO => {
+            Err("expected a number that is not negative".to_owned())
+        }
         amount => Ok(amount),
     }
 }
@@ -28,6 +30,6 @@ pub(crate) fn amount(text: &str) -> Result<Decimal, String> {
 pub(crate) fn share(text: &str) -> Result<Decimal, String> {
     match figure(text)? {
         share if (Decimal::ZERO..=Decimal::ONE).contains(&share) => Ok(share),
-        _ => Err("write a share between 0 and 1, for example 0.75".to_owned()),
+        _ => Err("expected a share between 0 and 1, for example 0.75".to_owned()),
     }
 }

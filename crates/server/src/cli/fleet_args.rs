@@ -1,4 +1,4 @@
-//! An own fleet on the command line: rented or bought GPUs, people, capacity.
+//! Flags of an own fleet: rented or bought GPUs, staff, capacity.
 
 use anyhow::{Context, bail, ensure};
 use farthing_economics::{FleetInputs, HourlyPrice, OwnedHardware};
@@ -6,33 +6,33 @@ use rust_decimal::Decimal;
 
 use crate::cli::figure::{amount, figure};
 
-/// What one's own GPUs cost and carry.
+/// Cost and capacity of own GPUs.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Own fleet")]
 pub struct FleetArgs {
-    /// GPUs [default: as many as the traffic needs, where one's capacity is given]
+    /// Number of GPUs [default: as many as the traffic needs, if the capacity of a GPU is given]
     #[arg(long, value_name = "NUMBER")]
     pub gpus: Option<u64>,
-    /// What an hour of one GPU costs, in US dollars
+    /// Price of a GPU-hour in US dollars
     #[arg(long, value_name = "USD", conflicts_with = "capital")]
     pub gpu_hour: Option<HourlyPrice>,
-    /// Everything that costs the same whatever runs, in US dollars a month
+    /// Fixed cost in US dollars per month
     #[arg(long, value_name = "USD", default_value = "0", value_parser = amount)]
     pub fixed_monthly: Decimal,
-    /// People who run it, in US dollars a month; added to --fixed-monthly
+    /// Cost of staff in US dollars per month; added to --fixed-monthly
     #[arg(long, value_name = "USD", default_value = "0", value_parser = amount)]
     pub staff_monthly: Decimal,
-    /// Fine-tuning and its evaluation, in US dollars a month; added to --fixed-monthly
+    /// Cost of fine-tuning and its evaluation in US dollars per month; added to --fixed-monthly
     #[arg(long, value_name = "USD", default_value = "0", value_parser = amount)]
     pub fine_tuning_monthly: Decimal,
 
-    /// Tokens a day that one GPU carries at the highest rate that keeps the SLO
+    /// Tokens per day that one GPU carries at the highest rate that keeps the SLO
     #[arg(long, value_name = "TOKENS", value_parser = figure)]
     pub slo_tokens_per_day: Option<Decimal>,
-    /// The same, told as tokens a second
+    /// The same in tokens per second
     #[arg(long, value_name = "TOKENS", value_parser = figure, conflicts_with = "slo_tokens_per_day")]
     pub slo_tokens_per_second: Option<Decimal>,
-    /// The same, told as requests a second of --tokens-per-request tokens
+    /// The same in requests per second, of --tokens-per-request tokens each
     #[arg(
         long,
         value_name = "REQUESTS",
@@ -41,38 +41,38 @@ pub struct FleetArgs {
         conflicts_with_all = ["slo_tokens_per_day", "slo_tokens_per_second"]
     )]
     pub slo_requests_per_second: Option<Decimal>,
-    /// Tokens of a request, prompt and answer together
+    /// Tokens per request, prompt and answer together
     #[arg(long, value_name = "TOKENS", value_parser = figure)]
     pub tokens_per_request: Option<Decimal>,
-    /// The busiest hour's traffic over the mean
+    /// Traffic of the busiest hour divided by the mean
     #[arg(long, value_name = "RATIO", default_value = "1", value_parser = figure)]
     pub peak_to_mean: Decimal,
-    /// GPUs that stand by
+    /// Number of spare GPUs
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub redundancy: u64,
 
-    /// What a bought GPU cost with its share of the server, in US dollars
+    /// Purchase price of a GPU with its share of the server, in US dollars
     #[arg(long, value_name = "USD", value_parser = amount, requires = "life_months")]
     pub capital: Option<Decimal>,
-    /// What it sells for in the end, in US dollars
+    /// Its resale price in US dollars
     #[arg(long, value_name = "USD", default_value = "0", value_parser = amount, requires = "capital")]
     pub residual: Decimal,
-    /// Months until then
+    /// Months between purchase and resale
     #[arg(long, value_name = "MONTHS", value_parser = figure, requires = "capital")]
     pub life_months: Option<Decimal>,
-    /// Kilowatts that it draws with its share of the server
+    /// Its power with its share of the server, in kilowatts
     #[arg(long, value_name = "KW", default_value = "0", value_parser = amount, requires = "capital")]
     pub power_kw: Decimal,
-    /// Power at the meter over power at the machine
+    /// Power usage effectiveness: power at the meter divided by power at the machine
     #[arg(long, value_name = "RATIO", default_value = "1", value_parser = figure, requires = "capital")]
     pub pue: Decimal,
-    /// What a kilowatt-hour costs, in US dollars
+    /// Price of a kilowatt-hour in US dollars
     #[arg(long, value_name = "USD", default_value = "0", value_parser = amount, requires = "capital")]
     pub usd_per_kwh: Decimal,
-    /// Its place, in US dollars a month
+    /// Colocation in US dollars per month
     #[arg(long, value_name = "USD", default_value = "0", value_parser = amount, requires = "capital")]
     pub colocation_monthly: Decimal,
-    /// Support and spare parts, in US dollars a month
+    /// Support and spare parts in US dollars per month
     #[arg(long, value_name = "USD", default_value = "0", value_parser = amount, requires = "capital")]
     pub support_monthly: Decimal,
 }
@@ -80,7 +80,7 @@ pub struct FleetArgs {
 const SECONDS_PER_DAY: Decimal = Decimal::from_parts(86_400, 0, 0, false, 0);
 
 impl FleetArgs {
-    /// The fleet, as far as it is told.
+    /// The fleet, as far as it is given.
     pub(crate) fn inputs(&self) -> anyhow::Result<FleetInputs> {
         let fixed = [
             self.fixed_monthly,
@@ -133,11 +133,9 @@ impl FleetArgs {
         };
         ensure!(
             per_second > Decimal::ZERO,
-            "what a GPU carries inside its SLO must be above 0"
+            "the capacity of a GPU inside its SLO must be above 0"
         );
         let per_day = per_second.checked_mul(SECONDS_PER_DAY);
-        Ok(Some(
-            per_day.context("what a GPU carries a second is too large")?,
-        ))
+        Ok(Some(per_day.context("the capacity of a GPU is too large")?))
     }
 }

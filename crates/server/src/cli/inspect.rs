@@ -1,4 +1,4 @@
-//! `farthing adapters inspect`: what an adapter is, and whether it is served exactly.
+//! `farthing adapters inspect`: describes an adapter and checks whether it is served exactly.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -16,11 +16,11 @@ pub struct InspectArgs {
     /// The adapter's directory: adapter_config.json and adapter_model.safetensors
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// The base to try it on, as `--model` of `serve`; without one its own files are all that is
-    /// looked at
+    /// Base model to check it against, as in `serve`; without one, only the adapter's files are
+    /// checked
     #[arg(long)]
     model: Option<String>,
-    /// Branch, tag or commit of the base on the hub
+    /// Branch, tag or commit of the base model on the hub
     #[arg(long, requires = "model")]
     revision: Option<String>,
     /// Print JSON
@@ -31,7 +31,7 @@ pub struct InspectArgs {
 /// Prints the report.
 ///
 /// # Errors
-/// There is no adapter, or it would not be served: the process's status tells.
+/// There is no adapter, or it would not be served. The exit status says so.
 pub fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let checkpoint = args.model.as_deref().map(|model| open(model, args));
     let checkpoint = checkpoint.transpose()?;
@@ -78,7 +78,7 @@ fn to_text(report: &AdapterReport, model: Option<&str>) -> String {
     let verdict = match (&report.refusal, model) {
         (Some(reason), _) => format!("not served: {reason}"),
         (None, Some(model)) => format!("exactly as PEFT computes it on {model}"),
-        (None, None) => "exactly, as far as its own files tell; try it on a --model".to_owned(),
+        (None, None) => "exactly, judging by its own files; check it against a --model".to_owned(),
     };
     let lines = [
         ("kind", report.kind.clone()),

@@ -1,4 +1,4 @@
-//! `farthing ledger`: what the ledger tells, on the command line.
+//! `farthing ledger`: reports from the ledger.
 
 mod table;
 
@@ -22,34 +22,34 @@ pub struct LedgerArgs {
 
 #[derive(Clone, Debug, Subcommand)]
 enum LedgerCommand {
-    /// Print what a window came to: its requests, and what else the device's time went on
+    /// Print the invoice of a window: its requests, and the device time beside them
     Invoice {
         #[command(flatten)]
         source: Source,
-        /// Columns to tell requests apart by: tenant, model, adapter, user, api_key
+        /// Columns to group requests by: tenant, model, adapter, user, api_key
         #[arg(long, value_name = "COLUMN", value_delimiter = ',', value_enum)]
         group_by: Vec<Column>,
         /// Print all figures as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Write a window's rows to a file
+    /// Write the rows of a window to a file
     Export {
         #[command(flatten)]
         source: Source,
         /// csv or parquet
         #[arg(long)]
         format: ExportFormat,
-        /// The file to write; - is the standard output
+        /// File to write; - is standard output
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
 }
 
-/// Which rows of which ledger.
+/// The ledger and the window.
 #[derive(Clone, Debug, Args)]
 struct Source {
-    /// Where the ledger is: a file or a postgres:// URL [default: where `serve` keeps it]
+    /// The ledger: a file or a postgres:// URL [default: that of `serve`]
     #[arg(
         long,
         value_name = "PATH|URL",
@@ -57,15 +57,15 @@ struct Source {
         hide_env_values = true
     )]
     ledger: Option<LedgerArg>,
-    /// Begin of the window: 2026-11-24, 2026-11-24T06:00Z or seconds since 1970 [default: 1970]
+    /// Start of the window: 2026-11-24, 2026-11-24T06:00Z or seconds since 1970 [default: 1970]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     from: Option<i64>,
-    /// End of the window, itself not in it [default: now]
+    /// End of the window, exclusive [default: now]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     to: Option<i64>,
 }
 
-/// What requests can be told apart by.
+/// Columns to group requests by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]
 enum Column {
@@ -79,7 +79,7 @@ enum Column {
 /// Runs a subcommand of `ledger`.
 ///
 /// # Errors
-/// The ledger cannot be read, or the file not written.
+/// The ledger cannot be read, or the file cannot be written.
 pub fn run(args: LedgerArgs) -> anyhow::Result<()> {
     match args.command {
         LedgerCommand::Invoice {
@@ -131,12 +131,12 @@ impl Source {
     fn location(&self) -> anyhow::Result<Location> {
         match &self.ledger {
             Some(LedgerArg::At(location)) => Ok(location.clone()),
-            Some(LedgerArg::None) => bail!("--ledger none: there is nothing to read"),
+            Some(LedgerArg::None) => bail!("no ledger to read: --ledger is none"),
             None => default_location(),
         }
     }
 
-    /// In whole minutes, outwards.
+    /// The window, extended to whole minutes.
     fn window(&self) -> anyhow::Result<Window> {
         let from = self.from.unwrap_or(0);
         let to = self.to.unwrap_or_else(|| Utc::now().timestamp() + 1);
@@ -147,7 +147,7 @@ impl Source {
     }
 }
 
-/// A file appears under its name once it is complete.
+/// Writes a file that gets its name only when it is complete.
 fn write_whole<T>(
     path: &Path,
     write: impl FnOnce(&File) -> anyhow::Result<T>,
@@ -163,13 +163,13 @@ fn write_whole<T>(
         Ok(written)
     });
     if written.is_err() {
-        // What is half-written helps nobody; that it could not be removed is told by its being there.
+        // An incomplete file is useless. If it cannot be removed, it keeps its temporary name.
         let _ = fs::remove_file(&partial);
     }
     written
 }
 
-/// Seconds since 1970 of a date, a moment, or themselves.
+/// Parses a date, a timestamp or seconds since 1970.
 fn parse_time(text: &str) -> Result<i64, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(seconds);
@@ -178,10 +178,10 @@ fn parse_time(text: &str) -> Result<i64, String> {
         return Ok(date.and_time(NaiveTime::MIN).and_utc().timestamp());
     }
     let moment = DateTime::parse_from_rfc3339(text)
-        // Without seconds, as people write it.
+        // Seconds may be left out.
         .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M%#z"));
     moment.map(|moment| moment.timestamp()).map_err(|_| {
-        "write a date (2026-11-24), a moment (2026-11-24T06:00Z) or seconds since 1970".to_owned()
+        "expected a date (2026-11-24), a time (2026-11-24T06:00Z) or seconds since 1970".to_owned()
     })
 }
 

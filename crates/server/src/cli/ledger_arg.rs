@@ -1,4 +1,4 @@
-//! Where the command line wants the ledger.
+//! The location of the ledger on the command line.
 
 use std::env;
 use std::path::PathBuf;
@@ -7,12 +7,12 @@ use std::str::FromStr;
 use anyhow::Context;
 use farthing_ledger::Location;
 
-/// `--ledger`
+/// The value of `--ledger`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerArg {
     /// No ledger.
     None,
-    /// There.
+    /// A ledger at this location.
     At(Location),
 }
 
@@ -36,8 +36,8 @@ pub(crate) fn default_location() -> anyhow::Result<Location> {
     let data = variable("XDG_DATA_HOME")
         .or_else(|| Some(variable("HOME")?.join(".local").join("share")))
         .context(
-            "neither XDG_DATA_HOME nor HOME says where to keep the ledger: name a file with \
-             --ledger, or say --ledger none",
+            "no directory for the ledger: set HOME or XDG_DATA_HOME, or pass --ledger FILE or --ledger \
+             none",
         )?;
     Ok(Location::Sqlite(
         data.join("farthing").join("ledger.sqlite3"),

@@ -1,4 +1,4 @@
-//! `farthing price`: what a request costs at a vendor, and which prices are known.
+//! `farthing price`: the cost of a request at a vendor, and the known prices.
 
 use anyhow::{Context, bail};
 use farthing_economics::{
@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use rust_decimal::Decimal;
 use serde::Serialize;
 
-use super::price_source::{PriceSourceArgs, shown_source};
+use super::price_source::{PriceSourceArgs, shown_source, token_price};
 use crate::clock::today;
 
 /// Flags of `price`.
@@ -18,20 +18,20 @@ pub struct PriceArgs {
     /// Rates as JSON in US dollars per million tokens: {"inp": 3, "cache_read": 0.3, "out": 15}
     #[arg(long, value_name = "JSON", required_unless_present_any = ["model", "list"])]
     pub rates: Option<String>,
-    /// A model of the price book instead
+    /// Model of the price book, instead of --rates
     #[arg(long, value_name = "MODEL", conflicts_with = "rates")]
     pub model: Option<String>,
-    /// The usage object of a vendor's answer
+    /// The usage object of a vendor's response
     #[arg(long, value_name = "JSON", required_unless_present = "list")]
     pub usage: Option<String>,
-    /// Where cached tokens are counted: subset (inside the prompt tokens: OpenAI, Google, Mistral)
-    /// or additive (beside them: Anthropic) [default: as the model's vendor does]
+    /// How cached tokens are counted: subset (inside the prompt tokens: OpenAI, Google, Mistral) or
+    /// additive (beside them: Anthropic) [default: as the model's vendor does]
     #[arg(long, value_name = "SCHEMA")]
     pub schema: Option<CacheCounting>,
-    /// The price of a batch
+    /// Use the price of a batch
     #[arg(long, requires = "model")]
     pub batch: bool,
-    /// Show the prices that are known, all or those whose name holds this
+    /// List the known prices, or those whose name contains TEXT
     #[arg(
         long,
         value_name = "TEXT",
@@ -40,7 +40,7 @@ pub struct PriceArgs {
         conflicts_with_all = ["rates", "model", "usage", "schema"]
     )]
     pub list: Option<String>,
-    /// Which prices.
+    /// The prices.
     #[command(flatten)]
     pub price_source: PriceSourceArgs,
     /// Print JSON, with every digit
@@ -48,10 +48,10 @@ pub struct PriceArgs {
     pub json: bool,
 }
 
-/// Reckons and prints.
+/// Computes and prints the cost.
 ///
 /// # Errors
-/// What is given is no rates or no usage, or a price is not known.
+/// Rates or usage are invalid, or a price is unknown.
 pub fn run(args: &PriceArgs) -> anyhow::Result<()> {
     if let Some(text) = &args.list {
         return list(&args.price_source, &text.to_lowercase(), args.json);
@@ -60,13 +60,13 @@ pub fn run(args: &PriceArgs) -> anyhow::Result<()> {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&priced)?);
     } else {
-        // The bare figure, for scripts.
+        // Only the figure, for scripts.
         println!("{}", priced.cost.usd.normalize());
     }
     Ok(())
 }
 
-/// A request's cost and whose price it is.
+/// The cost of a request, and the price that it is based on.
 #[derive(Serialize)]
 struct Priced {
     #[serde(flatten)]
@@ -79,14 +79,17 @@ struct Priced {
 
 impl Priced {
     fn new(args: &PriceArgs) -> anyhow::Result<Self> {
-        let usage = args.usage.as_deref().context("give --usage")?;
+        let usage = args
+            .usage
+            .as_deref()
+            .context("usage missing: pass --usage")?;
         if let Some(name) = &args.model {
             let book = args.price_source.book()?;
-            let price = book.token_price(name, args.price_source.day())?;
+            let price = token_price(&book, name, args.price_source.day())?;
             let card = match (args.batch, &price.batch) {
                 (false, _) => &price.standard,
                 (true, Some(batch)) => batch,
-                (true, None) => bail!("{} has no known price of a batch", price.name()),
+                (true, None) => bail!("{} has no known batch price", price.name()),
             };
             let schema = args.schema.unwrap_or(price.counting);
             return Ok(Self {
@@ -96,9 +99,12 @@ impl Priced {
                 price: Some(price.clone()),
             });
         }
-        let rates = args.rates.as_deref().context("give --rates or --model")?;
+        let rates = args
+            .rates
+            .as_deref()
+            .context("rates missing: pass --rates or --model")?;
         let schema = args.schema.context(
-            "say with --schema where cached tokens are counted: subset (inside the prompt tokens: \
+            "schema missing: pass --schema subset (cached tokens are counted inside the prompt tokens: \
              OpenAI, Google, Mistral) or additive (beside them: Anthropic)",
         )?;
         let (card, factor) = RateCard::from_json(rates)?;
@@ -173,7 +179,7 @@ fn list(source: &PriceSourceArgs, text: &str, json: bool) -> anyhow::Result<()> 
             shown_source(&price.provenance)
         );
     }
-    println!("\nUS dollars an hour of a GPU");
+    println!("\nUS dollars per GPU-hour");
     for Dated { price, .. } in &list.gpu_prices {
         println!(
             "{:48} {:>8}  {}",

@@ -1,4 +1,4 @@
-//! `farthing selftest`: does this machine compute what it should, and how fast?
+//! `farthing selftest`: compares this machine's results with references, and measures its speed.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,31 +15,31 @@ use super::values::DeviceArg;
 /// Flags of `selftest`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SelfTestArgs {
-    /// What to test: auto (a GPU if there is one), cpu, cuda or cuda:N
+    /// Device to test: auto (a GPU if there is one), cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     pub device: DeviceArg,
-    /// Hold the CPU's kernels to a level of instructions, to compare levels: portable, avx2,
-    /// avx512 or avx512-bf16, on aarch64 portable, neon or neon-bf16 [default: the best that the CPU
-    /// has]
+    /// Limit the CPU kernels to an instruction set, for comparisons: portable, avx2, avx512 or
+    /// avx512-bf16; on aarch64 portable, neon or neon-bf16 [default: the best that the CPU
+    /// supports]
     #[arg(long, value_name = "LEVEL")]
     pub simd_level: Option<SimdLevel>,
-    /// One part of the test; the checks alone are what compute-sanitizer can watch in a few minutes
+    /// Run one part of the test; the checks alone are short enough for compute-sanitizer
     #[arg(long, value_name = "PART")]
     pub only: Option<PartArg>,
-    /// Time only operations with this in their name
+    /// Time only operations with this text in their name
     #[arg(long, value_name = "NAME")]
     pub op: Option<String>,
-    /// The model whose operations and steps are timed, with random weights: tiny (for a trial), small,
+    /// Model whose operations and steps are timed, with random weights: tiny (for a trial), small,
     /// mistral-7b or llama-3.1-8b [default: small on the CPU, mistral-7b on a GPU]
     #[arg(long)]
     pub shape: Option<Shape>,
-    /// How the timed steps sample; 0 takes the likeliest token
+    /// Sampling temperature of the timed steps; 0 is greedy
     #[arg(long, default_value_t = 0.0)]
     pub temperature: f32,
-    /// How the timed steps sample
+    /// Top-p of the timed steps
     #[arg(long, default_value_t = 1.0)]
     pub top_p: f32,
-    /// Write the figures to a file as well
+    /// Also write the figures to a file as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
@@ -47,9 +47,9 @@ pub struct SelfTestArgs {
 /// A part of the test.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum PartArg {
-    /// Compare every operation with its twin
+    /// Compare every operation with its reference
     Checks,
-    /// Compare a whole model with its twin
+    /// Compare a whole model with its reference
     Model,
     /// Measure every operation
     Rates,
@@ -57,13 +57,12 @@ pub enum PartArg {
     Steps,
 }
 
-/// Tests every operation, then measures; prints as it goes.
+/// Runs the test and prints its results.
 ///
 /// # Errors
-/// An operation computes something else than its twin, the device failed, or the file cannot be
-/// written.
+/// A result differs from its reference, the device failed, or the file cannot be written.
 pub fn run(args: &SelfTestArgs) -> anyhow::Result<()> {
-    // A file that cannot be written is found out before the work is done.
+    // Created first, so that a path that cannot be written is reported before the test.
     let file = match &args.json {
         Some(path) => Some((
             path,
@@ -94,17 +93,20 @@ pub fn run(args: &SelfTestArgs) -> anyhow::Result<()> {
     }
     let failed = report.failed();
     if !failed.is_empty() {
-        bail!("not as they should be: {}", failed.join(", "));
+        bail!(
+            "results differ from their references: {}",
+            failed.join(", ")
+        );
     }
     if !report.slow.is_empty() {
         let slow: Vec<_> = report.slow.iter().map(ToString::to_string).collect();
-        bail!("far slower than it should be: {}", slow.join("; "));
+        bail!("unexpectedly slow: {}", slow.join("; "));
     }
     if !report.checks.is_empty() {
-        println!("\nEvery operation computes what its twin does.");
+        println!("\nEvery operation agrees with its reference.");
     }
     if !report.model.is_empty() {
-        println!("\nThe model computes what its twin does.");
+        println!("\nThe model agrees with its reference.");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `farthing tco`: what the same traffic costs at an API and on GPUs of one's own.
+//! `farthing tco`: the cost of the same traffic at an API and on own GPUs.
 
 mod args;
 mod report;
@@ -6,10 +6,10 @@ mod report;
 pub use args::TcoArgs;
 use report::Report;
 
-/// Reckons and prints.
+/// Computes and prints the figures.
 ///
 /// # Errors
-/// A figure is impossible, or one is missing that others need.
+/// A figure is impossible, or an input is missing.
 pub fn run(args: &TcoArgs) -> anyhow::Result<()> {
     let report = Report::new(args)?;
     if args.json {

@@ -8,13 +8,13 @@ use farthing_model::DeviceKind;
 
 use crate::models::LocalAdapter;
 
-/// The model that is served when none is named.
+/// The default model.
 pub(crate) const DEMO_MODEL: &str = "smollm2-135m-instruct";
 
-/// vLLM's `--load-format`, as far as it is read here.
+/// vLLM's `--load-format`, as far as it is supported.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum LoadFormatArg {
-    /// By what is there.
+    /// Depends on the files.
     #[default]
     Auto,
     /// `config.json` and safetensors.
@@ -25,10 +25,10 @@ pub enum LoadFormatArg {
     Dummy,
 }
 
-/// vLLM's `--dtype`, as far as it is computed in here.
+/// vLLM's `--dtype`, as far as it is supported.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum DtypeArg {
-    /// As the model says, else bf16.
+    /// The model's own type, else bf16.
     #[default]
     Auto,
     /// bfloat16 weights and cache.
@@ -39,17 +39,17 @@ pub enum DtypeArg {
     F32,
 }
 
-/// Where to compute.
+/// The device to compute on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceArg {
-    /// The best there is.
+    /// A GPU if there is one, else the CPU.
     Auto,
-    /// This one.
+    /// A given device.
     Device(DeviceKind),
 }
 
 impl DeviceArg {
-    /// The device that is meant. `say` is told why `auto` is the CPU in a build for GPUs.
+    /// The device to use. If a build for GPUs falls back to the CPU, `say` gets the reason.
     pub(crate) fn choose(self, say: &dyn Fn(&str)) -> DeviceKind {
         match self {
             Self::Device(device) => device,
@@ -72,18 +72,18 @@ impl FromStr for DeviceArg {
             "auto" => Ok(Self::Auto),
             _ => match text.parse() {
                 Ok(device) => Ok(Self::Device(device)),
-                Err(_) => Err("write auto, cpu, cuda, or cuda:1 for the second GPU".to_owned()),
+                Err(_) => Err("expected auto, cpu, cuda, or cuda:1 for the second GPU".to_owned()),
             },
         }
     }
 }
 
-/// An adapter and the name requests use for it.
+/// An adapter and its model name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdapterArg {
-    /// What requests call it.
+    /// The name that requests use.
     pub name: String,
-    /// Where it is.
+    /// Its directory.
     pub directory: PathBuf,
 }
 
@@ -102,7 +102,7 @@ impl FromStr for AdapterArg {
                 name: name.to_owned(),
                 directory: directory.into(),
             }),
-            _ => Err("write it as NAME=DIR, for example --adapter legal=adapters/legal".to_owned()),
+            _ => Err("expected NAME=DIR, for example legal=adapters/legal".to_owned()),
         }
     }
 }
@@ -117,14 +117,14 @@ pub struct Gib {
 pub(crate) fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
-        _ => Err("write tokens a second above 0, for example 2500".to_owned()),
+        _ => Err("expected tokens per second above 0, for example 2500".to_owned()),
     }
 }
 
 pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
-        _ => Err("write a share above 0 and at most 1, for example 0.9".to_owned()),
+        _ => Err("expected a share above 0 and at most 1, for example 0.9".to_owned()),
     }
 }
 
@@ -133,6 +133,6 @@ pub(crate) fn parse_gib(text: &str) -> Result<Gib, String> {
         Ok(gib) if gib > 0.0 && gib < 1e6 => Ok(Gib {
             bytes: (gib * (1u64 << 30) as f64) as usize,
         }),
-        _ => Err("write gibibytes above 0, for example 2 or 0.5".to_owned()),
+        _ => Err("expected gibibytes above 0, for example 2 or 0.5".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! Who may change what is served.
+//! The key that protects changes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 
 use super::error::ApiError;
 
-/// The key that changes ask for. Only its hash is kept, so that it cannot get into a log.
+/// The admin key. Only its hash is kept, so that it cannot appear in a log.
 #[derive(Clone)]
 pub struct AdminKey {
     sha256: [u8; 32],
@@ -36,16 +36,16 @@ impl fmt::Debug for AdminKey {
 }
 
 impl AdminKey {
-    /// Lets a request with `Authorization: Bearer KEY` pass. `key` is the server's, if it has one:
-    /// without, nobody passes.
+    /// Admits a request with `Authorization: Bearer KEY`. Without a key on the server, no request
+    /// is admitted.
     ///
     /// # Errors
-    /// The request has no key, or another.
+    /// The request has no key or a wrong key, or the server has none.
     pub(crate) fn admit(key: Option<&Self>, headers: &HeaderMap) -> Result<(), ApiError> {
         let key = key.ok_or(ApiError::AdminOff)?;
         let authorization = headers.get(header::AUTHORIZATION);
         let sent = authorization.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-        // Hashes have one length, and comparing them takes one time whatever they are.
+        // Hashes have the same length, and the comparison takes constant time.
         let matches = sent.is_some_and(|sent| {
             let sha256: [u8; 32] = Sha256::digest(sent).into();
             sha256.ct_eq(&key.sha256).into()

@@ -13,7 +13,7 @@ use crate::request::provider::Provider;
 use crate::request::record::Books;
 use crate::served_models::ServedModels;
 
-/// The provider of answers, the books and the server's phase. Cheap to clone.
+/// The provider, the books and the state of the server. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
     pub(crate) provider: Arc<dyn Provider>,

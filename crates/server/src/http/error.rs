@@ -1,4 +1,4 @@
-//! What can go wrong with a request, and the only place that chooses HTTP codes.
+//! Why a request fails, and the only place that chooses HTTP status codes.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use farthing_api::{ErrorBody, ErrorDetail, InvalidRequest};
 use crate::adapters::AdapterError;
 use crate::request::provider_error::ProviderError;
 
-/// Why a request gets no answer, or no end of its answer.
+/// Why a request gets no answer, or only a part of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
-    /// The request itself is at fault.
+    /// The request is invalid.
     #[error(transparent)]
     Invalid(#[from] InvalidRequest),
-    /// No model or adapter of this name is served.
+    /// No model or adapter has this name.
     #[error("The model `{0}` does not exist: GET /v1/models lists those that do.")]
     ModelNotFound(String),
     /// An adapter cannot be loaded, unloaded or used.
@@ -24,54 +24,51 @@ pub enum ApiError {
     Adapter(#[from] AdapterError),
     /// The server has no admin key.
     #[error(
-        "Loading and unloading adapters is off: start the server with --admin-key (or \
-         FARTHING_ADMIN_KEY) and send the key as 'Authorization: Bearer KEY'"
+        "Loading and unloading adapters is off: start the server with an admin key \
+         (FARTHING_ADMIN_KEY) and send the key as 'Authorization: Bearer KEY'"
     )]
     AdminOff,
-    /// The request has no admin key, or another one.
+    /// The request has no admin key or a wrong one.
     #[error("Incorrect admin key provided: send it as 'Authorization: Bearer KEY'")]
     BadAdminKey,
-    /// No route of this name.
+    /// No route has this path.
     #[error("Invalid URL ({method} {path})")]
     UnknownUrl {
-        /// As sent.
+        /// The method of the request.
         method: Method,
-        /// As sent.
+        /// The path of the request.
         path: String,
     },
-    /// The route takes another method.
+    /// The route does not support this method.
     #[error("Not allowed to {method} on {path}")]
     MethodNotAllowed {
-        /// As sent.
+        /// The method of the request.
         method: Method,
-        /// As sent.
+        /// The path of the request.
         path: String,
     },
-    /// The body is larger than is read.
+    /// The body is above the size limit.
     #[error("The request body is larger than {limit} bytes")]
     BodyTooLarge {
-        /// In bytes.
+        /// The limit in bytes.
         limit: usize,
     },
     /// The body takes too long to arrive.
     #[error("The request body did not arrive within {timeout:?}")]
     BodyTooSlow {
-        /// How long it is waited for.
+        /// The time limit.
         timeout: Duration,
     },
-    /// The body is something else than JSON.
+    /// The body is not declared as JSON.
     #[error("The request body must be JSON: send the header 'Content-Type: application/json'")]
     NotJson,
-    /// The body broke off.
+    /// The connection broke while the body was read.
     #[error("The request body could not be read: {0}")]
     BodyUnreadable(String),
     /// The queue is full.
-    #[error(
-        "The server already has as many sequences waiting or running as it takes of this model (of \
-         {limit} places for all). Try again later."
-    )]
+    #[error("The queue is full for this model ({limit} places in total). Try again later.")]
     QueueFull {
-        /// How many may wait or run at once.
+        /// The number of sequences that may wait or run at once.
         limit: usize,
     },
     /// The engine failed this request.
@@ -80,16 +77,18 @@ pub enum ApiError {
     /// The engine is not running.
     #[error("The engine is not running")]
     EngineDead,
-    /// The server is on its way out.
+    /// The server is shutting down.
     #[error("The server is shutting down")]
     ShuttingDown,
-    /// A request that could not be recorded is not begun.
-    #[error("The ledger takes no more rows: its database is slow or gone. Try again later.")]
+    /// The ledger has no room, and a request that cannot be recorded is not started.
+    #[error("The ledger has no room: its database is slow or unreachable. Try again later.")]
     LedgerFull,
-    /// The server was started without one.
-    #[error("This server keeps no ledger: start it with --ledger and a file or a postgres:// URL")]
+    /// The server has no ledger.
+    #[error(
+        "This server keeps no ledger: start it with a file or a postgres:// URL as its ledger (FARTHING_LEDGER)"
+    )]
     NoLedger,
-    /// What is wrong with it is the operator's to read, in the log.
+    /// The ledger cannot be read. The log has the details.
     #[error("The ledger cannot be read")]
     LedgerUnreadable,
 }
@@ -112,11 +111,11 @@ impl From<ProviderError> for ApiError {
     }
 }
 
-/// When to come back after a 429: most answers free a place within seconds.
+/// The `Retry-After` of a 429: most answers free a place within seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 impl ApiError {
-    /// The HTTP status of this error where it comes before the answer's first byte.
+    /// The HTTP status if the error occurs before the first byte of the response.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Invalid(_) | Self::BodyUnreadable(_) => StatusCode::BAD_REQUEST,
@@ -137,7 +136,7 @@ impl ApiError {
         }
     }
 
-    /// The error as OpenAI's clients read it.
+    /// The error in OpenAI's format.
     pub fn body(&self) -> ErrorBody {
         let kind = match self.status() {
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
@@ -172,7 +171,7 @@ impl ApiError {
     }
 }
 
-/// vLLM's codes: files that are there but cannot be served are a 500, whatever is wrong with them.
+/// vLLM's status codes: files that exist but cannot be served are a 500.
 fn adapter_status(error: &AdapterError) -> StatusCode {
     match error {
         AdapterError::NameTaken(_)

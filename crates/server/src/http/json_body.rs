@@ -1,4 +1,4 @@
-//! The bytes of a request body that says it is JSON.
+//! The raw body of a JSON request.
 
 use std::time::Duration;
 
@@ -8,15 +8,14 @@ use axum::http::{HeaderMap, StatusCode, header};
 
 use super::error::ApiError;
 
-/// The largest request body that is read, in bytes: a context of a million tokens fits.
+/// The size limit of a request body in bytes: enough for a context of a million tokens.
 pub(crate) const MAX_BODY_BYTES: usize = 16 << 20;
 
-/// How long a body may take to arrive, as an extension of its request.
+/// The time limit for a body, as an extension of its request.
 #[derive(Clone, Copy)]
 pub(crate) struct BodyTimeout(pub Duration);
 
-/// A body of at most [`MAX_BODY_BYTES`], not parsed yet: what a request is made of is for the
-/// `api` crate to say.
+/// A body of at most [`MAX_BODY_BYTES`]. It is parsed by the `api` crate.
 pub(crate) struct JsonBody(pub Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for JsonBody {
@@ -26,7 +25,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
         if !is_json(request.headers()) {
             return Err(ApiError::NotJson);
         }
-        // Said at once, where the sender tells; else the limit shows while reading.
+        // Refused before reading if the header gives the length, else while reading.
         if content_length(request.headers()).is_some_and(|length| length > MAX_BODY_BYTES as u64) {
             return Err(ApiError::BodyTooLarge {
                 limit: MAX_BODY_BYTES,

@@ -1,4 +1,4 @@
-//! The doors, one file each.
+//! The routes, one file each.
 
 mod chat_completions;
 mod completions;
@@ -19,7 +19,7 @@ use super::app::App;
 use super::error::ApiError;
 use crate::http::json_body::MAX_BODY_BYTES;
 
-/// All routes. Whatever is refused is refused in OpenAI's words.
+/// All routes. Errors have OpenAI's format.
 pub fn router(app: App) -> Router {
     let page = page::routes().fold(Router::new(), |router, (path, file)| {
         router.route(path, file)

@@ -1,4 +1,4 @@
-//! From an open port to the last answer.
+//! Accepts connections and shuts down gracefully.
 
 use std::future::Future;
 use std::pin::pin;
@@ -17,20 +17,21 @@ use super::routes;
 use crate::http::json_body::BodyTimeout;
 use crate::lifecycle::Lifecycle;
 
-/// How long the server waits for its callers.
+/// Time limits of connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// For a request's head, and again for its body: senders of a byte now and then must not hold
-    /// a connection. A connection without a request is closed after this time too.
+    /// For the head of a request, and again for its body, so that slow senders cannot hold
+    /// connections. Also closes idle connections.
     pub read: Duration,
-    /// For running answers to end once the server is to stop.
+    /// For running answers to end during shutdown.
     pub shutdown: Duration,
 }
 
-/// How long cut-off streams have to say so before the connections are dropped.
+/// Time for cut-off streams to send their error before connections are dropped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Serves until `stop` completes, lets what runs end in time, then cuts it off.
+/// Serves until `stop` completes. Running requests then have the shutdown timeout to end before
+/// they are cut off.
 pub async fn serve(
     mut listener: TcpListener,
     app: App,
@@ -64,9 +65,9 @@ pub async fn serve(
     }
 }
 
-/// Answers one connection's requests until either side closes it.
+/// Handles the requests of one connection.
 async fn converse(stream: TcpStream, router: Router, lifecycle: Lifecycle, read_timeout: Duration) {
-    // Tokens are small packets: they must not wait for each other.
+    // Each token is a small packet that must be sent at once.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("cannot set TCP_NODELAY: {error}");
     }

@@ -1,4 +1,4 @@
-//! Chunks as server-sent events.
+//! Streams chunks as server-sent events.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -10,12 +10,11 @@ use serde::Serialize;
 
 use super::error::ApiError;
 
-/// Comments are sent this often while there is nothing else to send, so that nobody on the way
-/// takes the connection for dead.
+/// The interval of keep-alive comments, so that proxies do not close an idle connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// A streamed response: one event a chunk, then `[DONE]`. An error amid the stream is an event as
-/// well, since the status is out by then. A client that leaves drops the stream.
+/// A streamed response: one event per chunk, then `[DONE]`. An error in the stream is an event as
+/// well, since the status has been sent. When the client disconnects, the stream is dropped.
 pub(crate) fn respond<C: Serialize>(
     chunks: impl Stream<Item = Result<C, ApiError>> + Send + 'static,
 ) -> Response {

@@ -1,4 +1,4 @@
-//! Where the adapters are, and how often they had to move.
+//! Metrics of adapters: where they are and how often they move.
 
 use std::collections::HashSet;
 
@@ -110,7 +110,8 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats, host: &HostFig
     );
 }
 
-/// In the order of the alphabet, with commas. A generation that no name points to any more has none.
+/// The names of these adapters, sorted and separated by commas. A generation without a name is left
+/// out.
 fn names(host: &HostFigures, adapters: &[AdapterId]) -> String {
     let named = host.named.iter().filter(|it| adapters.contains(&it.id));
     let names: Vec<_> = named.map(|it| it.name.as_str()).collect();

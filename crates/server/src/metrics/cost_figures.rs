@@ -1,4 +1,4 @@
-//! Where the machine's time goes, and what tokens cost.
+//! Metrics of time and costs.
 
 use farthing_economics::UnitCost;
 use farthing_engine::EngineStats;

@@ -1,4 +1,4 @@
-//! What the engine itself publishes.
+//! Metrics of the engine.
 
 use farthing_engine::{EngineStats, StepSizes};
 use farthing_model::BLOCK_SIZE;

@@ -1,4 +1,4 @@
-//! How the ledger is doing.
+//! Metrics of the ledger.
 
 use farthing_ledger::LedgerStatus;
 

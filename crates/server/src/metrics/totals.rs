@@ -19,7 +19,7 @@ pub(super) struct Totals {
     outcomes: [u64; FINISHED_REASONS.len()],
     pub(super) rejections: u64,
     pub(super) models: BTreeMap<String, AnswerTotals>,
-    /// Those of requests that named no user are under none.
+    /// `None` is for requests without a `user`.
     pub(super) tenants: BTreeMap<Option<String>, AnswerTotals>,
     pub(super) recent: Recent,
     pub(super) time_to_first_token: Histogram,
@@ -45,7 +45,7 @@ const FINISHED_REASONS: [Outcome; 4] = [
     Outcome::Error,
 ];
 
-/// Names that have figures of their own; those that come later are counted together.
+/// The number of names with figures of their own. Later names are counted together.
 const MAX_NAMES: usize = 100;
 const OTHER_NAMES: &str = "other";
 
@@ -58,7 +58,7 @@ pub(super) struct Recent {
     pub(super) queue: RecentTimes,
 }
 
-/// What the finished choices of one model, adapter or tenant took.
+/// Usage of the finished choices of one model, adapter or tenant.
 #[derive(Debug, Default)]
 pub(super) struct AnswerTotals {
     pub(super) choices: u64,
@@ -115,8 +115,8 @@ impl Totals {
         }
     }
 
-    /// The figures of a model or adapter. There may be thousands of names, but not of series; the
-    /// base model always has its own.
+    /// The totals of a model or adapter. The number of time series is limited, even with thousands
+    /// of names; the base model always has its own.
     pub(super) fn model(&mut self, name: &str, is_base: bool) -> &mut AnswerTotals {
         let has_its_own =
             is_base || self.models.len() < MAX_NAMES || self.models.contains_key(name);
@@ -124,7 +124,7 @@ impl Totals {
         self.models.entry(name.to_owned()).or_default()
     }
 
-    /// The figures of a tenant, or of those that named none.
+    /// The totals of a tenant, or of requests without one.
     pub(super) fn tenant(&mut self, name: Option<&str>) -> &mut AnswerTotals {
         let name = name.map(str::to_owned);
         let has_its_own =
@@ -236,7 +236,7 @@ impl Totals {
         self.render_models(page, price);
     }
 
-    /// What vLLM does not tell: tokens, seconds and dollars by model and adapter.
+    /// Metrics that vLLM does not have: tokens, seconds and US dollars by model and adapter.
     fn render_models(&self, page: &mut Exposition, price: Option<HourlyPrice>) {
         let mut by_model = |name, help, value: &dyn Fn(&AnswerTotals) -> f64| {
             let values = self

@@ -1,4 +1,4 @@
-//! The adapters that come with a model of the `models/` folder: the binary carries them.
+//! The adapters of the models in `models/`, embedded in the binary.
 
 use std::path::PathBuf;
 
@@ -48,7 +48,7 @@ const ADAPTERS: [EmbeddedAdapter; 2] = [
     },
 ];
 
-/// Puts an adapter into the cache, where it isn't there yet, and says in which directory.
+/// Writes an adapter into the cache if it is not there, and returns its directory.
 pub(crate) fn unpack(name: &str, cache: &Cache) -> Result<PathBuf, ModelSourceError> {
     let adapter = ADAPTERS
         .iter()

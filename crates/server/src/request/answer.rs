@@ -130,5 +130,5 @@ impl<L: Send + 'static> Answer<L> {
 }
 
 fn ended_early() -> ApiError {
-    ApiError::Failed("it ended before the answer did".to_owned())
+    ApiError::Failed("the answer ended early".to_owned())
 }

@@ -1,4 +1,4 @@
-//! What the server asks of an engine: the seam that tests put a scripted engine behind.
+//! The interface of the engine. Tests implement it with a scripted engine.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,29 +8,29 @@ use farthing_model::LoraAdapter;
 use farthing_scheduler::AdapterId;
 use futures_util::{Stream, stream};
 
-/// The events of one request; dropping it aborts what still runs.
+/// The events of one request. Dropping the stream aborts what still runs.
 pub type Events = Pin<Box<dyn Stream<Item = GenerationEvent> + Send>>;
 
-/// Something that generates tokens.
+/// An engine that generates tokens.
 pub trait Backend: Send + Sync {
     /// Queues a request.
     ///
     /// # Errors
-    /// It can never fit, the queue is full, or the engine has ended.
+    /// The request can never fit, the queue is full, or the engine has ended.
     fn submit(&self, request: GenerationRequest) -> Result<Events, SubmitError>;
 
-    /// Says that the door opens: the seconds until now were warm-up.
+    /// Ends the warm-up: the time until now counts as warm-up.
     fn end_warm_up(&self);
-    /// Brings an adapter to the device ahead of its first request, where there is room.
+    /// Copies an adapter to the device before its first request, if there is a free slot.
     fn prefetch_adapter(&self, adapter: Arc<LoraAdapter>);
 
-    /// Frees the device of an adapter that no request will ask for again, once nobody uses it.
+    /// Frees the device slot of an adapter that gets no more requests, as soon as it is unused.
     fn retire_adapter(&self, id: AdapterId);
 
-    /// What the engine published after its last step.
+    /// The figures after the last step.
     fn stats(&self) -> EngineStats;
 
-    /// Whether it can still answer.
+    /// Whether the engine runs.
     fn is_alive(&self) -> bool;
 }
 

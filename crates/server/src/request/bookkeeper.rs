@@ -1,4 +1,4 @@
-//! The way into the ledger.
+//! Access to the ledger.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::clock::unix_microseconds;
 use crate::http::error::ApiError;
 use crate::request::backend::Backend;
 
-/// Gives each request its place in the ledger before it begins. Cheap to clone.
+/// Reserves a place in the ledger for each request before it begins. Cheap to clone.
 #[derive(Clone)]
 pub struct Bookkeeper {
     ledger: Ledger,
@@ -24,7 +24,7 @@ impl Bookkeeper {
     /// Opens the ledger at `location` for a process that serves `model`.
     ///
     /// # Errors
-    /// The ledger's.
+    /// The ledger cannot be opened.
     pub fn open(
         location: Location,
         model: String,
@@ -51,21 +51,21 @@ impl Bookkeeper {
         self.ledger.status()
     }
 
-    /// Whether the next request would find no place.
+    /// Whether there is no place for another request.
     pub(crate) fn is_full(&self) -> bool {
         let status = self.ledger.status();
         status.places_taken >= status.places
     }
 
-    /// Room for a request's row.
+    /// Reserves the place of a request's row.
     pub(crate) fn place(&self) -> Result<Place, ApiError> {
         self.ledger.place().ok_or(ApiError::LedgerFull)
     }
 
-    /// Writes what is there and ends, within `patience`. This blocks.
+    /// Writes the remaining rows and closes the ledger, within `patience`. This blocks.
     ///
     /// # Errors
-    /// Rows were left over; they are in the log.
+    /// Some rows were not written. They are in the log.
     pub fn close(&self, patience: Duration) -> Result<(), LedgerError> {
         self.ledger.close(patience)
     }

@@ -93,7 +93,7 @@ impl ChatChunks {
         let chunks = match self.answer.next().await {
             None => {
                 self.ended = true;
-                let usage = StreamedUsage::Told(self.answer.usage());
+                let usage = StreamedUsage::Complete(self.answer.usage());
                 let last = self.options.include_usage.then(|| self.chunk(None, usage));
                 last.into_iter().collect()
             }

@@ -37,7 +37,7 @@ impl CompletionAnswer {
                 }
             }
         }
-        let usage = StreamedUsage::Told(self.answer.usage());
+        let usage = StreamedUsage::Complete(self.answer.usage());
         Ok(completion(&self.answer, choices, usage))
     }
 
@@ -74,7 +74,7 @@ impl CompletionChunks {
         match self.answer.next().await {
             None => {
                 self.ended = true;
-                let usage = StreamedUsage::Told(self.answer.usage());
+                let usage = StreamedUsage::Complete(self.answer.usage());
                 let last = self
                     .options
                     .include_usage

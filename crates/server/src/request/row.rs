@@ -1,17 +1,17 @@
-//! The ledger's row of one request.
+//! The row of one request in the ledger.
 
 use farthing_ledger::{LedgerEntry, Outcome, Place};
 
 use super::closed::ClosedRequest;
 use crate::clock::unix_microseconds;
 
-/// A row that is still to be filled in.
+/// A row that is not complete yet.
 pub(crate) struct OpenRow {
     place: Place,
     started_us: i64,
 }
 
-/// What web servers note where the caller went away before the answer.
+/// The status that web servers log if the client disconnects before the response.
 const CALLER_LEFT: u16 = 499;
 
 impl OpenRow {
@@ -22,7 +22,7 @@ impl OpenRow {
         }
     }
 
-    /// Fills it in.
+    /// Completes the row.
     pub(crate) fn record(self, request: ClosedRequest) {
         let ClosedRequest {
             context,
@@ -73,7 +73,7 @@ impl OpenRow {
     }
 }
 
-/// Between the two nearest of sorted values, linearly: numpy's default.
+/// A percentile of sorted values, interpolated linearly: numpy's default.
 fn percentile(sorted: &[f32], share: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let position = share * last as f64;

@@ -1,4 +1,4 @@
-//! What the start prints: what is served, in which memory, at which price, and how to try it.
+//! What the server prints after its start.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use crate::startup::config::Price;
 use crate::startup::start::Started;
 use crate::startup::step_model_cache::Origin;
 
-/// A few lines for the person who started the server.
+/// What is served, in which memory, at which price, and how to try it.
 pub(crate) struct Banner<'a> {
     pub started: &'a Started,
     pub device: DeviceKind,
@@ -51,12 +51,12 @@ impl fmt::Display for Banner<'_> {
             Price::Given(price) => writeln!(f, "  price    {} USD per hour", price.usd())?,
             Price::Example(price) => writeln!(
                 f,
-                "  price    {} USD per hour, an example price: say yours with --price-per-hour",
+                "  price    {} USD per hour, an example price: set yours with --price-per-hour",
                 price.usd()
             )?,
             Price::Unknown => writeln!(
                 f,
-                "  price    unknown, so answers tell seconds but no dollars: --price-per-hour"
+                "  price    unknown: answers report seconds but no dollars (set --price-per-hour)"
             )?,
         }
         let fit = step_model.fit;
@@ -64,14 +64,14 @@ impl fmt::Display for Banner<'_> {
             Origin::Measured(seconds) => format!("measured in {seconds:.1} s"),
             Origin::Kept => match fit.source {
                 FitSource::Calibration => "measured at an earlier start",
-                FitSource::ServedSteps => "learnt from what was served earlier",
+                FitSource::ServedSteps => "learned from served steps",
             }
             .to_owned(),
         };
         let split = if fit.is_good() {
             "costs are split by work"
         } else {
-            "which is too little: costs are split by tokens until enough was served"
+            "too low: costs are split by tokens until enough steps were served"
         };
         writeln!(
             f,
@@ -82,7 +82,7 @@ impl fmt::Display for Banner<'_> {
         )?;
         match self.ledger {
             Some(ledger) => writeln!(f, "  ledger   {ledger}")?,
-            None => writeln!(f, "  ledger   none: requests are not noted")?,
+            None => writeln!(f, "  ledger   none: requests are not recorded")?,
         }
         writeln!(f, "  address  http://{}/v1\n", self.address)?;
         writeln!(f, "Try it:")?;

@@ -1,4 +1,4 @@
-//! What the command line means, checked as far as that goes without the model's files.
+//! The validated command line, as far as that is possible without the model's files.
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +19,7 @@ use crate::cli::values::{DEMO_MODEL, DtypeArg, LoadFormatArg};
 use crate::http::admin_key::AdminKey;
 use crate::models::LocalAdapter;
 
-/// How large a step is where nobody says.
+/// The default limits of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct StepLimits {
     max_num_seqs: usize,
@@ -34,12 +34,12 @@ impl StepLimits {
                 max_num_batched_tokens: 512,
             },
             Ok(Some(gpu)) => Self::of_gpu(&gpu.name, gpu.total_bytes),
-            // Whoever computes on it will say why that is not possible.
+            // An unusable GPU is reported when it is opened.
             Err(_) => Self::of_gpu("", 0),
         }
     }
 
-    /// vLLM's rule for its server: large steps make an A100 slower, whatever its memory.
+    /// vLLM's rule for its server: large steps make an A100 slower, even if it has enough memory.
     fn of_gpu(name: &str, total_bytes: usize) -> Self {
         let is_large = total_bytes >= 70 << 30 && !name.to_lowercase().contains("a100");
         if is_large {
@@ -56,11 +56,11 @@ impl StepLimits {
     }
 }
 
-/// What a 2-core machine costs about, in US dollars an hour: what the demo counts with where
-/// nobody says what this machine costs.
+/// The approximate price of a 2-core machine in US dollars per hour. The demo uses it if no price
+/// is given.
 const EXAMPLE_PRICE: &str = "0.10";
 
-/// Everything that `serve` needs to know.
+/// Everything that `serve` needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub model: ModelChoice,
@@ -68,13 +68,13 @@ pub(crate) struct Config {
     pub limits: Limits,
     pub http: HttpConfig,
     pub price: Price,
-    /// None keeps no ledger.
+    /// `None` keeps no ledger.
     pub ledger: Option<Location>,
     pub slo_tokens_per_second: Option<f64>,
     pub recalibrate: bool,
 }
 
-/// Which model, and in which shape. `None` leaves the choice to the model.
+/// The model and its format. `None` is the model's own default.
 #[derive(Clone, Debug)]
 pub(crate) struct ModelChoice {
     pub model: String,
@@ -85,26 +85,26 @@ pub(crate) struct ModelChoice {
     pub served_names: Vec<String>,
 }
 
-/// Which adapters, and how many.
+/// The adapters and their limits.
 #[derive(Clone, Debug)]
 pub(crate) struct AdapterChoice {
-    /// Served from the start.
+    /// Adapters to serve from the start.
     pub named: Vec<LocalAdapter>,
     pub directory: Option<PathBuf>,
     pub from_hub: bool,
     pub max_on_device: usize,
     pub max_in_host_memory: usize,
-    /// `None` leaves the choice to the machine.
+    /// `None` depends on free memory.
     pub host_bytes: Option<usize>,
     pub max_rank: usize,
 }
 
-/// How much may run at once. `None` leaves the choice to model and machine.
+/// Limits of concurrency and memory. `None` depends on the model and the machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub max_model_len: Option<usize>,
     pub kv_cache_bytes: Option<usize>,
-    /// Share of all of a GPU's memory.
+    /// Share of the total memory of a GPU.
     pub gpu_memory_utilization: f64,
     pub max_num_seqs: usize,
     pub max_num_batched_tokens: usize,
@@ -118,7 +118,7 @@ pub(crate) struct HttpConfig {
     pub admin_key: Option<AdminKey>,
 }
 
-/// What the machine costs, and who says so.
+/// The price of the machine, and where it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Price {
     Unknown,
@@ -136,7 +136,7 @@ impl Price {
 }
 
 impl Config {
-    /// Whether other adapters than those of the command line may be asked for.
+    /// Whether adapters other than those of the command line may be loaded.
     pub(crate) fn adapters_may_change(&self) -> bool {
         let AdapterChoice {
             directory,
@@ -154,7 +154,7 @@ impl TryFrom<ServeArgs> for Config {
         let device = args.device.choose(&|line| println!("{line}"));
         let step = StepLimits::of(device);
         let max_num_seqs = args.max_num_seqs.unwrap_or(step.max_num_seqs);
-        // Each default makes way for the other's number.
+        // A default yields to the other limit if that is given.
         let max_num_batched_tokens = args
             .max_num_batched_tokens
             .unwrap_or(step.max_num_batched_tokens.max(max_num_seqs));
@@ -172,15 +172,15 @@ impl TryFrom<ServeArgs> for Config {
         }
         ensure!(
             max_num_batched_tokens >= max_num_seqs,
-            "--max-num-batched-tokens ({}) must be at least --max-num-seqs ({}), or not every \
-             running sequence could go on in a step",
+            "--max-num-batched-tokens ({}) must be at least --max-num-seqs ({}): each running \
+             sequence needs a token per step",
             max_num_batched_tokens,
             max_num_seqs
         );
         ensure!(
             args.max_cpu_loras >= args.max_adapters,
-            "--max-cpu-loras ({}) must be at least --max-adapters ({}): what is on the device is in \
-             host memory too",
+            "--max-cpu-loras ({}) must be at least --max-adapters ({}): adapters on the device \
+             are in host memory too",
             args.max_cpu_loras,
             args.max_adapters
         );
@@ -197,7 +197,7 @@ impl TryFrom<ServeArgs> for Config {
         for name in adapter_names.chain(&args.served_model_name) {
             ensure!(
                 names.insert(name),
-                "two models cannot both be called {name:?}"
+                "the name {name:?} is used twice: rename an adapter or a served model"
             );
         }
         let price = match args.price_per_hour {

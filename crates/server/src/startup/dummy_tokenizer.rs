@@ -1,13 +1,14 @@
-//! A stand-in for the text of a model that has a shape but no files.
+//! A tokenizer for a model without files.
 
 use farthing_engine::{TextError, Tokenizer, byte_level_alphabet};
 use farthing_model::{GgufTokenizer, ModelConfig};
 
-/// One message a line.
+/// One message per line.
 const CHAT_TEMPLATE: &str = "{% for message in messages %}{{ message['role'] }}: \
                              {{ message['content'] }}\n{% endfor %}assistant:";
 
-/// One token a byte, then a made-up word for every other id of the vocabulary; and a template.
+/// One token per byte, then a generated word for every other id of the vocabulary; and a chat
+/// template.
 pub(crate) fn make(config: &ModelConfig) -> Result<(Tokenizer, Option<String>), TextError> {
     let mut tokens = byte_level_alphabet().map(String::from).to_vec();
     // A byte-level BPE has at least one merge.

@@ -1,9 +1,9 @@
-//! How much memory a process may still take.
+//! The memory that the process may still allocate.
 
 use std::fs;
 
-/// Bytes that can be taken without swapping: what the machine has left, or the control group that
-/// a container runs in. `None` where the system does not tell.
+/// Bytes that can be allocated without swapping: what the machine has available, or the limit of
+/// the container's control group. `None` if the system does not report it.
 pub(crate) fn bytes() -> Option<usize> {
     let machine = fs::read_to_string("/proc/meminfo")
         .ok()
@@ -20,8 +20,8 @@ pub(crate) fn bytes() -> Option<usize> {
     }
 }
 
-/// What is left of a limit on this control group (version 2). Its page cache counts as left: the
-/// kernel gives that up first.
+/// What is left of the limit of this control group (version 2). Its page cache counts as free,
+/// because the kernel reclaims that first.
 fn control_group() -> Option<usize> {
     let read = |file: &str| fs::read_to_string(format!("/sys/fs/cgroup/{file}")).ok();
     let limit: usize = read("memory.max")?.trim().parse().ok()?;

@@ -1,4 +1,4 @@
-//! What the memory is to be for.
+//! Divides memory among weights, KV cache and adapters.
 
 #[cfg(test)]
 mod tests;
@@ -9,18 +9,19 @@ use farthing_model::{ComputeType, DeviceKind, MemoryPlan, MemoryRequest, ModelCo
 use crate::startup::config::Limits;
 use crate::startup::free_memory;
 
-/// What the memory is divided by.
+/// What the division depends on.
 pub(crate) struct Memory<'a> {
     pub device: DeviceKind,
     pub limits: &'a Limits,
     pub model: &'a ModelConfig,
     pub compute_type: ComputeType,
     pub max_model_len: usize,
-    /// Of the adapters on the device.
+    /// Reserved for adapters on the device.
     pub adapter_bytes: usize,
 }
 
-/// Where the weights are while the memory is divided: what is free is free beside them, or not yet.
+/// Whether the weights are loaded when the memory is divided, and so are no longer part of what is
+/// free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weights {
     OnDisk,
@@ -28,10 +29,10 @@ pub(crate) enum Weights {
 }
 
 impl Memory<'_> {
-    /// Divides what is free now.
+    /// Divides the memory that is free now.
     ///
     /// # Errors
-    /// There is not enough; with what to lower.
+    /// There is not enough memory. The message says what to lower.
     pub(crate) fn plan(&self, weights: Weights) -> anyhow::Result<MemoryPlan> {
         let free = match self.device.gpu()? {
             None => free_memory::bytes(),
@@ -40,7 +41,8 @@ impl Memory<'_> {
         self.divide(free, weights)
     }
 
-    /// What may be taken of a GPU: its share, less the weights that are there, as far as it is free.
+    /// The usable memory of a GPU: its permitted share without the loaded weights, as far as it is
+    /// free.
     fn of_gpu(&self, free: usize, total: usize, weights: Weights) -> usize {
         let share = (self.limits.gpu_memory_utilization * total as f64) as usize;
         let taken = match weights {
@@ -50,7 +52,7 @@ impl Memory<'_> {
         share.saturating_sub(taken).min(free)
     }
 
-    /// Divides so many bytes; none where nobody knows how many there are.
+    /// Divides `free` bytes; `None` if the amount is unknown.
     fn divide(&self, free: Option<usize>, weights: Weights) -> anyhow::Result<MemoryPlan> {
         let to_take = |plan: &MemoryPlan| match weights {
             Weights::OnDisk => plan.total_bytes(),
@@ -75,8 +77,8 @@ impl Memory<'_> {
         if let Some(free) = free {
             ensure!(
                 to_take(&plan) <= free,
-                "this needs {plan}, but only {} MiB of memory may be taken: lower --max-model-len (now \
-                 {}), --kv-cache-memory or --max-adapters, {}or serve a smaller model",
+                "not enough memory: {plan} are needed, {} MiB are available; lower \
+                 --max-model-len (now {}), --kv-cache-memory or --max-adapters, {}or serve a smaller model",
                 free >> 20,
                 self.max_model_len,
                 match self.device {
@@ -104,7 +106,7 @@ impl Memory<'_> {
         })
     }
 
-    /// Bytes of a KV cache for so many sequences of the longest length.
+    /// The KV cache bytes of `count` sequences of maximum length.
     fn full_contexts(&self, count: usize) -> usize {
         MemoryPlan::kv_cache_bytes_for(self.model, self.compute_type, count * self.max_model_len)
     }

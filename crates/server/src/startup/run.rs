@@ -1,4 +1,4 @@
-//! The life of the process.
+//! Runs the server from start to shutdown.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -24,22 +24,22 @@ use crate::startup::config::{Config, Price};
 use crate::startup::start::{Started, start};
 use crate::startup::step_model_cache::StepModelKeeper;
 
-/// How long a request may take to arrive, its head and its body each.
+/// The time limit for the head of a request, and for its body.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long the engine thread is waited for when nobody asks anything of it any more.
+/// How long shutdown waits for the engine thread.
 const LAST_STEP: Duration = Duration::from_secs(10);
 
-/// How often a step model that was learnt is written down.
+/// How often a learned step model is saved.
 const KEEP_EVERY: Duration = Duration::from_secs(30);
 
-/// How long rows may take to come in and be written once the server has ended.
+/// How long shutdown waits for rows to be written to the ledger.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Loads a model, serves it until a signal comes, and ends.
+/// Loads a model and serves it until a signal arrives.
 ///
 /// # Errors
-/// Whatever keeps the server from starting, with what to do about it; or the engine's end.
+/// The server cannot start, or the engine ended. The message says what to do.
 #[tokio::main]
 pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let process_began = Instant::now();
@@ -47,7 +47,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         use_simd_level(level)?;
     }
     let config = Config::try_from(args)?;
-    // The port is taken first: a long load must not end in "address in use".
+    // Bind first: "address in use" should not come after a long load.
     let listener = bind(config.http.address)?;
     let (price, http) = (config.price, config.http.clone());
     let ledger = config.ledger.clone();
@@ -55,7 +55,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let device = config.model.device;
     let location = ledger.clone();
     let started = tokio::task::spawn_blocking(move || {
-        // Nor in a ledger that cannot be opened.
+        // The same holds for a ledger that cannot be opened.
         location.as_ref().map(Ledger::check).transpose()?;
         start(&config, process_began, &|line| println!("{line}"))
     });
@@ -117,21 +117,21 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     serve(listener, app, stop_signal(engine.clone()), timeouts).await;
     for task in [sampling, keeping] {
         task.abort();
-        // Cancelled, it drops its handle to the engine.
+        // A cancelled task drops its engine handle.
         let _ = task.await;
     }
     if let Some(bookkeeper) = bookkeeper {
         tokio::task::spawn_blocking(move || bookkeeper.close(LEDGER_PATIENCE)).await??;
     }
     if !engine.is_alive() {
-        bail!("the engine thread has ended: its last words are above");
+        bail!("the engine thread has ended: see the log above");
     }
-    // The last handle: without one the engine thread ends, after the step that it is in.
+    // The engine thread ends after its current step when the last handle is dropped.
     drop(engine);
     match end_of(engine_thread).await {
         Some(Ok(())) => {}
-        Some(Err(_)) => bail!("the engine thread has panicked: its last words are above"),
-        None => tracing::warn!("the engine thread is still in a step: leaving it"),
+        Some(Err(_)) => bail!("the engine thread has panicked: see the log above"),
+        None => tracing::warn!("the engine thread is still in a step: not waiting for it"),
     }
     Ok(())
 }
@@ -147,7 +147,7 @@ async fn open_ledger(
     Ok(tokio::task::spawn_blocking(open).await??)
 }
 
-/// Keeps the figures of the last minutes, also while nobody asks for them.
+/// Samples costs every second, also when nobody requests them.
 async fn sample_costs(app: App) {
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -156,7 +156,7 @@ async fn sample_costs(app: App) {
     }
 }
 
-/// Writes down what the engine learns of its steps, now and then, while it goes on.
+/// Saves the step model that the engine learns.
 async fn keep_step_model(engine: EngineHandle, mut keeper: StepModelKeeper) {
     let mut ticks = tokio::time::interval(KEEP_EVERY);
     loop {
@@ -173,8 +173,8 @@ async fn keep_step_model(engine: EngineHandle, mut keeper: StepModelKeeper) {
     }
 }
 
-/// Joins a thread; `None` where it takes longer than a step may. The waiting is another thread's:
-/// the runtime would wait for its own for ever.
+/// Joins the engine thread; `None` if that takes too long. The join runs on a plain thread because
+/// the runtime would wait for one of its own.
 async fn end_of(engine_thread: JoinHandle<()>) -> Option<thread::Result<()>> {
     let (sender, receiver) = oneshot::channel();
     thread::spawn(move || sender.send(engine_thread.join()));
@@ -189,8 +189,8 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Completes when the process is asked to end, or when the engine is gone: a server without an
-/// engine must not linger.
+/// Completes when the process gets a signal, or when the engine has ended: a server without an
+/// engine must not keep running.
 async fn stop_signal(engine: EngineHandle) {
     let why = tokio::select! {
         () = interrupt() => "interrupted",

@@ -1,5 +1,4 @@
-//! The step model of what is served on this machine: kept from one start to the next, measured where
-//! there is none.
+//! Keeps the step model from one start to the next, and measures it if there is none.
 
 use std::fs;
 use std::io::Write;
@@ -16,37 +15,37 @@ use tempfile::NamedTempFile;
 
 use crate::models;
 
-/// What a step's time depends on besides what is in it. All of it is compared when a kept model is
-/// read.
+/// Everything beside the batch that the time of a step depends on. A saved model is used only if
+/// all of it is equal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Circumstances {
-    /// Version and build of Farthing.
+    /// The version and build of Farthing.
     build: String,
     device: String,
     compute_type: String,
-    /// Everything that its config says; the weights' values do not matter.
+    /// The model's config. The values of the weights do not matter.
     model: String,
     limits: [usize; 4],
     adapter_bytes: Vec<usize>,
 }
 
-/// Where a step model comes from.
+/// The origin of a step model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Origin {
-    /// Measured just now, which took so many seconds.
+    /// Measured at this start, in this many seconds.
     Measured(f64),
-    /// From an earlier run.
+    /// Saved by an earlier run.
     Kept,
 }
 
-/// Writes down what the engine learns from the steps that it serves, for the next start.
+/// Saves what the engine learns from served steps, for the next start.
 #[derive(Clone, Debug)]
 pub(crate) struct StepModelKeeper {
     circumstances: Circumstances,
     last: StepModel,
 }
 
-/// What is written down.
+/// The content of the file.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     circumstances: Circumstances,
@@ -79,7 +78,7 @@ impl Circumstances {
         }
     }
 
-    /// Where its model is kept.
+    /// The path of the saved model.
     fn path(&self) -> anyhow::Result<PathBuf> {
         let digest = Sha256::digest(serde_json::to_vec(self)?);
         let name: String = digest[..12]
@@ -92,7 +91,7 @@ impl Circumstances {
 }
 
 impl StepModelKeeper {
-    /// For an engine that began with `step_model`.
+    /// `step_model` is the model that the engine started with.
     pub(crate) fn new(circumstances: Circumstances, step_model: StepModel) -> Self {
         let last = step_model;
         Self {
@@ -101,7 +100,7 @@ impl StepModelKeeper {
         }
     }
 
-    /// Writes the model down where it is new and explains enough. This blocks.
+    /// Saves the model if it is new and explains enough. This blocks.
     pub(crate) fn keep(&mut self, step_model: StepModel) {
         if step_model == self.last || !step_model.fit.is_good() {
             return;
@@ -111,8 +110,8 @@ impl StepModelKeeper {
     }
 }
 
-/// The step model under these circumstances, for an idle runner with an empty cache. One that
-/// explains too little is not kept, lest it be believed at all starts to come.
+/// Finds or measures the step model. The runner must be idle and its cache empty. A model that
+/// explains too little is not saved, so that later starts do not rely on it.
 ///
 /// # Errors
 /// A step failed.
@@ -142,7 +141,7 @@ pub(crate) fn find_or_measure(
     if let Some(SlowStep { tokens, ratio }) = slow_step {
         tracing::warn!(
             "a step of {tokens} tokens takes {ratio:.1} times as long as its tokens one by one: \
-             `farthing selftest --only rates` tells which operation is slow on this machine"
+             `farthing selftest --only rates` shows which operation is slow on this machine"
         );
     }
     let seconds = started.elapsed().as_secs_f64();
@@ -165,13 +164,15 @@ fn keep_for_next_start(circumstances: Circumstances, step_model: StepModel) {
         step_model,
     };
     if let Err(error) = keep(&kept) {
-        tracing::warn!("the next start will have to measure steps again: {error:#}");
+        tracing::warn!(
+            "cannot save the step model, so the next start measures steps again: {error:#}"
+        );
     }
 }
 
 fn keep(kept: &Kept) -> anyhow::Result<()> {
     let path = kept.circumstances.path()?;
-    let directory = path.parent().context("it has no folder")?;
+    let directory = path.parent().context("it has no directory")?;
     let mut file = NamedTempFile::new_in(directory)?;
     serde_json::to_writer_pretty(&mut file, kept)?;
     file.flush()?;
@@ -180,7 +181,7 @@ fn keep(kept: &Kept) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The version, and what tells this build from the next of the same version.
+/// Identifies this build, also among builds of the same version.
 fn build() -> String {
     let executable = std::env::current_exe().and_then(fs::metadata);
     let stamp = executable.ok().and_then(|file| {

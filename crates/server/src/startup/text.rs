@@ -1,4 +1,4 @@
-//! The tokenizer and chat template that go with a model's files.
+//! The tokenizer and chat template of a model.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use farthing_model::Checkpoint;
 use crate::models::{ModelFiles, ResolvedModel};
 use crate::startup::dummy_tokenizer;
 
-/// How a model reads and writes.
+/// How a model encodes text and chats.
 pub(crate) struct Text {
     pub tokenizer: Arc<Tokenizer>,
     pub chat_template: Option<Arc<ChatTemplate>>,
 }
 
 impl Text {
-    /// Reads them from the model's directory or GGUF file. A template that the manifest or the
-    /// user gives goes first.
+    /// Reads them from the model's directory or GGUF file. A template from the manifest or the user
+    /// comes first.
     pub(crate) fn load(model: &ResolvedModel, checkpoint: &Checkpoint) -> Result<Self, TextError> {
         let (tokenizer, own_template) = match (&model.files, checkpoint.gguf_tokenizer()) {
             (_, Some(gguf)) => (Tokenizer::from_gguf(gguf)?, gguf.chat_template.clone()),

@@ -1,4 +1,4 @@
-//! What is seen of a running benchmark on a terminal.
+//! The progress of a benchmark on the terminal.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use farthing_loadgen::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar with live figures; elsewhere than on a terminal nothing.
+/// A progress bar with live figures. It shows nothing if the output is not a terminal.
 pub(super) struct ProgressLine {
     bar: ProgressBar,
-    /// Text that had come some time ago, for a rate of the last moments.
+    /// The state at the start of the current interval, for the recent rate.
     last: Mutex<Rate>,
 }
 
@@ -21,7 +21,7 @@ struct Rate {
     per_second: f64,
 }
 
-/// The rate is that of the last so many seconds.
+/// The interval of the recent rate in seconds.
 const RATE_SECONDS: f64 = 2.0;
 
 impl ProgressLine {
@@ -58,7 +58,7 @@ impl ProgressLine {
             .map(|it| format!(", TTFT {:.0} ms", it * 1000.0));
         let failed = (progress.failed > 0).then(|| format!(", {} failed", progress.failed));
         self.bar.set_message(format!(
-            "{ended} done, {} under way, {per_second:.0} tok/s{}{}",
+            "{ended} done, {} running, {per_second:.0} tok/s{}{}",
             progress.sent - ended,
             ttft.unwrap_or_default(),
             failed.unwrap_or_default()

@@ -81,7 +81,7 @@ fn what_makes_no_sense_is_refused_in_words() {
         (&["--goodput", "ttft=5"], "ttft:MS"),
         (&["--goodput", "ttft:0"], "ttft:MS"),
         (&["--find-slo-rate"], "--goodput"),
-        (&["--request-rate", "0"], "requests a second, or inf"),
+        (&["--request-rate", "0"], "requests per second, or inf"),
         (&["--request-rate=-1"], "--request-rate"),
         (
             &["--duration", "5", "--request-rate", "inf"],
@@ -94,7 +94,7 @@ fn what_makes_no_sense_is_refused_in_words() {
             "no/such.csv",
         ),
         (&["--random-range-ratio", "1"], "below 1"),
-        (&["--metric-percentiles", "101"], "percents"),
+        (&["--metric-percentiles", "101"], "percentages"),
         (&["--extra-body", "[1]"], "a JSON object"),
         (&["--price-per-hour=-2"], "--price-per-hour"),
     ] {

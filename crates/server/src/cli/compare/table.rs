@@ -1,4 +1,4 @@
-//! The comparison for people.
+//! The comparison as a table.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 
 use crate::cli::price_source::shown_source;
 
-/// Own cost and each offer's, a line each; then what stands behind the figures.
+/// One line for the own cost and for each offer, then sources and assumptions.
 pub(super) struct Table<'a>(pub &'a Comparison);
 
 impl fmt::Display for Table<'_> {
@@ -19,7 +19,7 @@ impl fmt::Display for Table<'_> {
         let (work, own) = (&comparison.work, &comparison.own);
         writeln!(
             f,
-            "{} tokens a day: {} prompt tokens a request, {} of them cached, and {} of answer\n",
+            "{} tokens a day: {} prompt tokens a request, {} of them cached, and {} answer tokens\n",
             shown_millions(work.tokens_per_day),
             shown(work.prompt_tokens, 0),
             shown(work.cached_tokens, 0),
@@ -55,7 +55,7 @@ impl fmt::Display for Table<'_> {
         for offer in &comparison.offers {
             writeln!(f, "{}: {}", offer.name, shown_source(&offer.provenance))?;
             if let Some(ratio) = offer.tokens_per_own_token {
-                writeln!(f, "    {} of its tokens for each of ours", shown(ratio, 2))?;
+                writeln!(f, "    {} of its tokens per own token", shown(ratio, 2))?;
             }
             for assumption in &offer.assumptions {
                 writeln!(f, "    {assumption}")?;
@@ -68,7 +68,7 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-/// Room for one's own lines.
+/// The width of the names on the own side.
 const OWN_WIDTH: usize = 32;
 
 fn costs(cost: &SameCost) -> String {
@@ -112,10 +112,10 @@ fn split(hybrid: &HybridSplit) -> String {
     match hybrid.gpus {
         0 => format!("all of it there, {total} a month"),
         gpus if hybrid.own_share == Decimal::ONE && hybrid.api_usd_per_month.is_zero() => {
-            format!("all of it on {gpus} GPUs of one's own, {total} a month")
+            format!("all of it on {gpus} own GPUs, {total} a month")
         }
         gpus => format!(
-            "{} on {gpus} GPUs of one's own for {}, the rest there for {}: {total} a month",
+            "{} on {gpus} own GPUs for {}, the rest there for {}: {total} a month",
             shown_percent(hybrid.own_share),
             shown_usd(hybrid.own_usd_per_month),
             shown_usd(hybrid.api_usd_per_month)

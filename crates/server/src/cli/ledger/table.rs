@@ -1,4 +1,4 @@
-//! An invoice for people, and for programs.
+//! An invoice as a table and as JSON.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use farthing_ledger::{Charge, GroupKey, Invoice, InvoiceLine, Item, Usage};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-/// Digits after the point of money in the table.
+/// Digits after the point of amounts of money in the table.
 const DIGITS: u32 = 9;
 
 pub(super) fn text(invoice: &Invoice) -> String {
@@ -128,7 +128,7 @@ fn usd(usd: Option<Decimal>) -> String {
     )
 }
 
-/// Without a minus before a zero.
+/// Rounds, without a minus sign before zero.
 fn rounded(value: Decimal, digits: u32) -> Decimal {
     let rounded = value.round_dp(digits);
     if rounded.is_zero() {
@@ -144,7 +144,7 @@ fn sum(lines: &[InvoiceLine]) -> Usage {
     sum
 }
 
-/// That the lines are the window.
+/// Compares the sum of the lines with the window.
 fn check(invoice: &Invoice) -> String {
     let hours = invoice.total.time.seconds() / Decimal::from(3600);
     let window = format!("window: {hours:.9} device-hours");
@@ -156,12 +156,12 @@ fn check(invoice: &Invoice) -> String {
             residual.normalize(),
         ),
         _ => {
-            format!("{window}; without a price (--price-per-hour) for all of it there is no total")
+            format!("{window}; no total, because a part of it has no price (--price-per-hour)")
         }
     }
 }
 
-/// What a million tokens of each kind came to in the requests that were answered.
+/// The cost of a million tokens of each class in served requests.
 fn unit_prices(lines: &[InvoiceLine]) -> Vec<(&'static str, String)> {
     let served = lines.iter().filter(|line| line.item == Item::Served);
     let mut usage = Usage::default();

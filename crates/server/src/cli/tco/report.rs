@@ -1,4 +1,4 @@
-//! What `farthing tco` shows.
+//! The report of `farthing tco`.
 
 use std::fmt;
 
@@ -11,29 +11,29 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::args::TcoArgs;
-use crate::cli::price_source::shown_source;
+use crate::cli::price_source::{shown_source, token_price};
 use crate::clock::today;
 
 /// The article's "$3–7k".
 const CLAIMED_BILLS_USD: [i64; 2] = [3_000, 7_000];
 
-/// All figures, with what stands behind them.
+/// All figures and their assumptions.
 #[derive(Serialize)]
 pub(super) struct Report {
     /// The API's prices.
     prices: Option<Prices>,
     #[serde(flatten)]
     tco: Tco,
-    /// What the figures take for granted.
+    /// What the figures assume.
     assumptions: Vec<String>,
-    /// Bills that the user asked about, beside those of the claims.
+    /// Whether the user asked about bills of their own.
     #[serde(skip)]
     asked_bills: bool,
 }
 
 #[derive(Serialize)]
 struct Prices {
-    /// `None` for prices by flag.
+    /// `None` for prices given by flags.
     model: Option<String>,
     #[serde(flatten)]
     rates: Rates,
@@ -69,8 +69,8 @@ impl Report {
             || tco.capacity.is_some()
             || !tco.blended_price_needed.is_empty();
         has_figures.then_some(()).context(
-            "there is nothing to reckon with: give --tokens-per-day and --against MODEL (or \
-             --price-in and --price-out) for the API, --gpus and --gpu-hour for a fleet",
+            "inputs missing: pass --tokens-per-day with --against MODEL (or --price-in and --price-out) \
+             for the API, --gpus with --gpu-hour for a fleet",
         )?;
         if let (Some(own), true) = (tco.own, inputs.fleet.fixed_usd_per_month.is_zero()) {
             assumptions.push(format!(
@@ -110,7 +110,7 @@ impl Prices {
             }));
         };
         let book = args.price_source.book()?;
-        let price = book.token_price(name, args.price_source.day())?;
+        let price = token_price(&book, name, args.price_source.day())?;
         let mut rates = price.standard.rates;
         if rates.cached_input.is_none() && !args.cached_share.is_zero() {
             assumptions.push(format!(
@@ -134,7 +134,7 @@ impl Prices {
     }
 }
 
-/// The flag that is missing, by its name.
+/// The error, with the flag that is missing.
 fn with_flags(error: TcoError) -> anyhow::Error {
     let flag = match &error {
         TcoError::MissingRate(TokenClass::Input) => "--price-in",
@@ -142,11 +142,11 @@ fn with_flags(error: TcoError) -> anyhow::Error {
             "--price-cached (the price of --price-in, if there is no discount)"
         }
         TcoError::MissingRate(_) => "--price-out",
-        TcoError::MissingGpuPrice => "--gpu-hour, or --capital and --life-months",
-        TcoError::MissingGpus => "--gpus, or --slo-tokens-per-day and --tokens-per-day",
+        TcoError::MissingGpuPrice => "--gpu-hour, or --capital with --life-months",
+        TcoError::MissingGpus => "--gpus, or --slo-tokens-per-day with --tokens-per-day",
         TcoError::OutOfRange { .. } | TcoError::Overflow => return error.into(),
     };
-    anyhow::anyhow!("{error}: give {flag}")
+    anyhow::anyhow!("{error}: pass {flag}")
 }
 
 impl fmt::Display for Report {
@@ -203,7 +203,7 @@ impl fmt::Display for Report {
             }
         }
         if !tco.claims.is_empty() {
-            writeln!(f, "\nWhat is often said")?;
+            writeln!(f, "\nCommon claims")?;
         }
         for claim in &tco.claims {
             let holds = match claim.holds {
@@ -214,7 +214,7 @@ impl fmt::Display for Report {
             writeln!(f, "  {holds}  {}:\n          {}.", claim.claim, claim.why)?;
         }
         if !self.assumptions.is_empty() {
-            writeln!(f, "\nTaken for granted: {}.", self.assumptions.join("; "))?;
+            writeln!(f, "\nAssumptions: {}.", self.assumptions.join("; "))?;
         }
         Ok(())
     }

@@ -14,8 +14,8 @@ use crate::costs::{Residuals, basis};
 use crate::http::admin_key::AdminKey;
 use crate::http::app::App;
 
-/// Who the tenants are is told as `/v1/organization` does: where the server has an admin key, only
-/// to those who send it. All else is told to everybody, as `/metrics` is.
+/// If the server has an admin key, tenants are only shown to requests with it, as in
+/// `/v1/organization`. Everything else is public, as `/metrics` is.
 pub(super) async fn show(
     State(app): State<App>,
     headers: HeaderMap,

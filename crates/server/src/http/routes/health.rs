@@ -1,4 +1,4 @@
-//! `GET /health`: process and engine are alive.
+//! `GET /health`: the process and its engine are alive.
 
 use axum::extract::State;
 

@@ -16,7 +16,7 @@ pub(super) async fn list(State(app): State<App>) -> Json<AdapterList> {
     Json(app.models.adapter_list(&on_device))
 }
 
-/// Answers in words, as vLLM does.
+/// Responds with text, as vLLM does.
 pub(super) async fn load(
     State(app): State<App>,
     headers: HeaderMap,

@@ -11,7 +11,7 @@ pub(super) async fn list(State(app): State<App>) -> Json<ModelList> {
     Json(app.models.list())
 }
 
-/// `id` may hold slashes, as a hub id does.
+/// `id` may contain slashes, as a hub id does.
 pub(super) async fn retrieve(
     State(app): State<App>,
     Path(id): Path<String>,

@@ -17,7 +17,7 @@ use crate::organization;
 
 type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
-/// Where the server has an admin key, both ask for it.
+/// If the server has an admin key, both routes require it.
 pub(super) async fn usage(
     State(app): State<App>,
     headers: HeaderMap,
@@ -60,7 +60,7 @@ fn read(report: OrganizationReport, pairs: Pairs) -> Result<OrganizationQuery, A
     Ok(OrganizationQuery::from_pairs(report, pairs)?)
 }
 
-/// Queries take their time: not on the async threads.
+/// Queries take long, so they do not run on the async threads.
 async fn ask<T: Send + 'static>(
     app: &App,
     question: impl FnOnce(&mut LedgerReader, i64) -> Result<T, LedgerError> + Send + 'static,

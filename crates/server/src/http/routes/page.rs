@@ -1,4 +1,4 @@
-//! The page at `/`, and what it is made of: files of this program, nothing from elsewhere.
+//! The page at `/`. All of its files are embedded in the binary.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -18,7 +18,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// Reads a file at compile time; its path on the server is that below `crates/server`.
+/// Embeds a file. Its path on the server is its path below `crates/server`.
 macro_rules! asset {
     ($file:literal, $content_type:expr) => {
         Asset {
@@ -49,13 +49,13 @@ const ASSETS: [Asset; 12] = [
     asset!("playground.js", SCRIPT),
 ];
 
-/// Scripts, styles and data from this server alone; nobody may frame the page.
+/// Scripts, styles and data come from this server only, and the page may not be framed.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// Every file's path with what answers it.
+/// The path and the handler of each file.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>()
 -> impl Iterator<Item = (&'static str, MethodRouter<S>)> {
     ASSETS.into_iter().map(|asset| {
@@ -75,8 +75,7 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>()
     })
 }
 
-/// A browser keeps the file, and asks each time whether it is still this one: a new version shows
-/// at once.
+/// The browser caches the file but revalidates it each time, so that a new version shows at once.
 fn respond(asset: &Asset, tag: &HeaderValue, headers: &HeaderMap) -> Response {
     let known: [(HeaderName, HeaderValue); 6] = [
         (header::ETAG, tag.clone()),

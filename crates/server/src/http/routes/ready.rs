@@ -1,6 +1,6 @@
 //! `GET /ready`: a request sent now would be answered. The port opens after the first token was
-//! generated, so it is enough that the engine lives, nobody has asked us to go, and the
-//! ledger has a place.
+//! generated, so this only checks that the engine is alive, the server is not shutting down and the
+//! ledger has room.
 
 use axum::extract::State;
 

@@ -53,7 +53,7 @@ pub(super) fn render<L>(
                 EngineReason::Stop => FinishReason::Stop,
                 EngineReason::Length => FinishReason::Length,
                 EngineReason::Abort | EngineReason::Error => {
-                    let message = "it gave up a sequence that was still wanted".to_owned();
+                    let message = "it ended a sequence before the answer was complete".to_owned();
                     return vec![Err(ProviderError::Failed(message))];
                 }
             };

@@ -104,13 +104,13 @@ fn what_cannot_be_is_refused() {
         ),
         (
             &["--adapter", "a=x", "--adapter", "a=y"],
-            "both be called \"a\"",
+            "the name \"a\" is used twice",
         ),
-        (&["--adapter", "a"], "write it as NAME=DIR"),
+        (&["--adapter", "a"], "expected NAME=DIR"),
         (&["--kv-cache-memory", "0"], "--kv-cache-memory"),
-        (&["--price-per-hour", "cheap"], "write it like 0.10"),
+        (&["--price-per-hour", "cheap"], "for example 0.10"),
         (&["--dtype", "fp8"], "invalid value 'fp8'"),
-        (&["--gpu-memory-utilization", "1.1"], "write a share"),
+        (&["--gpu-memory-utilization", "1.1"], "expected a share"),
     ] {
         let error = config(flags).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
@@ -171,7 +171,7 @@ fn a_device_is_named_or_chosen() {
     for wrong in ["gpu", "cuda:", "cuda:x", "CPU"] {
         let error = config(&["--device", wrong]).unwrap_err().to_string();
         assert!(
-            error.contains("write auto, cpu, cuda, or cuda:1"),
+            error.contains("expected auto, cpu, cuda, or cuda:1"),
             "{error}"
         );
     }

@@ -1,4 +1,4 @@
-//! What all this runs on.
+//! The machine that the server runs on.
 
 use farthing_api::{AdapterMemoryCard, KvCacheCard, MachineCard};
 use farthing_engine::EngineStats;

@@ -1,4 +1,4 @@
-//! Some time, and what tokens cost in it.
+//! A span of time, and the cost of its tokens.
 
 use farthing_api::{ByToken, CostBuckets, CostSpan, ThreeFigures};
 use farthing_economics::{Cost, UnitCost};
