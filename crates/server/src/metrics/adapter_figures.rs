@@ -45,13 +45,13 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats, host: &HostFig
     );
     page.gauges(
         "farthing_adapter_bytes",
-        "Bytes of adapters. What is on the device is in host memory too.",
+        "Bytes of adapters. Adapters on the device are in host memory too.",
         ["tier"],
         [(["device"], device.resident_bytes), (["host"], host.bytes)],
     );
     page.gauges(
         "farthing_adapter_capacity",
-        "Adapters that fit.",
+        "Maximum number of adapters.",
         ["tier"],
         [
             (["device"], device.slots),
@@ -73,19 +73,19 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats, host: &HostFig
         ),
         (
             "farthing_adapter_misses_total",
-            "Those that did not.",
+            "Requests (host) and their choices (device) that did not find their adapter there.",
             device.misses,
             counters.misses,
         ),
         (
             "farthing_adapter_loads_total",
-            "Adapters brought there.",
+            "Adapters loaded there.",
             device.loads,
             counters.loads,
         ),
         (
             "farthing_adapter_evictions_total",
-            "Adapters that had to leave for others.",
+            "Adapters evicted for others.",
             device.evictions,
             host.evictions,
         ),
@@ -105,7 +105,7 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats, host: &HostFig
     );
     page.counter(
         "farthing_adapter_swaps_total",
-        "Names that were pointed to another generation.",
+        "Names that were changed to another generation.",
         counters.swaps,
     );
 }

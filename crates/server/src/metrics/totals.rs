@@ -151,7 +151,7 @@ impl Totals {
     pub(super) fn render(&self, page: &mut Exposition, price: Option<HourlyPrice>) {
         page.counters(
             "vllm:request_success_total",
-            "Choices that ended, by how.",
+            "Ended choices by reason.",
             "finished_reason",
             FINISHED_REASONS
                 .iter()
@@ -252,22 +252,22 @@ impl Totals {
         );
         by_model(
             "farthing_prompt_tokens_total",
-            "Their prompts' tokens.",
+            "Prompt tokens of these choices.",
             &|model| model.prompt_tokens as f64,
         );
         by_model(
             "farthing_cached_tokens_total",
-            "Of them from the prefix cache.",
+            "Of these, tokens from the prefix cache.",
             &|model| model.cached_tokens as f64,
         );
         by_model(
             "farthing_generation_tokens_total",
-            "Their own tokens.",
+            "Generated tokens of these choices.",
             &|model| model.generation_tokens as f64,
         );
         by_model(
             "farthing_device_seconds_total",
-            "Device time charged to them.",
+            "Device time of these choices.",
             &|model| model.device_seconds,
         );
         let Some(price) = price else { return };
@@ -277,13 +277,13 @@ impl Totals {
         });
         page.counters(
             "farthing_cost_usd_total",
-            "What that time cost.",
+            "Cost of that time in US dollars.",
             "model",
             dollars,
         );
         page.gauge(
             "farthing_price_per_hour_usd",
-            "What the machine costs.",
+            "Price of the machine in US dollars per hour.",
             price.usd(),
         );
     }

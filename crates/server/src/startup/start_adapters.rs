@@ -22,7 +22,7 @@ pub(crate) struct StartAdapters {
     pub max_on_device: usize,
 }
 
-/// Enough to tell the cost of another adapter in a step from the cost of its rows.
+/// Two adapters are enough to separate the cost of an adapter in a step from the cost of its rows.
 const DUMMY_ADAPTERS: usize = 2;
 const DUMMY_ADAPTER_RANK: usize = 16;
 
