@@ -1,5 +1,6 @@
 //! The engine of this process as a provider.
 
+mod accounts;
 mod chat_events;
 mod completion_events;
 mod events;
@@ -20,20 +21,19 @@ use farthing_engine::{
 use farthing_model::LoraAdapter;
 use farthing_scheduler::SamplingParams;
 use futures_util::{Stream, StreamExt, stream};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::backend::Backend;
 use super::context::RequestContext;
-use super::provider::{
-    Accounts, ClosedChoice, Provider, ProviderEvent, ProviderStream, RequestRead,
-};
+use super::provider::{Provider, ProviderEvent, ProviderStream, RequestRead};
 use super::provider_error::ProviderError;
 use crate::adapters::AdapterInUse;
 use crate::random;
 use crate::served_models::ServedModels;
+use accounts::accounts;
 use chat_events::ChatEvents;
 use completion_events::CompletionEvents;
-use events::{RenderEvents, choice_usage, render};
+use events::{RenderEvents, render};
 
 /// Tokenizes requests, submits them to the engine and renders what comes back.
 #[derive(Clone)]
@@ -309,31 +309,6 @@ fn started<L: Send + 'static>(
         }
     });
     stream.flatten().boxed()
-}
-
-/// The closed accounts of all prompts. The adapter stays in host memory until the stream is dropped,
-/// because the engine may still compute with it.
-fn accounts(
-    receivers: Vec<UnboundedReceiver<Receipt>>,
-    n: usize,
-    adapter: Option<AdapterInUse>,
-) -> Accounts {
-    let receivers = receivers.into_iter().enumerate();
-    let receipts = receivers.map(|(prompt, receiver)| {
-        let receipts = stream::unfold(receiver, |mut receiver| async move {
-            Some((receiver.recv().await?, receiver))
-        });
-        let closed = move |receipt: Receipt| ClosedChoice {
-            choice: prompt * n + receipt.index,
-            usage: choice_usage(&receipt.usage),
-        };
-        receipts.map(closed).boxed()
-    });
-    let state = (stream::select_all(receipts), adapter);
-    let closed = stream::unfold(state, |(mut closed, adapter)| async move {
-        Some((closed.next().await?, (closed, adapter)))
-    });
-    closed.boxed()
 }
 
 fn chat_message(message: &Message) -> ChatMessage {
