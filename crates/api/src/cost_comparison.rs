@@ -20,7 +20,8 @@ pub struct CostComparison {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub curve: Option<CostCurveCard>,
     /// The vendors' offers.
-    pub rivals: Vec<RivalCard>,
+    #[serde(rename = "rivals")]
+    pub offers: Vec<OfferCard>,
 }
 
 /// The cost of a million tokens by utilization of the machine.
@@ -52,7 +53,7 @@ pub struct CurvePoint {
 
 /// A vendor's offer. An absent price is unknown, not zero.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RivalCard {
+pub struct OfferCard {
     /// Vendor and model, or vendor and GPU.
     pub name: String,
     /// `frontier`, `hosted` or `endpoint`.

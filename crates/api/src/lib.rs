@@ -40,7 +40,7 @@ pub use chat_completion::{
     AssistantMessage, ChatChoice, ChatCompletion, ChatLogprob, ChatLogprobs, ChatTopLogprob,
 };
 pub use completion::{Completion, CompletionChoice, CompletionLogprobs, TopLogprobs};
-pub use cost_comparison::{BreakEvenCard, CostComparison, CostCurveCard, CurvePoint, RivalCard};
+pub use cost_comparison::{BreakEvenCard, CostComparison, CostCurveCard, CurvePoint, OfferCard};
 pub use costs_now::{
     ByToken, CostBuckets, CostResiduals, CostSpan, CostTotals, CostsNow, ModelCosts, StepModelCard,
     TenantCosts, ThreeFigures,

@@ -69,7 +69,7 @@ pub enum StreamedUsage {
     /// The tokens so far.
     SoFar(TokensSoFar),
     /// The usage of the whole answer.
-    Told(Usage),
+    Complete(Usage),
 }
 
 impl StreamedUsage {

@@ -1,86 +1,78 @@
-//! The same work on one's own GPUs and at vendors, each counted by its own tokenizer.
+//! The same work on own GPUs and at vendors, each counted by its own tokenizer.
 
 use jiff::civil::Date;
 use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 
 use crate::decimal_text::{exact, exact_or_null};
+use crate::offer::{OfferRates, PromptTerms};
 use crate::workload::{DAYS_PER_MONTH, MILLION};
 use crate::{
-    FleetInputs, GpuPrice, HOURS_PER_MONTH, HybridSplit, MeasuredCost, OwnBill, Provenance, Rates,
-    RivalClass, Saving, Tco, TcoError, TcoInputs, TextKind, TokenClass, TokenPrice,
-    TokenizerFamily, Volume, Workload,
+    FleetInputs, GpuPrice, HOURS_PER_MONTH, HybridSplit, MeasuredCost, Offer, OwnBill, Provenance,
+    Rates, Saving, Tco, TcoError, TcoInputs, TextKind, TokenClass, TokenPrice, TokenizerFamily,
+    Volume, Workload,
 };
 
-/// Requests that are all alike, as one's own tokenizer counts them.
+/// Identical requests, counted by the own tokenizer.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Work {
-    /// Tokens a day, prompts and answers together.
+    /// Tokens per day, prompts and answers together.
     #[serde(serialize_with = "exact")]
     pub tokens_per_day: Decimal,
     /// Prompt tokens of a request, cached ones included.
     #[serde(serialize_with = "exact")]
     pub prompt_tokens: Decimal,
-    /// Of these, in the cache: one's own and a vendor's alike.
+    /// Of these, tokens in the cache: on the own side and at the vendor.
     #[serde(serialize_with = "exact")]
     pub cached_tokens: Decimal,
     /// Tokens of an answer.
     #[serde(serialize_with = "exact")]
     pub output_tokens: Decimal,
-    /// What counted them, if it is one of the measured ones.
+    /// The tokenizer that counted them, if it is one of the measured ones.
     pub tokenizer: Option<TokenizerFamily>,
-    /// What the text is.
+    /// The kind of text.
     pub text: TextKind,
-    /// Which part of one's own answers has to be asked for again at a vendor in a hybrid split.
+    /// In a hybrid split, the share of own answers that is requested again at a vendor.
     #[serde(serialize_with = "exact")]
     pub escalated: Decimal,
 }
 
-/// A vendor's offer.
-#[derive(Clone, Copy, Debug)]
-pub enum Rival<'a> {
-    /// Tokens of a model.
-    Tokens(&'a TokenPrice),
-    /// Hours of a GPU that serves one's own model.
-    Endpoint(&'a GpuPrice),
-}
-
-/// Own cost beside each rival's.
+/// The own cost beside the cost of each offer.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     /// As given.
     pub work: Work,
-    /// Requests a month, of 30 days.
+    /// Requests per month of 30 days.
     #[serde(serialize_with = "exact")]
     pub requests_per_month: Decimal,
-    /// One's own side.
+    /// The own side.
     pub own: OwnSide,
-    /// The others.
-    pub rivals: Vec<RivalSide>,
+    /// The offers.
+    #[serde(rename = "rivals")]
+    pub offers: Vec<OfferSide>,
 }
 
-/// What the work costs on one's own GPUs.
+/// The cost of the work on own GPUs.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct OwnSide {
-    /// The whole fleet, idle hours and people included, shared by all the work.
+    /// The cost of the whole fleet, idle hours and staff included.
     pub fleet: Option<SameCost>,
-    /// The tokens at their measured price.
+    /// The cost of the tokens at their measured price.
     pub measured: Option<SameCost>,
     /// GPUs of the fleet.
     pub gpus: Option<u64>,
-    /// Traffic over what they carry inside their SLO.
+    /// Traffic divided by the capacity inside the SLO.
     #[serde(serialize_with = "exact_or_null")]
     pub utilisation: Option<Decimal>,
 }
 
-/// The same cost, told three ways.
+/// One cost in three units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct SameCost {
     /// US dollars.
     #[serde(serialize_with = "exact")]
     pub usd_per_request: Decimal,
-    /// US dollars per million tokens, counted by one's own tokenizer.
+    /// US dollars per million tokens, counted by the own tokenizer.
     #[serde(serialize_with = "exact")]
     pub usd_per_million: Decimal,
     /// US dollars.
@@ -88,9 +80,9 @@ pub struct SameCost {
     pub usd_per_month: Decimal,
 }
 
-/// What the work costs at a vendor.
+/// The cost of the work at a vendor.
 #[derive(Clone, Debug, Serialize)]
-pub struct RivalSide {
+pub struct OfferSide {
     /// Vendor and model, or vendor and GPU.
     pub name: String,
     /// `frontier`, `hosted` or `endpoint`.
@@ -99,37 +91,37 @@ pub struct RivalSide {
     pub provenance: Provenance,
     /// Whether it was read more than 30 days ago.
     pub stale: bool,
-    /// What counts the vendor's tokens, where that is public.
+    /// The vendor's tokenizer, if it is public.
     pub tokenizer: Option<TokenizerFamily>,
-    /// The vendor's tokens for each of one's own; `None` where a tokenizer is not known, and then
-    /// they are taken to be as many.
+    /// The vendor's tokens per own token; `None` if a tokenizer is unknown, and the ratio is taken
+    /// to be 1.
     #[serde(serialize_with = "exact_or_null")]
     pub tokens_per_own_token: Option<Decimal>,
-    /// What it costs there, per million of one's own tokens.
+    /// The cost, per million own tokens.
     #[serde(flatten)]
     pub cost: SameCost,
-    /// What one's own side saves against it.
+    /// The saving of the own side.
     pub saving: Option<Saving>,
-    /// From which traffic on one's own fleet is cheaper; `None` where it never is, or the rival is
-    /// paid by the hour as well.
+    /// The traffic from which on the own fleet is cheaper; `None` if it never is, or if the offer
+    /// is paid by the hour too.
     pub break_even: Option<Volume>,
     /// The cheapest split between the two.
     pub hybrid: Option<HybridSplit>,
-    /// What the figures take for granted.
+    /// What the figures assume.
     pub assumptions: Vec<String>,
 }
 
 impl Comparison {
-    /// Reckons one's own side and every rival's.
+    /// Computes the own cost and the cost of every offer.
     ///
     /// # Errors
-    /// A figure is impossible, a rival has no known price for this work, or neither a fleet nor a
+    /// A figure is impossible, an offer has no known price for this work, or neither a fleet nor a
     /// measured cost is given.
     pub fn new(
         work: &Work,
         fleet: &FleetInputs,
         measured: Option<&MeasuredCost>,
-        rivals: &[Rival<'_>],
+        offers: &[Offer<'_>],
         today: Date,
     ) -> Result<Self, TcoError> {
         let requests = work.requests_per_month()?;
@@ -142,33 +134,33 @@ impl Comparison {
         if let Some(measured) = measured {
             check_measured(measured)?;
             let usd = work.usd_per_request(&measured.rates(), Decimal::ONE)?;
-            own.measured = Some(work.told(usd)?);
+            own.measured = Some(work.same_cost(usd)?);
         }
         let bill = Tco::new(&work.tco_inputs(fleet, None))?.own;
         if let Some(bill) = &bill {
             let usd = bill.usd_per_month.checked_div(requests);
-            own.fleet = Some(work.told(usd.ok_or(TcoError::Overflow)?)?);
+            own.fleet = Some(work.same_cost(usd.ok_or(TcoError::Overflow)?)?);
             own.gpus = Some(bill.gpus);
             own.utilisation = bill.utilisation;
         }
         if own.fleet.is_none() && own.measured.is_none() {
             return Err(TcoError::MissingGpus);
         }
-        let rivals = rivals.iter().map(|rival| match rival {
-            Rival::Tokens(price) => token_rival(work, fleet, &own, price, today),
-            Rival::Endpoint(price) => endpoint_rival(work, &own, bill.as_ref(), price, today),
+        let offers = offers.iter().map(|offer| match offer {
+            Offer::Tokens(price) => token_offer(work, fleet, &own, price, today),
+            Offer::Endpoint(price) => endpoint_offer(work, &own, bill.as_ref(), price, today),
         });
         Ok(Self {
             work: *work,
             requests_per_month: requests,
             own,
-            rivals: rivals.collect::<Result<_, _>>()?,
+            offers: offers.collect::<Result<_, _>>()?,
         })
     }
 }
 
 impl OwnSide {
-    /// The cost to set against a rival's: the whole fleet's if it is known.
+    /// The cost to compare with an offer: the whole fleet's if it is known.
     pub fn cost(&self) -> Option<SameCost> {
         self.fleet.or(self.measured)
     }
@@ -232,7 +224,7 @@ impl Work {
             .ok_or(TcoError::Overflow)
     }
 
-    /// What a request costs at these rates, if each own token is so many tokens there.
+    /// The cost of a request at these rates, with `ratio` vendor tokens per own token.
     fn usd_per_request(&self, rates: &Rates, ratio: Decimal) -> Result<Decimal, TcoError> {
         let classes = [
             (TokenClass::Input, self.prompt_tokens - self.cached_tokens),
@@ -251,7 +243,7 @@ impl Work {
         Ok(usd / MILLION)
     }
 
-    fn told(&self, usd_per_request: Decimal) -> Result<SameCost, TcoError> {
+    fn same_cost(&self, usd_per_request: Decimal) -> Result<SameCost, TcoError> {
         let usd_per_month = usd_per_request.checked_mul(self.requests_per_month()?);
         let usd_per_million = usd_per_request
             .checked_mul(MILLION)
@@ -263,7 +255,7 @@ impl Work {
         })
     }
 
-    /// The calculator's inputs, with a price per million own tokens whatever their class.
+    /// Inputs of the calculator, with one price per million own tokens of any class.
     fn tco_inputs(&self, fleet: &FleetInputs, usd_per_million: Option<Decimal>) -> TcoInputs {
         TcoInputs {
             workload: Workload {
@@ -299,44 +291,29 @@ fn check_measured(measured: &MeasuredCost) -> Result<(), TcoError> {
     }
 }
 
-fn token_rival(
+fn token_offer(
     work: &Work,
     fleet: &FleetInputs,
     own: &OwnSide,
     price: &TokenPrice,
     today: Date,
-) -> Result<RivalSide, TcoError> {
-    let mut assumptions = Vec::new();
-    let ratio = match (work.tokenizer, price.tokenizer) {
-        (Some(own), Some(theirs)) => own.ratio_to(theirs, work.text),
-        _ => None,
+) -> Result<OfferSide, TcoError> {
+    let terms = PromptTerms {
+        prompt_tokens: work.prompt_tokens,
+        has_cached_tokens: !work.cached_tokens.is_zero(),
+        tokenizer: work.tokenizer,
+        text: work.text,
     };
-    if ratio.is_none() {
-        assumptions
-            .push("its tokens are taken to be as many as ours: a tokenizer is unknown".to_owned());
-    }
-    let tokens = ratio.unwrap_or(Decimal::ONE);
-    let prompt = work
-        .prompt_tokens
-        .checked_mul(tokens)
-        .and_then(|prompt| prompt.ceil().to_u64());
-    let mut rates = price.standard.for_prompt(prompt.ok_or(TcoError::Overflow)?);
-    if rates.cached_input.is_none() && !work.cached_tokens.is_zero() {
-        assumptions.push("its price of cached tokens is unknown: they count as others".to_owned());
-        rates.cached_input = rates.input;
-    }
-    let cost = work.told(work.usd_per_request(&rates, tokens)?)?;
+    let offer = OfferRates::new(price, terms)?;
+    let cost = work.same_cost(work.usd_per_request(&offer.rates, offer.ratio())?)?;
     let tco = Tco::new(&work.tco_inputs(fleet, Some(cost.usd_per_million)))?;
-    Ok(RivalSide {
+    Ok(OfferSide {
         name: price.name(),
-        kind: match price.class {
-            RivalClass::Frontier => "frontier",
-            RivalClass::Hosted => "hosted",
-        },
+        kind: price.class.as_str(),
         provenance: price.provenance.clone(),
         stale: price.provenance.is_stale(today),
         tokenizer: price.tokenizer,
-        tokens_per_own_token: ratio,
+        tokens_per_own_token: offer.tokens_per_own_token,
         saving: saving(own, &cost)?,
         break_even: tco
             .thresholds
@@ -348,22 +325,22 @@ fn token_rival(
             work.escalated,
         ),
         cost,
-        assumptions,
+        assumptions: offer.assumptions,
     })
 }
 
-fn endpoint_rival(
+fn endpoint_offer(
     work: &Work,
     own: &OwnSide,
     bill: Option<&OwnBill>,
     price: &GpuPrice,
     today: Date,
-) -> Result<RivalSide, TcoError> {
+) -> Result<OfferSide, TcoError> {
     let gpus = bill.map_or(1, |bill| bill.gpus);
     let usd_per_month = Decimal::from(gpus) * price.on_demand.usd() * HOURS_PER_MONTH;
     let usd_per_request = usd_per_month.checked_div(work.requests_per_month()?);
-    let cost = work.told(usd_per_request.ok_or(TcoError::Overflow)?)?;
-    Ok(RivalSide {
+    let cost = work.same_cost(usd_per_request.ok_or(TcoError::Overflow)?)?;
+    Ok(OfferSide {
         name: format!("{} {}", price.vendor, price.gpu),
         kind: "endpoint",
         provenance: price.provenance.clone(),
@@ -380,9 +357,9 @@ fn endpoint_rival(
     })
 }
 
-fn saving(own: &OwnSide, rival: &SameCost) -> Result<Option<Saving>, TcoError> {
+fn saving(own: &OwnSide, offer: &SameCost) -> Result<Option<Saving>, TcoError> {
     let own = own
         .cost()
-        .map(|own| Saving::new(rival.usd_per_month, own.usd_per_month));
+        .map(|own| Saving::new(offer.usd_per_month, own.usd_per_month));
     own.transpose()
 }

@@ -1,40 +1,40 @@
-//! What something cost.
+//! An amount of money.
 
 use std::fmt;
 
 use rust_decimal::Decimal;
 
-/// US dollars that something cost, with every digit that the decimal holds (28 significant ones).
+/// US dollars with every digit that a decimal holds (28 significant ones).
 ///
-/// Nothing is rounded on the way, so that costs can be added up; only showing one as text rounds,
-/// to [`Cost::SHOWN_DIGITS`] digits after the point, half to even.
+/// Costs are never rounded when they are added. Only the text form rounds, to
+/// [`Cost::SHOWN_DIGITS`] digits after the point, half to even.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cost(Decimal);
 
-/// Why there is no cost to tell.
+/// Why a cost cannot be computed.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum CostError {
-    /// Time that was measured is finite and not negative.
-    #[error("{0} is no duration: seconds must be finite and not negative")]
+    /// A measured time must be finite and not negative.
+    #[error("invalid duration of {0} seconds: expected a finite number that is not negative")]
     NotADuration(f64),
-    /// It is more money, or more time, than a decimal can hold.
+    /// The amount of money or time is above the range of a decimal.
     #[error("the cost of {0} seconds is out of range")]
     OutOfRange(f64),
 }
 
-/// Where the seconds of a cost come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the seconds of a cost were measured, from the most exact to the least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Basis {
-    /// The measured time of each step on the device, shared out over the step's sequences by what
-    /// each had to do.
+    /// The measured device time of each step, split among the step's sequences by their work.
+    #[default]
     MeasuredDeviceTime,
-    /// The same, shared out by their new tokens: how long each kind of work takes is not known well
+    /// The same, split by new tokens, because the time of each kind of work is not known well
     /// enough.
     MeasuredDeviceTimeByTokens,
 }
 
 impl Cost {
-    /// Digits after the point when a cost is shown: a microsecond at a cent an hour still shows.
+    /// Digits after the point when a cost is shown: enough for a microsecond at a cent per hour.
     pub const SHOWN_DIGITS: u32 = 12;
 
     pub(crate) fn new(usd: Decimal) -> Self {

@@ -4,8 +4,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// The decimal that `text` says, or `None` where it says none or one with more digits than a
-/// decimal holds. Reads `2.5`, `1_000`, and the `1.25e-06` that catalogues are full of.
+/// Parses a decimal; `None` if the text is not a number or has more digits than a decimal holds.
+/// Reads `2.5`, `1_000`, and the `1.25e-06` that catalogues use.
 pub fn parse_decimal(text: &str) -> Option<Decimal> {
     let text = text.trim();
     let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else {
@@ -29,17 +29,17 @@ pub fn parse_decimal(text: &str) -> Option<Decimal> {
 /// Writes a decimal as a JSON number with all of its digits; for `serialize_with`.
 ///
 /// # Errors
-/// The serializer's own.
+/// The serializer fails.
 pub fn exact<S: Serializer>(decimal: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
     let text = decimal.normalize().to_string();
     let number = RawValue::from_string(text).map_err(serde::ser::Error::custom)?;
     number.serialize(serializer)
 }
 
-/// [`exact`], with `null` for what is not known.
+/// [`exact`], with `null` for an unknown figure.
 ///
 /// # Errors
-/// The serializer's own.
+/// The serializer fails.
 pub fn exact_or_null<S: Serializer>(
     decimal: &Option<Decimal>,
     serializer: S,
@@ -50,14 +50,15 @@ pub fn exact_or_null<S: Serializer>(
     }
 }
 
-/// Reads a JSON number to its last digit; for `deserialize_with`.
+/// Reads a JSON number without losing digits; for `deserialize_with`.
 pub(crate) fn read_exact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Error> {
     let number = Box::<RawValue>::deserialize(deserializer)?;
     let text = number.get().trim_matches('"');
-    parse_decimal(text).ok_or_else(|| serde::de::Error::custom(format!("{text} is no decimal")))
+    parse_decimal(text).ok_or_else(|| serde::de::Error::custom(format!("invalid decimal {text}")))
 }
 
-/// Reads a JSON number to its last digit, where `null` is not known; for `deserialize_with`.
+/// Reads a JSON number without losing digits, or `null` for an unknown figure; for
+/// `deserialize_with`.
 ///
 /// # Errors
 /// It is neither, or has more digits than a decimal holds.
@@ -69,13 +70,13 @@ pub fn read_exact_or_null<'de, D: Deserializer<'de>>(
         "null" => Ok(None),
         text => parse_decimal(text.trim_matches('"'))
             .map(Some)
-            .ok_or_else(|| serde::de::Error::custom(format!("{text} is no decimal"))),
+            .ok_or_else(|| serde::de::Error::custom(format!("invalid decimal {text}"))),
     }
 }
 
-/// Reads a decimal in quotes, so that no float comes in between; for `deserialize_with`.
+/// Reads a decimal in quotes, so that no float is in between; for `deserialize_with`.
 pub(crate) fn read_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let error = || serde::de::Error::custom(format!("{text:?} is no decimal"));
+    let error = || serde::de::Error::custom(format!("invalid decimal {text:?}"));
     parse_decimal(&text).ok_or_else(error)
 }

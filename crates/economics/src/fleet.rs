@@ -1,4 +1,4 @@
-//! GPUs of one's own: what they carry and what they cost.
+//! Own GPUs: their capacity and their cost.
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -8,66 +8,66 @@ use crate::decimal_text::{exact, exact_or_null};
 use crate::workload::MILLION;
 use crate::{HOURS_PER_MONTH, HourlyPrice, TcoError, Workload};
 
-/// An own fleet, by its number of GPUs or by the traffic that it is to carry.
+/// An own fleet, given by its number of GPUs or by the traffic that it has to carry.
 #[derive(Clone, Copy, Debug)]
 pub struct FleetInputs {
-    /// How many GPUs there are; `None` takes as many as the traffic needs.
+    /// The number of GPUs; `None` for as many as the traffic needs.
     pub gpus: Option<u64>,
-    /// What one costs an hour.
+    /// The price of a GPU per hour.
     pub per_gpu_hour: Option<HourlyPrice>,
-    /// US dollars a month that do not depend on the GPUs: people, fine-tuning, storage.
+    /// US dollars per month that do not depend on the number of GPUs: staff, fine-tuning, storage.
     pub fixed_usd_per_month: Decimal,
-    /// Tokens a day that one GPU carries at the highest rate that keeps the SLO.
+    /// Tokens per day that one GPU carries at the highest rate that keeps the SLO.
     pub slo_tokens_per_day: Option<Decimal>,
-    /// The busiest hour's traffic over the mean; at least 1.
+    /// Traffic of the busiest hour divided by the mean; at least 1.
     pub peak_to_mean: Decimal,
-    /// GPUs that stand by.
+    /// Spare GPUs.
     pub redundancy: u64,
 }
 
-/// What one GPU can do inside its SLO.
+/// The capacity of one GPU inside its SLO.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct GpuCapacity {
-    /// Tokens a day.
+    /// Tokens per day.
     #[serde(serialize_with = "exact")]
     pub tokens_per_day: Decimal,
-    /// Millions of tokens a day.
+    /// Millions of tokens per day.
     #[serde(serialize_with = "exact")]
     pub million_tokens_per_day: Decimal,
-    /// Tokens a second.
+    /// Tokens per second.
     #[serde(serialize_with = "exact")]
     pub tokens_per_second: Decimal,
-    /// US dollars per million tokens if it were always that busy.
+    /// US dollars per million tokens at full load.
     #[serde(serialize_with = "exact_or_null")]
     pub usd_per_million_at_full_load: Option<Decimal>,
 }
 
-/// What one's own fleet costs.
+/// The cost of an own fleet.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct OwnBill {
-    /// GPUs, whole ones.
+    /// The number of GPUs.
     pub gpus: u64,
     /// GPUs that this traffic needs, peak and redundancy included.
     pub gpus_needed: Option<u64>,
-    /// US dollars for an hour of one.
+    /// US dollars per GPU-hour.
     #[serde(serialize_with = "exact")]
     pub usd_per_gpu_hour: Decimal,
-    /// US dollars a month for all of them.
+    /// US dollars per month for all GPUs.
     #[serde(serialize_with = "exact")]
     pub gpu_usd_per_month: Decimal,
-    /// US dollars a month for everything else.
+    /// US dollars per month for everything else.
     #[serde(serialize_with = "exact")]
     pub fixed_usd_per_month: Decimal,
-    /// US dollars a month.
+    /// US dollars per month.
     #[serde(serialize_with = "exact")]
     pub usd_per_month: Decimal,
     /// US dollars per million tokens of this traffic.
     #[serde(serialize_with = "exact_or_null")]
     pub usd_per_million: Option<Decimal>,
-    /// Traffic over what all GPUs carry inside their SLO.
+    /// Traffic divided by the capacity of all GPUs inside their SLO.
     #[serde(serialize_with = "exact_or_null")]
     pub utilisation: Option<Decimal>,
-    /// Tokens a day, on average, that the fleet carries at this peak with these standing by.
+    /// Average tokens per day that the fleet carries at this peak and with these spare GPUs.
     #[serde(serialize_with = "exact_or_null")]
     pub carries_tokens_per_day: Option<Decimal>,
 }
@@ -76,7 +76,7 @@ const SECONDS_PER_DAY: Decimal = Decimal::from_parts(86_400, 0, 0, false, 0);
 const HOURS_PER_DAY: Decimal = Decimal::from_parts(24, 0, 0, false, 0);
 
 impl FleetInputs {
-    /// GPUs that carry so many tokens a day: `ceil(T·peak/θ) + redundancy`.
+    /// The GPUs that carry this traffic: `ceil(T·peak/θ) + redundancy`.
     pub(crate) fn gpus_needed(&self, tokens_per_day: Decimal) -> Option<u64> {
         let busy = tokens_per_day
             .checked_mul(self.peak_to_mean)?
@@ -85,12 +85,12 @@ impl FleetInputs {
         busy.to_u64()?.checked_add(self.redundancy)
     }
 
-    /// Tokens a day that each GPU carries on average, if the peak is to stay inside its SLO.
+    /// Average tokens per day of each GPU, if the peak has to stay inside the SLO.
     pub(crate) fn carried_per_gpu(&self) -> Option<Decimal> {
         self.slo_tokens_per_day?.checked_div(self.peak_to_mean)
     }
 
-    /// US dollars a month for so many GPUs and everything else.
+    /// US dollars per month for this number of GPUs and everything else.
     pub(crate) fn usd_per_month(&self, gpus: u64) -> Option<Decimal> {
         let hourly = self.per_gpu_hour?.usd();
         let gpu_usd = Decimal::from(gpus)
@@ -99,7 +99,7 @@ impl FleetInputs {
         gpu_usd.checked_add(self.fixed_usd_per_month)
     }
 
-    /// What one GPU can do; `None` where nobody says.
+    /// The capacity of one GPU; `None` if it is not given.
     pub(crate) fn capacity(&self) -> Result<Option<GpuCapacity>, TcoError> {
         let Some(tokens_per_day) = self.slo_tokens_per_day else {
             return Ok(None);
@@ -119,7 +119,7 @@ impl FleetInputs {
 }
 
 impl OwnBill {
-    /// What a fleet costs at this traffic; `None` where no fleet is told.
+    /// The cost of the fleet at this traffic; `None` if no fleet is given.
     pub(crate) fn new(fleet: &FleetInputs, workload: &Workload) -> Result<Option<Self>, TcoError> {
         let tokens_per_day = workload.tokens_per_day;
         let gpus_needed = match (fleet.slo_tokens_per_day, tokens_per_day) {
@@ -127,12 +127,14 @@ impl OwnBill {
             _ => None,
         };
         let Some(gpus) = fleet.gpus.or(gpus_needed) else {
-            // The price of an hour is of use without a number of GPUs where one's capacity is known.
+            // A price per hour without a number of GPUs is useful if the capacity of a GPU is
+            // known.
             let wants_fleet = fleet.per_gpu_hour.is_some() && fleet.slo_tokens_per_day.is_none();
             let has_fixed = !fleet.fixed_usd_per_month.is_zero();
-            return match wants_fleet || has_fixed {
-                true => Err(TcoError::MissingGpus),
-                false => Ok(None),
+            return if wants_fleet || has_fixed {
+                Err(TcoError::MissingGpus)
+            } else {
+                Ok(None)
             };
         };
         let Some(price) = fleet.per_gpu_hour else {

@@ -1,4 +1,4 @@
-//! What a machine costs by the hour.
+//! The price of a machine per hour.
 
 use std::str::FromStr;
 
@@ -6,18 +6,18 @@ use rust_decimal::Decimal;
 
 use crate::{Cost, CostError};
 
-/// US dollars for one hour of the machine; zero or more.
+/// US dollars per hour of the machine; zero or more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HourlyPrice(Decimal);
 
-/// Why something is no price.
+/// Why a price is invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PriceError {
     /// It is not a decimal number.
-    #[error("not a price in US dollars an hour: {0:?}; write it like 0.10")]
+    #[error("invalid price {0:?}: expected US dollars per hour, for example 0.10")]
     NotANumber(String),
     /// It is negative, or so high that money could overflow.
-    #[error("a price must be between 0 and 1000000 US dollars an hour, not {0}")]
+    #[error("price {0} out of range: expected 0 to 1000000 US dollars per hour")]
     OutOfRange(Decimal),
 }
 
@@ -25,7 +25,7 @@ const SECONDS_PER_HOUR: Decimal = Decimal::from_parts(3600, 0, 0, false, 0);
 const HIGHEST: Decimal = Decimal::from_parts(1_000_000, 0, 0, false, 0);
 
 impl HourlyPrice {
-    /// A price of `usd` US dollars an hour.
+    /// A price of `usd` US dollars per hour.
     ///
     /// # Errors
     /// It is negative or above a million.
@@ -36,14 +36,14 @@ impl HourlyPrice {
         Ok(Self(usd))
     }
 
-    /// US dollars an hour.
+    /// US dollars per hour.
     pub fn usd(self) -> Decimal {
         self.0
     }
 
-    /// What `seconds` of the machine cost. The seconds count as the shortest decimal that reads
-    /// back as the same float, which is how JSON shows them: whoever multiplies what is shown
-    /// finds the same cost.
+    /// The cost of `seconds` of the machine. The seconds count as the shortest decimal that reads
+    /// back as the same float. JSON shows that decimal too, so a reader who multiplies gets the
+    /// same cost.
     ///
     /// # Errors
     /// The seconds are negative or not finite, or the cost is out of a decimal's range.
@@ -60,8 +60,8 @@ impl HourlyPrice {
         Ok(Cost::new(usd / SECONDS_PER_HOUR))
     }
 
-    /// What `seconds` of the machine cost in US dollars; less than no time is a credit. A year of
-    /// seconds at the highest price is far from what a decimal can hold.
+    /// The cost of `seconds` of the machine in US dollars; negative seconds are a credit. Even a
+    /// year at the highest price is far below the range of a decimal.
     pub fn usd_for(self, seconds: Decimal) -> Decimal {
         (seconds * self.0 / SECONDS_PER_HOUR).normalize()
     }

@@ -1,4 +1,4 @@
-//! A part of the traffic on one's own GPUs, the rest at an API.
+//! A part of the traffic on own GPUs, the rest at an API.
 
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -6,31 +6,31 @@ use serde::Serialize;
 use crate::FleetInputs;
 use crate::decimal_text::exact;
 
-/// How the traffic is split, and what that costs.
+/// How the traffic is split, and the cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct HybridSplit {
-    /// Which part of the traffic one's own GPUs answer first; 0 to 1.
+    /// The share of the traffic that own GPUs answer first; 0 to 1.
     #[serde(serialize_with = "exact")]
     pub own_share: Decimal,
-    /// How many GPUs that takes; 0 is no fleet at all.
+    /// The number of GPUs; 0 for no fleet.
     pub gpus: u64,
-    /// US dollars a month for the fleet.
+    /// US dollars per month for the fleet.
     #[serde(serialize_with = "exact")]
     pub own_usd_per_month: Decimal,
-    /// US dollars a month for the API, requests that it answers again included.
+    /// US dollars per month for the API, escalated requests included.
     #[serde(serialize_with = "exact")]
     pub api_usd_per_month: Decimal,
-    /// US dollars a month for both.
+    /// US dollars per month for both.
     #[serde(serialize_with = "exact")]
     pub usd_per_month: Decimal,
 }
 
 impl HybridSplit {
-    /// The cheapest split: `min over N of own(N) + (1−f)·API + e·f·API`, where `N` GPUs carry the
-    /// part `f` of the traffic and the part `e` of that goes to the API as well, because their
-    /// answer was not good enough. A fleet of a given size is kept as it is, or given up.
+    /// The cheapest split: `min over N of own(N) + (1−f)·API + e·f·API`. `N` GPUs carry the share
+    /// `f` of the traffic, and the share `e` of that is sent to the API as well, because its answer
+    /// was not good enough. A fleet of a given size is either kept or given up.
     ///
-    /// `None` where nobody says what a GPU costs or carries, or the figures overflow.
+    /// `None` if the price or the capacity of a GPU is not given, or the figures overflow.
     pub fn cheapest(
         fleet: &FleetInputs,
         tokens_per_day: Decimal,
@@ -38,8 +38,8 @@ impl HybridSplit {
         escalated: Decimal,
     ) -> Option<Self> {
         let all = fleet.gpus_needed(tokens_per_day)?;
-        // The cost is linear in N until the last GPU, which may carry less than the others: so one
-        // of these is the cheapest.
+        // The cost is linear in N except for the last GPU, which may carry less than the others. So
+        // one of these is the cheapest.
         let first = fleet.redundancy.checked_add(1)?.min(all);
         let sizes = match fleet.gpus {
             Some(gpus) => [0, gpus, gpus, gpus],
@@ -62,10 +62,12 @@ impl HybridSplit {
     ) -> Option<Self> {
         let on_duty = Decimal::from(gpus.saturating_sub(fleet.redundancy));
         let carried = fleet.carried_per_gpu()?.checked_mul(on_duty)?;
-        let own_share = match carried < tokens_per_day {
-            true => carried.checked_div(tokens_per_day)?,
-            false if gpus > 0 => Decimal::ONE,
-            false => Decimal::ZERO,
+        let own_share = if carried < tokens_per_day {
+            carried.checked_div(tokens_per_day)?
+        } else if gpus > 0 {
+            Decimal::ONE
+        } else {
+            Decimal::ZERO
         };
         let own_usd_per_month = match gpus {
             0 => Decimal::ZERO,

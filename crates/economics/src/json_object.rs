@@ -1,4 +1,4 @@
-//! JSON objects read number by number, so that no float comes between text and decimal.
+//! Reads JSON objects number by number, so that no float is between text and decimal.
 
 use std::fmt;
 
@@ -8,16 +8,16 @@ use serde_json::value::RawValue;
 
 use crate::decimal_text::parse_decimal;
 
-/// An object's fields in their order, each still the text it was.
+/// The fields of an object in their order, each as its original text.
 pub(crate) struct JsonObject(Vec<(String, Box<RawValue>)>);
 
-/// A field's value, as far as rates and usage have need of it.
+/// The value of a field, as far as rates and usage need it.
 pub(crate) enum JsonField {
     Null,
     Number(Decimal),
     Object(JsonObject),
     Array(Vec<Box<RawValue>>),
-    /// A text, a truth value, or a number that no decimal holds.
+    /// A string, a boolean, or a number that no decimal holds.
     Other,
 }
 
@@ -39,7 +39,7 @@ impl JsonField {
             Some(b'n') => Some(Self::Null),
             Some(b'{') => JsonObject::read(text).ok().map(Self::Object),
             Some(b'[') => serde_json::from_str(text).ok().map(Self::Array),
-            // A decimal in quotes is how exact figures often travel.
+            // Exact figures are often written as decimals in quotes.
             _ => parse_decimal(text.trim_matches('"')).map(Self::Number),
         };
         field.unwrap_or(Self::Other)

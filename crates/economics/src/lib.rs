@@ -1,7 +1,7 @@
 //! Turns seconds, tokens and prices into money.
 //!
-//! Money is decimal from here to the wire; a float comes in only as measured seconds, and in
-//! [`statistics`].
+//! Money is decimal everywhere, up to the JSON output. Floats are used only for measured seconds,
+//! and in [`statistics`].
 
 mod cost;
 mod decimal_text;
@@ -23,12 +23,14 @@ mod cost_curve;
 mod fleet;
 mod hybrid;
 mod measured_cost;
+mod mix_comparison;
+mod offer;
 mod tco;
 mod workload;
 
 pub mod statistics;
 
-pub use comparison::{Comparison, OwnSide, Rival, RivalSide, SameCost, Work};
+pub use comparison::{Comparison, OfferSide, OwnSide, SameCost, Work};
 pub use cost::{Basis, Cost, CostError};
 pub use cost_curve::CostCurve;
 pub use decimal_text::{exact, exact_or_null, parse_decimal, read_exact_or_null};
@@ -36,8 +38,10 @@ pub use fleet::{FleetInputs, GpuCapacity, OwnBill};
 pub use hourly_price::{HourlyPrice, PriceError};
 pub use hybrid::HybridSplit;
 pub use measured_cost::{MeasuredCost, MeasuredCostError};
+pub use mix_comparison::{BreakEven, MeasuredMix, MixComparison, OfferAtMix};
+pub use offer::{DEFAULT_OFFERS, Offer};
 pub use owned_hardware::{HOURS_PER_MONTH, OwnedHardware, OwnedHardwareError};
-pub use price::{GpuKind, GpuPrice, GpuUnit, Provenance, RivalClass, TokenPrice, TokenUnit};
+pub use price::{GpuKind, GpuPrice, GpuUnit, OfferClass, Provenance, TokenPrice, TokenUnit};
 pub use price_book::{PriceBook, PriceBookError};
 pub use rates::{CostLine, RateCard, Rates, RatesError, RatesJsonError, RequestCost, Tier};
 pub use shown::{shown, shown_millions, shown_percent, shown_usd};

@@ -1,49 +1,50 @@
-//! What an hour of a machine costs that is bought, not rented.
+//! The price per hour of a machine that is bought, not rented.
 
 use rust_decimal::Decimal;
 
 use crate::{HourlyPrice, PriceError};
 
-/// Hours of a month, as clouds count them: a twelfth of a year.
+/// Hours per month, as cloud vendors count: a twelfth of a year.
 pub const HOURS_PER_MONTH: Decimal = Decimal::from_parts(730, 0, 0, false, 0);
 
-/// What a bought GPU costs, with its share of everything around it.
+/// The cost of a bought GPU, with its share of everything around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnedHardware {
-    /// US dollars paid for it.
+    /// Purchase price in US dollars.
     pub capital_usd: Decimal,
-    /// US dollars that it sells for in the end.
+    /// Resale price in US dollars.
     pub residual_usd: Decimal,
-    /// Months from the one to the other, of 730 hours each.
+    /// Months between purchase and resale, of 730 hours each.
     pub life_months: Decimal,
-    /// Kilowatts that it draws.
+    /// Power in kilowatts.
     pub power_kw: Decimal,
-    /// Power usage effectiveness: kilowatts at the meter for each at the machine; at least 1.
+    /// Power usage effectiveness: power at the meter divided by power at the machine; at least 1.
     pub pue: Decimal,
-    /// US dollars a kilowatt-hour.
+    /// US dollars per kilowatt-hour.
     pub usd_per_kwh: Decimal,
-    /// US dollars a month for the place where it stands.
+    /// US dollars per month for colocation.
     pub colocation_usd_per_month: Decimal,
-    /// US dollars a month for support and spare parts.
+    /// US dollars per month for support and spare parts.
     pub support_usd_per_month: Decimal,
 }
 
-/// Why hardware has no hourly price.
+/// Why hardware has no price per hour.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OwnedHardwareError {
-    /// A figure that cannot be.
+    /// A figure is out of its range.
     #[error("{0}")]
     Impossible(&'static str),
-    /// The price is none.
+    /// The resulting price is invalid.
     #[error(transparent)]
     Price(#[from] PriceError),
-    /// More money than a decimal holds.
+    /// The amount of money is above the range of a decimal.
     #[error("the price of an hour is out of range")]
     OutOfRange,
 }
 
 impl OwnedHardware {
-    /// Capital spread over its life, power at the meter, place and support, for an hour.
+    /// The price per hour: capital spread over the machine's life, power at the meter, colocation
+    /// and support.
     ///
     /// # Errors
     /// A figure is negative, the life is zero, the residual exceeds the capital, or PUE is below 1.
@@ -74,7 +75,7 @@ impl OwnedHardware {
         }
         if self.pue < Decimal::ONE {
             return Err(Impossible(
-                "PUE is at least 1: what the meter sees, over what the machine draws",
+                "PUE must be at least 1: power at the meter divided by power at the machine",
             ));
         }
         let per_hour = || {

@@ -1,4 +1,4 @@
-//! Prices as read on a day at a source, for as long as they hold.
+//! Prices as read on a day at a source, with the days on which they hold.
 
 use jiff::civil::Date;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -6,54 +6,54 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::decimal_text::{exact, read_text};
 use crate::{CacheCounting, HourlyPrice, RateCard, TokenizerFamily};
 
-/// Where a price comes from and when it holds.
+/// The source of a price, and the days on which it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
-    /// The page, or the catalogue's own words for it.
+    /// The page, or the name of the catalogue.
     pub source: String,
-    /// The day on which it was read there.
+    /// The day on which it was read.
     pub read_on: Date,
-    /// Whether it was read from a copy that does not tell its day: such a price is always stale.
+    /// Whether it was read from a copy without a date. Such a price is always stale.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub undated_copy: bool,
-    /// Which catalogues say it, with their versions; none where it was read by hand.
+    /// The catalogues that agree on it, with their versions; empty if it was read by hand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub catalogues: Vec<String>,
-    /// The first day on which it holds; `None` in history of unknown beginning. Where no source
-    /// tells when a price began, it is the day on which it was read.
+    /// The first day on which it holds; `None` if the beginning is unknown. If no source dates the
+    /// price, this is the day on which it was read.
     pub valid_from: Option<Date>,
     /// The last day on which it holds; `None` until further notice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid_to: Option<Date>,
-    /// What else there is to know.
+    /// Remarks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// What kind of rival a vendor's model is to a fine-tuned one on own hardware.
+/// How a vendor's model compares with a fine-tuned model on own hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum RivalClass {
+pub enum OfferClass {
     /// A vendor's own large or small model over its API.
     Frontier,
     /// An open model of 7 to 8 billion parameters, hosted for all.
     Hosted,
 }
 
-/// What a vendor charges for the tokens of a model.
+/// The price of the tokens of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenPrice {
-    /// Who charges it.
+    /// The vendor.
     pub vendor: String,
     /// The vendor's name of the model.
     pub model: String,
-    /// What kind of rival it is.
-    pub class: RivalClass,
+    /// How it compares with a fine-tuned model.
+    pub class: OfferClass,
     /// Where the vendor counts cached tokens.
     pub counting: CacheCounting,
-    /// What splits text into tokens there, where that is public.
+    /// The tokenizer of the model, if it is public.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<TokenizerFamily>,
     /// The price of a request that is answered at once.
@@ -61,9 +61,9 @@ pub struct TokenPrice {
     /// The price of a request in a batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<RateCard>,
-    /// US dollars per million tokens; says it, so that no row is read in another unit.
+    /// US dollars per million tokens. It is explicit, so that no row is read in another unit.
     pub unit: TokenUnit,
-    /// Where this comes from.
+    /// The source.
     pub provenance: Provenance,
 }
 
@@ -71,24 +71,24 @@ pub struct TokenPrice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenUnit {
-    /// US dollars for a million tokens.
+    /// US dollars per million tokens.
     UsdPerMillionTokens,
 }
 
-/// What an hour of a GPU costs.
+/// The price of a GPU-hour.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GpuPrice {
-    /// Who rents it out.
+    /// The vendor.
     pub vendor: String,
-    /// The product: SXM, PCIe and NVL are not the same.
+    /// The product. SXM, PCIe and NVL are different products.
     pub gpu: String,
-    /// Whether it comes bare or with a served model.
+    /// Whether it is a machine or an endpoint.
     pub kind: GpuKind,
-    /// US dollars an hour, on demand.
+    /// US dollars per hour, on demand.
     #[serde(serialize_with = "exact_price", deserialize_with = "price")]
     pub on_demand: HourlyPrice,
-    /// US dollars an hour while nobody else wants it.
+    /// US dollars per hour, interruptible.
     #[serde(
         default,
         serialize_with = "exact_price_or_null",
@@ -96,9 +96,9 @@ pub struct GpuPrice {
         skip_serializing_if = "Option::is_none"
     )]
     pub spot: Option<HourlyPrice>,
-    /// US dollars an hour of one GPU; says it, so that no row is read in another unit.
+    /// US dollars per GPU-hour. It is explicit, so that no row is read in another unit.
     pub unit: GpuUnit,
-    /// Where this comes from.
+    /// The source.
     pub provenance: Provenance,
 }
 
@@ -106,9 +106,9 @@ pub struct GpuPrice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GpuKind {
-    /// A machine to run one's own server on.
+    /// A machine for an own server.
     Rental,
-    /// An endpoint that the vendor runs, for one customer's model alone.
+    /// An endpoint that the vendor runs for the model of one customer.
     Endpoint,
 }
 
@@ -116,16 +116,16 @@ pub enum GpuKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GpuUnit {
-    /// US dollars for an hour of one GPU.
+    /// US dollars per GPU-hour.
     UsdPerGpuHour,
 }
 
 impl Provenance {
-    /// Days after which a price is not to be trusted unseen.
+    /// The number of days after which a price has to be checked.
     pub const FRESH_DAYS: i32 = 30;
 
-    /// Whether the price was read more than 30 days before `today`, or nobody knows when. Whoever
-    /// shows a price marks a stale one.
+    /// Whether the price was read more than 30 days before `today`, or at an unknown date. Stale
+    /// prices are marked wherever they are shown.
     pub fn is_stale(&self, today: Date) -> bool {
         self.undated_copy || (today - self.read_on).get_days() > Self::FRESH_DAYS
     }
@@ -138,7 +138,7 @@ impl Provenance {
 }
 
 impl TokenPrice {
-    /// The vendor and the model in one word.
+    /// Vendor and model: `vendor/model`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.vendor, self.model)
     }

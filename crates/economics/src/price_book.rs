@@ -1,9 +1,9 @@
-//! All prices that are known, by name and day.
+//! All known prices, by name and day.
 
 use jiff::civil::Date;
 use serde::Deserialize;
 
-use crate::{GpuPrice, TokenPrice};
+use crate::{GpuKind, GpuPrice, TokenPrice};
 
 /// Dated prices of tokens and of GPU-hours.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -15,49 +15,49 @@ pub struct PriceBook {
     gpu_prices: Vec<GpuPrice>,
 }
 
-/// Why there is no price.
+/// Why a price is not found or a book cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PriceBookError {
-    /// A book does not parse.
-    #[error("no price book: {0}")]
+    /// A book cannot be parsed.
+    #[error("invalid price book: {0}")]
     Unreadable(String),
-    /// Two rows of a model hold on one day.
+    /// Two rows of a model hold on the same day.
     #[error("two prices of {name} hold on {day}")]
     Overlap {
-        /// Whose.
+        /// The model.
         name: String,
         /// The first such day.
         day: Date,
     },
-    /// Nobody charges for that.
-    #[error("there is no price of {name:?} in the book{}", or_similar(.similar))]
+    /// The book has no such model.
+    #[error("no price of {name:?} in the price book{}", or_similar(.similar))]
     NoSuchModel {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// Models that are called almost so.
+        /// Models with a similar name.
         similar: Vec<String>,
     },
-    /// Several vendors have a model of that name.
-    #[error("{name:?} is sold by several: say which, {}", .vendors.join(" or "))]
+    /// Several vendors have a model of this name.
+    #[error("several vendors sell {name:?}: expected {}", .vendors.join(" or "))]
     Ambiguous {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// What it could mean.
+        /// The possible models.
         vendors: Vec<String>,
     },
-    /// The model has a price, but not on that day.
-    #[error("no price of {name} is known for {day}: the book has it {}", .known.join(" and "))]
+    /// The model has a price, but not on this day.
+    #[error("no price of {name} for {day}: the price book has it {}", .known.join(" and "))]
     NotOnThatDay {
-        /// Whose price.
+        /// The model.
         name: String,
-        /// The day asked for.
+        /// The requested day.
         day: Date,
-        /// For which days there is one.
+        /// The days for which there is a price.
         known: Vec<String>,
     },
 }
 
-/// The books that come with this crate.
+/// The books of this crate.
 const SHIPPED: [&str; 7] = [
     include_str!("../prices/openai.toml"),
     include_str!("../prices/anthropic.toml"),
@@ -69,10 +69,10 @@ const SHIPPED: [&str; 7] = [
 ];
 
 impl PriceBook {
-    /// The prices that come with this crate.
+    /// The prices of this crate.
     ///
     /// # Errors
-    /// None, as long as this crate's tests pass.
+    /// None, as long as the tests of this crate pass.
     pub fn shipped() -> Result<Self, PriceBookError> {
         let mut book = Self::default();
         for text in SHIPPED {
@@ -81,11 +81,11 @@ impl PriceBook {
         Ok(book)
     }
 
-    /// Adds the rows of a book in TOML. They go before the rows of the same vendor and model that
-    /// are there already.
+    /// Adds the rows of a book in TOML. They take precedence over existing rows of the same vendor
+    /// and model.
     ///
     /// # Errors
-    /// A row does not parse, or two rows of one model hold on the same day.
+    /// A row cannot be parsed, or two rows of a model hold on the same day.
     pub fn extend(&mut self, toml: &str) -> Result<(), PriceBookError> {
         let more: Self = toml::from_str(toml)
             .map_err(|error| PriceBookError::Unreadable(error.to_string().trim_end().to_owned()))?;
@@ -101,11 +101,11 @@ impl PriceBook {
         Ok(())
     }
 
-    /// The price of a model on a day. The name is the vendor's, or `vendor/model` where several
+    /// The price of a model on a day. The name is the model's, or `vendor/model` if several vendors
     /// sell it.
     ///
     /// # Errors
-    /// There is none, or more than one vendor's.
+    /// There is no such price, or several vendors have one.
     pub fn token_price(&self, name: &str, day: Date) -> Result<&TokenPrice, PriceBookError> {
         let rows: Vec<_> = self
             .token_prices
@@ -143,6 +143,17 @@ impl PriceBook {
             .filter(move |price| price.provenance.holds_on(day))
     }
 
+    /// The dedicated endpoints whose prices hold on a day.
+    pub fn endpoints(&self, day: Date) -> impl Iterator<Item = &GpuPrice> {
+        self.gpu_prices(day)
+            .filter(|price| price.kind == GpuKind::Endpoint)
+    }
+
+    /// The endpoint with the lowest price.
+    pub fn cheapest_endpoint(&self, day: Date) -> Option<&GpuPrice> {
+        self.endpoints(day).min_by_key(|price| price.on_demand)
+    }
+
     /// All GPU prices that hold on a day.
     pub fn gpu_prices(&self, day: Date) -> impl Iterator<Item = &GpuPrice> {
         self.gpu_prices
@@ -156,7 +167,7 @@ impl PriceBook {
                 .iter()
                 .filter(|other| (&other.vendor, &other.model) == (&row.vendor, &row.model));
             for other in later {
-                // Two periods overlap if one holds the other's first day.
+                // Two periods overlap if one contains the first day of the other.
                 let first_days =
                     [row, other].map(|it| it.provenance.valid_from.unwrap_or(Date::MIN));
                 let day = first_days[0].max(first_days[1]);
@@ -171,7 +182,7 @@ impl PriceBook {
         Ok(())
     }
 
-    /// Names that hold `name`, or that `name` holds.
+    /// Names that contain `name`, or that `name` contains.
     fn similar(&self, name: &str) -> Vec<String> {
         let name = name.to_lowercase();
         let bare = name.rsplit('/').next().unwrap_or(&name);
@@ -190,8 +201,8 @@ impl PriceBook {
 
 fn or_similar(names: &[String]) -> String {
     match names {
-        [] => ": `farthing price --list` shows what there is".to_owned(),
-        names => format!("; there is {}", names.join(", ")),
+        [] => String::new(),
+        names => format!(": similar names are {}", names.join(", ")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What tokens of each class cost at a vendor, and so what a request costs there.
+//! Rates of a vendor by token class, and the cost of a request.
 
 mod json;
 
@@ -10,8 +10,8 @@ use crate::{TokenClass, Usage};
 
 pub use json::RatesJsonError;
 
-/// US dollars per million tokens of each class. `None` is unknown; a price list's zero is unknown
-/// too, never free.
+/// US dollars per million tokens of each class. `None` is unknown. A zero in a price list is
+/// unknown too, never free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rates {
@@ -27,33 +27,33 @@ pub struct Rates {
     /// Prompt tokens written to the cache for an hour.
     #[serde(serialize_with = "exact_or_null", deserialize_with = "known")]
     pub cache_write_hour: Option<Decimal>,
-    /// Tokens of the answer.
+    /// Answer tokens.
     #[serde(serialize_with = "exact_or_null", deserialize_with = "known")]
     pub output: Option<Decimal>,
 }
 
-/// The rates of a model, and those that replace them for long prompts.
+/// The rates of a model, with those for long prompts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RateCard {
     /// For prompts below the first tier.
     pub rates: Rates,
-    /// By rising prompt length.
+    /// In ascending order of prompt length.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tiers: Vec<Tier>,
 }
 
-/// Rates that hold for a whole request, every token of it, once its prompt is longer than this.
+/// Rates for all tokens of a request whose prompt is longer than a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tier {
     /// Prompt tokens, cached ones included, above which the tier begins.
     pub above_prompt_tokens: u64,
-    /// What is `None` here stays as it was below.
+    /// Rates that are `None` are those of the tier below.
     pub rates: Rates,
 }
 
-/// What a request costs, class by class.
+/// The cost of a request by token class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RequestCost {
     /// US dollars; the sum of the lines.
@@ -63,14 +63,14 @@ pub struct RequestCost {
     pub lines: Vec<CostLine>,
 }
 
-/// Tokens of one class and what they cost.
+/// The tokens of one class and their cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct CostLine {
-    /// Which tokens.
+    /// The class.
     pub class: TokenClass,
-    /// How many.
+    /// The number of tokens.
     pub tokens: u64,
-    /// US dollars per million of them.
+    /// US dollars per million.
     #[serde(serialize_with = "exact")]
     pub usd_per_million: Decimal,
     /// US dollars for all of them.
@@ -78,26 +78,26 @@ pub struct CostLine {
     pub usd: Decimal,
 }
 
-/// Why a request has no known cost.
+/// Why the cost of a request is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RatesError {
-    /// Tokens of a class without a rate.
+    /// There are tokens of a class without a rate.
     #[error("{tokens} tokens of {class} have no known rate (a rate of zero counts as unknown)")]
     Unknown {
-        /// Which class.
+        /// The class.
         class: TokenClass,
-        /// How many tokens of it there are.
+        /// The number of its tokens.
         tokens: u64,
     },
-    /// More money than a decimal holds.
+    /// The amount of money is above the range of a decimal.
     #[error("the cost is out of range")]
     OutOfRange,
 }
 
-/// Rates above this are a mistake in the unit.
+/// Rates above this are taken for a mistake in the unit.
 const HIGHEST: Decimal = Decimal::from_parts(1_000_000, 0, 0, false, 0);
 
-/// One token of a price per million.
+/// A price per million, divided by this, is a price per token.
 const TOKEN: Decimal = Decimal::from_parts(1, 0, 0, false, 6);
 
 impl Rates {
@@ -112,7 +112,7 @@ impl Rates {
         }
     }
 
-    /// The rate of a class, to be set.
+    /// Mutable access to the rate of a class.
     pub fn of_mut(&mut self, class: TokenClass) -> &mut Option<Decimal> {
         match class {
             TokenClass::Input => &mut self.input,
@@ -123,14 +123,14 @@ impl Rates {
         }
     }
 
-    /// Whether `rate` can be US dollars per million tokens: not negative, at most a million.
+    /// Whether `rate` is plausible in US dollars per million tokens: 0 to a million.
     pub fn is_plausible(rate: Decimal) -> bool {
         Decimal::ZERO <= rate && rate <= HIGHEST
     }
 }
 
 impl RateCard {
-    /// The rates of a request with a prompt of so many tokens, cached ones included.
+    /// The rates of a request with a prompt of this length, cached tokens included.
     pub fn for_prompt(&self, prompt_tokens: u64) -> Rates {
         let reached = self
             .tiers
@@ -145,8 +145,8 @@ impl RateCard {
         })
     }
 
-    /// What a request costs. `factor` is what the list price is multiplied by: 1, or 0.5 for a
-    /// batch at half the price.
+    /// The cost of a request. `factor` multiplies the list price: 1, or 0.5 for a batch at half the
+    /// price.
     ///
     /// # Errors
     /// There are tokens of a class without a known rate.
@@ -181,7 +181,7 @@ impl RateCard {
     }
 }
 
-/// Reads a rate from a price book: text, so that no float comes in between, and above zero.
+/// Reads a rate from a price book: above zero, and in quotes, so that no float is in between.
 fn known<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Decimal>, D::Error> {
     let rate = read_text(deserializer)?;
     if rate.is_zero() {

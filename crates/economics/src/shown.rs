@@ -1,14 +1,14 @@
-//! Figures for people: rounded, with thousands apart. Whoever reckons on takes the decimal.
+//! Figures for display: rounded, with thousands separators. Further computation uses the decimals.
 
 use rust_decimal::Decimal;
 use rust_decimal::RoundingStrategy::MidpointAwayFromZero;
 
-/// `$1,306.70`: US dollars with two digits after the point, or as many as show two that count.
+/// `$1,306.70`: US dollars with two digits after the point, or enough for two significant digits.
 pub fn shown_usd(usd: Decimal) -> String {
     let digits = match usd.abs() {
         small if small.is_zero() || small >= Decimal::new(1, 1) => 2,
         small => {
-            // 0.0589 has one zero after the point and is shown with four digits: two that count.
+            // 0.0589 has one zero after the point, so it gets four digits: two significant ones.
             let zeros = (1..20)
                 .take_while(|zeros| small < Decimal::new(1, *zeros))
                 .count();
@@ -19,7 +19,7 @@ pub fn shown_usd(usd: Decimal) -> String {
     format!("{sign}${}", shown(usd.abs(), digits))
 }
 
-/// `12,345.68`: so many digits after the point.
+/// `12,345.68`: `digits` digits after the point.
 pub fn shown(figure: Decimal, digits: u32) -> String {
     let mut rounded = figure.round_dp_with_strategy(digits, MidpointAwayFromZero);
     rounded.rescale(digits);

@@ -1,5 +1,4 @@
-//! How far a measured figure can be trusted. Measurements are floats; money stays out of here
-//! until its error is known.
+//! Confidence intervals of measured figures. Measurements are floats.
 
 mod bootstrap;
 mod normal;
@@ -9,7 +8,7 @@ pub use bootstrap::{BootstrapError, MovingBlockBootstrap, quantile, resampled_su
 pub use normal::normal_quantile;
 pub use wilson::wilson_interval;
 
-/// Where a figure lies with a stated confidence.
+/// A confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Interval {
     /// The lower end.

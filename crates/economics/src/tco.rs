@@ -1,4 +1,4 @@
-//! What the same traffic costs at a vendor's API and on GPUs of one's own.
+//! The cost of the same traffic at a vendor's API and on own GPUs.
 
 mod claims;
 mod thresholds;
@@ -13,8 +13,7 @@ use crate::{FleetInputs, GpuCapacity, OwnBill, Rates, TokenClass, Workload};
 pub use claims::{Claim, Holds};
 pub use thresholds::{SavingVolumes, Thresholds, Volume};
 
-/// What there is to reckon with. Everything may be missing that the figures in question do not
-/// need.
+/// The inputs. Those that the wanted figures do not need may be missing.
 #[derive(Clone, Debug)]
 pub struct TcoInputs {
     /// The traffic.
@@ -23,55 +22,55 @@ pub struct TcoInputs {
     pub rates: Rates,
     /// The own fleet.
     pub fleet: FleetInputs,
-    /// Monthly bills, in US dollars, for which to tell the blended price that they would take.
+    /// Monthly bills in US dollars, for which to compute the blended price.
     pub bills_usd: Vec<Decimal>,
 }
 
-/// All figures; `None` where something is missing that they need.
+/// All figures; `None` if an input is missing.
 #[derive(Clone, Debug, Serialize)]
 pub struct Tco {
     /// As given.
     pub workload: Workload,
-    /// Millions of tokens a month, of 30 days.
+    /// Millions of tokens per month of 30 days.
     #[serde(serialize_with = "exact_or_null")]
     pub million_tokens_per_month: Option<Decimal>,
-    /// The vendor's side.
+    /// The cost at the API.
     pub api: Option<ApiBill>,
-    /// Bills, and the blended prices that they would take at this traffic.
+    /// The given bills, and the blended price of each at this traffic.
     pub blended_price_needed: Vec<BlendedPriceNeeded>,
-    /// What one GPU can do.
+    /// The capacity of one GPU.
     pub capacity: Option<GpuCapacity>,
-    /// One's own side.
+    /// The cost of the own fleet.
     pub own: Option<OwnBill>,
-    /// What one's own side saves.
+    /// The saving of the own fleet.
     pub saving: Option<Saving>,
-    /// From which traffic on it saves how much.
+    /// The traffic from which on it saves a given share.
     pub thresholds: Option<Thresholds>,
-    /// The article's claims, held against these figures.
+    /// The claims of the article, checked against these figures.
     pub claims: Vec<Claim>,
 }
 
-/// What the API charges.
+/// The cost at an API.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ApiBill {
     /// US dollars per million tokens of this mix.
     #[serde(serialize_with = "exact")]
     pub blended_usd_per_million: Decimal,
-    /// US dollars a month.
+    /// US dollars per month.
     #[serde(serialize_with = "exact_or_null")]
     pub usd_per_month: Option<Decimal>,
-    /// US dollars a month if every token were of the cheapest class.
+    /// US dollars per month if every token were of the cheapest class.
     #[serde(serialize_with = "exact_or_null")]
     pub lowest_usd_per_month_at_any_mix: Option<Decimal>,
-    /// US dollars a month if every token were of the dearest class.
+    /// US dollars per month if every token were of the most expensive class.
     #[serde(serialize_with = "exact_or_null")]
     pub highest_usd_per_month_at_any_mix: Option<Decimal>,
 }
 
-/// A bill and the price that it would take.
+/// A bill, and the price that results in it.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct BlendedPriceNeeded {
-    /// US dollars a month.
+    /// US dollars per month.
     #[serde(serialize_with = "exact")]
     pub usd_per_month: Decimal,
     /// US dollars per million tokens.
@@ -79,49 +78,49 @@ pub struct BlendedPriceNeeded {
     pub usd_per_million: Decimal,
 }
 
-/// What one's own fleet saves; negative where it costs more.
+/// The saving of an own fleet; negative if it costs more.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Saving {
-    /// Of the API's bill: 0.4 is 40 %. `None` where that bill is zero.
+    /// As a share of the API's bill: 0.4 is 40 %. `None` if that bill is zero.
     #[serde(serialize_with = "exact_or_null")]
     pub share: Option<Decimal>,
-    /// US dollars a month.
+    /// US dollars per month.
     #[serde(serialize_with = "exact")]
     pub usd_per_month: Decimal,
 }
 
-/// Why there is nothing to tell.
+/// Why the figures cannot be computed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TcoError {
     /// The mix has tokens of a class without a rate.
-    #[error("the mix has {0} tokens, and their price is not given")]
+    #[error("price of {0} tokens missing")]
     MissingRate(TokenClass),
     /// GPUs without a price.
-    #[error("the fleet has no price: say what an hour of a GPU costs")]
+    #[error("GPU price missing")]
     MissingGpuPrice,
     /// A price without GPUs.
-    #[error("how many GPUs? Say it, or what one of them carries a day and the tokens per day")]
+    #[error("GPU count missing")]
     MissingGpus,
-    /// A figure that cannot be.
+    /// A figure is out of its range.
     #[error("{what} must be {range}, not {value}")]
     OutOfRange {
-        /// Which figure.
+        /// The figure.
         what: &'static str,
-        /// What it may be.
+        /// The permitted range.
         range: &'static str,
-        /// What it was.
+        /// The given value.
         value: Decimal,
     },
-    /// The figures are so large or so small that a decimal cannot hold the answer.
-    #[error("a figure is too large or too small to reckon with")]
+    /// A result is out of the range of a decimal.
+    #[error("a figure is too large or too small")]
     Overflow,
 }
 
 impl Tco {
-    /// Reckons everything that the inputs allow.
+    /// Computes everything that the inputs allow.
     ///
     /// # Errors
-    /// A figure is out of its range, or one that was asked for lacks something that it needs.
+    /// A figure is out of its range, or a requested figure lacks an input.
     pub fn new(inputs: &TcoInputs) -> Result<Self, TcoError> {
         inputs.check()?;
         let api = ApiBill::new(inputs)?;
@@ -266,12 +265,11 @@ impl ApiBill {
 
 impl Saving {
     pub(crate) fn new(api_usd: Decimal, own_usd: Decimal) -> Result<Self, TcoError> {
-        let share = match api_usd.is_zero() {
-            true => None,
-            false => {
-                let share = own_usd.checked_div(api_usd).ok_or(TcoError::Overflow)?;
-                Some(Decimal::ONE - share)
-            }
+        let share = if api_usd.is_zero() {
+            None
+        } else {
+            let share = own_usd.checked_div(api_usd).ok_or(TcoError::Overflow)?;
+            Some(Decimal::ONE - share)
         };
         Ok(Self {
             share,
@@ -280,7 +278,7 @@ impl Saving {
     }
 }
 
-/// US dollars a month that a token a day costs at this blended price.
+/// US dollars per month for one token per day at this blended price.
 fn usd_per_month_of_a_daily_token(blended_usd_per_million: Decimal) -> Option<Decimal> {
     blended_usd_per_million
         .checked_mul(DAYS_PER_MONTH)?

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenizerFamily {
-    /// OpenAI, from GPT-4o on: what the others are measured against.
+    /// OpenAI, since GPT-4o. The other ratios are relative to this one.
     O200k,
     /// OpenAI, up to GPT-4.
     Cl100k,
     /// Mistral 7B (v1 and v3; SentencePiece, 32 thousand tokens) and Llama 2.
     MistralSp,
-    /// Mistral from Nemo on.
+    /// Mistral since Nemo.
     Tekken,
     /// Llama 3.
     Llama3,
@@ -21,24 +21,24 @@ pub enum TokenizerFamily {
     Deepseek,
 }
 
-/// What a text is written in.
+/// The kind of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TextKind {
-    /// Prose.
+    /// English prose.
     English,
-    /// Prose.
+    /// Russian prose.
     Russian,
-    /// Code.
+    /// Rust code.
     Rust,
-    /// Code.
+    /// Python code.
     Python,
-    /// Data.
+    /// JSON data.
     Json,
 }
 
 impl TokenizerFamily {
-    /// All there are.
+    /// All families.
     pub const ALL: [Self; 6] = [
         Self::O200k,
         Self::Cl100k,
@@ -48,7 +48,7 @@ impl TokenizerFamily {
         Self::Deepseek,
     ];
 
-    /// Its name on the command line and in a price book.
+    /// The name on the command line and in a price book.
     pub fn name(self) -> &'static str {
         match self {
             Self::O200k => "o200k",
@@ -60,9 +60,9 @@ impl TokenizerFamily {
         }
     }
 
-    /// Tokens that this one makes of a text for each that o200k makes; `None` where it was not
-    /// measured. Measured on 2026-11-23 on one sample a kind (text alone, no chat template), so
-    /// good to about two digits.
+    /// Tokens of this tokenizer per token of o200k, for the same text; `None` if it was not
+    /// measured. Measured on 2026-11-23 on one sample per kind (text alone, no chat template), so
+    /// about two digits are correct.
     pub fn tokens_per_o200k_token(self, kind: TextKind) -> Option<Decimal> {
         // English, Russian, Rust, Python, JSON; in hundredths, 0 for not measured.
         let hundredths = match self {
@@ -83,7 +83,7 @@ impl TokenizerFamily {
         (hundredths > 0).then(|| Decimal::new(hundredths, 2))
     }
 
-    /// Tokens that `other` makes of a text for each that this one makes.
+    /// Tokens of `other` per token of this one, for the same text.
     pub fn ratio_to(self, other: Self, kind: TextKind) -> Option<Decimal> {
         if self == other {
             return Some(Decimal::ONE);
@@ -93,7 +93,7 @@ impl TokenizerFamily {
 }
 
 impl TextKind {
-    /// All there are.
+    /// All kinds.
     pub const ALL: [Self; 5] = [
         Self::English,
         Self::Russian,
@@ -102,7 +102,7 @@ impl TextKind {
         Self::Json,
     ];
 
-    /// Its name on the command line.
+    /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::English => "english",

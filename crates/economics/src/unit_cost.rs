@@ -1,15 +1,15 @@
-//! What a million tokens of each kind cost, in three figures.
+//! The cost of a million tokens of each class, in three figures.
 
 use rust_decimal::Decimal;
 
 use crate::{Cost, CostError, HourlyPrice};
 
-/// What a machine did in some time.
+/// The work of a machine in a span of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MachineTime {
-    /// Seconds that the machine was paid for.
+    /// The length of the span in seconds, all of which is paid.
     pub window_seconds: f64,
-    /// Of them, seconds in which it computed.
+    /// Seconds of it in which the machine computed.
     pub busy_seconds: f64,
     /// Tokens of prompts that were computed.
     pub input: TokenWork,
@@ -19,48 +19,48 @@ pub struct MachineTime {
     pub output: TokenWork,
 }
 
-/// Tokens of one kind, and what of the busy seconds went to them.
+/// The tokens of one class, and their share of the busy seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TokenWork {
-    /// How many.
+    /// The number of tokens.
     pub tokens: u64,
     /// Device seconds.
     pub seconds: f64,
 }
 
-/// US dollars per million tokens of one kind. A figure is absent where it is not known.
+/// US dollars per million tokens of one class. `None` is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnitCost {
-    /// Of the time in which they were computed.
+    /// The cost of the time in which they were computed.
     pub busy: Option<Cost>,
-    /// With the rest of the window, shared out in proportion to that.
+    /// The same with the rest of the window shared out in proportion.
     pub loaded: Option<Cost>,
-    /// As if the machine carried all that it can within its service level.
+    /// The cost at the capacity of the machine within its service level.
     pub at_capacity: Option<Cost>,
 }
 
-/// [`UnitCost`] of the three kinds of tokens.
+/// [`UnitCost`] of each token class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnitCosts {
-    /// Prompt tokens computed.
+    /// Computed prompt tokens.
     pub input: UnitCost,
-    /// Prompt tokens from the cache.
+    /// Cached prompt tokens.
     pub cached: UnitCost,
     /// Generated tokens.
     pub output: UnitCost,
-    /// Tokens of all kinds, as they were mixed.
+    /// Tokens of all classes in the measured mix.
     pub all: UnitCost,
 }
 
 const MILLION: Decimal = Decimal::from_parts(1_000_000, 0, 0, false, 0);
 
 impl MachineTime {
-    /// What a million tokens of each kind cost at `price`. `slo_tokens_per_second` is how many
-    /// tokens of all kinds the machine carries within its service level; at capacity it carries
-    /// them in the same proportions as in this window.
+    /// The cost of a million tokens of each class at `price`. `slo_tokens_per_second` is the
+    /// capacity of the machine within its service level, in tokens of all classes; their mix is
+    /// that of the window.
     ///
     /// # Errors
-    /// A number of seconds is no duration, or a cost is out of a decimal's range.
+    /// A number of seconds is not finite or negative, or a cost is out of the range of a decimal.
     pub fn unit_costs(
         &self,
         price: HourlyPrice,
@@ -73,7 +73,7 @@ impl MachineTime {
                     return Ok(None);
                 }
                 let all = price.cost_of(of_seconds)?.usd();
-                // Divided last, so that what comes out even stays so.
+                // Dividing last keeps round results exact.
                 let usd = all
                     .checked_mul(decimal(work.seconds)?)
                     .and_then(|usd| usd.checked_mul(MILLION))
@@ -103,25 +103,23 @@ impl MachineTime {
         })
     }
 
-    /// The share of the window in which the machine computed; none for an empty window.
+    /// The share of the window in which the machine computed; `None` for an empty window.
     pub fn busy_share(&self) -> Option<f64> {
         (self.window_seconds > 0.0).then(|| self.busy_seconds / self.window_seconds)
     }
 
-    /// How much dearer a second is with the rest of the window shared out; none while nothing was
-    /// computed.
+    /// The factor from busy to loaded cost; `None` if nothing was computed.
     pub fn load_factor(&self) -> Option<f64> {
         (self.busy_seconds > 0.0).then(|| self.window_seconds / self.busy_seconds)
     }
 
-    /// How much dearer a second is if the machine carries all that it can within its service level;
-    /// none while nothing was computed.
+    /// The factor from busy cost to the cost at capacity; `None` if nothing was computed.
     pub fn capacity_factor(&self, slo_tokens_per_second: f64) -> Option<f64> {
         let seconds = self.tokens() as f64 / slo_tokens_per_second;
         (self.busy_seconds > 0.0).then(|| seconds / self.busy_seconds)
     }
 
-    /// Tokens of all kinds.
+    /// Tokens of all classes.
     pub fn tokens(&self) -> u64 {
         self.input.tokens + self.cached.tokens + self.output.tokens
     }

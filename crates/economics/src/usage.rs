@@ -1,4 +1,4 @@
-//! How many tokens of each class a request used.
+//! The tokens of a request by class.
 
 mod json;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use json::UsageJsonError;
 
-/// Where a vendor counts the tokens that came out of, or went into, its prompt cache.
+/// Whether a vendor counts cached tokens as part of the prompt tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CacheCounting {
@@ -19,23 +19,23 @@ pub enum CacheCounting {
     Additive,
 }
 
-/// A class of tokens that has a price of its own.
+/// A class of tokens with its own price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenClass {
-    /// Of the prompt, computed.
+    /// Computed prompt tokens.
     Input,
-    /// Of the prompt, read from the cache.
+    /// Prompt tokens read from the cache.
     CachedInput,
-    /// Of the prompt, computed and kept in the cache.
+    /// Prompt tokens written to the cache.
     CacheWrite,
-    /// Of the prompt, computed and kept in the cache for an hour.
+    /// Prompt tokens written to the cache for an hour.
     CacheWriteHour,
-    /// Of the answer, reasoning included.
+    /// Answer tokens, reasoning included.
     Output,
 }
 
-/// The tokens of a request, each in one class only, however the vendor counts them.
+/// The tokens of a request. Each is in one class, however the vendor counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Prompt tokens at the full input price.
@@ -46,34 +46,34 @@ pub struct Usage {
     pub cache_write: u64,
     /// Prompt tokens written to the cache for an hour.
     pub cache_write_hour: u64,
-    /// Tokens of the answer.
+    /// Answer tokens.
     pub output: u64,
 }
 
-/// Why counts are no usage.
+/// Why counts are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UsageError {
     /// A part is larger than the whole.
     #[error(
-        "{cached} cached and {written} written tokens cannot be inside a prompt of {prompt}: a \
-         vendor that counts them beside it has the schema `additive`"
+        "{cached} cached and {written} written tokens exceed the prompt of {prompt} tokens: use the \
+         schema `additive` if the vendor counts them beside the prompt"
     )]
     CacheExceedsPrompt {
         /// Prompt tokens as reported.
         prompt: u64,
-        /// Of these, read from the cache.
+        /// Of these, tokens read from the cache.
         cached: u64,
-        /// Of these, written to the cache.
+        /// Of these, tokens written to the cache.
         written: u64,
     },
-    /// More tokens than can be counted.
-    #[error("these are more tokens than can be counted")]
+    /// The sum is out of range.
+    #[error("the number of tokens is out of range")]
     TooMany,
 }
 
 impl Usage {
-    /// What is left at the full input price when `self.input` holds the prompt tokens as the
-    /// vendor reported them.
+    /// The tokens at the full input price, where `self.input` holds the prompt tokens as reported
+    /// by the vendor.
     ///
     /// # Errors
     /// The schema is [`CacheCounting::Subset`] and the parts exceed the prompt, or a sum overflows.
@@ -99,12 +99,12 @@ impl Usage {
         Ok(self)
     }
 
-    /// All tokens of the prompt, cached or not: what tiers go by.
+    /// All prompt tokens, cached or not. Tiers depend on this number.
     pub fn prompt(&self) -> u64 {
         self.input + self.cached_input + self.cache_write + self.cache_write_hour
     }
 
-    /// Each class with its tokens.
+    /// Each class with its number of tokens.
     pub fn classes(&self) -> [(TokenClass, u64); 5] {
         [
             (TokenClass::Input, self.input),
@@ -136,7 +136,7 @@ impl FromStr for CacheCounting {
             "subset" => Ok(Self::Subset),
             "additive" => Ok(Self::Additive),
             _ => Err(
-                "write subset (cached tokens inside the prompt: OpenAI, Google, Mistral) or \
+                "expected subset (cached tokens inside the prompt: OpenAI, Google, Mistral) or \
                  additive (beside it: Anthropic)"
                     .to_owned(),
             ),

@@ -1,4 +1,4 @@
-//! The traffic that is to be paid for.
+//! The traffic to compute costs for.
 
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -6,22 +6,22 @@ use serde::Serialize;
 use crate::decimal_text::{exact, exact_or_null};
 use crate::{Rates, TcoError, TokenClass};
 
-/// Days of a month, as far as tokens are concerned.
+/// Days per month, for numbers of tokens.
 pub const DAYS_PER_MONTH: Decimal = Decimal::from_parts(30, 0, 0, false, 0);
 
-/// Tokens of a steady traffic and their mix.
+/// The number and mix of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Workload {
-    /// Prompts and answers together.
+    /// Prompt and answer tokens together.
     #[serde(serialize_with = "exact_or_null")]
     pub tokens_per_day: Option<Decimal>,
-    /// Which part of all tokens is of prompts; 0 to 1.
+    /// Prompt tokens as a share of all tokens; 0 to 1.
     #[serde(serialize_with = "exact")]
     pub input_share: Decimal,
-    /// Which part of the prompt tokens comes from the vendor's cache; 0 to 1.
+    /// Cached tokens as a share of the prompt tokens; 0 to 1.
     #[serde(serialize_with = "exact")]
     pub cached_share: Decimal,
-    /// What the list price is multiplied by: 1, or 0.5 for batches at half the price.
+    /// Factor on the list price: 1, or 0.5 for batches at half the price.
     #[serde(serialize_with = "exact")]
     pub batch_factor: Decimal,
 }
@@ -46,11 +46,11 @@ impl Workload {
         Ok(blended * self.batch_factor)
     }
 
-    /// Millions of tokens a month, of 30 days.
+    /// Millions of tokens per month of 30 days.
     pub fn millions_per_month(&self) -> Option<Decimal> {
         Some(self.tokens_per_day? * DAYS_PER_MONTH / MILLION)
     }
 }
 
-/// Tokens that prices are told for.
+/// Prices are per million tokens.
 pub(crate) const MILLION: Decimal = Decimal::from_parts(1_000_000, 0, 0, false, 0);

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 use farthing_economics::{
-    Comparison, FleetInputs, HybridSplit, MeasuredCost, PriceBook, Rival, TcoError, TextKind,
+    Comparison, FleetInputs, HybridSplit, MeasuredCost, Offer, PriceBook, TcoError, TextKind,
     TokenizerFamily, Work, parse_decimal,
 };
 use jiff::civil::date;
@@ -146,29 +146,29 @@ fn a_vendor_counts_by_its_own_tokenizer_and_tier() {
     let day = date(2026, 11, 24);
     let price = book.token_price("m", day).unwrap();
     let side = |work: &Work| {
-        let comparison = Comparison::new(work, &fleet(), None, &[Rival::Tokens(price)], day);
-        comparison.unwrap().rivals.remove(0)
+        let comparison = Comparison::new(work, &fleet(), None, &[Offer::Tokens(price)], day);
+        comparison.unwrap().offers.remove(0)
     };
     // 1000 of ours are 787.4 of theirs, below the tier; without a price of cached tokens all cost 2.
-    let rival = side(&work());
+    let offer = side(&work());
     let expected = d("3600") / d("1.27") / d("1e6");
     assert!(
-        (rival.cost.usd_per_request - expected).abs() < d("1e-20"),
-        "{rival:?}"
+        (offer.cost.usd_per_request - expected).abs() < d("1e-20"),
+        "{offer:?}"
     );
     assert!(
-        rival.assumptions[0].contains("cached tokens is unknown"),
-        "{rival:?}"
+        offer.assumptions[0].contains("cached tokens is unknown"),
+        "{offer:?}"
     );
-    assert!(!rival.stale);
+    assert!(!offer.stale);
     // As many, as far as is known: 1000 is above the tier.
     let mut unknown = work();
     unknown.tokenizer = None;
-    let rival = side(&unknown);
-    assert_eq!(rival.cost.usd_per_request, d("0.0056"));
-    assert_eq!(rival.tokens_per_own_token, None);
+    let offer = side(&unknown);
+    assert_eq!(offer.cost.usd_per_request, d("0.0056"));
+    assert_eq!(offer.tokens_per_own_token, None);
     assert!(
-        rival.assumptions[0].contains("a tokenizer is unknown"),
-        "{rival:?}"
+        offer.assumptions[0].contains("a tokenizer is unknown"),
+        "{offer:?}"
     );
 }

@@ -80,7 +80,7 @@ fn what_is_no_duration_has_no_cost() {
     ));
     assert_eq!(
         cost("2", -1.0).unwrap_err().to_string(),
-        "-1 is no duration: seconds must be finite and not negative"
+        "invalid duration of -1 seconds: expected a finite number that is not negative"
     );
 }
 

@@ -1,7 +1,8 @@
-//! The adapters that requests may name: what a name means, and what of it is in host memory.
+//! The adapters that requests may name: what each name refers to, and which adapters are in host
+//! memory.
 //!
-//! Three tiers: slots of the device (the engine's), host memory, and the disk that everything can
-//! be read from again. What is on the device is in host memory too.
+//! There are three tiers: device slots (owned by the engine), host memory, and the disk from which
+//! every adapter can be read again. An adapter on the device is in host memory too.
 
 mod error;
 mod host_memory;
@@ -21,9 +22,10 @@ use farthing_scheduler::AdapterId;
 use tokio::sync::Semaphore;
 
 use crate::models::ModelSourceError;
-use crate::{ApiError, Backend};
+use crate::request::backend::Backend;
 
 pub use error::AdapterError;
+pub(crate) use error::FindError;
 pub use host_memory::HostCapacity;
 use host_memory::{Generation, GenerationInUse, Room};
 pub use loader::AdapterLoader;
@@ -33,57 +35,57 @@ use registry::Registry;
 pub(crate) use registry::{HostFigures, Named};
 pub use sources::AdapterSources;
 
-/// Adapters that are read or wait for their place: what they take beyond the host's capacity stays
-/// small.
+/// The number of adapters that may be read or wait for room at once. It bounds the memory that
+/// adapters take beyond the capacity of host memory.
 const MAX_READS: usize = 2;
 
-/// Every adapter that has a name, and those that may get one.
+/// All adapters that have a name or may get one.
 ///
-/// A name points to a generation, which is what its config and weights are. Loading in place lets
-/// the name point to another one, between two requests: whoever uses the old one keeps it, and the
-/// last of them takes it away.
+/// A name refers to a generation, which is identified by the hash of its config and weights.
+/// Loading in place makes the name refer to another generation. Requests that have begun keep the
+/// old one, and it is freed after the last of them.
 pub struct Adapters {
     registry: Mutex<Registry>,
     engine: Arc<dyn Backend>,
     loader: LoaderThread,
     sources: Arc<AdapterSources>,
-    /// One load at a time for each name.
+    /// Serializes loads of the same name.
     name_locks: NameLocks,
     reads: Arc<Semaphore>,
-    /// Requests that may wait for their adapter.
+    /// Limits the requests that wait for their adapter.
     waiting: Semaphore,
     max_waiting: usize,
 }
 
-/// What adapters are made from and how many there may be.
+/// The parts and limits of [`Adapters`].
 pub struct AdaptersConfig {
-    /// Who computes with them.
+    /// The engine that computes with the adapters.
     pub engine: Arc<dyn Backend>,
-    /// How they are read.
+    /// Reads adapters from disk.
     pub loader: AdapterLoader,
-    /// Where they may be.
+    /// The places that adapters may be read from.
     pub sources: AdapterSources,
-    /// What host memory holds of them; no adapters at all means that none are served.
+    /// The capacity of host memory. If it is 0 adapters, none are served.
     pub capacity: HostCapacity,
-    /// Requests that may wait for an adapter to be read; more are refused.
+    /// The number of requests that may wait for an adapter to be read. More are refused.
     pub max_waiting: usize,
 }
 
-/// An adapter that is to be served.
+/// An adapter to load.
 #[derive(Clone, Copy, Debug)]
 pub struct NewAdapter<'a> {
-    /// What requests are to call it.
+    /// The name that requests will use.
     pub name: &'a str,
-    /// Where it is, as asked for.
+    /// Its path, as requested.
     pub path: &'a str,
-    /// Whether it may take the place of another of that name.
+    /// Whether it may replace an adapter of the same name.
     pub in_place: bool,
     /// Whether it stays in host memory.
     pub pinned: bool,
 }
 
-/// An adapter as one request uses it. To the request's end it is this generation, whatever becomes
-/// of its name.
+/// An adapter in use by one request. The request keeps this generation to its end, even if the name
+/// is unloaded or refers to another generation by then.
 pub(crate) struct AdapterInUse {
     pub name: String,
     generation: GenerationInUse,
@@ -94,22 +96,22 @@ impl AdapterInUse {
         self.generation.adapter()
     }
 
-    /// What answers call the weights.
+    /// The identifier of the weights in answers.
     pub(crate) fn generation(&self) -> String {
         generation(self.adapter().id())
     }
 }
 
-/// What answers call an adapter's weights: enough digits to tell them apart.
+/// The identifier of an adapter's weights in answers: enough digits to be unique.
 pub(crate) fn generation(id: AdapterId) -> String {
     format!("{id:.16}")
 }
 
 impl Adapters {
-    /// No names yet.
+    /// Starts without names.
     ///
     /// # Errors
-    /// The system has no thread left to read adapters on.
+    /// The loader thread cannot be started.
     pub fn new(config: AdaptersConfig) -> io::Result<Self> {
         Ok(Self {
             registry: Mutex::new(Registry::new(config.capacity)),
@@ -123,10 +125,10 @@ impl Adapters {
         })
     }
 
-    /// Serves an adapter under a name, once all of it is in host memory.
+    /// Serves an adapter under a name, as soon as all of it is in host memory.
     ///
     /// # Errors
-    /// The name is taken, or the adapter cannot be served; nothing has changed then.
+    /// The name is taken, or the adapter cannot be served. Nothing has changed then.
     pub async fn load(&self, new: NewAdapter<'_>) -> Result<(), AdapterError> {
         let NewAdapter { name, path, .. } = new;
         if self.capacity().adapters == 0 {
@@ -158,7 +160,7 @@ impl Adapters {
         Ok(())
     }
 
-    /// Serves an adapter that was read already; not while requests come in.
+    /// Serves an adapter that is already in memory. Only used before the server accepts requests.
     ///
     /// # Errors
     /// It does not fit.
@@ -189,23 +191,22 @@ impl Adapters {
         Ok(())
     }
 
-    /// Forgets a name. Requests that use its adapter go on.
+    /// Removes a name. Requests that use its adapter continue.
     ///
     /// # Errors
-    /// There is no such name.
+    /// The name is unknown.
     pub async fn unload(&self, name: &str) -> Result<(), AdapterError> {
         let _turn = self.name_locks.lock(name).await;
-        match self.registry().forget(name) {
-            true => {
-                tracing::info!(name, "adapter unloaded");
-                Ok(())
-            }
-            false => Err(AdapterError::Unknown(name.to_owned())),
+        if self.registry().forget(name) {
+            tracing::info!(name, "adapter unloaded");
+            Ok(())
+        } else {
+            Err(AdapterError::Unknown(name.to_owned()))
         }
     }
 
-    /// The adapter that a request names, in host memory. It is read now where it is not there.
-    pub(crate) async fn find(&self, name: &str) -> Result<AdapterInUse, ApiError> {
+    /// The adapter that a request names. It is read from disk if it is not in host memory.
+    pub(crate) async fn find(&self, name: &str) -> Result<AdapterInUse, FindError> {
         let in_use = |generation| AdapterInUse {
             name: name.to_owned(),
             generation,
@@ -214,12 +215,12 @@ impl Adapters {
             return Ok(in_use(generation));
         }
         if self.named(name).is_none() && !self.sources.may_have_more() {
-            return Err(ApiError::ModelNotFound(name.to_owned()));
+            return Err(FindError::NotFound(name.to_owned()));
         }
         let limit = self.max_waiting;
-        let _place = (self.waiting.try_acquire()).map_err(|_| ApiError::QueueFull { limit })?;
+        let _place = (self.waiting.try_acquire()).map_err(|_| FindError::QueueFull { limit })?;
         let _turn = self.name_locks.lock(name).await;
-        // Whoever had the turn before may have brought it.
+        // The previous holder of the lock may have loaded it.
         if let Some(generation) = self.registry().hit(name) {
             return Ok(in_use(generation));
         }
@@ -237,7 +238,7 @@ impl Adapters {
             tracing::warn!(name, "{error}");
             AdapterError::Unreachable(name.to_owned())
         })?;
-        let directory = directory.ok_or_else(|| ApiError::ModelNotFound(name.to_owned()))?;
+        let directory = directory.ok_or_else(|| FindError::NotFound(name.to_owned()))?;
         let generation = self.read(name, &directory, false).await;
         let generation = generation.map_err(not_loadable)?;
         let mut registry = self.registry();
@@ -262,7 +263,7 @@ impl Adapters {
         Ok(in_use(generation))
     }
 
-    /// All that have a name, by name, and whether each is in host memory.
+    /// All named adapters, sorted by name, and whether each is in host memory.
     pub(crate) fn list(&self) -> Vec<(String, Named, bool)> {
         let registry = self.registry();
         let names = registry.names.iter();
@@ -288,7 +289,7 @@ impl Adapters {
         self.registry().names.get(name).cloned()
     }
 
-    /// Looks for an adapter where adapters may be.
+    /// Looks for an adapter in the permitted places. Blocking calls run on another thread.
     async fn locate(
         &self,
         name: &str,
@@ -305,16 +306,17 @@ impl Adapters {
             .map_err(|error| refused(error.to_string()))
     }
 
-    /// Reads an adapter into host memory, once there is room for it. Where it replaces one there may
-    /// be one too many until that has left: those who use it would else be waited for, and they may
-    /// never all be gone at once.
+    /// Reads an adapter into host memory as soon as there is room. An adapter that replaces another
+    /// may exceed the capacity until the other is freed. Waiting for that could take for ever,
+    /// because new requests keep using the old one.
     async fn read(
         &self,
         name: &str,
         directory: &Path,
         replaces: bool,
     ) -> Result<GenerationInUse, AdapterError> {
-        // Held until the adapter has its place, so that not everybody waits with one in hand.
+        // Held until the adapter has its place, so that only a few adapters wait in memory for
+        // room.
         let permit = self.reads.clone().acquire_owned().await;
         let started = Instant::now();
         let loaded = self.loader.load(name, directory.to_owned()).await;
@@ -324,7 +326,7 @@ impl Adapters {
         generation
     }
 
-    /// Gives an adapter a place in host memory; waits for one that requests use just now.
+    /// Gives an adapter a place in host memory. Waits while all others are in use.
     async fn place(
         &self,
         name: &str,
@@ -336,7 +338,7 @@ impl Adapters {
         let freed = self.registry().host.freed();
         loop {
             let mut waiting = std::pin::pin!(freed.notified());
-            // Listening begins before looking, so that nothing is missed in between.
+            // Register before checking, so that no notification is lost in between.
             waiting.as_mut().enable();
             {
                 let mut registry = self.registry();
@@ -359,7 +361,7 @@ impl Adapters {
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
-        // Each change is one call that leaves nothing half-done.
+        // Every change is a single call, so a panic leaves no inconsistent state.
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

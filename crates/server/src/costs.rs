@@ -1,4 +1,4 @@
-//! What tokens cost now and since the door opened.
+//! The cost of tokens: now, and since the start.
 
 mod comparison;
 
@@ -7,41 +7,56 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use farthing_api::{CostComparison, Moment};
-use farthing_economics::{Basis, Cost, HourlyPrice, MachineTime, PriceBook, TokenWork, UnitCosts};
+use farthing_economics::{
+    Basis, Cost, DEFAULT_OFFERS, HourlyPrice, MachineTime, MeasuredMix, MixComparison, Offer,
+    PriceBook, TokenWork, TokenizerFamily, UnitCosts,
+};
 use farthing_engine::{DeviceSeconds, EngineStats, SplitBasis};
 use rust_decimal::Decimal;
 
-use crate::Backend;
+use crate::clock::today;
+use crate::request::backend::Backend;
 
-/// "Now" is this long.
+/// The length of the window that "now" means.
 pub(crate) const WINDOW: Duration = Duration::from_secs(300);
-/// The window's beginning moves in steps of this.
+/// The interval between samples: the start of the window moves in these steps.
 pub(crate) const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 
-/// The engine's seconds and tokens over time, with prices.
+/// Samples of the engine's seconds and tokens, and prices.
 pub(crate) struct Costs {
-    backend: Arc<dyn Backend>,
-    price: Option<HourlyPrice>,
-    /// Tokens of all kinds that the machine carries within its service level, where that is known.
-    slo_tokens_per_second: Option<f64>,
-    /// Vendors'.
+    /// `None` if another process computes.
+    engine: Option<Arc<dyn Backend>>,
+    config: CostsConfig,
+    /// Vendors' prices.
     prices: PriceBook,
-    /// Oldest first; the last one before the window, then those in it.
+    /// Oldest first: the last sample before the window, then those in it.
     samples: Mutex<VecDeque<(Instant, EngineStats)>>,
 }
 
-/// What the engine did in some time, and what that makes of the prices.
+/// What is known about the machine and its model.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CostsConfig {
+    /// The price of the machine, if known.
+    pub price: Option<HourlyPrice>,
+    /// Prompt, cached and generated tokens per second that the machine carries within its service
+    /// level, if known.
+    pub slo_tokens_per_second: Option<f64>,
+    /// The model's tokenizer, if it is one of those that comparisons know.
+    pub tokenizer: Option<TokenizerFamily>,
+}
+
+/// The engine's work in a span of time, and its costs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     pub seconds: DeviceSeconds,
-    /// Of the steps' seconds, those that were split by tokens.
+    /// The part of the steps' seconds that was split by tokens.
     pub seconds_by_tokens: f64,
     pub machine: MachineTime,
-    /// Absent where no price is known.
+    /// `None` if the price is unknown.
     pub unit_costs: Option<UnitCosts>,
 }
 
-/// What a second's own cost is multiplied by for the two other figures; none is not known.
+/// Factors from busy cost to the two other figures; `None` if unknown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Factors {
     pub loaded: Option<f64>,
@@ -49,7 +64,7 @@ pub(crate) struct Factors {
 }
 
 impl Span {
-    /// What its steps were split by: the less exact one, where it was by both.
+    /// How the time of its steps was split. If both ways were used, the less exact one.
     pub(crate) fn basis(&self) -> SplitBasis {
         if self.seconds_by_tokens > 0.0 {
             SplitBasis::Tokens
@@ -59,7 +74,7 @@ impl Span {
     }
 }
 
-/// How device seconds are told that were split by this.
+/// The name of a way to split device time.
 pub(crate) fn basis(split: SplitBasis) -> Basis {
     match split {
         SplitBasis::StepModel => Basis::MeasuredDeviceTime,
@@ -67,27 +82,22 @@ pub(crate) fn basis(split: SplitBasis) -> Basis {
     }
 }
 
-/// By how much three sums that have to be equal differ, as shares of the sum.
+/// By how much the sums of three identities differ, relative to the sum.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Residuals {
-    /// Σ of the rows' seconds, and the steps'.
+    /// The sum over rows, and the sum over steps.
     pub rows: f64,
-    /// Σ of the buckets, and the window.
+    /// The sum over buckets, and the window.
     pub window: f64,
-    /// Σ of price times tokens over the kinds of tokens, and what was attributed.
+    /// The sum of price times tokens over token classes, and the attributed cost.
     pub tokens: f64,
 }
 
 impl Costs {
-    pub(crate) fn new(
-        backend: Arc<dyn Backend>,
-        price: Option<HourlyPrice>,
-        slo_tokens_per_second: Option<f64>,
-    ) -> Self {
+    pub(crate) fn new(engine: Option<Arc<dyn Backend>>, config: CostsConfig) -> Self {
         let costs = Self {
-            backend,
-            price,
-            slo_tokens_per_second,
+            engine,
+            config,
             prices: PriceBook::shipped().unwrap_or_else(|error| {
                 tracing::error!("no vendor's prices are shown: {error}");
                 PriceBook::default()
@@ -99,39 +109,42 @@ impl Costs {
     }
 
     pub(crate) fn price(&self) -> Option<HourlyPrice> {
-        self.price
+        self.config.price
     }
 
-    /// What device seconds cost, as it is shown; none where no price is known.
+    /// The cost of device seconds, rounded for display; `None` if the price is unknown.
     pub(crate) fn usd(&self, seconds: f64) -> Option<Decimal> {
-        let cost = self.price?.cost_of(seconds).ok()?;
+        let cost = self.config.price?.cost_of(seconds).ok()?;
         Some(cost.usd().round_dp(Cost::SHOWN_DIGITS))
     }
 
     pub(crate) fn slo_tokens_per_second(&self) -> Option<f64> {
-        self.slo_tokens_per_second
+        self.config.slo_tokens_per_second
     }
 
-    /// What the engine says now.
+    /// The engine's current figures.
     pub(crate) fn stats(&self) -> EngineStats {
-        self.backend.stats()
+        self.engine
+            .as_ref()
+            .map(|engine| engine.stats())
+            .unwrap_or_default()
     }
 
-    /// Keeps the engine's figures for the window. Called every now and then, however often.
+    /// Samples the engine's figures. May be called at any interval.
     pub(crate) fn sample(&self) {
-        self.window_began(&self.backend.stats());
+        self.window_began(&self.stats());
     }
 
-    /// The last [`WINDOW`], or what there is of it since the door opened, up to `stats`.
+    /// The last [`WINDOW`] up to `stats`, or the time since the warm-up if that is shorter.
     pub(crate) fn now(&self, stats: &EngineStats) -> Span {
         self.span(&self.window_began(stats), stats)
     }
 
-    /// The figures of the window's beginning; those of its end are kept for later ones.
+    /// The sample at the start of the window. `stats` is kept for later windows.
     fn window_began(&self, stats: &EngineStats) -> EngineStats {
         let now = Instant::now();
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        // When the door opens the engine counts anew.
+        // The engine resets its counters when the warm-up ends.
         samples.retain(|(_, sample)| sample.seconds.warm_up == stats.seconds.warm_up);
         let age = |(at, _): &(Instant, EngineStats)| now.duration_since(*at);
         if samples.back().is_none_or(|last| age(last) >= SAMPLE_EVERY) {
@@ -143,7 +156,7 @@ impl Costs {
         samples[0].1.clone()
     }
 
-    /// The window sample by sample, oldest first.
+    /// The samples of the window, oldest first.
     pub(crate) fn recent(&self, stats: &EngineStats) -> Vec<Moment> {
         let now = Instant::now();
         self.window_began(stats);
@@ -160,35 +173,54 @@ impl Costs {
         moments.collect()
     }
 
-    /// The window's mix of tokens beside vendors' prices, or that since the start where the window
-    /// has none; nothing while there were no tokens at all.
+    /// Compares the window's mix of tokens with vendors' prices. If the window has no tokens, the
+    /// mix since the start is compared; `None` if there were none at all.
     pub(crate) fn comparison(&self, stats: &EngineStats) -> Option<CostComparison> {
         let spans = [
             ("now", self.now(stats)),
             ("since_start", self.since_start(stats)),
         ];
         let (of, span) = spans.iter().find(|(_, span)| span.machine.tokens() > 0)?;
-        comparison::compare(self, of, &span.machine)
+        let measured = MeasuredMix {
+            machine: span.machine,
+            price: self.config.price,
+            slo_tokens_per_second: self.config.slo_tokens_per_second,
+            tokenizer: self.config.tokenizer,
+        };
+        let day = today();
+        let named = DEFAULT_OFFERS.iter();
+        let named = named.filter_map(|name| self.prices.token_price(name, day).ok());
+        let endpoint = self.prices.cheapest_endpoint(day);
+        let offers: Vec<_> = named
+            .map(Offer::Tokens)
+            .chain(endpoint.map(Offer::Endpoint))
+            .collect();
+        let full_use = match self.config.slo_tokens_per_second {
+            Some(_) => "slo_capacity",
+            None => "busy",
+        };
+        let compared = MixComparison::new(&measured, &offers, day)?;
+        Some(comparison::card(compared, of, full_use, day))
     }
 
-    /// All time since the start, warm-up included.
+    /// The time since the start, warm-up included.
     pub(crate) fn since_start(&self, stats: &EngineStats) -> Span {
         self.span(&EngineStats::default(), stats)
     }
 
-    /// How much dearer a device second of the window is than its own time.
+    /// The factors of the window.
     pub(crate) fn factors(&self) -> Factors {
-        self.factors_of(&self.now(&self.backend.stats()))
+        self.factors_of(&self.now(&self.stats()))
     }
 
-    /// The same of all time since the start.
+    /// The factors of the time since the start.
     pub(crate) fn factors_since_start(&self) -> Factors {
-        self.factors_of(&self.since_start(&self.backend.stats()))
+        self.factors_of(&self.since_start(&self.stats()))
     }
 
     fn factors_of(&self, span: &Span) -> Factors {
         let machine = &span.machine;
-        let rate = self.slo_tokens_per_second;
+        let rate = self.config.slo_tokens_per_second;
         Factors {
             loaded: machine.load_factor(),
             at_capacity: rate.and_then(|rate| machine.capacity_factor(rate)),
@@ -221,9 +253,11 @@ impl Costs {
             seconds,
             seconds_by_tokens: (to.seconds_by_tokens - from.seconds_by_tokens).max(0.0),
             machine,
-            unit_costs: self
-                .price
-                .and_then(|price| machine.unit_costs(price, self.slo_tokens_per_second).ok()),
+            unit_costs: self.config.price.and_then(|price| {
+                machine
+                    .unit_costs(price, self.config.slo_tokens_per_second)
+                    .ok()
+            }),
         }
     }
 }
@@ -252,8 +286,9 @@ impl Residuals {
 }
 
 fn relative(a: f64, b: f64) -> f64 {
-    match a == b {
-        true => 0.0,
-        false => (a - b).abs() / a.abs().max(b.abs()),
+    if a == b {
+        0.0
+    } else {
+        (a - b).abs() / a.abs().max(b.abs())
     }
 }

@@ -1,19 +1,19 @@
-//! How far the server is on its way out.
+//! The phases of a shutdown.
 
 use tokio::sync::watch;
 
-/// Where the server stands; it only ever goes on to the next.
+/// The phase of the server. It never goes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
-    /// Requests are taken.
+    /// Requests are accepted.
     Serving,
-    /// What runs may end, nothing begins.
+    /// Running requests may end; new ones are refused.
     Draining,
-    /// What still runs is cut off.
+    /// Running requests are cut off.
     CutOff,
 }
 
-/// The server's phase, told by one and watched by many. Cheap to clone.
+/// The phase of the server, set by one task and watched by many. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Lifecycle {
     phase: watch::Sender<Phase>,
@@ -28,12 +28,12 @@ impl Default for Lifecycle {
 }
 
 impl Lifecycle {
-    /// Lets what runs end.
+    /// Starts the shutdown: running requests may end.
     pub(crate) fn drain(&self) {
         self.advance(Phase::Draining);
     }
 
-    /// Ends what runs.
+    /// Cuts off running requests.
     pub(crate) fn cut_off(&self) {
         self.advance(Phase::CutOff);
     }

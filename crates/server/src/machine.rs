@@ -1,18 +1,18 @@
-//! What serves, for those who look at the page.
+//! A description of the machine for the page.
 
 use std::fs;
 
 use farthing_api::MemoryPlanCard;
 use farthing_model::MemoryPlan;
 
-/// What only the start knows of the machine.
+/// Facts about the machine that are known at start.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// In words.
+    /// A description of the device.
     pub device: String,
-    /// What its memory is for.
+    /// The memory plan.
     pub memory: MemoryPlan,
-    /// Whether the price is an example, since nobody said what the machine costs.
+    /// Whether the price is an example, because none was given.
     pub price_is_example: bool,
 }
 
@@ -37,7 +37,7 @@ impl Machine {
     }
 }
 
-/// Bytes of host memory that this process has; `None` where the system does not tell.
+/// The resident memory of this process in bytes; `None` if the system does not report it.
 pub(crate) fn resident_bytes() -> Option<usize> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"))?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use farthing_server::{
-    AdaptersCommand, Args, Command, bench, compare, inspect, price, run, run_ledger, selftest, tco,
+    AdaptersCommand, Args, Command, bench, compare, inspect, ledger, price, run, selftest, tco,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -24,25 +24,25 @@ fn main() -> ExitCode {
         Command::Price(args) => price::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Bench(args) => bench::run(&args),
-        Command::Ledger(args) => run_ledger(args),
+        Command::Ledger(args) => ledger::run(args),
         Command::Selftest(args) => selftest::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", told_once(&error));
+            eprintln!("error: {}", without_repetition(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-/// The error with its causes, less those that a message before them has told already.
-fn told_once(error: &anyhow::Error) -> String {
-    let mut told = error.to_string();
+/// The error with its causes. A cause that an earlier message contains is left out.
+fn without_repetition(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
     for cause in error.chain().skip(1).map(|cause| cause.to_string()) {
-        if !told.contains(&cause) {
-            told = format!("{told}: {cause}");
+        if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
         }
     }
-    told
+    message
 }

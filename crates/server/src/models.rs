@@ -1,10 +1,11 @@
-//! Finds the files of the model to serve, and fetches them where that is needed.
+//! Finds the files of a model, and downloads them if necessary.
 
 mod cache;
 mod embedded_adapters;
 mod error;
 mod hub;
 mod hub_adapters;
+mod local_adapter;
 mod manifest;
 mod pypi;
 #[cfg(test)]
@@ -15,62 +16,66 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use farthing_economics::TokenizerFamily;
 use farthing_model::{Checkpoint, ComputeType, LoadFormat, ModelConfig, ModelError};
 
-use crate::args::AdapterArg;
 use cache::Cache;
 pub(crate) use error::ModelSourceError;
 use hub::{Hub, HubSource, Wanted};
 pub(crate) use hub_adapters::HubAdapters;
+pub(crate) use local_adapter::LocalAdapter;
 pub(crate) use manifest::Manifest;
 use manifest::Source;
 
-/// A folder for something that Farthing keeps for itself; made where it is missing.
+/// A directory for files that Farthing generates. It is created if missing.
 pub(crate) fn cache_directory(name: &str) -> Result<PathBuf, ModelSourceError> {
     Ok(Cache::from_env()?.entry(name)?.directory().to_owned())
 }
 
-/// The model to serve, as the command line names it.
+/// The model to serve.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ModelRequest<'a> {
     /// A manifest's name, a directory, a `.gguf` file or a hub id.
     pub(crate) model: &'a str,
     /// Branch, tag or commit on the hub.
     pub(crate) revision: Option<&'a str>,
-    /// Where the weights are to come from.
+    /// The format of the weights.
     pub(crate) load_format: LoadFormat,
 }
 
 /// A model whose files are on this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct ResolvedModel {
-    /// What to call it in the API unless the command line says otherwise.
+    /// The default name in the API.
     pub(crate) name: String,
     /// Where its files are.
     pub(crate) files: ModelFiles,
-    /// A chat template that goes before the model's own.
+    /// A chat template that replaces the model's own.
     pub(crate) chat_template: Option<String>,
-    /// The type to compute in unless the command line says otherwise.
+    /// The default type to compute in.
     pub(crate) compute_type: Option<ComputeType>,
-    /// The context to serve unless the command line says otherwise; the model's own limit else.
+    /// The default context length. If `None`, it is the model's own limit.
     pub(crate) max_model_len: Option<usize>,
-    /// Adapters that are served with it.
-    pub(crate) adapters: Vec<AdapterArg>,
+    /// The tokenizer, if it is one of those that cost comparisons know.
+    pub(crate) tokenizer: Option<TokenizerFamily>,
+    /// Adapters that come with the model.
+    pub(crate) adapters: Vec<LocalAdapter>,
 }
 
-/// What there is of a model.
+/// The files of a model.
 #[derive(Clone, Debug)]
 pub(crate) enum ModelFiles {
-    /// `config.json`, tokenizer and safetensors (the last not with [`LoadFormat::Dummy`]).
+    /// `config.json`, tokenizer and safetensors. With [`LoadFormat::Dummy`] the last are not
+    /// needed.
     Directory(PathBuf),
     /// Everything in one file.
     Gguf(PathBuf),
-    /// Its shape and nothing else: enough for [`LoadFormat::Dummy`], without a tokenizer.
+    /// Only its config: enough for [`LoadFormat::Dummy`], without a tokenizer.
     ConfigOnly(Box<ModelConfig>),
 }
 
 impl ResolvedModel {
-    /// Opens the weights. `seed` matters to [`LoadFormat::Dummy`] alone.
+    /// Opens the weights. Only [`LoadFormat::Dummy`] uses `seed`.
     pub(crate) fn open(&self, format: LoadFormat, seed: u64) -> Result<Checkpoint, ModelError> {
         match &self.files {
             ModelFiles::Directory(path) | ModelFiles::Gguf(path) => {
@@ -81,10 +86,10 @@ impl ResolvedModel {
     }
 }
 
-/// Finds or fetches a model. `say` is given one line for each thing that happened on the way.
+/// Finds or downloads a model. `say` gets one line per step.
 ///
 /// # Errors
-/// Every message says what to do; see [`ModelSourceError`].
+/// The model is unknown, or its files cannot be fetched. Every message says what to do.
 pub(crate) fn resolve(
     request: ModelRequest,
     say: &dyn Fn(&str),
@@ -97,7 +102,7 @@ pub(crate) fn resolve(
     resolver.resolve(request, say)
 }
 
-/// The places where models come from.
+/// The sources of models.
 struct Resolver {
     cache: Cache,
     hub: Hub,
@@ -150,7 +155,7 @@ impl Resolver {
         say: &dyn Fn(&str),
     ) -> Result<ResolvedModel, ModelSourceError> {
         let (files, adapters) = match request.load_format {
-            // Random weights have no use for an adapter.
+            // Random weights cannot use an adapter.
             LoadFormat::Dummy => (
                 ModelFiles::ConfigOnly(Box::new(manifest.config()?)),
                 Vec::new(),
@@ -168,20 +173,21 @@ impl Resolver {
                 .map(|template| template.source().to_owned()),
             compute_type: Some(manifest.dtype.into()),
             max_model_len: Some(manifest.max_model_len),
+            tokenizer: manifest.tokenizer,
             adapters,
         })
     }
 
-    fn adapters(&self, manifest: &Manifest) -> Result<Vec<AdapterArg>, ModelSourceError> {
+    fn adapters(&self, manifest: &Manifest) -> Result<Vec<LocalAdapter>, ModelSourceError> {
         let unpack = |name: &String| {
             let directory = embedded_adapters::unpack(name, &self.cache)?;
             let name = name.clone();
-            Ok(AdapterArg { name, directory })
+            Ok(LocalAdapter { name, directory })
         };
         manifest.adapters.iter().map(unpack).collect()
     }
 
-    /// The first source that has the model: whatever is cached goes before any network.
+    /// The first source that has the model. Cached files come before the network.
     fn sources(
         &self,
         manifest: &Manifest,
@@ -201,7 +207,7 @@ impl Resolver {
             };
             if let Some(files) = cached {
                 say(&format!(
-                    "{} was fetched before, no network needed",
+                    "{} is in the cache, no network needed",
                     manifest.name
                 ));
                 return Ok(files);
@@ -212,7 +218,7 @@ impl Resolver {
             license,
             ..
         } = manifest;
-        say(&format!("fetching {description}, licence {license}"));
+        say(&format!("downloading {description}, licence {license}"));
         let mut unreachable = None;
         for source in &sources {
             match source {
@@ -250,8 +256,8 @@ impl Resolver {
             LoadFormat::Auto | LoadFormat::Safetensors => Wanted::Everything,
             LoadFormat::Gguf => {
                 return Err(ModelSourceError::Contradiction(format!(
-                    "GGUF files are not fetched from the hub: download the one you want of {} and \
-                     pass its path to --model",
+                    "GGUF files are not downloaded from the hub: download one of {} yourself and use \
+                     its path as the model",
                     source.repo
                 )));
             }
@@ -266,12 +272,13 @@ impl Resolver {
             chat_template: None,
             compute_type: None,
             max_model_len: None,
+            tokenizer: None,
             adapters: Vec::new(),
         })
     }
 }
 
-/// The sources of a manifest that have the wanted format and revision.
+/// The sources of a manifest with the requested format and revision.
 fn candidates(manifest: &Manifest, request: ModelRequest) -> Result<Vec<Source>, ModelSourceError> {
     let mut sources = manifest.sources.clone();
     sources.retain_mut(|source| match (source, request.load_format) {
@@ -281,24 +288,25 @@ fn candidates(manifest: &Manifest, request: ModelRequest) -> Result<Vec<Source>,
             }
             true
         }
-        // A wheel has the revision that it has.
+        // A wheel has one revision only.
         (Source::Pypi(_), LoadFormat::Auto | LoadFormat::Gguf) => request.revision.is_none(),
         _ => false,
     });
-    match sources.is_empty() {
-        true => Err(no_source(manifest, request)),
-        false => Ok(sources),
+    if sources.is_empty() {
+        Err(no_source(manifest, request))
+    } else {
+        Ok(sources)
     }
 }
 
 fn no_source(manifest: &Manifest, request: ModelRequest) -> ModelSourceError {
     ModelSourceError::Contradiction(format!(
-        "no source of {} has --load-format {:?}{}",
+        "no source of {} has the load format {:?}{}",
         manifest.name,
         request.load_format,
         request
             .revision
-            .map(|revision| format!(" at --revision {revision}"))
+            .map(|revision| format!(" at revision {revision}"))
             .unwrap_or_default()
     ))
 }
@@ -310,7 +318,7 @@ fn local(path: &Path, request: ModelRequest) -> Result<ResolvedModel, ModelSourc
     };
     if request.revision.is_some() {
         return Err(ModelSourceError::Contradiction(
-            "--revision names a version on the hub; it does not go with a local model".to_owned(),
+            "a revision is a version on the hub: a local model has none".to_owned(),
         ));
     }
     let is_gguf = path
@@ -319,8 +327,8 @@ fn local(path: &Path, request: ModelRequest) -> Result<ResolvedModel, ModelSourc
     let files = if path.is_dir() {
         if !path.join("config.json").exists() {
             return Err(refused(
-                "holds no config.json: give a Hugging Face model's directory, or the .gguf file \
-                 itself",
+                "has no config.json: expected the directory of a Hugging Face model, or a .gguf \
+                 file",
             ));
         }
         if request.load_format == LoadFormat::Dummy && !path.join("tokenizer.json").exists() {
@@ -334,7 +342,7 @@ fn local(path: &Path, request: ModelRequest) -> Result<ResolvedModel, ModelSourc
         ModelFiles::Gguf(path.to_owned())
     } else {
         return Err(refused(
-            "is neither a directory nor a .gguf file; single files in other formats are not read",
+            "is neither a directory nor a .gguf file: other files are not read",
         ));
     };
     let matches = match (&files, request.load_format) {
@@ -343,9 +351,9 @@ fn local(path: &Path, request: ModelRequest) -> Result<ResolvedModel, ModelSourc
         (_, format) => format == LoadFormat::Safetensors,
     };
     if !matches {
-        return Err(refused("does not have the format that --load-format names"));
+        return Err(refused("does not have the requested load format"));
     }
-    // `.` and `/models/x/` have names too.
+    // `.` and `/models/x/` have no file name of their own.
     let full = path.canonicalize().map_err(ModelSourceError::io(path))?;
     let name = if full.is_dir() {
         full.file_name()
@@ -361,6 +369,7 @@ fn local(path: &Path, request: ModelRequest) -> Result<ResolvedModel, ModelSourc
         chat_template: None,
         compute_type: None,
         max_model_len: None,
+        tokenizer: None,
         adapters: Vec::new(),
     })
 }

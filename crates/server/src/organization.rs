@@ -1,4 +1,4 @@
-//! Usage and costs out of the ledger, in the shapes of OpenAI's admin API.
+//! Usage and costs from the ledger, in the format of OpenAI's admin API.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use farthing_ledger::{
 };
 use rust_decimal::Decimal;
 
-/// Answers `GET /v1/organization/usage/completions`, as of the second `now`.
+/// Answers `GET /v1/organization/usage/completions`. `now` is in Unix seconds.
 pub(crate) fn usage(
     ledger: &mut LedgerReader,
     query: &OrganizationQuery,
@@ -29,7 +29,7 @@ pub(crate) fn usage(
     };
     Ok(page(query, now, |start| {
         let mut groups: BTreeMap<&GroupKey, Usage> = BTreeMap::new();
-        // What was refused never reached the model.
+        // Refused requests never reached the model.
         let reached = stretches.get(&start).into_iter().flatten();
         for ((key, _), usage) in reached.filter(|((_, outcome), _)| *outcome != Outcome::Refused) {
             *groups.entry(key).or_default() += usage;
@@ -41,13 +41,13 @@ pub(crate) fn usage(
     }))
 }
 
-/// Answers `GET /v1/organization/costs`, as of the second `now`.
+/// Answers `GET /v1/organization/costs`. `now` is in Unix seconds.
 pub(crate) fn costs(
     ledger: &mut LedgerReader,
     query: &OrganizationQuery,
     now: i64,
 ) -> Result<UsagePage<Costs>, LedgerError> {
-    // The names of line items begin with the model's.
+    // The names of line items begin with the name of the model.
     let by = GroupBy {
         model: true,
         ..group_by(query)
@@ -62,12 +62,13 @@ pub(crate) fn costs(
     }))
 }
 
-/// What the query's page is about; none where it lies in the future.
+/// The window of the query's page; `None` if it is in the future.
 fn window(query: &OrganizationQuery, now: i64) -> Result<Option<Window>, LedgerError> {
     let (start, end) = (query.start_time, page_end(query, now));
-    match start < end {
-        true => Window::new(start, end).map(Some),
-        false => Ok(None),
+    if start < end {
+        Window::new(start, end).map(Some)
+    } else {
+        Ok(None)
     }
 }
 
@@ -137,10 +138,10 @@ fn completions(key: &GroupKey, usage: &Usage) -> CompletionsUsage {
     }
 }
 
-/// The finest line of costs.
+/// The smallest unit of costs.
 struct Piece {
     line_item: String,
-    /// Whether it is part of an answer, rather than a cost beside all answers.
+    /// Whether it belongs to requests, not to the time between them.
     is_served: bool,
     key: GroupKey,
     charge: Charge,
@@ -148,7 +149,7 @@ struct Piece {
     unit: &'static str,
 }
 
-/// The invoice's pieces, those of the same group together.
+/// The pieces of the invoice, summed by group.
 fn folded(query: &OrganizationQuery, invoice: &Invoice) -> Vec<Costs> {
     let by_line_item = query.groups_by(UsageGroup::LineItem);
     let by_model = query.groups_by(UsageGroup::Model);
@@ -169,7 +170,7 @@ fn folded(query: &OrganizationQuery, invoice: &Invoice) -> Vec<Costs> {
         *quantity += piece.quantity;
         *unit = piece.unit;
     }
-    let told =
+    let costs =
         |((line_item, key), (charge, quantity, unit)): ((_, GroupKey), (Charge, _, _))| Costs {
             amount: Amount {
                 value: charge.usd,
@@ -185,7 +186,7 @@ fn folded(query: &OrganizationQuery, invoice: &Invoice) -> Vec<Costs> {
             adapter: key.adapter,
             tenant: key.tenant,
         };
-    groups.into_iter().map(told).collect()
+    groups.into_iter().map(costs).collect()
 }
 
 fn pieces(line: &InvoiceLine) -> Vec<Piece> {

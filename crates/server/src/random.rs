@@ -1,14 +1,14 @@
-//! Numbers that nobody can guess: for ids, and for the seeds that callers leave to us.
+//! Unpredictable numbers, for ids and for seeds that callers do not set.
 
 use std::hash::{BuildHasher, RandomState};
 
-/// 64 random bits: a keyed hash of nothing, under the fresh key that the standard library draws
-/// from the operating system for each of its hash maps.
+/// 64 random bits: the hash of nothing under a fresh key. The standard library draws such a key
+/// from the operating system for each hash map.
 pub(crate) fn bits() -> u64 {
     RandomState::new().hash_one(())
 }
 
-/// A name that no other answer has, such as `chatcmpl-` and 32 digits.
+/// A unique name, such as `chatcmpl-` and 32 digits.
 pub(crate) fn answer_id(prefix: &str) -> String {
     format!("{prefix}-{:016x}{:016x}", bits(), bits())
 }

@@ -1,30 +1,31 @@
 //! The names that requests may use as `model`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use farthing_api::{AdapterCard, AdapterList, AdapterTier, ModelCard, ModelList};
 use farthing_scheduler::AdapterId;
 
-use crate::ApiError;
-use crate::adapters::{self, AdapterError, AdapterInUse, Adapters, HostFigures, NewAdapter};
+use crate::adapters::{
+    self, AdapterError, AdapterInUse, Adapters, FindError, HostFigures, NewAdapter,
+};
+use crate::clock::unix_seconds;
 
-/// The base model and the adapters over it, by name.
+/// The base model and its adapters, by name.
 pub struct ServedModels {
-    /// Names of the base model, the first of them the one that metrics use.
+    /// Names of the base model. Metrics use the first.
     base_names: Vec<String>,
-    /// Where the base model comes from.
+    /// The source of the base model.
     root: String,
-    adapters: Adapters,
+    /// `None` if adapters are not served.
+    adapters: Option<Adapters>,
     max_model_len: usize,
     created: u64,
 }
 
 impl ServedModels {
-    /// `base_names` is not empty; `max_model_len` counts tokens of prompt and answer together.
+    /// `base_names` is not empty; `max_model_len` counts the tokens of prompt and answer together.
     pub fn new(
         base_names: Vec<String>,
         root: String,
-        adapters: Adapters,
+        adapters: Option<Adapters>,
         max_model_len: usize,
     ) -> Self {
         Self {
@@ -36,16 +37,19 @@ impl ServedModels {
         }
     }
 
-    /// The name that metrics call the base model by.
+    /// The name of the base model in metrics.
     pub(crate) fn metrics_name(&self) -> &str {
         &self.base_names[0]
     }
 
-    /// The adapter that `name` asks for, ready to compute, or none for the base model.
-    pub(crate) async fn find(&self, name: &str) -> Result<Option<AdapterInUse>, ApiError> {
-        match self.is_base(name) {
-            true => Ok(None),
-            false => self.adapters.find(name).await.map(Some),
+    /// The adapter called `name`, loaded; `None` for the base model.
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<AdapterInUse>, FindError> {
+        if self.is_base(name) {
+            return Ok(None);
+        }
+        match &self.adapters {
+            Some(adapters) => adapters.find(name).await.map(Some),
+            None => Err(FindError::NotFound(name.to_owned())),
         }
     }
 
@@ -54,14 +58,14 @@ impl ServedModels {
     /// # Errors
     /// The name is taken, or the adapter cannot be served.
     pub async fn load(&self, new: NewAdapter<'_>) -> Result<(), AdapterError> {
-        match self.is_base(new.name) {
-            true => Err(AdapterError::NameOfBase(new.name.to_owned())),
-            false => self.adapters.load(new).await,
+        if self.is_base(new.name) {
+            return Err(AdapterError::NameOfBase(new.name.to_owned()));
         }
+        self.adapters().ok_or(AdapterError::Off)?.load(new).await
     }
 
     pub(crate) async fn unload(&self, name: &str) -> Result<(), AdapterError> {
-        self.adapters.unload(name).await
+        self.adapters().ok_or(AdapterError::Off)?.unload(name).await
     }
 
     pub(crate) fn list(&self) -> ModelList {
@@ -70,7 +74,7 @@ impl ServedModels {
             .iter()
             .map(|name| self.card(name, &self.root, None, self.created));
         let parent = || Some(self.base_names[0].clone());
-        let adapters = self.adapters.list().into_iter();
+        let adapters = self.named_adapters();
         let adapters =
             adapters.map(|(name, named, _)| self.card(&name, &named.root, parent(), named.created));
         ModelList {
@@ -78,19 +82,21 @@ impl ServedModels {
         }
     }
 
-    /// The adapters that have a name; `on_device` are those in slots.
+    /// All named adapters; `on_device` are those in device slots.
     pub(crate) fn adapter_list(&self, on_device: &[AdapterId]) -> AdapterList {
-        let cards = self.adapters.list().into_iter();
+        let cards = self.named_adapters();
         let card = |(id, named, in_memory): (String, adapters::Named, bool)| AdapterCard {
             id,
             created: named.created,
             generation: adapters::generation(named.id),
             root: named.root,
             parent: self.base_names[0].clone(),
-            tier: match in_memory {
-                true if on_device.contains(&named.id) => AdapterTier::Device,
-                true => AdapterTier::Host,
-                false => AdapterTier::Disk,
+            tier: if !in_memory {
+                AdapterTier::Disk
+            } else if on_device.contains(&named.id) {
+                AdapterTier::Device
+            } else {
+                AdapterTier::Host
             },
             pinned: named.pinned,
             rank: named.rank,
@@ -102,7 +108,16 @@ impl ServedModels {
     }
 
     pub(crate) fn adapter_figures(&self) -> HostFigures {
-        self.adapters.figures()
+        self.adapters().map(Adapters::figures).unwrap_or_default()
+    }
+
+    fn adapters(&self) -> Option<&Adapters> {
+        self.adapters.as_ref()
+    }
+
+    /// Each adapter's name, and whether it is in host memory.
+    fn named_adapters(&self) -> impl Iterator<Item = (String, adapters::Named, bool)> {
+        self.adapters().map(Adapters::list).into_iter().flatten()
     }
 
     fn is_base(&self, name: &str) -> bool {
@@ -119,11 +134,4 @@ impl ServedModels {
             max_model_len: self.max_model_len,
         }
     }
-}
-
-/// Now, as OpenAI's `created` fields tell it.
-pub(crate) fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }

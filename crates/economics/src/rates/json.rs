@@ -1,4 +1,4 @@
-//! Rates as people write them by hand or copy them from a catalogue, in US dollars per million.
+//! Rates in JSON, as written by hand or copied from a catalogue, in US dollars per million.
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -7,12 +7,12 @@ use super::{RateCard, Rates, Tier};
 use crate::TokenClass;
 use crate::json_object::{JsonField, JsonObject};
 
-/// Why a JSON object is no rate card.
+/// Why a JSON object is not a rate card.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rates: {0}")]
 pub struct RatesJsonError(String);
 
-/// A rate's class and the names that it goes by.
+/// A token class and the names of its rate.
 const NAMES: [(TokenClass, &[&str]); 5] = [
     (
         TokenClass::Input,
@@ -45,11 +45,11 @@ const KNOWN: &str = "inp, out, cache_read, cache_write, cache_write_1h (US dolla
                      batch_factor";
 
 impl RateCard {
-    /// Reads `{"inp": 3, "cache_read": 0.3, "out": 15}` with the factor for batches beside it,
-    /// which is 1 where none is said. Zero is an unknown rate.
+    /// Reads `{"inp": 3, "cache_read": 0.3, "out": 15}` and the factor for batches, which is 1 by
+    /// default. A zero is an unknown rate.
     ///
     /// # Errors
-    /// It is no such object; says which field is wrong, and what there could be.
+    /// The object is invalid. The message names the wrong field and the possible ones.
     pub fn from_json(text: &str) -> Result<(Self, Decimal), RatesJsonError> {
         read(text).map_err(RatesJsonError)
     }
@@ -84,7 +84,7 @@ fn read(text: &str) -> Result<(RateCard, Decimal), String> {
         .chain([card.rates])
         .all(|rates| rates == Rates::default())
     {
-        return Err(format!("there is none; known are {KNOWN}"));
+        return Err(format!("no rates: expected {KNOWN}"));
     }
     Ok((card, factor.unwrap_or(Decimal::ONE)))
 }
@@ -144,7 +144,7 @@ fn card_rates(card: &mut RateCard, above: Option<u64>) -> &mut Rates {
 fn set(rates: &mut Rates, rate_name: &str, name: &str, field: JsonField) -> Result<(), String> {
     let named = NAMES.iter().find(|(_, names)| names.contains(&rate_name));
     let Some((class, _)) = named else {
-        return Err(format!("`{name}` is none; known are {KNOWN}"));
+        return Err(format!("unknown rate `{name}`: expected {KNOWN}"));
     };
     let rate = number(name, field)?;
     if rate.is_some_and(|rate| !Rates::is_plausible(rate)) {
@@ -155,9 +155,7 @@ fn set(rates: &mut Rates, rate_name: &str, name: &str, field: JsonField) -> Resu
     let rate = rate.filter(|rate| !rate.is_zero());
     let place = rates.of_mut(*class);
     if place.is_some() && rate.is_some() && *place != rate {
-        return Err(format!(
-            "`{name}` says the rate of {class} a second time, and differently"
-        ));
+        return Err(format!("`{name}` contradicts another rate of {class}"));
     }
     *place = place.or(rate);
     Ok(())

@@ -1,56 +1,57 @@
-//! The error of a ratio of sums, told from the one run that there is.
+//! The confidence interval of a ratio of sums, from a single run.
 //!
-//! Dollars per token are a ratio of two sums over time. Neighbouring slices of time resemble each
-//! other, so whole blocks of neighbours are drawn, not single slices: the moving-block bootstrap.
+//! Dollars per token are a ratio of two sums over time. Neighbouring slices of time are correlated,
+//! so whole blocks of neighbours are resampled instead of single slices: the moving-block
+//! bootstrap.
 
 use super::Interval;
 
-/// How to draw.
+/// The parameters of the resampling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MovingBlockBootstrap {
-    /// Slices in a block: about as many as resemble each other; 1 where none do.
+    /// Slices per block: about as many as are correlated; 1 if none are.
     pub block_length: usize,
-    /// How many times the whole series is drawn anew.
+    /// The number of resamples.
     pub resamples: usize,
-    /// The same seed draws the same.
+    /// The same seed gives the same result.
     pub seed: u64,
 }
 
 /// Why there is no interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BootstrapError {
-    /// Two series that do not belong together.
-    #[error("{numerators} numerators do not belong to {denominators} denominators")]
+    /// The series have different lengths.
+    #[error("series of different lengths: {numerators} numerators and {denominators} denominators")]
     Unpaired {
-        /// How many there are.
+        /// Their number.
         numerators: usize,
-        /// How many there are.
+        /// Their number.
         denominators: usize,
     },
-    /// Nothing to draw from.
+    /// The series are shorter than a block.
     #[error(
         "{slices} slices of time are too few for blocks of {block_length}: take at least two blocks"
     )]
     TooFew {
-        /// How many there are.
+        /// Their number.
         slices: usize,
-        /// How long a block is to be.
+        /// The length of a block.
         block_length: usize,
     },
-    /// A figure that is none, or denominators that add up to nothing.
-    #[error("a figure of these sums is no finite number")]
+    /// A figure is not finite, or the denominators add up to zero.
+    #[error("a figure of these sums is not finite")]
     NotFinite,
-    /// It cannot be drawn so.
-    #[error("the confidence must be between 0 and 1, and there must be a resample")]
+    /// A parameter is out of range.
+    #[error("the confidence must be between 0 and 1, and the resamples at least 1")]
     NoResamples,
 }
 
 impl MovingBlockBootstrap {
-    /// The percentile interval of `Σ numerators / Σ denominators`, where the two series hold one
-    /// figure for each slice of time.
+    /// The percentile interval of `Σ numerators / Σ denominators`. The two series hold one figure
+    /// per slice of time.
     ///
     /// # Errors
-    /// The series are of different or too small length, or a ratio is not finite.
+    /// The series have different lengths or are too short, or a ratio is not finite.
     pub fn ratio_of_sums(
         &self,
         numerators: &[f64],
@@ -61,11 +62,11 @@ impl MovingBlockBootstrap {
         self.figure_of_sums([numerators, denominators], confidence, ratio)
     }
 
-    /// The percentile interval of a `figure` reckoned from the sums of several series, which hold
-    /// one figure each for each slice of time and are drawn together.
+    /// The percentile interval of a `figure` that is computed from the sums of several series. They
+    /// hold one figure per slice of time and are resampled together.
     ///
     /// # Errors
-    /// The series are of different or too small length, or a figure is not finite.
+    /// The series have different lengths or are too short, or a figure is not finite.
     pub fn figure_of_sums<const SERIES: usize>(
         &self,
         series: [&[f64]; SERIES],
@@ -111,8 +112,8 @@ impl MovingBlockBootstrap {
     }
 }
 
-/// The sum of the series made of the blocks that begin at `starts`, one after the other, cut to the
-/// length of the original.
+/// The sum of a resample: the blocks that begin at `starts`, concatenated and cut to the original
+/// length.
 pub fn resampled_sum(series: &[f64], block_length: usize, starts: &[usize]) -> f64 {
     let places = starts
         .iter()
@@ -121,8 +122,8 @@ pub fn resampled_sum(series: &[f64], block_length: usize, starts: &[usize]) -> f
     places.map(|place| series[place]).sum()
 }
 
-/// The `q`-quantile of sorted figures, interpolated linearly between neighbours (Hyndman and Fan's
-/// type 7, numpy's default); NaN where there are none.
+/// The `q`-quantile of sorted figures, interpolated linearly (Hyndman and Fan's type 7, numpy's
+/// default); NaN if there are none.
 pub fn quantile(sorted: &[f64], q: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else {
         return f64::NAN;
@@ -133,7 +134,7 @@ pub fn quantile(sorted: &[f64], q: f64) -> f64 {
     below + (above - below) * place.fract()
 }
 
-/// Steele, Lea and Flood's generator: small, and the same for ever.
+/// Steele, Lea and Flood's generator (SplitMix64): small and stable.
 struct SplitMix64(u64);
 
 impl SplitMix64 {

@@ -1,7 +1,7 @@
 //! The standard normal distribution.
 
-/// The value below which a standard normal variable falls with probability `p`: Wichura's AS 241
-/// (PPND16), good to about 16 digits. Minus or plus infinity at 0 and 1, NaN outside of these.
+/// The quantile function of the standard normal distribution: Wichura's AS 241 (PPND16), with about
+/// 16 correct digits. Minus or plus infinity at 0 and 1, NaN outside.
 pub fn normal_quantile(p: f64) -> f64 {
     if !(0.0..=1.0).contains(&p) {
         return f64::NAN;

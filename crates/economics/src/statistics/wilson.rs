@@ -1,11 +1,11 @@
-//! How often something happens, told from a number of trials.
+//! The confidence interval of a proportion.
 
 use super::{Interval, normal_quantile};
 
-/// Wilson's score interval of a share, without continuity correction: `None` where there are no
-/// trials, more successes than trials, or no confidence between 0 and 1.
+/// Wilson's score interval of a proportion, without continuity correction. `None` if there are no
+/// trials, more successes than trials, or the confidence is not between 0 and 1.
 ///
-/// Two-sided: at a confidence of 0.9 its lower end is a lower bound at 0.95.
+/// It is two-sided: at a confidence of 0.9 its lower end is a lower bound at 0.95.
 pub fn wilson_interval(successes: u64, trials: u64, confidence: f64) -> Option<Interval> {
     if trials == 0 || successes > trials || !(confidence > 0.0 && confidence < 1.0) {
         return None;

@@ -1,4 +1,4 @@
-//! What is often said of APIs and own GPUs, held against figures.
+//! Common claims about APIs and own GPUs, checked against figures.
 
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -7,14 +7,14 @@ use super::{Tco, TcoInputs, Volume, usd_per_month_of_a_daily_token};
 use crate::HOURS_PER_MONTH;
 use crate::shown::{shown_millions, shown_percent, shown_usd};
 
-/// A claim of the published article, and whether it holds for these figures.
+/// A claim of the published article, and whether these figures support it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Claim {
     /// The claim.
     pub claim: &'static str,
     /// Whether it holds.
     pub holds: Holds,
-    /// Why, and when it would.
+    /// The reason, and when it would hold.
     pub why: String,
 }
 
@@ -22,11 +22,11 @@ pub struct Claim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Holds {
-    /// Throughout.
+    /// In all of its range.
     Yes,
-    /// For a part of what it says.
+    /// In a part of its range.
     Partly,
-    /// Nowhere.
+    /// In no part of its range.
     No,
 }
 
@@ -38,7 +38,7 @@ const TENS: [i64; 2] = [10 * MILLION_TOKENS, 100 * MILLION_TOKENS];
 /// "Tens of thousands of dollars a month."
 const TENS_OF_THOUSANDS_USD: i64 = 10_000;
 
-/// The claims that these figures can judge.
+/// The claims that these figures can check.
 pub(super) fn hold(inputs: &TcoInputs, tco: &Tco) -> Vec<Claim> {
     let price = tco.api.map(|api| api.blended_usd_per_million);
     let daily = price.and_then(usd_per_month_of_a_daily_token);
@@ -70,10 +70,12 @@ fn bill_of_five_million(inputs: &TcoInputs, daily: Decimal) -> Option<Claim> {
     let highest = usd_per_month_of_a_daily_token(dearest)?.checked_mul(Decimal::from(FEW))?;
     let millions = Decimal::from(FEW / MILLION_TOKENS * 30);
     let needed = claimed.map(|usd| shown_usd(usd / millions));
-    let holds = match (claimed[0]..=claimed[1]).contains(&bill) {
-        true => Holds::Yes,
-        false if highest >= claimed[0] && bill < claimed[0] => Holds::Partly,
-        false => Holds::No,
+    let holds = if (claimed[0]..=claimed[1]).contains(&bill) {
+        Holds::Yes
+    } else if highest >= claimed[0] && bill < claimed[0] {
+        Holds::Partly
+    } else {
+        Holds::No
     };
     Some(Claim {
         claim: "5 M tokens a day cost $3,000 to $7,000 a month at an API",
@@ -166,7 +168,7 @@ fn saving_at_tens_of_millions(tco: &Tco, daily: Decimal) -> Option<Claim> {
     let volumes = tco.thresholds?.fixed_fleet;
     let (from, to) = (volumes.saving_40_percent?, volumes.saving_60_percent?);
     let [low, high] = TENS.map(Decimal::from);
-    // The fleet can save no more than it does when it carries all that it can.
+    // The saving is highest when the fleet is at capacity.
     let carried = own.carries_tokens_per_day;
     let reached = carried.is_none_or(|carried| from.tokens_per_day <= carried);
     let overlaps = from.tokens_per_day <= high && to.tokens_per_day >= low;

@@ -1,4 +1,4 @@
-//! From which traffic on one's own GPUs are cheaper, and by how much.
+//! The traffic from which on own GPUs are cheaper, and by how much.
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -9,20 +9,20 @@ use crate::decimal_text::{exact, exact_or_null};
 use crate::workload::MILLION;
 use crate::{FleetInputs, OwnBill};
 
-/// From which traffic on one's own GPUs save so much of the API's bill.
+/// The traffic from which on own GPUs save a given share of the API's bill.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Thresholds {
-    /// With the fleet as it is: the cost stays, the traffic grows.
+    /// With the fleet as it is: the cost is constant while the traffic grows.
     pub fixed_fleet: SavingVolumes,
-    /// With as many GPUs as each traffic needs; `None` where nobody says what one carries. It is
-    /// the least traffic: just above it the next GPU may undo the saving for a while.
+    /// With as many GPUs as each traffic needs; `None` if the capacity of a GPU is not given. This
+    /// is the lowest such traffic: just above it, another GPU may undo the saving for a while.
     pub growing_fleet: Option<SavingVolumes>,
 }
 
-/// The least traffic at which so much is saved; `None` where no traffic saves it.
+/// The lowest traffic that saves this share; `None` if no traffic does.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct SavingVolumes {
-    /// Same cost.
+    /// Equal cost.
     pub break_even: Option<Volume>,
     /// 40 % saved.
     pub saving_40_percent: Option<Volume>,
@@ -30,21 +30,21 @@ pub struct SavingVolumes {
     pub saving_60_percent: Option<Volume>,
 }
 
-/// A traffic.
+/// An amount of traffic.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Volume {
-    /// Tokens a day.
+    /// Tokens per day.
     #[serde(serialize_with = "exact")]
     pub tokens_per_day: Decimal,
-    /// Millions of tokens a day.
+    /// Millions of tokens per day.
     #[serde(serialize_with = "exact")]
     pub million_tokens_per_day: Decimal,
     /// GPUs of the fleet.
     pub gpus: u64,
-    /// Traffic over what these carry inside their SLO.
+    /// Traffic divided by the capacity of these GPUs inside their SLO.
     #[serde(serialize_with = "exact_or_null")]
     pub utilisation: Option<Decimal>,
-    /// Whether these carry it, peak and redundancy included.
+    /// Whether they carry it, peak and redundancy included.
     pub reachable: Option<bool>,
 }
 
@@ -52,7 +52,7 @@ const SAVINGS_PERCENT: [i64; 3] = [0, 40, 60];
 
 impl Thresholds {
     pub(super) fn new(inputs: &TcoInputs, blended: Decimal, own: &OwnBill) -> Option<Self> {
-        // What a token a day costs a month at a price that leaves this saving.
+        // The monthly cost of one token per day at a price that leaves this saving.
         let target = usd_per_month_of_a_daily_token(blended)?;
         let targets = SAVINGS_PERCENT.map(|saved| target * Decimal::new(100 - saved, 2));
         let fleet = &inputs.fleet;
@@ -80,18 +80,18 @@ impl SavingVolumes {
 }
 
 impl Volume {
-    /// Where the fleet costs what the traffic is worth at `target` US dollars a month for each token
-    /// a day: `T = own/(price·(1−S))`.
+    /// The traffic at which the fleet costs `target` US dollars per month for each token per day:
+    /// `T = own/(price·(1−S))`.
     fn at_fixed_fleet(fleet: &FleetInputs, own: &OwnBill, target: Decimal) -> Option<Self> {
         Self::new(fleet, own.usd_per_month.checked_div(target)?, own.gpus)
     }
 
-    /// The first such traffic when the number of GPUs grows with it.
+    /// The lowest such traffic if the number of GPUs grows with it.
     ///
-    /// `N` GPUs, `r` of them standing by, carry `(N−r)·k` tokens a day and cost `N·c + F`. They are
-    /// worth it at their fullest if `N·c + F ≤ target·k·(N−r)`, that is from
-    /// `N = (F + r·q)/(q−c)` on, with `q = target·k`. One GPU less is not worth it even at its
-    /// fullest, so the traffic found is more than that carries.
+    /// `N` GPUs, `r` of them spare, carry `(N−r)·k` tokens per day and cost `N·c + F`. At full load
+    /// they are worth it if `N·c + F ≤ target·k·(N−r)`, that is from `N = (F + r·q)/(q−c)` on, with
+    /// `q = target·k`. One GPU less is not worth it even at full load, so the traffic is above what
+    /// that would carry.
     fn at_growing_fleet(fleet: &FleetInputs, target: Decimal) -> Option<Self> {
         let worth = target.checked_mul(fleet.carried_per_gpu()?)?;
         let gpu_usd = fleet

@@ -1,14 +1,14 @@
-//! Usage as vendors report it.
+//! Usage as reported by vendors.
 
 use rust_decimal::prelude::ToPrimitive;
 
 use super::{CacheCounting, Usage, UsageError};
 use crate::json_object::{JsonField, JsonObject};
 
-/// Why a JSON object is no usage.
+/// Why a JSON object is not a usage.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UsageJsonError {
-    /// The object is not as expected.
+    /// The object has an unexpected form.
     #[error("usage: {0}")]
     Shape(String),
     /// The counts contradict each other.
@@ -16,23 +16,23 @@ pub enum UsageJsonError {
     Counts(#[from] UsageError),
 }
 
-/// What a count is of.
+/// What a field counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Count {
     Prompt,
     Cached,
-    /// To the cache, however long it stays there.
+    /// Tokens written to the cache, for any time.
     Written,
     WrittenFiveMinutes,
     WrittenHour,
     Output,
-    /// Google counts thoughts beside the answer.
+    /// Reasoning tokens that Google counts beside the answer.
     Thoughts,
-    /// In other counts already.
+    /// Tokens that other fields include.
     Inside,
 }
 
-/// The names of counts: OpenAI's two APIs, Anthropic's, Google's, Mistral's, DeepSeek's.
+/// Field names of OpenAI's two APIs, Anthropic, Google, Mistral and DeepSeek.
 const NAMES: [(Count, &[&str]); 8] = [
     (
         Count::Prompt,
@@ -94,7 +94,7 @@ const NAMES: [(Count, &[&str]); 8] = [
         ],
     ),
 ];
-/// Objects inside a usage that hold counts.
+/// Nested objects that hold counts.
 const DETAILS: [&str; 6] = [
     "prompt_tokens_details",
     "input_tokens_details",
@@ -105,11 +105,10 @@ const DETAILS: [&str; 6] = [
 ];
 
 impl Usage {
-    /// Reads the `usage` object of a vendor's answer, in which every count that is absent is zero.
+    /// Reads the `usage` object of a vendor's response. Missing counts are zero.
     ///
     /// # Errors
-    /// It is no such object, it holds a count of unknown meaning, or its counts contradict each
-    /// other.
+    /// The object is invalid, has an unknown count, or its counts contradict each other.
     pub fn from_json(text: &str, counting: CacheCounting) -> Result<Self, UsageJsonError> {
         let object = JsonObject::read(text).map_err(UsageJsonError::Shape)?;
         let mut counts = Counts::default();
@@ -132,7 +131,7 @@ impl Counts {
                 }
                 (None, JsonField::Number(number)) if !number.is_zero() => {
                     return Err(format!(
-                        "`{name}` is no count that is known here; known are prompt_tokens, \
+                        "unknown count `{name}`: expected prompt_tokens, \
                          cached_tokens, completion_tokens, input_tokens, \
                          cache_creation_input_tokens, cache_read_input_tokens, output_tokens"
                     ));
@@ -151,7 +150,7 @@ impl Counts {
         Ok(())
     }
 
-    /// The same count under two names is one count, as long as both say the same.
+    /// One count may appear under two names if both have the same value.
     fn add(&mut self, count: Count, tokens: u64, name: &str) -> Result<(), String> {
         match self.of(count) {
             Some(known) if known != tokens => Err(format!(

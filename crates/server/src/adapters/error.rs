@@ -1,73 +1,90 @@
-//! Why an adapter is not served, in vLLM's words where it has some.
+//! Why an adapter is not served. Messages follow vLLM's where it has the same error.
 
 use farthing_model::ModelError;
 
-/// What keeps an adapter from being loaded, unloaded or used.
+/// Why an adapter cannot be loaded, unloaded or used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdapterError {
-    /// The name has an adapter already, and nobody said that it may be replaced.
+    /// The name is taken, and replacing was not requested.
     #[error(
         "The lora adapter '{0}' has already been loaded. If you want to load the adapter in place, \
          set 'load_inplace' to True."
     )]
     NameTaken(String),
     /// The name is the base model's.
-    #[error("The name '{0}' is the base model's: give the adapter another.")]
+    #[error("The name '{0}' belongs to the base model: choose another name.")]
     NameOfBase(String),
     /// No adapter has this name.
     #[error("The lora adapter '{0}' cannot be found.")]
     Unknown(String),
-    /// Nothing that may be loaded is there.
+    /// There is no adapter at this path, or it may not be loaded from there.
     #[error("Loading lora {name} failed: No adapter found for {path}{hint}")]
     NotThere {
-        /// What it was to be called.
+        /// The requested name.
         name: String,
-        /// As sent.
+        /// The requested path.
         path: String,
-        /// Where adapters may be.
+        /// Where adapters may be loaded from.
         hint: String,
     },
-    /// Its rank is over the limit.
+    /// Its rank is above the limit.
     #[error(
-        "Loading lora {name} failed: LoRA rank {rank} is greater than max_lora_rank {limit}; start \
-         the server with a larger --max-lora-rank"
+        "Loading lora {name} failed: LoRA rank {rank} is greater than max_lora_rank {limit}; raise \
+         the server's limit"
     )]
     RankTooHigh {
-        /// What it was to be called.
+        /// The requested name.
         name: String,
         /// Its rank.
         rank: usize,
         /// The server's limit.
         limit: usize,
     },
-    /// Something is wrong with its files.
+    /// Its files are invalid or not supported.
     #[error("Loading lora {name} failed: {reason}")]
     Refused {
-        /// What it was to be called.
+        /// The requested name.
         name: String,
         /// What is wrong.
         reason: String,
     },
-    /// It does not fit, whatever else is given up.
+    /// It does not fit in host memory, even if everything that is not pinned is evicted.
     #[error(
         "Loading lora {name} failed: its {size_bytes} bytes do not fit into host memory beside the \
-         pinned adapters; raise --max-cpu-loras or --adapter-memory, or unload pinned ones"
+         pinned adapters; raise the server's adapter memory, or unload pinned adapters"
     )]
     NoRoom {
-        /// What it was to be called.
+        /// The requested name.
         name: String,
-        /// What it needs.
+        /// The size of the adapter.
         size_bytes: usize,
     },
-    /// A request names an adapter whose files are there but cannot be served.
+    /// The adapter's files exist but cannot be served.
     #[error("LoRA adapter '{0}' was found but could not be loaded: the server's log says why.")]
     NotLoadable(String),
-    /// A request names an adapter that may be on the hub, which cannot be asked.
-    #[error("Whether LoRA adapter '{0}' exists cannot be told: the hub cannot be reached.")]
+    /// The adapter may exist on the hub, which cannot be reached.
+    #[error("Cannot check whether LoRA adapter '{0}' exists: the hub cannot be reached.")]
     Unreachable(String),
-    /// The server serves no adapters.
-    #[error("This server was started with --max-adapters 0: it serves no adapters.")]
+    /// The server does not serve adapters.
+    #[error("This server serves no adapters: its maximum number of adapters is 0.")]
     Off,
+}
+
+/// Why no adapter is found for the model name of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FindError {
+    /// No adapter has this name.
+    NotFound(String),
+    /// Too many requests wait for their adapter already.
+    QueueFull { limit: usize },
+    /// The adapter exists but cannot be used.
+    Adapter(AdapterError),
+}
+
+impl From<AdapterError> for FindError {
+    fn from(error: AdapterError) -> Self {
+        Self::Adapter(error)
+    }
 }
 
 impl AdapterError {

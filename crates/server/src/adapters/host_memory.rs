@@ -1,4 +1,4 @@
-//! The adapters in host memory: the tier between disk and device.
+//! Adapters in host memory: the tier between disk and device.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -7,18 +7,19 @@ use farthing_model::LoraAdapter;
 use farthing_scheduler::AdapterId;
 use tokio::sync::Notify;
 
-use crate::Backend;
+use crate::request::backend::Backend;
 
-/// How much host memory adapters may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The capacity of host memory for adapters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostCapacity {
-    /// Adapters, at most.
+    /// The maximum number of adapters.
     pub adapters: usize,
-    /// Bytes of them all, at most.
+    /// The maximum of their bytes together.
     pub bytes: usize,
 }
 
-/// An adapter's weights in host memory. When the last who holds it lets go, the device lets go too.
+/// The weights of an adapter in host memory. Dropping the last reference also frees its device
+/// slot.
 pub(crate) struct Generation {
     pub adapter: Arc<LoraAdapter>,
     pub engine: Arc<dyn Backend>,
@@ -30,10 +31,10 @@ impl Drop for Generation {
     }
 }
 
-/// A generation that somebody uses just now, so that it stays in memory whatever becomes of its
-/// name. Dropping it may make room for another.
+/// A generation in use. It stays in memory even if its name is removed. Dropping it may make room
+/// for another.
 pub(crate) struct GenerationInUse {
-    // In this order: who is told of the room must find it.
+    // The order of the fields matters: the generation is released before waiters are notified.
     generation: Arc<Generation>,
     _announcement: Announcement,
 }
@@ -52,16 +53,16 @@ impl GenerationInUse {
     }
 }
 
-/// What host memory holds, the least recently used given up first, but nothing that is pinned or in
-/// use.
+/// The adapters in host memory. The least recently used is evicted first; pinned adapters and those
+/// in use are not evicted.
 pub(super) struct HostMemory {
     capacity: HostCapacity,
     residents: HashMap<AdapterId, Resident>,
-    /// Given up by name, but still in use by requests.
+    /// Generations without a name that requests still use.
     leaving: HashMap<AdapterId, Weak<Generation>>,
-    /// Told when something is no longer in use.
+    /// Notified when a generation is no longer in use.
     freed: Arc<Notify>,
-    /// The clock of the least recently used.
+    /// Counts uses, to find the least recently used.
     uses: u64,
     evictions: u64,
 }
@@ -69,17 +70,17 @@ pub(super) struct HostMemory {
 struct Resident {
     generation: Arc<Generation>,
     last_use: u64,
-    /// How many names keep it here.
+    /// The number of pinned names that refer to it.
     pins: usize,
 }
 
-/// What became of a wish for room.
+/// The result of making room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
     Made,
-    /// All of it is in use just now.
+    /// Everything that could be evicted is in use.
     Busy,
-    /// It would not fit if nothing were in use.
+    /// It would not fit even if nothing were in use.
     Never,
 }
 
@@ -99,7 +100,7 @@ impl HostMemory {
         self.capacity
     }
 
-    /// Completes when something is no longer in use.
+    /// Notified when a generation is no longer in use.
     pub(super) fn freed(&self) -> Arc<Notify> {
         self.freed.clone()
     }
@@ -108,7 +109,7 @@ impl HostMemory {
         self.evictions
     }
 
-    /// A generation that is here, from now on the most recently used.
+    /// Looks a generation up and marks it as the most recently used.
     pub(super) fn find(&mut self, id: AdapterId) -> Option<GenerationInUse> {
         if let Some(generation) = self.leaving.remove(&id).and_then(|it| it.upgrade()) {
             self.insert(generation);
@@ -120,7 +121,7 @@ impl HostMemory {
         Some(self.in_use(generation))
     }
 
-    /// Takes in a generation for which room was made.
+    /// Inserts a generation. [`Self::make_room`] comes first.
     pub(super) fn insert(&mut self, generation: Arc<Generation>) -> GenerationInUse {
         self.uses += 1;
         let resident = Resident {
@@ -132,7 +133,7 @@ impl HostMemory {
         self.in_use(generation)
     }
 
-    /// Sees to it that an adapter of `size_bytes` fits.
+    /// Evicts adapters until one of `size_bytes` fits.
     pub(super) fn make_room(&mut self, size_bytes: usize) -> Room {
         let HostCapacity { adapters, bytes } = self.capacity;
         let fits = |(count, total): (usize, usize)| {
@@ -155,7 +156,7 @@ impl HostMemory {
         Room::Made
     }
 
-    /// Gives up a generation that no name points to any more; who uses it may go on.
+    /// Removes a generation that no name refers to. Requests that use it continue.
     pub(super) fn discard(&mut self, id: AdapterId) {
         if let Some(resident) = self.residents.remove(&id) {
             self.leaving.retain(|_, it| it.strong_count() > 0);
@@ -180,7 +181,8 @@ impl HostMemory {
         self.residents.contains_key(&id)
     }
 
-    /// Adapters and their bytes, those included that are only here until their requests end.
+    /// The number of adapters and their bytes, with those that only running requests keep in
+    /// memory.
     pub(super) fn used(&self) -> (usize, usize) {
         let (residents, bytes) = sum(self.residents.values().map(|it| &*it.generation));
         let leaving: Vec<_> = self.leaving.values().filter_map(Weak::upgrade).collect();

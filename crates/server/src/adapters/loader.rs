@@ -5,22 +5,22 @@ use std::sync::Arc;
 
 use farthing_model::{Checkpoint, ComputeType, DeviceKind, LoraAdapter, LoraBase};
 
-use super::AdapterError;
+use super::error::AdapterError;
 
 /// Reads adapters of one base model.
 pub struct AdapterLoader {
-    /// The model that they fit; its files stay open.
+    /// The base model. Its files stay open.
     pub base: Arc<Checkpoint>,
-    /// The type that they compute in.
+    /// The type to compute in.
     pub compute_type: ComputeType,
-    /// Where they compute.
+    /// The device to compute on.
     pub device: DeviceKind,
-    /// The largest rank that is served.
+    /// The maximum rank.
     pub max_rank: usize,
 }
 
 impl AdapterLoader {
-    /// Reads the adapter of a directory. Blocks: not for the async threads.
+    /// Reads the adapter in a directory. This blocks.
     ///
     /// # Errors
     /// Files are missing or damaged, or the adapter cannot be served exactly.

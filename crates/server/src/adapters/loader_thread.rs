@@ -9,11 +9,12 @@ use std::thread;
 use farthing_model::LoraAdapter;
 use tokio::sync::oneshot;
 
-use super::{AdapterError, AdapterLoader};
+use super::error::AdapterError;
+use super::loader::AdapterLoader;
 
-/// Reads adapters on one thread for as long as it lives. One and always the same, because an
-/// allocator keeps what a thread has freed for that thread's next allocations: with a pool of them,
-/// each would keep the memory of the adapters that it has ever read.
+/// Reads adapters on one thread. It is always the same thread because an allocator keeps freed
+/// memory for the thread that freed it: each thread of a pool would keep the memory of every
+/// adapter that it has read.
 pub(super) struct LoaderThread {
     jobs: mpsc::Sender<Job>,
 }
@@ -26,14 +27,14 @@ struct Job {
 
 impl LoaderThread {
     /// # Errors
-    /// The system has no thread left.
+    /// The thread cannot be started.
     pub(super) fn start(loader: AdapterLoader) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
         thread::Builder::new()
             .name("adapter-loader".to_owned())
             .spawn(move || {
                 for job in queue {
-                    // Whoever asked may have left: then there is nobody to read for.
+                    // Skip the job if its requester has gone.
                     if !job.answer.is_closed() {
                         job.run(&loader);
                     }
@@ -42,7 +43,7 @@ impl LoaderThread {
         Ok(Self { jobs })
     }
 
-    /// Reads the adapter of a directory, after those that were asked for before.
+    /// Reads the adapter in a directory, after the jobs that are queued already.
     pub(super) async fn load(
         &self,
         name: &str,
@@ -69,14 +70,14 @@ impl LoaderThread {
 }
 
 impl Job {
-    /// A loader that panics has read nothing; it is told by the answer that never comes, and the
-    /// thread lives on.
+    /// If the loader panics, no answer is sent: the requester gets an error and the thread
+    /// continues.
     fn run(self, loader: &AdapterLoader) {
         let read = catch_unwind(AssertUnwindSafe(|| {
             loader.load(&self.name, &self.directory)
         }));
         if let Ok(read) = read {
-            // Nobody listens any more: then the adapter goes.
+            // The requester may have gone: then the adapter is dropped.
             let _ = self.answer.send(read);
         }
     }

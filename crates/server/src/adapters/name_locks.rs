@@ -1,18 +1,18 @@
-//! One lock a name, for as long as somebody wants it.
+//! One lock per name, for as long as it is used.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-/// Locks that come and go with those who ask for them.
+/// Locks that are created on use and dropped afterwards.
 #[derive(Default)]
 pub(super) struct NameLocks {
     locks: Mutex<HashMap<String, Weak<AsyncMutex<()>>>>,
 }
 
 impl NameLocks {
-    /// Waits for a name's turn, in the order of asking. The turn ends with the guard.
+    /// Locks a name until the guard is dropped. Waiters are served in order.
     pub(super) async fn lock(&self, name: &str) -> OwnedMutexGuard<()> {
         let lock = {
             let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);

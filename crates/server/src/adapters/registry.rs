@@ -1,4 +1,4 @@
-//! What names mean, and what of it is in host memory.
+//! The names of adapters, and the adapters in host memory.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,22 +8,22 @@ use farthing_model::LoraAdapter;
 use farthing_scheduler::AdapterId;
 
 use super::host_memory::{GenerationInUse, HostCapacity, HostMemory};
-use crate::served_models;
+use crate::clock::unix_seconds;
 
-/// What names mean.
+/// All names, and host memory.
 pub(super) struct Registry {
     pub names: BTreeMap<String, Named>,
     pub host: HostMemory,
     pub counters: Counters,
 }
 
-/// An adapter that has a name.
+/// An adapter with a name.
 #[derive(Clone, Debug)]
 pub(crate) struct Named {
     pub id: AdapterId,
-    /// As asked for.
+    /// The path, as requested.
     pub root: String,
-    /// Where it is read from.
+    /// The directory that it is read from.
     pub directory: PathBuf,
     pub pinned: bool,
     pub rank: usize,
@@ -32,7 +32,7 @@ pub(crate) struct Named {
     pub created: u64,
 }
 
-/// Counts since the start.
+/// Counters since the start.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
     /// Requests that found their adapter in host memory.
@@ -43,23 +43,23 @@ pub(crate) struct Counters {
     pub loads: u64,
     pub load_seconds: f64,
     pub load_failures: u64,
-    /// Names that were pointed to another generation.
+    /// Names that were changed to another generation.
     pub swaps: u64,
 }
 
-/// How things stand in host memory.
-#[derive(Clone, Debug)]
+/// The state of host memory.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct HostFigures {
     pub counters: Counters,
     pub evictions: u64,
-    /// All names, in order.
+    /// All names, sorted.
     pub named: Vec<NamedFigures>,
-    /// Bytes in host memory, those included that only their last requests keep there.
+    /// Bytes in host memory, with those that only running requests keep there.
     pub bytes: usize,
     pub capacity: HostCapacity,
 }
 
-/// What a name points to.
+/// The adapter of a name.
 #[derive(Clone, Debug)]
 pub(crate) struct NamedFigures {
     pub name: String,
@@ -76,13 +76,13 @@ impl Named {
             pinned,
             rank: adapter.rank(),
             size_bytes: adapter.size_bytes(),
-            created: served_models::unix_seconds(),
+            created: unix_seconds(),
         }
     }
 }
 
 impl Registry {
-    /// No names yet.
+    /// Starts without names.
     pub(super) fn new(capacity: HostCapacity) -> Self {
         Self {
             names: BTreeMap::new(),
@@ -106,7 +106,7 @@ impl Registry {
         }
     }
 
-    /// The adapter of a name, where host memory has it.
+    /// The adapter of a name, if it is in host memory.
     pub(super) fn hit(&mut self, name: &str) -> Option<GenerationInUse> {
         let id = self.names.get(name)?.id;
         let generation = self.host.find(id)?;
@@ -122,7 +122,7 @@ impl Registry {
         }
     }
 
-    /// Lets a name point to a generation that is in host memory.
+    /// Makes a name refer to a generation that is in host memory.
     pub(super) fn point(&mut self, name: &str, new: Named) {
         let id = new.id;
         if new.pinned {
@@ -144,7 +144,7 @@ impl Registry {
         }
     }
 
-    /// A name does not point to this any more.
+    /// Releases an adapter whose name no longer refers to it.
     fn leave(&mut self, before: &Named) {
         if before.pinned {
             self.host.unpin(before.id);

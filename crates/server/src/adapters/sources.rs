@@ -1,4 +1,4 @@
-//! Where adapters may come from: nothing is read but what the operator has allowed.
+//! Where adapters may be read from: only from places that the operator has permitted.
 
 use std::collections::HashSet;
 use std::io;
@@ -6,25 +6,25 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::models::{HubAdapters, ModelSourceError};
 
-/// The places that adapters are read from. Looking there blocks.
+/// The places that adapters may be read from. All methods block.
 #[derive(Clone, Debug, Default)]
 pub struct AdapterSources {
-    /// Whatever lies below it may be loaded.
+    /// Every adapter below it may be loaded.
     directory: Option<PathBuf>,
-    /// Named one by one on the command line.
+    /// Directories named on the command line.
     named: HashSet<PathBuf>,
     hub: Option<HubAdapters>,
 }
 
-/// What an adapter is made of.
+/// The files of an adapter.
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 
-/// An adapter is there, or not, or could not be fetched.
+/// The directory of an adapter, `None` if there is none, or an error if it could not be fetched.
 type Found = Result<Option<PathBuf>, ModelSourceError>;
 
 impl AdapterSources {
-    /// `directory` may be searched, by requests too; each of `named` may be loaded again.
+    /// Requests may search `directory`; each of `named` may be loaded again.
     ///
     /// # Errors
     /// One of them does not exist.
@@ -42,7 +42,7 @@ impl AdapterSources {
         })
     }
 
-    /// Lets adapters come from the hub too.
+    /// Also permits adapters from the hub.
     pub(crate) fn with_hub(self, hub: HubAdapters) -> Self {
         Self {
             hub: Some(hub),
@@ -50,12 +50,12 @@ impl AdapterSources {
         }
     }
 
-    /// Whether a name that nobody has loaded may still be found.
+    /// Whether an adapter that is not loaded may be found by its name.
     pub(super) fn may_have_more(&self) -> bool {
         self.directory.is_some() || self.hub.is_some()
     }
 
-    /// The adapter that lies under `name` in the directory, else on the hub.
+    /// The adapter called `name` in the directory, else on the hub.
     pub(super) fn by_name(&self, name: &str) -> Found {
         let is_plain = |path: &Path| {
             let mut components = path.components();
@@ -81,8 +81,8 @@ impl AdapterSources {
         }
     }
 
-    /// Where an adapter really is, if that is an allowed place. Everything else is as if it were not
-    /// there, so that nobody can learn what is.
+    /// The real path of an adapter, if it is in a permitted place. Everything else is reported as
+    /// missing, so that nobody can probe for files.
     pub(super) fn checked(&self, path: &Path) -> Option<PathBuf> {
         let path = path.canonicalize().ok()?;
         if self.named.contains(&path) {
@@ -91,7 +91,7 @@ impl AdapterSources {
         let hub = self.hub.as_ref().map(HubAdapters::root);
         let roots = self.directory.iter().chain(&hub);
         let root = roots.into_iter().find(|root| path.starts_with(root))?;
-        // A link out of the root may hide in a file as well.
+        // A file may be a link that leads out of the root.
         let is_inside = |file: &str| {
             let file = path.join(file).canonicalize();
             file.is_ok_and(|file| file.starts_with(root))
@@ -100,21 +100,21 @@ impl AdapterSources {
         (is_inside(CONFIG) && (is_inside(WEIGHTS) || has_no_weights)).then_some(path)
     }
 
-    /// A word on where adapters may be, for whoever looked elsewhere.
+    /// A hint about the permitted places, for an error message.
     pub(super) fn hint(&self) -> String {
         match &self.directory {
             Some(directory) => format!(
-                ": adapters are loaded from below {} (--adapter-dir)",
+                ": adapters are loaded from the adapter directory {}",
                 directory.display()
             ),
-            None => ": start the server with --adapter-dir to load adapters from there".to_owned(),
+            None => ": this server has no adapter directory".to_owned(),
         }
     }
 
     fn on_hub(&self, id: &str) -> Found {
         let found = self.hub.as_ref().and_then(|hub| hub.get(id));
         match found.transpose() {
-            // A name that the hub does not know is a name that does not exist.
+            // If the hub does not know the name, it does not exist.
             Err(ModelSourceError::Hub { reason, .. }) => {
                 tracing::info!(id, "the hub has no such adapter: {reason}");
                 Ok(None)

@@ -1,4 +1,4 @@
-//! Where the adapters are, and how often they had to move.
+//! Metrics of adapters: where they are and how often they move.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use farthing_scheduler::AdapterId;
 
 use super::exposition::Exposition;
 use crate::adapters::HostFigures;
-use crate::bookkeeper::now_us;
+use crate::clock::unix_microseconds;
 
 pub(super) fn render(page: &mut Exposition, engine: &EngineStats, host: &HostFigures) {
     let device = &engine.adapter_pool;
@@ -30,7 +30,7 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats, host: &HostFig
                     &names(host, &engine.running_adapters),
                 ),
             ],
-            now_us() as f64 / 1e6,
+            unix_microseconds() as f64 / 1e6,
         );
     }
     page.gauges(
@@ -45,13 +45,13 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats, host: &HostFig
     );
     page.gauges(
         "farthing_adapter_bytes",
-        "Bytes of adapters. What is on the device is in host memory too.",
+        "Bytes of adapters. Adapters on the device are in host memory too.",
         ["tier"],
         [(["device"], device.resident_bytes), (["host"], host.bytes)],
     );
     page.gauges(
         "farthing_adapter_capacity",
-        "Adapters that fit.",
+        "Maximum number of adapters.",
         ["tier"],
         [
             (["device"], device.slots),
@@ -73,19 +73,19 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats, host: &HostFig
         ),
         (
             "farthing_adapter_misses_total",
-            "Those that did not.",
+            "Requests (host) and their choices (device) that did not find their adapter there.",
             device.misses,
             counters.misses,
         ),
         (
             "farthing_adapter_loads_total",
-            "Adapters brought there.",
+            "Adapters loaded there.",
             device.loads,
             counters.loads,
         ),
         (
             "farthing_adapter_evictions_total",
-            "Adapters that had to leave for others.",
+            "Adapters evicted for others.",
             device.evictions,
             host.evictions,
         ),
@@ -105,12 +105,13 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats, host: &HostFig
     );
     page.counter(
         "farthing_adapter_swaps_total",
-        "Names that were pointed to another generation.",
+        "Names that were changed to another generation.",
         counters.swaps,
     );
 }
 
-/// In the order of the alphabet, with commas. A generation that no name points to any more has none.
+/// The names of these adapters, sorted and separated by commas. A generation without a name is left
+/// out.
 fn names(host: &HostFigures, adapters: &[AdapterId]) -> String {
     let named = host.named.iter().filter(|it| adapters.contains(&it.id));
     let names: Vec<_> = named.map(|it| it.name.as_str()).collect();

@@ -1,4 +1,4 @@
-//! Where the machine's time goes, and what tokens cost.
+//! Metrics of time and costs.
 
 use farthing_economics::UnitCost;
 use farthing_engine::EngineStats;
@@ -13,7 +13,7 @@ pub(super) fn render(page: &mut Exposition, costs: &Costs, stats: &EngineStats) 
     let residuals = Residuals::of(stats);
     page.gauges(
         "farthing_identity_residual",
-        "By which share sums that have to be equal differ; rounding leaves some 1e-15.",
+        "Relative difference of sums that have to be equal; rounding leaves about 1e-15.",
         ["identity"],
         [
             (["rows"], residuals.rows),
@@ -36,7 +36,7 @@ pub(super) fn render(page: &mut Exposition, costs: &Costs, stats: &EngineStats) 
     if let Some(rate) = costs.slo_tokens_per_second() {
         page.gauge(
             "farthing_slo_tokens_per_second",
-            "Tokens that the machine carries within its service level.",
+            "Capacity within the service level in tokens per second.",
             rate,
         );
     }
@@ -54,7 +54,7 @@ fn render_seconds(page: &mut Exposition, stats: &EngineStats) {
     );
     page.counters(
         "farthing_bucket_seconds_total",
-        "Where that time went.",
+        "That time by bucket.",
         "bucket",
         [
             ("warm_up", seconds.warm_up),
@@ -80,7 +80,7 @@ fn render_tokens(page: &mut Exposition, stats: &EngineStats) {
     );
     page.counters(
         "farthing_token_seconds_total",
-        "Device time that they took.",
+        "Device time of these tokens.",
         "kind",
         [
             ("input", seconds.input),
@@ -94,7 +94,7 @@ fn render_model(page: &mut Exposition, stats: &EngineStats) {
     let model = &stats.step_model;
     page.counter(
         "farthing_expected_step_seconds_total",
-        "What the step model expected of all steps.",
+        "Time of all steps as expected by the step model.",
         stats.expected_seconds,
     );
     page.counter(
@@ -114,13 +114,13 @@ fn render_model(page: &mut Exposition, stats: &EngineStats) {
     );
     page.gauge(
         "farthing_step_model_residual_p95",
-        "95 % of the steps that it was judged by are off by at most this share of their time.",
+        "95th percentile of the relative error of the step model.",
         model.fit.residual_p95,
     );
     let [to_16, to_256, beyond] = model.seconds_per_token;
     page.gauges(
         "farthing_step_model_seconds",
-        "Seconds that the step model expects of each unit of work.",
+        "Expected seconds per unit of work.",
         ["of"],
         [
             (["step"], model.fixed_seconds),
@@ -162,7 +162,7 @@ fn render_prices(page: &mut Exposition, spans: &[(&'static str, Span)]) {
     }
     page.gauges(
         "farthing_usd_per_million_tokens",
-        "What a million tokens cost, bearing their own time, all time, or all time at capacity.",
+        "US dollars per million tokens: own time (busy), all time shared out (loaded), at capacity.",
         ["kind", "figure", "span"],
         prices,
     );

@@ -1,4 +1,4 @@
-//! What the engine itself publishes.
+//! Metrics of the engine.
 
 use farthing_engine::{EngineStats, StepSizes};
 use farthing_model::BLOCK_SIZE;
@@ -42,7 +42,7 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats) {
     );
     page.info(
         "vllm:cache_config_info",
-        "How the KV cache is laid out.",
+        "Layout of the KV cache.",
         &[
             ("block_size", &BLOCK_SIZE.to_string()),
             ("num_gpu_blocks", &total_blocks.to_string()),
@@ -68,12 +68,12 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats) {
     let (computed, cached) = (engine.prompt_tokens as f64, engine.prefix_hits as f64);
     page.counter(
         "vllm:prompt_tokens_total",
-        "Prompt tokens taken in.",
+        "Prompt tokens, computed or cached.",
         computed + cached,
     );
     page.counter(
         "vllm:prompt_tokens_cached_total",
-        "Of them from the prefix cache.",
+        "Prompt tokens from the prefix cache.",
         cached,
     );
     page.counters(
@@ -94,19 +94,19 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats) {
     );
     page.counter(
         "vllm:prefix_cache_hits_total",
-        "Prompt tokens found there.",
+        "Prompt tokens found in the prefix cache.",
         cached,
     );
     page.counter(
         "vllm:num_preemptions_total",
-        "Sequences sent back to wait for want of blocks.",
+        "Preempted sequences.",
         engine.preemptions as f64,
     );
 
     let sizes = &engine.step_sizes;
     page.histogram(
         "vllm:iteration_tokens_total",
-        "Tokens of a step.",
+        "Tokens per step.",
         &Histogram::counted(&StepSizes::BOUNDS, &sizes.counts, sizes.tokens as f64),
     );
 
@@ -122,17 +122,17 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats) {
     );
     page.counter(
         "farthing_attributed_seconds_total",
-        "Device time charged to sequences: as much as that of all steps.",
+        "Device time attributed to sequences; equal to the time of all steps.",
         engine.attributed_seconds,
     );
     page.counter(
         "farthing_aborted_seconds_total",
-        "The part of it that went to sequences whose caller left.",
+        "Attributed time of aborted sequences.",
         engine.seconds.aborted,
     );
     page.counter(
         "farthing_failed_seconds_total",
-        "The part of it that went to sequences that the engine failed.",
+        "Attributed time of failed sequences.",
         engine.seconds.failed,
     );
 }

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 
 use super::histogram::Histogram;
 
-/// A page of metrics that all carry the same labels.
+/// A page of metrics with common labels.
 pub(super) struct Exposition {
     text: String,
     /// `name="value",…`
@@ -28,12 +28,12 @@ impl Exposition {
         self.sample(name, "", value);
     }
 
-    /// What does not change, told in labels.
+    /// A constant, expressed in labels.
     pub(super) fn info(&mut self, name: &str, help: &str, labels: &[(&str, &str)]) {
         self.labelled(name, help, labels, 1);
     }
 
-    /// A gauge that tells as much by its labels as by its value.
+    /// A gauge with labels.
     pub(super) fn labelled(
         &mut self,
         name: &str,
@@ -54,7 +54,7 @@ impl Exposition {
         self.sample(name, "", value);
     }
 
-    /// One counter a value of `label`.
+    /// One counter per value of a label.
     pub(super) fn counters<'a, V: Display>(
         &mut self,
         name: &str,
@@ -68,7 +68,7 @@ impl Exposition {
         }
     }
 
-    /// One gauge a set of labels.
+    /// One gauge per set of labels.
     pub(super) fn gauges<V: Display, const N: usize>(
         &mut self,
         name: &str,
@@ -91,9 +91,10 @@ impl Exposition {
         self.family(name, help, "histogram");
         let bucket = format!("{name}_bucket");
         for (bound, count) in histogram.cumulative() {
-            let bound = match bound.is_finite() {
-                true => format!("{bound:?}"),
-                false => "+Inf".to_owned(),
+            let bound = if bound.is_finite() {
+                format!("{bound:?}")
+            } else {
+                "+Inf".to_owned()
             };
             self.sample(&bucket, &label("le", &bound), count);
         }

@@ -1,4 +1,4 @@
-//! Counts of observations by size.
+//! Prometheus histograms, and vLLM's buckets.
 
 /// vLLM's buckets for the time to the first token, in seconds.
 pub(super) const FIRST_TOKEN: &[f64] = &[
@@ -18,7 +18,7 @@ pub(super) const LATENCY: &[f64] = &[
     480.0, 960.0, 1920.0, 7680.0,
 ];
 
-/// vLLM's steps of 1, 2 and 5, for tokens.
+/// vLLM's buckets for numbers of tokens: 1, 2 and 5 times powers of ten.
 pub(super) const TOKENS: &[f64] = &[
     1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0,
     20_000.0, 50_000.0, 100_000.0,
@@ -30,9 +30,9 @@ pub(super) const SMALL_COUNTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0];
 /// A Prometheus histogram.
 #[derive(Debug)]
 pub(super) struct Histogram {
-    /// Upper ends of the buckets, inclusive, rising.
+    /// Upper bounds of the buckets, inclusive and ascending.
     bounds: &'static [f64],
-    /// One a bucket, and one for what is above them all.
+    /// One count per bucket, and one for values above all bounds.
     counts: Vec<u64>,
     sum: f64,
 }
@@ -46,7 +46,7 @@ impl Histogram {
         }
     }
 
-    /// Observations that were counted elsewhere: one count a bound, and one for what is above.
+    /// A histogram from counts: one per bound, and one for values above all bounds.
     pub(super) fn counted(bounds: &'static [f64], counts: &[u64], sum: f64) -> Self {
         Self {
             bounds,
@@ -61,7 +61,7 @@ impl Histogram {
         self.sum += value;
     }
 
-    /// Each bucket's upper end with the observations up to it, those of smaller buckets included.
+    /// Each upper bound with the number of observations up to it.
     pub(super) fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         bounds.zip(self.counts.iter().scan(0, |total, count| {

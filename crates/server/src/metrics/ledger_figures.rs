@@ -1,4 +1,4 @@
-//! How the ledger is doing.
+//! Metrics of the ledger.
 
 use farthing_ledger::LedgerStatus;
 
@@ -17,22 +17,22 @@ pub(super) fn render(page: &mut Exposition, ledger: &LedgerStatus) {
     );
     page.gauge(
         "farthing_ledger_places",
-        "How many of both there may be: no request begins without a place.",
+        "Maximum of running requests and waiting rows.",
         ledger.places,
     );
     page.counter(
         "farthing_ledger_refusals_total",
-        "Requests refused for want of a place.",
+        "Requests refused because there was no place.",
         ledger.refused,
     );
     page.counter(
         "farthing_ledger_failed_flushes_total",
-        "Batches that the database did not take; each is tried again.",
+        "Batches that the database did not accept; each is retried.",
         ledger.failed_flushes,
     );
     page.gauge(
         "farthing_ledger_up",
-        "1 where the latest batch was written, 0 where it failed.",
+        "1 if the latest batch was written, 0 if it failed.",
         u8::from(ledger.error.is_none()),
     );
 }

@@ -1,4 +1,4 @@
-//! Times of the last minutes, for their quantiles.
+//! Quantiles of latencies of the last minutes.
 
 #[cfg(test)]
 mod tests;
@@ -10,17 +10,17 @@ use farthing_api::Quantiles;
 
 use crate::costs::{SAMPLE_EVERY, WINDOW};
 
-/// Counts by size, in buckets that grow by a twentieth: vLLM's are too coarse to tell a quantile by.
+/// Counts by latency, in buckets that grow by 5 %: vLLM's buckets are too coarse for quantiles.
 #[derive(Debug, Default)]
 pub(super) struct RecentTimes {
-    /// Oldest first, each with the moment at which it began.
+    /// Oldest first, each with its start.
     slots: VecDeque<(Instant, Box<[u32; BUCKETS]>)>,
 }
 
-/// In seconds; what is shorter counts as this.
+/// The lower bound of the first bucket in seconds. Shorter times count as this.
 const SHORTEST: f64 = 1e-5;
 const GROWTH: f64 = 1.05;
-/// Up to 50 minutes.
+/// The last bucket ends at 50 minutes.
 const BUCKETS: usize = 400;
 
 impl RecentTimes {
@@ -64,7 +64,7 @@ impl RecentTimes {
     }
 }
 
-/// The middle of the bucket with the least time that this share of all took at most.
+/// The middle of the bucket that contains the quantile `share`.
 fn quantile(counts: &[u64; BUCKETS], count: u64, share: f64) -> Option<f64> {
     let rank = (share * count as f64).ceil() as u64;
     let mut below = 0;

@@ -3,22 +3,23 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use farthing_api::Latencies;
+use farthing_api::{ByToken, CostTotals, Latencies};
 use farthing_economics::HourlyPrice;
-use farthing_engine::GenerationUsage;
+use farthing_ledger::Outcome;
 
-use super::Outcome;
 use super::exposition::Exposition;
 use super::histogram::{FIRST_TOKEN, Histogram, LATENCY, PER_TOKEN, SMALL_COUNTS, TOKENS};
 use super::recent_times::RecentTimes;
-use crate::costs::WINDOW;
+use crate::costs::{Costs, Factors, WINDOW};
+use crate::request::{ChoiceUsage, Phases};
 
 #[derive(Debug)]
 pub(super) struct Totals {
-    pub(super) outcomes: [u64; Outcome::ALL.len()],
+    /// In the order of [`FINISHED_REASONS`].
+    outcomes: [u64; FINISHED_REASONS.len()],
     pub(super) rejections: u64,
     pub(super) models: BTreeMap<String, AnswerTotals>,
-    /// Those of requests that named no user are under none.
+    /// `None` is for requests without a `user`.
     pub(super) tenants: BTreeMap<Option<String>, AnswerTotals>,
     pub(super) recent: Recent,
     pub(super) time_to_first_token: Histogram,
@@ -36,7 +37,15 @@ pub(super) struct Totals {
     pub(super) preemptions: Histogram,
 }
 
-/// Names that have figures of their own; those that come later are counted together.
+/// How a choice may end: the values of vLLM's label `finished_reason`, in its order.
+const FINISHED_REASONS: [Outcome; 4] = [
+    Outcome::Stop,
+    Outcome::Length,
+    Outcome::Abort,
+    Outcome::Error,
+];
+
+/// The number of names with figures of their own. Later names are counted together.
 const MAX_NAMES: usize = 100;
 const OTHER_NAMES: &str = "other";
 
@@ -49,7 +58,7 @@ pub(super) struct Recent {
     pub(super) queue: RecentTimes,
 }
 
-/// What the finished choices of one model, adapter or tenant took.
+/// Usage of the finished choices of one model, adapter or tenant.
 #[derive(Debug, Default)]
 pub(super) struct AnswerTotals {
     pub(super) choices: u64,
@@ -62,7 +71,7 @@ pub(super) struct AnswerTotals {
 impl Default for Totals {
     fn default() -> Self {
         Self {
-            outcomes: [0; Outcome::ALL.len()],
+            outcomes: [0; FINISHED_REASONS.len()],
             rejections: 0,
             models: BTreeMap::new(),
             tenants: BTreeMap::new(),
@@ -85,8 +94,29 @@ impl Default for Totals {
 }
 
 impl Totals {
-    /// The figures of a model or adapter. There may be thousands of names, but not of series; the
-    /// base model always has its own.
+    pub(super) fn count_outcome(&mut self, outcome: Outcome, choices: u64) {
+        let mut reasons = FINISHED_REASONS.iter().zip(&mut self.outcomes);
+        if let Some((_, count)) = reasons.find(|(reason, _)| **reason == outcome) {
+            *count += choices;
+        }
+    }
+
+    pub(super) fn observe_phases(&mut self, phases: &Phases, completion_tokens: usize) {
+        self.queue.observe(phases.queue_seconds);
+        self.prefill.observe(phases.prefill_seconds);
+        self.decode.observe(phases.decode_seconds);
+        self.inference
+            .observe(phases.prefill_seconds + phases.decode_seconds);
+        self.preemptions.observe(phases.preemptions as f64);
+        if completion_tokens > 1 {
+            let later_tokens = (completion_tokens - 1) as f64;
+            self.time_per_output_token
+                .observe(phases.decode_seconds / later_tokens);
+        }
+    }
+
+    /// The totals of a model or adapter. The number of time series is limited, even with thousands
+    /// of names; the base model always has its own.
     pub(super) fn model(&mut self, name: &str, is_base: bool) -> &mut AnswerTotals {
         let has_its_own =
             is_base || self.models.len() < MAX_NAMES || self.models.contains_key(name);
@@ -94,14 +124,15 @@ impl Totals {
         self.models.entry(name.to_owned()).or_default()
     }
 
-    /// The figures of a tenant, or of those that named none.
+    /// The totals of a tenant, or of requests without one.
     pub(super) fn tenant(&mut self, name: Option<&str>) -> &mut AnswerTotals {
         let name = name.map(str::to_owned);
         let has_its_own =
             name.is_none() || self.tenants.len() < MAX_NAMES || self.tenants.contains_key(&name);
-        let name = match has_its_own {
-            true => name,
-            false => Some(OTHER_NAMES.to_owned()),
+        let name = if has_its_own {
+            name
+        } else {
+            Some(OTHER_NAMES.to_owned())
         };
         self.tenants.entry(name).or_default()
     }
@@ -120,9 +151,12 @@ impl Totals {
     pub(super) fn render(&self, page: &mut Exposition, price: Option<HourlyPrice>) {
         page.counters(
             "vllm:request_success_total",
-            "Choices that ended, by how.",
+            "Ended choices by reason.",
             "finished_reason",
-            Outcome::ALL.map(|outcome| (outcome.as_str(), self.outcomes[outcome as usize] as f64)),
+            FINISHED_REASONS
+                .iter()
+                .zip(self.outcomes)
+                .map(|(outcome, count)| (outcome.as_str(), count as f64)),
         );
         page.counters(
             "vllm:admission_rejections_total",
@@ -202,7 +236,7 @@ impl Totals {
         self.render_models(page, price);
     }
 
-    /// What vLLM does not tell: tokens, seconds and dollars by model and adapter.
+    /// Metrics that vLLM does not have: tokens, seconds and US dollars by model and adapter.
     fn render_models(&self, page: &mut Exposition, price: Option<HourlyPrice>) {
         let mut by_model = |name, help, value: &dyn Fn(&AnswerTotals) -> f64| {
             let values = self
@@ -218,22 +252,22 @@ impl Totals {
         );
         by_model(
             "farthing_prompt_tokens_total",
-            "Their prompts' tokens.",
+            "Prompt tokens of these choices.",
             &|model| model.prompt_tokens as f64,
         );
         by_model(
             "farthing_cached_tokens_total",
-            "Of them from the prefix cache.",
+            "Of these, tokens from the prefix cache.",
             &|model| model.cached_tokens as f64,
         );
         by_model(
             "farthing_generation_tokens_total",
-            "Their own tokens.",
+            "Generated tokens of these choices.",
             &|model| model.generation_tokens as f64,
         );
         by_model(
             "farthing_device_seconds_total",
-            "Device time charged to them.",
+            "Device time of these choices.",
             &|model| model.device_seconds,
         );
         let Some(price) = price else { return };
@@ -243,24 +277,40 @@ impl Totals {
         });
         page.counters(
             "farthing_cost_usd_total",
-            "What that time cost.",
+            "Cost of that time in US dollars.",
             "model",
             dollars,
         );
         page.gauge(
             "farthing_price_per_hour_usd",
-            "What the machine costs.",
+            "Price of the machine in US dollars per hour.",
             price.usd(),
         );
     }
 }
 
 impl AnswerTotals {
-    pub(super) fn add(&mut self, usage: &GenerationUsage) {
+    pub(super) fn add(&mut self, usage: &ChoiceUsage) {
         self.choices += 1;
         self.prompt_tokens += usage.prompt_tokens as u64;
         self.cached_tokens += usage.cached_tokens as u64;
         self.generation_tokens += usage.completion_tokens as u64;
-        self.device_seconds += usage.device_seconds;
+        self.device_seconds += usage.device.map_or(0.0, |device| device.seconds);
+    }
+
+    pub(super) fn costs(&self, costs: &Costs, factors: Factors) -> CostTotals {
+        let usd = |factor: Option<f64>| costs.usd(self.device_seconds * factor?);
+        CostTotals {
+            choices: self.choices,
+            tokens: ByToken {
+                input: self.prompt_tokens - self.cached_tokens,
+                cached: self.cached_tokens,
+                output: self.generation_tokens,
+            },
+            device_seconds: self.device_seconds,
+            usd: costs.usd(self.device_seconds),
+            loaded_usd: usd(factors.loaded),
+            at_capacity_usd: usd(factors.at_capacity),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Where fetched files are kept, so that the second start needs no network.
+//! The cache of downloaded files, so that the next start needs no network.
 
 use std::{
     env,
@@ -10,16 +10,16 @@ use std::{
 use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempDir};
 
-use super::ModelSourceError;
+use super::error::ModelSourceError;
 
-/// The folder of everything that Farthing fetched itself. (What comes from the hub lies in Hugging
-/// Face's own cache, where other programs find it too.)
+/// The directory of files that Farthing downloads itself. Files from the hub are in Hugging Face's
+/// own cache, which other programs share.
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
     root: PathBuf,
 }
 
-/// What a file must be.
+/// The expected properties of a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FileIdentity<'a> {
     /// Its name in the cache.
@@ -48,7 +48,7 @@ impl Cache {
             .ok_or(ModelSourceError::NoCache)
     }
 
-    /// The folder of one model; made where it is missing. `name` is one path component.
+    /// The directory of one model. It is created if missing. `name` is one path component.
     pub(crate) fn entry(&self, name: &str) -> Result<CacheEntry, ModelSourceError> {
         let directory = self.root.join(name);
         fs::create_dir_all(&directory).map_err(ModelSourceError::io(&directory))?;
@@ -56,13 +56,13 @@ impl Cache {
     }
 }
 
-/// The folder of one model.
+/// The directory of one model.
 #[derive(Debug)]
 pub(crate) struct CacheEntry {
     directory: PathBuf,
 }
 
-/// What a download in progress is called; whoever holds the lock may remove what was left behind.
+/// The prefix of incomplete downloads. The holder of the lock may remove them.
 const PARTIAL: &str = ".partial-";
 
 impl CacheEntry {
@@ -70,8 +70,8 @@ impl CacheEntry {
         &self.directory
     }
 
-    /// A file that was stored here before. Its size and the note that its hash was right are
-    /// looked at, its content is not hashed again.
+    /// A file that was stored here before. Its size and its recorded hash are checked; its content
+    /// is not hashed again.
     pub(crate) fn find(&self, identity: FileIdentity) -> Option<PathBuf> {
         let path = self.directory.join(identity.name);
         let size_bytes = fs::metadata(&path).ok()?.len();
@@ -79,8 +79,8 @@ impl CacheEntry {
         (size_bytes == identity.size_bytes && note.trim() == identity.sha256).then_some(path)
     }
 
-    /// Waits until no other process works on this model, and clears away what an interrupted one
-    /// left behind. The lock ends with the returned file, whatever happens to the process.
+    /// Waits until no other process downloads this model, and removes incomplete downloads. The
+    /// lock is released with the returned file, even if the process is killed.
     pub(crate) fn lock(&self, say: &dyn Fn(&str)) -> Result<File, ModelSourceError> {
         let path = self.directory.join(".lock");
         let failed = || ModelSourceError::io(&path);
@@ -88,31 +88,32 @@ impl CacheEntry {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                say("another process is fetching this model, waiting for it");
+                say("another process is downloading this model, waiting for it");
                 file.lock().map_err(failed())?;
             }
             Err(TryLockError::Error(error)) => return Err(failed()(error)),
         }
         for entry in fs::read_dir(&self.directory).map_err(failed())?.flatten() {
             if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
-                // What cannot be removed does no harm but for its size.
-                let _ = match entry.path().is_dir() {
-                    true => fs::remove_dir_all(entry.path()),
-                    false => fs::remove_file(entry.path()),
+                // A file that cannot be removed only takes space.
+                let _ = if entry.path().is_dir() {
+                    fs::remove_dir_all(entry.path())
+                } else {
+                    fs::remove_file(entry.path())
                 };
             }
         }
         Ok(file)
     }
 
-    /// A folder for a download, on the same file system; gone when dropped.
+    /// A directory for a download, on the same file system. It is removed when dropped.
     pub(crate) fn temporary(&self) -> Result<TempDir, ModelSourceError> {
         TempDir::with_prefix_in(PARTIAL, &self.directory)
             .map_err(ModelSourceError::io(&self.directory))
     }
 
-    /// Copies a file into the cache. It appears there under its name only when it is whole, its
-    /// size and hash are right and it is on the disk.
+    /// Copies a file into the cache. It gets its name only after its size and hash are verified and
+    /// it is written to disk.
     pub(crate) fn store(
         &self,
         identity: FileIdentity,
@@ -121,7 +122,7 @@ impl CacheEntry {
         let failed = || ModelSourceError::io(&self.directory);
         let mut partial =
             NamedTempFile::with_prefix_in(PARTIAL, &self.directory).map_err(failed())?;
-        // One byte more than it should have is enough to tell that it is another file.
+        // Reading one byte more than expected detects a longer file.
         let mut content = content.take(identity.size_bytes + 1);
         let found = copy_and_hash(&mut content, &mut partial).map_err(failed())?;
         if found != identity.sha256 {

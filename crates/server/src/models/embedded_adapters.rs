@@ -1,12 +1,12 @@
-//! The adapters that come with a model of the `models/` folder: the binary carries them.
+//! The adapters of the models in `models/`, embedded in the binary.
 
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
 use super::{
-    ModelSourceError,
     cache::{Cache, FileIdentity},
+    error::ModelSourceError,
 };
 
 /// An adapter in PEFT's format, made by `models/adapters/train.py`.
@@ -48,7 +48,7 @@ const ADAPTERS: [EmbeddedAdapter; 2] = [
     },
 ];
 
-/// Puts an adapter into the cache, where it isn't there yet, and says in which directory.
+/// Writes an adapter into the cache if it is not there, and returns its directory.
 pub(crate) fn unpack(name: &str, cache: &Cache) -> Result<PathBuf, ModelSourceError> {
     let adapter = ADAPTERS
         .iter()

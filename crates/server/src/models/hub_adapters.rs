@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::ModelSourceError;
 use super::cache::Cache;
+use super::error::ModelSourceError;
 use super::hub::{Hub, HubSource, Wanted};
 
 /// The hub as a source of adapters.
@@ -14,7 +14,7 @@ pub(crate) struct HubAdapters {
 }
 
 impl HubAdapters {
-    /// By the same environment as models.
+    /// Uses the same environment variables as models.
     pub(crate) fn from_env() -> Result<Self, ModelSourceError> {
         Ok(Self {
             hub: Hub::from_env(),
@@ -22,14 +22,14 @@ impl HubAdapters {
         })
     }
 
-    /// The folder that everything from the hub lies below.
+    /// The directory that contains all files from the hub.
     pub(crate) fn root(&self) -> PathBuf {
         let root = self.hub.cache.path();
         root.canonicalize().unwrap_or_else(|_| root.clone())
     }
 
-    /// The folder of the adapter with this hub id, fetched where it is not here; `None` where `id` is
-    /// no hub id. Blocks.
+    /// The directory of the adapter with this hub id, downloaded if necessary; `None` if `id` is
+    /// not a hub id. This blocks.
     ///
     /// # Errors
     /// The hub cannot be reached or has no such adapter.

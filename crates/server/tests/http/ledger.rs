@@ -206,7 +206,7 @@ async fn shutdown_writes_the_last_rows() {
     play.say(0, "a");
     play.finish(0, FinishReason::Length, used(3, 0, 1));
     connection.response().await;
-    server.serving.await.unwrap();
+    (&mut server.serving).await.unwrap();
     close(bookkeeper).await;
     assert_row(&rows(&file, 1).await[0], &[("outcome", "length")]);
 }

@@ -4,6 +4,7 @@
 
 mod scripted_engine;
 mod shelf;
+mod stub_provider;
 mod wire;
 
 mod adapters;
@@ -15,5 +16,6 @@ mod ledger;
 mod metrics;
 mod page;
 mod probes;
+mod providers;
 mod refusals;
 mod shutdown;

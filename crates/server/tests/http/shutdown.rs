@@ -33,7 +33,7 @@ async fn running_answers_end_and_nothing_new_begins() {
         last = connection.event().await;
         assert!(!last.contains("error"), "{last}");
     }
-    server.serving.await.unwrap();
+    (&mut server.serving).await.unwrap();
 }
 
 #[tokio::test]
@@ -55,5 +55,5 @@ async fn answers_that_take_too_long_are_cut_off_with_a_word() {
     assert_eq!(whole.response().await.status, 503);
     streamed_play.dropped().await;
     whole_play.dropped().await;
-    server.serving.await.unwrap();
+    (&mut server.serving).await.unwrap();
 }

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,9 @@ use std::time::Duration;
 use farthing_engine::{ChatTemplate, Tokenizer, byte_level_alphabet};
 use farthing_ledger::Location;
 use farthing_model::GgufTokenizer;
-use farthing_server::{AdminKey, App, Bookkeeper, Local, ServedModels, Timeouts, serve};
+use farthing_server::{
+    AdminKey, App, AppConfig, Bookkeeper, CostsConfig, Local, ServedModels, Timeouts, serve,
+};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
@@ -28,14 +31,34 @@ pub(crate) const PATIENT: Timeouts = Timeouts {
     shutdown: Duration::from_secs(30),
 };
 
+/// A server with a scripted engine behind it.
 pub(crate) struct Server {
-    pub(crate) address: SocketAddr,
+    endpoint: Endpoint,
     pub(crate) engine: Arc<ScriptedEngine>,
     /// Where its adapters lie.
     pub(crate) shelf: Shelf,
     plays: mpsc::UnboundedReceiver<Play>,
+}
+
+/// A server on a port of its own, whatever answers behind it.
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     pub(crate) serving: JoinHandle<()>,
+}
+
+impl Deref for Server {
+    type Target = Endpoint;
+
+    fn deref(&self) -> &Endpoint {
+        &self.endpoint
+    }
+}
+
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Endpoint {
+        &mut self.endpoint
+    }
 }
 
 impl Server {
@@ -92,19 +115,44 @@ impl Server {
         let models = ServedModels::new(
             vec!["base".to_owned(), "org/base".to_owned()],
             "demo.gguf".to_owned(),
-            shelf.adapters(engine.clone()),
+            Some(shelf.adapters(engine.clone())),
             64,
         );
-        let app = App::new(Local {
+        let models = Arc::new(models);
+        let local = Local {
             backend: engine.clone(),
             chat_template: Some(Arc::new(ChatTemplate::new(template, &tokenizer).unwrap())),
             tokenizer,
-            models: Arc::new(models),
+            models: models.clone(),
             vocab_size: VOCAB_SIZE,
-            price: price.map(|price| price.parse().unwrap()),
-            slo_tokens_per_second: Some(1000.0),
+        };
+        let app = App::new(AppConfig {
+            provider: Arc::new(local),
+            models,
+            engine: Some(engine.clone()),
+            costs: CostsConfig {
+                price: price.map(|price| price.parse().unwrap()),
+                slo_tokens_per_second: Some(1000.0),
+                tokenizer: None,
+            },
         });
         let app = finish(app, &engine);
+        Self {
+            endpoint: Endpoint::serve(app, timeouts).await,
+            engine,
+            shelf,
+            plays,
+        }
+    }
+
+    /// The next request that reaches the engine.
+    pub(crate) async fn play(&mut self) -> Play {
+        self.plays.recv().await.unwrap()
+    }
+}
+
+impl Endpoint {
+    pub(crate) async fn serve(app: App, timeouts: Timeouts) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -112,20 +160,11 @@ impl Server {
             // A test that drops the server stops it too.
             let _ = stopped.await;
         };
-        let serving = tokio::spawn(serve(listener, app, stopped, timeouts));
         Self {
             address,
-            engine,
-            shelf,
-            plays,
             stop: Some(stop),
-            serving,
+            serving: tokio::spawn(serve(listener, app, stopped, timeouts)),
         }
-    }
-
-    /// The next request that reaches the engine.
-    pub(crate) async fn play(&mut self) -> Play {
-        self.plays.recv().await.unwrap()
     }
 
     /// What SIGTERM does.
@@ -253,9 +292,10 @@ impl Connection {
         let text = self.until_closed().await;
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let head = head.to_lowercase();
-        let body = match head.contains("transfer-encoding: chunked") {
-            true => unchunked(body),
-            false => body.to_owned(),
+        let body = if head.contains("transfer-encoding: chunked") {
+            unchunked(body)
+        } else {
+            body.to_owned()
         };
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Response { status, head, body }

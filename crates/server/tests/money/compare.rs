@@ -110,7 +110,7 @@ fn compare_reads_a_benchmark() {
         path.to_str().unwrap(),
     ]);
     assert!(
-        told.contains("no benchmark's report with a `measured_cost`"),
+        told.contains("invalid benchmark report: expected a field `measured_cost`"),
         "{told}"
     );
 }
@@ -119,14 +119,14 @@ fn compare_reads_a_benchmark() {
 fn compare_says_what_it_lacks() {
     for (words, why) in [
         (&[][..], "--tokens-per-day"),
-        (&["--tokens-per-day", "1M"], "one's own cost is not told"),
+        (&["--tokens-per-day", "1M"], "own cost missing"),
         (
             &["--tokens-per-day", "0", "--gpus", "1", "--gpu-hour", "1"],
             "tokens per day must be above 0",
         ),
         (
             &["--tokens-per-day", "1M", "--gpus", "1"],
-            "give --gpu-hour",
+            "pass --gpu-hour",
         ),
         (
             &[
@@ -165,7 +165,7 @@ fn compare_says_what_it_lacks() {
                 "--endpoint",
                 "zzz",
             ],
-            "there is no endpoint",
+            "unknown endpoint",
         ),
         (
             &["--tokens-per-day", "1M", "--own-price-in", "1"],

@@ -37,7 +37,7 @@ fn price_knows_models_days_and_batches() {
         "llama-3.1-8b-instant",
         "--batch",
     ]);
-    assert!(told.contains("no known price of a batch"), "{told}");
+    assert!(told.contains("no known batch price"), "{told}");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn price_says_what_it_lacks() {
                 "--schema",
                 "both",
             ],
-            "write subset",
+            "expected subset",
         ),
         (
             &[

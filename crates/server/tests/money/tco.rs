@@ -31,7 +31,7 @@ fn tco_tells_the_whole_story() {
         "breaks even at 19.9 M a day, saves 40 % at 33.2 M a day, 60 % at 49.8 M a day",
         "no      5 M tokens a day cost $3,000 to $7,000",
         "partly  Own GPUs save 40 to 60 %",
-        "Taken for granted: ",
+        "Assumptions: ",
         "nobody is paid to run 2 GPUs",
     ] {
         assert!(told.contains(line), "{line:?} is not in\n{told}");
@@ -66,7 +66,7 @@ fn tco_needs_only_what_a_figure_needs() {
     assert_eq!(own["own"]["usd_per_month"], 7470);
     let told = complaint(&["tco"]);
     assert!(
-        told.contains("give --tokens-per-day and --against MODEL"),
+        told.contains("pass --tokens-per-day with --against MODEL"),
         "{told}"
     );
 }
@@ -121,24 +121,36 @@ fn bad_flags_are_told_what_to_be() {
     for (words, why) in [
         (
             &["--input-share", "1.5"][..],
-            "write a share between 0 and 1",
+            "expected a share between 0 and 1",
         ),
-        (&["--input-share", "-0.5"], "write a share between 0 and 1"),
-        (&["--cached-share", "x"], "write a number, for example"),
-        (&["--tokens-per-day", "many"], "write a number, for example"),
+        (
+            &["--input-share", "-0.5"],
+            "expected a share between 0 and 1",
+        ),
+        (&["--cached-share", "x"], "expected a number, for example"),
+        (
+            &["--tokens-per-day", "many"],
+            "expected a number, for example",
+        ),
         (
             &["--tokens-per-day", "-5"],
             "tokens per day must be between 0",
         ),
-        (&["--tokens-per-day", "1e40"], "write a number, for example"),
-        (&["--price-in", "-1"], "it cannot be negative"),
+        (
+            &["--tokens-per-day", "1e40"],
+            "expected a number, for example",
+        ),
+        (
+            &["--price-in", "-1"],
+            "expected a number that is not negative",
+        ),
         (
             &["--price-in", "1", "--against", "gpt-4o"],
             "cannot be used with",
         ),
         (
             &["--tokens-per-day", "1", "--against", "no-such-model"],
-            "there is no price of \"no-such-model\"",
+            "no price of \"no-such-model\"",
         ),
         (
             &[
@@ -149,7 +161,7 @@ fn bad_flags_are_told_what_to_be() {
                 "--on",
                 "1999-01-01",
             ],
-            "no price of openai/gpt-4o is known for 1999-01-01",
+            "no price of openai/gpt-4o for 1999-01-01",
         ),
         (
             &[
@@ -160,15 +172,15 @@ fn bad_flags_are_told_what_to_be() {
                 "--on",
                 "soon",
             ],
-            "write a day as 2026-11-24",
+            "expected a day, for example 2026-11-24",
         ),
         (
             &["--tokens-per-day", "1", "--price-in", "1"],
-            "give --price-out",
+            "pass --price-out",
         ),
         (
             &["--tokens-per-day", "1", "--price-out", "1"],
-            "give --price-in",
+            "pass --price-in",
         ),
         (
             &[
@@ -181,20 +193,20 @@ fn bad_flags_are_told_what_to_be() {
                 "--cached-share",
                 "0.1",
             ],
-            "give --price-cached",
+            "pass --price-cached",
         ),
-        (&["--gpus", "2"], "give --gpu-hour"),
+        (&["--gpus", "2"], "pass --gpu-hour"),
         (&["--gpus", "2.5"], "invalid digit"),
         (&["--gpus", "-2"], "invalid"),
-        (&["--gpu-hour", "1"], "give --gpus, or --slo-tokens-per-day"),
-        (&["--gpu-hour", "free"], "not a price in US dollars an hour"),
+        (&["--gpu-hour", "1"], "pass --gpus, or --slo-tokens-per-day"),
+        (&["--gpu-hour", "free"], "invalid price \"free\""),
         (
             &["--gpus", "1", "--gpu-hour", "1", "--peak-to-mean", "0.9"],
             "peak to mean must be between 1 and 1000",
         ),
         (&["--slo-tokens-per-day", "0"], "must be"),
         (&["--slo-requests-per-second", "1"], "--tokens-per-request"),
-        (&["--fixed-monthly", "5"], "give --gpus"),
+        (&["--fixed-monthly", "5"], "pass --gpus"),
         (&["--capital", "5"], "--life-months"),
         (
             &["--gpus", "1", "--capital", "5", "--life-months", "0"],
@@ -249,7 +261,7 @@ fn a_price_book_of_ones_own_counts() {
     fs::write(&path, book.replace("\"1\"", "1.0")).unwrap();
     let told = complaint(&words);
     assert!(
-        told.contains("mine.toml") && told.contains("no price book"),
+        told.contains("mine.toml") && told.contains("invalid price book"),
         "{told}"
     );
 }

@@ -42,6 +42,6 @@ fn an_unknown_adapter_is_refused_by_name() {
     let refusal = unpack("nobody", &fixture.resolver.cache).unwrap_err();
     assert_eq!(
         refusal.to_string(),
-        "this build carries no adapter \"nobody\""
+        "adapter \"nobody\" is not embedded in this build"
     );
 }

@@ -1,0 +1,17 @@
+//! The command line: one file per subcommand.
+
+pub(crate) mod args;
+
+pub mod bench;
+pub mod compare;
+pub mod inspect;
+pub mod ledger;
+pub mod price;
+pub mod selftest;
+pub mod tco;
+
+mod figure;
+mod fleet_args;
+pub(crate) mod ledger_arg;
+mod price_source;
+pub(crate) mod values;

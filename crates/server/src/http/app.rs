@@ -1,0 +1,82 @@
+//! The state that all routes share.
+
+use std::sync::Arc;
+
+use super::admin_key::AdminKey;
+use crate::costs::{Costs, CostsConfig};
+use crate::lifecycle::Lifecycle;
+use crate::machine::Machine;
+use crate::metrics::Metrics;
+use crate::request::backend::Backend;
+use crate::request::bookkeeper::Bookkeeper;
+use crate::request::provider::Provider;
+use crate::request::record::Books;
+use crate::served_models::ServedModels;
+
+/// The provider, the books and the state of the server. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub(crate) provider: Arc<dyn Provider>,
+    pub(crate) models: Arc<ServedModels>,
+    /// `None` if another process computes.
+    pub(crate) engine: Option<Arc<dyn Backend>>,
+    pub(crate) books: Books,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) admin_key: Option<Arc<AdminKey>>,
+    pub(crate) machine: Option<Arc<Machine>>,
+}
+
+/// What an [`App`] consists of.
+pub struct AppConfig {
+    /// Answers the requests.
+    pub provider: Arc<dyn Provider>,
+    /// The names that requests may use.
+    pub models: Arc<ServedModels>,
+    /// The engine whose time and tokens are metered; `None` if another process computes.
+    pub engine: Option<Arc<dyn Backend>>,
+    /// What costs depend on.
+    pub costs: CostsConfig,
+}
+
+impl App {
+    /// Without an admin key, a ledger or a description of the machine.
+    pub fn new(config: AppConfig) -> Self {
+        let costs = Costs::new(config.engine.clone(), config.costs);
+        let metrics = Metrics::new(config.models.metrics_name().to_owned());
+        Self {
+            provider: config.provider,
+            models: config.models,
+            engine: config.engine,
+            books: Books {
+                metrics: Arc::new(metrics),
+                costs: Arc::new(costs),
+                bookkeeper: None,
+            },
+            lifecycle: Lifecycle::default(),
+            admin_key: None,
+            machine: None,
+        }
+    }
+
+    /// Lets requests with the key load and unload adapters. Without a key no request may.
+    pub fn with_admin_key(self, key: AdminKey) -> Self {
+        Self {
+            admin_key: Some(Arc::new(key)),
+            ..self
+        }
+    }
+
+    /// Describes the machine on the page and in `GET /v1/costs/now`.
+    pub fn with_machine(self, machine: Machine) -> Self {
+        Self {
+            machine: Some(Arc::new(machine)),
+            ..self
+        }
+    }
+
+    /// Records every request from now on.
+    pub fn with_ledger(mut self, bookkeeper: Bookkeeper) -> Self {
+        self.books.bookkeeper = Some(bookkeeper);
+        self
+    }
+}

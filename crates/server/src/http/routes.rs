@@ -1,0 +1,62 @@
+//! The routes, one file each.
+
+mod chat_completions;
+mod completions;
+mod costs_now;
+mod health;
+mod lora_adapters;
+mod metrics;
+mod models;
+mod organization;
+mod page;
+mod ready;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::routing::{get, post};
+
+use super::app::App;
+use super::error::ApiError;
+use crate::http::json_body::MAX_BODY_BYTES;
+
+/// All routes. Errors have OpenAI's format.
+pub fn router(app: App) -> Router {
+    let page = page::routes().fold(Router::new(), |router, (path, file)| {
+        router.route(path, file)
+    });
+    page.route("/v1/chat/completions", post(chat_completions::create))
+        .route("/v1/completions", post(completions::create))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::retrieve))
+        .route("/v1/costs/now", get(costs_now::show))
+        .route("/v1/lora_adapters", get(lora_adapters::list))
+        .route("/v1/load_lora_adapter", post(lora_adapters::load))
+        .route("/v1/unload_lora_adapter", post(lora_adapters::unload))
+        .route(
+            "/v1/organization/usage/completions",
+            get(organization::usage),
+        )
+        .route("/v1/organization/costs", get(organization::costs))
+        .route("/health", get(health::check))
+        .route("/ready", get(ready::check))
+        .route("/metrics", get(metrics::render))
+        .fallback(unknown_url)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(app)
+}
+
+async fn unknown_url(request: Request) -> ApiError {
+    ApiError::UnknownUrl {
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
+    }
+}
+
+async fn method_not_allowed(request: Request) -> ApiError {
+    let path = request.uri().path().to_owned();
+    ApiError::MethodNotAllowed {
+        method: request.method().clone(),
+        path,
+    }
+}

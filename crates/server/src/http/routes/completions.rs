@@ -1,0 +1,41 @@
+//! `POST /v1/completions`
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use farthing_api::CompletionRequest;
+
+use crate::http::app::App;
+use crate::http::error::ApiError;
+use crate::http::json_body::JsonBody;
+use crate::http::sse;
+use crate::request::answer::Answer;
+use crate::request::completion_answer::CompletionAnswer;
+use crate::request::context::RequestContext;
+use crate::request::record::{RequestRecord, RequestTerms};
+
+/// When a client leaves, this future is dropped, or the stream that it returned, and the request is
+/// cancelled.
+pub(super) async fn create(State(app): State<App>, body: JsonBody) -> Result<Response, ApiError> {
+    let request = CompletionRequest::from_json(&body.0)?;
+    let stream = request.stream;
+    let num_choices = request.prompts.len() * request.sampling.n;
+    let logprobs = request.logprobs.is_some();
+    let context = RequestContext::new("cmpl", request.user.clone());
+    let terms = RequestTerms {
+        model: request.model.clone(),
+        n: request.sampling.n,
+        max_tokens: Some(request.max_tokens),
+    };
+    let record = RequestRecord::open(context.clone(), terms, &app.books)?;
+    let events = app.provider.complete(request, &context);
+    let answer = CompletionAnswer {
+        answer: Answer::accepted(events, record, app.lifecycle.clone()).await?,
+        num_choices,
+        logprobs,
+    };
+    match stream {
+        Some(options) => Ok(sse::respond(answer.chunks(options))),
+        None => Ok(Json(answer.whole().await?).into_response()),
+    }
+}

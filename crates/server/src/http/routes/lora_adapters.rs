@@ -1,0 +1,51 @@
+//! `GET /v1/lora_adapters`, `POST /v1/load_lora_adapter` and `POST /v1/unload_lora_adapter`
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use farthing_api::{AdapterList, LoadAdapterRequest, UnloadAdapterRequest};
+
+use crate::adapters::NewAdapter;
+use crate::http::admin_key::AdminKey;
+use crate::http::app::App;
+use crate::http::error::ApiError;
+use crate::http::json_body::JsonBody;
+
+pub(super) async fn list(State(app): State<App>) -> Json<AdapterList> {
+    let on_device = app.books.costs.stats().adapter_pool.resident;
+    Json(app.models.adapter_list(&on_device))
+}
+
+/// Responds with text, as vLLM does.
+pub(super) async fn load(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<String, ApiError> {
+    AdminKey::admit(app.admin_key.as_deref(), &headers)?;
+    let request = LoadAdapterRequest::from_json(&body.0)?;
+    let name = &request.lora_name;
+    let new = NewAdapter {
+        name,
+        path: &request.lora_path,
+        in_place: request.load_inplace,
+        pinned: request.pinned,
+    };
+    app.models.load(new).await?;
+    Ok(format!(
+        "Success: LoRA adapter '{name}' added successfully."
+    ))
+}
+
+pub(super) async fn unload(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<String, ApiError> {
+    AdminKey::admit(app.admin_key.as_deref(), &headers)?;
+    let UnloadAdapterRequest { lora_name: name } = UnloadAdapterRequest::from_json(&body.0)?;
+    app.models.unload(&name).await?;
+    Ok(format!(
+        "Success: LoRA adapter '{name}' removed successfully."
+    ))
+}

@@ -1,0 +1,83 @@
+//! `GET /v1/organization/usage/completions` and `GET /v1/organization/costs`
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use farthing_api::{
+    CompletionsUsage, Costs, InvalidRequest, OrganizationQuery, OrganizationReport, UsagePage,
+};
+use farthing_ledger::{LedgerError, LedgerReader};
+
+use crate::clock::unix_seconds;
+use crate::http::admin_key::AdminKey;
+use crate::http::app::App;
+use crate::http::error::ApiError;
+use crate::organization;
+
+type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
+/// If the server has an admin key, both routes require it.
+pub(super) async fn usage(
+    State(app): State<App>,
+    headers: HeaderMap,
+    pairs: Pairs,
+) -> Result<Json<UsagePage<CompletionsUsage>>, ApiError> {
+    admit(&app, &headers)?;
+    let query = read(OrganizationReport::Usage, pairs)?;
+    ask(&app, move |ledger, now| {
+        organization::usage(ledger, &query, now)
+    })
+    .await
+}
+
+pub(super) async fn costs(
+    State(app): State<App>,
+    headers: HeaderMap,
+    pairs: Pairs,
+) -> Result<Json<UsagePage<Costs>>, ApiError> {
+    admit(&app, &headers)?;
+    let query = read(OrganizationReport::Costs, pairs)?;
+    ask(&app, move |ledger, now| {
+        organization::costs(ledger, &query, now)
+    })
+    .await
+}
+
+fn admit(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
+    match app.admin_key.as_deref() {
+        Some(key) => AdminKey::admit(Some(key), headers),
+        None => Ok(()),
+    }
+}
+
+fn read(report: OrganizationReport, pairs: Pairs) -> Result<OrganizationQuery, ApiError> {
+    let Query(pairs) = pairs.map_err(|rejection| InvalidRequest {
+        message: rejection.body_text(),
+        param: None,
+        code: None,
+    })?;
+    Ok(OrganizationQuery::from_pairs(report, pairs)?)
+}
+
+/// Queries take long, so they do not run on the async threads.
+async fn ask<T: Send + 'static>(
+    app: &App,
+    question: impl FnOnce(&mut LedgerReader, i64) -> Result<T, LedgerError> + Send + 'static,
+) -> Result<Json<T>, ApiError> {
+    let bookkeeper = app.books.bookkeeper.as_ref().ok_or(ApiError::NoLedger)?;
+    let location = bookkeeper.location().clone();
+    let now = unix_seconds() as i64;
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut ledger = LedgerReader::open(&location)?;
+        question(&mut ledger, now)
+    });
+    let answer = asked
+        .await
+        .map_err(|error| ApiError::Failed(error.to_string()))?;
+    let answer = answer.map_err(|error| {
+        tracing::error!("{error}");
+        ApiError::LedgerUnreadable
+    })?;
+    Ok(Json(answer))
+}

@@ -1,0 +1,168 @@
+//! From events to a chat completion or its chunks.
+
+use farthing_api::{
+    AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
+    ChatLogprobs, FinishReason, StreamOptions, StreamedUsage,
+};
+use futures_util::{Stream, StreamExt, stream};
+
+use super::answer::{Answer, AnswerEvent, FINGERPRINT};
+use super::provider::Piece;
+use crate::http::error::ApiError;
+
+/// An answer to a chat request.
+pub(crate) struct ChatAnswer {
+    pub answer: Answer<ChatLogprobs>,
+    pub num_choices: usize,
+    /// Whether the request asked for log-probabilities.
+    pub logprobs: bool,
+}
+
+impl ChatAnswer {
+    /// The whole answer, not streamed.
+    pub(crate) async fn whole(mut self) -> Result<ChatCompletion, ApiError> {
+        let new_choice = |index| ChatChoice {
+            index,
+            message: AssistantMessage {
+                content: String::new(),
+                refusal: None,
+            },
+            logprobs: self.logprobs.then(ChatLogprobs::default),
+            finish_reason: FinishReason::Stop,
+        };
+        let mut choices: Vec<_> = (0..self.num_choices).map(new_choice).collect();
+        while let Some(event) = self.answer.next().await {
+            match event? {
+                AnswerEvent::Delta { choice, pieces } => {
+                    let choice = &mut choices[choice];
+                    for piece in pieces {
+                        choice.message.content.push_str(&piece.text);
+                        if let (Some(whole), Some(more)) = (&mut choice.logprobs, piece.logprobs) {
+                            whole.content.extend(more.content);
+                        }
+                    }
+                }
+                AnswerEvent::Finished { choice, reason } => choices[choice].finish_reason = reason,
+            }
+        }
+        Ok(ChatCompletion {
+            usage: self.answer.usage(),
+            id: self.answer.id.clone(),
+            created: self.answer.created,
+            model: self.answer.model.clone(),
+            adapter: self.answer.adapter.clone(),
+            choices,
+            system_fingerprint: FINGERPRINT.to_owned(),
+        })
+    }
+
+    /// The answer as a stream of chunks.
+    pub(crate) fn chunks(
+        self,
+        options: StreamOptions,
+    ) -> impl Stream<Item = Result<ChatChunk, ApiError>> + Send {
+        let state = ChatChunks {
+            sent_role: vec![false; self.num_choices],
+            answer: self.answer,
+            options,
+            ended: false,
+        };
+        let steps = stream::unfold(state, |mut state| async {
+            Some((stream::iter(state.step().await?), state))
+        });
+        steps.flatten()
+    }
+}
+
+/// The state of a streamed answer between two chunks.
+struct ChatChunks {
+    answer: Answer<ChatLogprobs>,
+    options: StreamOptions,
+    /// Whether the chunk with the role was sent, for each choice. It is sent with the first token, so
+    /// that clients that time the first chunk time the first token.
+    sent_role: Vec<bool>,
+    ended: bool,
+}
+
+impl ChatChunks {
+    /// The chunks of the next event.
+    async fn step(&mut self) -> Option<Vec<Result<ChatChunk, ApiError>>> {
+        if self.ended {
+            return None;
+        }
+        let chunks = match self.answer.next().await {
+            None => {
+                self.ended = true;
+                let usage = StreamedUsage::Complete(self.answer.usage());
+                let last = self.options.include_usage.then(|| self.chunk(None, usage));
+                last.into_iter().collect()
+            }
+            Some(Err(error)) => {
+                self.ended = true;
+                return Some(vec![Err(error)]);
+            }
+            Some(Ok(AnswerEvent::Delta { choice, pieces })) => self.delta(choice, pieces),
+            Some(Ok(AnswerEvent::Finished { choice, reason })) => {
+                let mut chunks = self.role(choice);
+                chunks.push(self.piece(choice, ChatDelta::default(), None, Some(reason)));
+                chunks
+            }
+        };
+        Some(chunks.into_iter().map(Ok).collect())
+    }
+
+    fn delta(&mut self, choice: usize, pieces: Vec<Piece<ChatLogprobs>>) -> Vec<ChatChunk> {
+        let mut chunks = self.role(choice);
+        for piece in pieces {
+            let delta = ChatDelta {
+                role: None,
+                content: Some(piece.text),
+            };
+            chunks.push(self.piece(choice, delta, piece.logprobs, None));
+        }
+        chunks
+    }
+
+    fn role(&mut self, choice: usize) -> Vec<ChatChunk> {
+        if std::mem::replace(&mut self.sent_role[choice], true) {
+            return Vec::new();
+        }
+        let delta = ChatDelta {
+            role: Some("assistant"),
+            content: Some(String::new()),
+        };
+        vec![self.piece(choice, delta, None, None)]
+    }
+
+    fn piece(
+        &self,
+        index: usize,
+        delta: ChatDelta,
+        logprobs: Option<ChatLogprobs>,
+        finish_reason: Option<FinishReason>,
+    ) -> ChatChunk {
+        let usage = self.answer.usage_so_far(self.options);
+        self.chunk(
+            Some(ChatChunkChoice {
+                index,
+                delta,
+                logprobs,
+                finish_reason,
+            }),
+            usage,
+        )
+    }
+
+    fn chunk(&self, choice: Option<ChatChunkChoice>, usage: StreamedUsage) -> ChatChunk {
+        let answer = &self.answer;
+        ChatChunk {
+            id: answer.id.clone(),
+            created: answer.created,
+            model: answer.model.clone(),
+            adapter: answer.adapter.clone(),
+            system_fingerprint: FINGERPRINT.to_owned(),
+            choices: choice.into_iter().collect(),
+            usage,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The seam between the routes and whatever answers requests.
+
+use std::pin::Pin;
+
+use farthing_api::{
+    ChatLogprobs, ChatRequest, CompletionLogprobs, CompletionRequest, FinishReason, UsedAdapter,
+};
+use futures_util::Stream;
+
+use super::choice_usage::ChoiceUsage;
+use super::context::RequestContext;
+use super::provider_error::ProviderError;
+
+/// Answers requests: the engine of this process, another server or a vendor.
+pub trait Provider: Send + Sync {
+    /// Answers a chat. Dropping the stream cancels the request.
+    fn chat(&self, request: ChatRequest, context: &RequestContext) -> ProviderStream<ChatLogprobs>;
+
+    /// Continues prompts. Dropping the stream cancels the request.
+    fn complete(
+        &self,
+        request: CompletionRequest,
+        context: &RequestContext,
+    ) -> ProviderStream<CompletionLogprobs>;
+
+    /// Whether it can answer requests at all.
+    fn is_alive(&self) -> bool;
+}
+
+/// The events of one request, in this order: `Read`, `Accepted`, then those of its choices. Nothing
+/// follows an error. An error before `Accepted` becomes the HTTP status of the response.
+pub type ProviderStream<L> =
+    Pin<Box<dyn Stream<Item = Result<ProviderEvent<L>, ProviderError>> + Send>>;
+
+/// An event of a chat.
+pub type ChatEvent = ProviderEvent<ChatLogprobs>;
+/// An event of a completion.
+pub type CompletionEvent = ProviderEvent<CompletionLogprobs>;
+
+/// One event of an answer; `L` is how its log-probabilities are rendered. The index of a choice counts
+/// over all prompts: the prompt's index times `n`, plus the continuation's.
+pub enum ProviderEvent<L> {
+    /// The prompts are tokenized and the model is known.
+    Read(RequestRead),
+    /// The request is queued: an answer will follow.
+    Accepted,
+    /// A choice gained tokens.
+    Delta {
+        /// The choice.
+        choice: usize,
+        /// The number of new tokens.
+        tokens: usize,
+        /// The new text. Empty while a character or a possible stop string is incomplete.
+        pieces: Vec<Piece<L>>,
+    },
+    /// A choice ended.
+    Finished {
+        /// The choice.
+        choice: usize,
+        /// Why it ended.
+        reason: FinishReason,
+        /// The resources that it used.
+        usage: ChoiceUsage,
+    },
+}
+
+/// A piece of text.
+pub struct Piece<L> {
+    /// Complete characters only.
+    pub text: String,
+    /// Present if the request asked for log-probabilities.
+    pub logprobs: Option<L>,
+}
+
+/// What a provider knows about a request before it computes anything.
+pub struct RequestRead {
+    /// The adapter that computes the answer; `None` for a base model.
+    pub adapter: Option<UsedAdapter>,
+    /// The number of tokens of each prompt.
+    pub prompt_tokens: Vec<usize>,
+    /// The final usage of each choice, also of those that were cancelled. The stream outlives the
+    /// events: it is read after the caller has left, and ends when nothing more is known.
+    pub accounts: Accounts,
+}
+
+/// The usage of choices, as they are closed.
+pub type Accounts = Pin<Box<dyn Stream<Item = ClosedChoice> + Send>>;
+
+/// The usage of a choice that computes no more.
+pub struct ClosedChoice {
+    /// The choice, counted over all prompts.
+    pub choice: usize,
+    /// The resources that it used, tokens after a stop string included.
+    pub usage: ChoiceUsage,
+}

@@ -1,0 +1,272 @@
+//! The account of one request: opened on arrival, passed along the stream, closed when dropped.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use farthing_api::{Cost, FinishReason, PromptTokensDetails, TokensSoFar, Usage, UsedAdapter};
+use farthing_economics::HourlyPrice;
+use farthing_ledger::Outcome;
+use futures_util::{StreamExt, stream};
+
+use super::bookkeeper::Bookkeeper;
+use super::choice_usage::ChoiceUsage;
+use super::closed::ClosedRequest;
+use super::context::RequestContext;
+use super::provider::{Accounts, RequestRead};
+use super::provider_error::ProviderError;
+use super::row::OpenRow;
+use super::settlement::Settlement;
+use super::usage::RequestUsage;
+use crate::costs::Costs;
+use crate::http::error::ApiError;
+use crate::metrics::{FinishedChoice, Metrics};
+
+/// Where requests are counted, priced and recorded. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Books {
+    pub metrics: Arc<Metrics>,
+    pub costs: Arc<Costs>,
+    /// Present if there is a ledger.
+    pub bookkeeper: Option<Bookkeeper>,
+}
+
+/// What a request asked for, as far as its account needs it.
+pub(crate) struct RequestTerms {
+    pub model: String,
+    /// Choices per prompt.
+    pub n: usize,
+    pub max_tokens: Option<usize>,
+}
+
+/// Dropping it closes the account: choices that have not ended count as aborted by the caller.
+pub(crate) struct RequestRecord {
+    context: RequestContext,
+    terms: RequestTerms,
+    adapter: Option<UsedAdapter>,
+    usage: RequestUsage,
+    choices: Vec<Choice>,
+    arrived: Instant,
+    first_token: Option<Duration>,
+    /// Inter-token latencies in seconds. Kept only if there is a row for them.
+    inter_token: Vec<f32>,
+    failure: Option<ApiError>,
+    books: Books,
+    row: Option<OpenRow>,
+    accounts: Accounts,
+}
+
+#[derive(Clone, Default)]
+struct Choice {
+    tokens: usize,
+    last_token: Option<Instant>,
+    reason: Option<FinishReason>,
+}
+
+impl RequestRecord {
+    /// Opens the account of a request that has arrived and is valid.
+    ///
+    /// # Errors
+    /// The ledger has no room.
+    pub(crate) fn open(
+        context: RequestContext,
+        terms: RequestTerms,
+        books: &Books,
+    ) -> Result<Self, ApiError> {
+        let place = books.bookkeeper.as_ref().map(|it| it.place()).transpose()?;
+        Ok(Self {
+            context,
+            terms,
+            adapter: None,
+            usage: RequestUsage::default(),
+            choices: Vec::new(),
+            arrived: Instant::now(),
+            first_token: None,
+            inter_token: Vec::new(),
+            failure: None,
+            books: books.clone(),
+            row: place.map(OpenRow::new),
+            accounts: stream::empty().boxed(),
+        })
+    }
+
+    /// Notes what the provider read.
+    pub(crate) fn read(&mut self, read: RequestRead) {
+        self.adapter = read.adapter;
+        self.usage = RequestUsage::new(read.prompt_tokens, self.terms.n);
+        self.choices = vec![Choice::default(); self.usage.num_choices()];
+        self.accounts = read.accounts;
+    }
+
+    /// Counts a request that is queued.
+    pub(crate) fn accept(&self) {
+        let RequestTerms { n, max_tokens, .. } = self.terms;
+        self.books.metrics.count_accepted(n, max_tokens);
+    }
+
+    /// Counts a request that found the queue full.
+    pub(crate) fn count_refusal(&self, error: &ProviderError) {
+        if matches!(
+            error,
+            ProviderError::QueueFull { .. } | ProviderError::TooManyChoices { .. }
+        ) {
+            self.books.metrics.count_rejected();
+        }
+    }
+
+    /// The id of the answer.
+    pub(crate) fn id(&self) -> &str {
+        &self.context.id
+    }
+
+    /// The model, as the request named it.
+    pub(crate) fn model(&self) -> &str {
+        &self.terms.model
+    }
+
+    /// The adapter that computes the answer; `None` for a base model.
+    pub(crate) fn adapter(&self) -> Option<&UsedAdapter> {
+        self.adapter.as_ref()
+    }
+
+    /// Notes that a choice gained tokens just now.
+    pub(crate) fn count_tokens(&mut self, choice: usize, tokens: usize) {
+        if tokens == 0 {
+            return;
+        }
+        let now = Instant::now();
+        let choice = &mut self.choices[choice];
+        choice.tokens += tokens;
+        let metrics = &self.books.metrics;
+        match choice.last_token.replace(now) {
+            Some(last) => {
+                metrics.observe_inter_token(now - last);
+                if self.row.is_some() {
+                    self.inter_token.push((now - last).as_secs_f32());
+                }
+            }
+            None => {
+                let since_arrival = now - self.arrived;
+                metrics.observe_first_token(since_arrival);
+                self.first_token.get_or_insert(since_arrival);
+            }
+        }
+    }
+
+    pub(crate) fn finish_choice(
+        &mut self,
+        choice: usize,
+        reason: FinishReason,
+        usage: ChoiceUsage,
+    ) {
+        let outcome = match reason {
+            FinishReason::Stop => Outcome::Stop,
+            FinishReason::Length => Outcome::Length,
+        };
+        self.choices[choice].reason = Some(reason);
+        self.usage.close(choice, usage);
+        self.books.metrics.count_finished(&FinishedChoice {
+            model: &self.terms.model,
+            tenant: self.context.tenant.as_deref(),
+            outcome,
+            usage,
+            elapsed: self.arrived.elapsed(),
+        });
+    }
+
+    pub(crate) fn fail(&mut self, error: &ApiError) {
+        self.failure = Some(error.clone());
+    }
+
+    /// Whether every choice has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.usage.is_complete()
+    }
+
+    /// The tokens that the caller has received.
+    pub(crate) fn tokens_so_far(&self) -> TokensSoFar {
+        let prompt_tokens = self.usage.prompt_tokens();
+        let completion_tokens = self.choices.iter().map(|choice| choice.tokens).sum();
+        TokensSoFar {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens + completion_tokens,
+        }
+    }
+
+    /// The usage and cost of the choices that have ended.
+    pub(crate) fn usage(&self) -> Usage {
+        let prompt_tokens = self.usage.prompt_tokens();
+        let completion_tokens = self.usage.completion_tokens();
+        let device_seconds = self.usage.device_time().as_secs_f64();
+        let costs = &self.books.costs;
+        let factors = costs.factors();
+        let usd = |factor: Option<f64>| costs.usd(device_seconds * factor?);
+        Usage {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens + completion_tokens,
+            prompt_tokens_details: PromptTokensDetails {
+                cached_tokens: self.usage.cached_tokens(),
+            },
+            cost: Cost {
+                device_seconds,
+                usd: costs.usd(device_seconds),
+                loaded_usd: usd(factors.loaded),
+                at_capacity_usd: usd(factors.at_capacity),
+                price_per_hour_usd: costs.price().map(HourlyPrice::usd),
+                basis: self.usage.basis().as_str(),
+            },
+        }
+    }
+
+    /// Whether the server refused the request.
+    fn is_refused(&self) -> bool {
+        let failure = self.failure.as_ref();
+        failure.is_some_and(|error| error.status().is_client_error())
+    }
+
+    fn outcome(&self) -> Outcome {
+        let reasons = || self.choices.iter().map(|choice| choice.reason);
+        match &self.failure {
+            Some(_) if self.is_refused() => Outcome::Refused,
+            Some(_) => Outcome::Error,
+            None if self.choices.is_empty() || reasons().any(|it| it.is_none()) => Outcome::Abort,
+            None if reasons().any(|it| it == Some(FinishReason::Length)) => Outcome::Length,
+            None => Outcome::Stop,
+        }
+    }
+}
+
+impl Drop for RequestRecord {
+    fn drop(&mut self) {
+        let outcome = self.outcome();
+        // `vllm:request_success_total` has no label for refused requests.
+        if outcome != Outcome::Refused {
+            let unfinished = if self.failure.is_some() {
+                Outcome::Error
+            } else {
+                Outcome::Abort
+            };
+            let metrics = &self.books.metrics;
+            metrics.count_unfinished(unfinished, self.usage.num_open());
+        }
+        let request = ClosedRequest {
+            context: self.context.clone(),
+            model: std::mem::take(&mut self.terms.model),
+            adapter: self.adapter.take(),
+            usage: std::mem::take(&mut self.usage),
+            price: self.books.costs.price(),
+            ttft: self.first_token,
+            inter_token: std::mem::take(&mut self.inter_token),
+            elapsed: self.arrived.elapsed(),
+            outcome,
+            failure: self.failure.take(),
+        };
+        let settlement = Settlement {
+            request,
+            accounts: std::mem::replace(&mut self.accounts, stream::empty().boxed()),
+            row: self.row.take(),
+        };
+        settlement.run();
+    }
+}

@@ -1,0 +1,15 @@
+//! From the command line to a running server.
+
+pub(crate) mod config;
+pub(crate) mod run;
+mod start;
+
+mod dummy_tokenizer;
+mod free_memory;
+mod memory;
+mod opened_model;
+mod start_adapters;
+mod step_model_cache;
+mod text;
+
+mod banner;
