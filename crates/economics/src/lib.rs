@@ -26,6 +26,7 @@ mod measured_cost;
 mod mix_comparison;
 mod offer;
 mod tco;
+mod tco_error;
 mod workload;
 
 pub mod statistics;
@@ -46,9 +47,10 @@ pub use price_book::{PriceBook, PriceBookError};
 pub use rates::{CostLine, RateCard, Rates, RatesError, RatesJsonError, RequestCost, Tier};
 pub use shown::{shown, shown_millions, shown_percent, shown_usd};
 pub use tco::{
-    ApiBill, BlendedPriceNeeded, Claim, Holds, Saving, SavingVolumes, Tco, TcoError, TcoInputs,
-    Thresholds, Volume,
+    ApiBill, BlendedPriceNeeded, Claim, Holds, Saving, SavingVolumes, Tco, TcoInputs, Thresholds,
+    Volume,
 };
+pub use tco_error::TcoError;
 pub use tokenizer_family::{TextKind, TokenizerFamily};
 pub use unit_cost::{MachineTime, TokenWork, UnitCost, UnitCosts};
 pub use usage::{CacheCounting, TokenClass, Usage, UsageError, UsageJsonError};

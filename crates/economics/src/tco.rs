@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::decimal_text::{exact, exact_or_null};
 use crate::workload::{DAYS_PER_MONTH, MILLION};
-use crate::{FleetInputs, GpuCapacity, OwnBill, Rates, TokenClass, Workload};
+use crate::{FleetInputs, GpuCapacity, OwnBill, Rates, TcoError, Workload};
 
 pub use claims::{Claim, Holds};
 pub use thresholds::{SavingVolumes, Thresholds, Volume};
@@ -87,33 +87,6 @@ pub struct Saving {
     /// US dollars per month.
     #[serde(serialize_with = "exact")]
     pub usd_per_month: Decimal,
-}
-
-/// Why the figures cannot be computed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TcoError {
-    /// The mix has tokens of a class without a rate.
-    #[error("price of {0} tokens missing")]
-    MissingRate(TokenClass),
-    /// GPUs without a price.
-    #[error("GPU price missing")]
-    MissingGpuPrice,
-    /// A price without GPUs.
-    #[error("GPU count missing")]
-    MissingGpus,
-    /// A figure is out of its range.
-    #[error("{what} must be {range}, not {value}")]
-    OutOfRange {
-        /// The figure.
-        what: &'static str,
-        /// The permitted range.
-        range: &'static str,
-        /// The given value.
-        value: Decimal,
-    },
-    /// A result is out of the range of a decimal.
-    #[error("a figure is too large or too small")]
-    Overflow,
 }
 
 impl Tco {

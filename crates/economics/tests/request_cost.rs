@@ -112,7 +112,7 @@ fn usage_is_read_as_vendors_tell_it() {
     let google = r#"{"promptTokenCount": 1000, "cachedContentTokenCount": 400, "candidatesTokenCount": 30,
         "thoughtsTokenCount": 70, "totalTokenCount": 1100}"#;
     assert_eq!(subset(rates, google).unwrap(), "0.00164");
-    // LiteLLM tells the cached tokens under two names.
+    // LiteLLM reports the cached tokens under two names.
     let twice = r#"{"prompt_tokens": 1000, "completion_tokens": 0, "cache_read_input_tokens": 400,
         "prompt_tokens_details": {"cached_tokens": 400}}"#;
     assert_eq!(subset(rates, twice).unwrap(), "0.00064");

@@ -1,4 +1,4 @@
-//! The calculator, against figures reckoned with Python's decimals (40 digits) from the formulas.
+//! The calculator, against figures computed with Python's decimals (40 digits) from the formulas.
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 

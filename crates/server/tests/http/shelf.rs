@@ -17,7 +17,7 @@ pub(crate) struct Shelf {
     checkpoint: Arc<Checkpoint>,
 }
 
-/// Host memory is for so many adapters.
+/// Number of adapters that fit into host memory.
 pub(crate) const HOST_ADAPTERS: usize = 3;
 /// Requests that may wait for an adapter.
 pub(crate) const MAX_WAITING: usize = 2;
