@@ -146,9 +146,9 @@ async fn whatever_fails_is_counted_by_its_kind() {
         ("timed out", 2),
         ("status 429, too many requests", 2),
         ("status 500", 2),
-        ("not an event stream", 2),
+        ("no stream of events", 2),
         ("cut off", 2),
-        ("an error in the stream", 2),
+        ("an error amid the stream", 2),
     ];
     assert_eq!(kinds, expected);
     let told = report.to_string();
