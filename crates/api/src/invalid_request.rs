@@ -1,5 +1,7 @@
 //! Errors of invalid requests, in OpenAI's form.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 /// An invalid request: always a 400 of type `invalid_request_error`.
@@ -44,13 +46,13 @@ impl InvalidRequest {
     }
 
     pub(crate) fn unknown(param: impl Into<String>) -> Self {
-        let param = param.into();
+        let param = shown(&param.into()).into_owned();
         let message = format!("Unknown parameter: '{param}'.");
         Self::coded("unknown_parameter", param, message)
     }
 
     pub(crate) fn unsupported(param: impl Into<String>, hint: &str) -> Self {
-        let param = param.into();
+        let param = shown(&param.into()).into_owned();
         let message = format!("Unsupported parameter: '{param}' is not supported here{hint}.");
         Self::coded("unsupported_parameter", param, message)
     }
@@ -90,5 +92,14 @@ fn kind_of(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
+    }
+}
+
+/// The beginning of a text that a caller chose, for an error and the log.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    const MAX_CHARS: usize = 100;
+    match text.char_indices().nth(MAX_CHARS) {
+        None => text.into(),
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
     }
 }

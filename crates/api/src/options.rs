@@ -22,7 +22,7 @@ pub struct Sampling {
     pub presence_penalty: f32,
     /// -2 to 2.
     pub frequency_penalty: f32,
-    /// Above 0; 1 is off.
+    /// 0.01 to 10; 1 is off.
     pub repetition_penalty: f32,
     /// Token ids and biases of -100 to 100.
     pub logit_bias: Vec<(u32, f32)>,
@@ -30,7 +30,7 @@ pub struct Sampling {
     pub seed: Option<i64>,
     /// Number of choices per prompt, 1 to 128.
     pub n: usize,
-    /// Stop strings: up to 16, none empty.
+    /// Stop strings: up to 16, none empty, each of at most 1,000 characters.
     pub stop: Vec<String>,
     /// Continue after end-of-sequence tokens.
     pub ignore_eos: bool,
@@ -46,13 +46,16 @@ pub struct StreamOptions {
 }
 
 const MAX_STOP_STRINGS: usize = 16;
+/// Every piece of an answer is searched for each of them.
+const MAX_STOP_CHARS: usize = 1000;
 const MAX_USER_CHARS: usize = 512;
 
 impl Sampling {
     pub(crate) fn take(fields: &mut Fields) -> Result<Self, InvalidRequest> {
         let temperature = fields.decimal("temperature", 0.0..=2.0)?.unwrap_or(1.0);
         let top_p = above_zero(fields, "top_p", 1.0)?.unwrap_or(1.0);
-        let repetition_penalty = above_zero(fields, "repetition_penalty", 10.0)?.unwrap_or(1.0);
+        // Smaller ones would make logits infinite.
+        let repetition_penalty = fields.decimal("repetition_penalty", 0.01..=10.0)?;
         Ok(Self {
             temperature: if temperature < 1e-5 {
                 0.0
@@ -72,7 +75,7 @@ impl Sampling {
             frequency_penalty: fields
                 .decimal("frequency_penalty", -2.0..=2.0)?
                 .unwrap_or(0.0) as f32,
-            repetition_penalty: (repetition_penalty as f32).max(f32::MIN_POSITIVE),
+            repetition_penalty: repetition_penalty.unwrap_or(1.0) as f32,
             logit_bias: match fields.value("logit_bias") {
                 Some(value) => logit_bias::parse(value)?,
                 None => Vec::new(),
@@ -171,7 +174,17 @@ fn take_stop(fields: &mut Fields) -> Result<Vec<String>, InvalidRequest> {
             "stop",
             "Invalid 'stop': a stop string cannot be empty.",
         )),
-        Value::String(text) => Ok(text),
+        Value::String(text) => match text.chars().count() {
+            ..=MAX_STOP_CHARS => Ok(text),
+            length => {
+                let message = format!(
+                    "Invalid 'stop': string too long. Expected a string with maximum length \
+                     {MAX_STOP_CHARS}, but got a string with length {length} instead."
+                );
+                let code = "string_above_max_length";
+                Err(InvalidRequest::coded(code, "stop", message))
+            }
+        },
         other => Err(InvalidRequest::kind("stop", expected, &other)),
     };
     items.into_iter().map(parse_item).collect()

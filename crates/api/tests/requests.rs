@@ -377,7 +377,7 @@ fn what_is_missing_is_named() {
 /// Numbers that would cause an overflow or a division by zero later.
 #[test]
 fn the_smallest_numbers_stay_safe() {
-    let tiny = chat(json!({"temperature": 1e-40, "top_p": 1e-50, "repetition_penalty": 1e-50}));
+    let tiny = chat(json!({"temperature": 1e-40, "top_p": 1e-50, "repetition_penalty": 0.01}));
     let sampling = tiny.unwrap().sampling;
     assert_eq!(sampling.temperature, 0.0);
     assert!(sampling.top_p > 0.0 && sampling.repetition_penalty > 0.0);
@@ -391,4 +391,30 @@ fn what_is_not_json_is_refused_without_a_param() {
     }
     let nested = format!("{{\"model\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
     ChatRequest::from_json(nested.as_bytes()).unwrap_err();
+}
+
+/// What a caller sends is limited where it costs time for every token, or comes back in an error.
+#[test]
+fn what_drives_cost_has_a_limit() {
+    let stop = |length| chat(json!({"stop": ["a".repeat(length), "b"]}));
+    assert!(stop(1000).is_ok());
+    assert_refused(stop(1001), "stop", "string_above_max_length");
+
+    let biases = |count: u32| {
+        let entries = (0..count).map(|token| (token.to_string(), json!(1)));
+        chat(json!({"logit_bias": entries.collect::<serde_json::Map<_, _>>()}))
+    };
+    assert!(biases(300).is_ok());
+    assert_refused(biases(301), "logit_bias", "object_above_max_properties");
+    for key in ["05", "+5", "5.0", " 5", &"0".repeat(1_000_000)] {
+        let message = chat(json!({"logit_bias": {key: 1}})).unwrap_err().message;
+        assert!(message.len() < 300, "{} bytes", message.len());
+    }
+
+    let message = chat(json!({"x".repeat(1_000_000): 1})).unwrap_err().message;
+    assert!(message.len() < 300, "{} bytes", message.len());
+    for penalty in [1e-300, 1e-38, 0.0099] {
+        let refused = chat(json!({"repetition_penalty": penalty}));
+        assert_refused(refused, "repetition_penalty", "decimal_below_min_value");
+    }
 }

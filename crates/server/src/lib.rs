@@ -17,6 +17,7 @@ mod organization;
 
 mod clock;
 mod lifecycle;
+pub mod log;
 mod random;
 
 pub use adapters::{

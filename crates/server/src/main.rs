@@ -1,23 +1,21 @@
 //! The binary `farthing`.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use farthing_server::{
-    AdaptersCommand, Args, Command, bench, compare, inspect, ledger, price, run, selftest, tco,
+    AdaptersCommand, Args, Command, bench, compare, inspect, ledger, log, price, run, selftest, tco,
 };
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
-    let done = match args.into_command() {
+    let command = Args::parse().into_command();
+    let _log = log::start();
+    if !matches!(command, Command::Serve(_)) {
+        // `farthing price --list | head -1` ends as other programs do.
+        sigpipe::reset();
+    }
+    let done = match command {
         Command::Serve(args) => run(*args),
         Command::Adapters(AdaptersCommand::Inspect(args)) => inspect::run(&args),
         Command::Tco(args) => tco::run(&args),
@@ -30,7 +28,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", without_repetition(&error));
+            let _ = writeln!(io::stderr(), "error: {}", without_repetition(&error));
             ExitCode::FAILURE
         }
     }

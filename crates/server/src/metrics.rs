@@ -23,6 +23,7 @@ use exposition::Exposition;
 use totals::Totals;
 
 use crate::costs::Costs;
+use crate::log;
 use crate::request::ChoiceUsage;
 
 /// Counters and histograms of the requests since the start.
@@ -130,6 +131,11 @@ impl Metrics {
         if let Some(ledger) = sources.ledger {
             ledger_figures::render(&mut page, ledger);
         }
+        page.counter(
+            "farthing_log_lines_dropped_total",
+            "Log lines that were dropped because nobody read stderr.",
+            log::dropped_lines(),
+        );
         page.into_text()
     }
 

@@ -17,6 +17,7 @@ use crate::cli::args::ServeArgs;
 use crate::cli::ledger_arg::{LedgerArg, default_location};
 use crate::cli::values::{DEMO_MODEL, DtypeArg, LoadFormatArg};
 use crate::http::admin_key::AdminKey;
+use crate::log;
 use crate::models::LocalAdapter;
 
 /// The default limits of a step.
@@ -151,7 +152,9 @@ impl TryFrom<ServeArgs> for Config {
     type Error = anyhow::Error;
 
     fn try_from(args: ServeArgs) -> anyhow::Result<Self> {
-        let device = args.device.choose(&|line| println!("{line}"));
+        let device = args
+            .device
+            .choose(&|line| log::print(format_args!("{line}\n")));
         let step = StepLimits::of(device);
         let max_num_seqs = args.max_num_seqs.unwrap_or(step.max_num_seqs);
         // A default yields to the other limit if that is given.

@@ -16,6 +16,7 @@ use crate::cli::args::ServeArgs;
 use crate::costs::CostsConfig;
 use crate::http::app::{App, AppConfig};
 use crate::http::serve::{Timeouts, serve};
+use crate::log;
 use crate::machine::Machine;
 use crate::request::bookkeeper::Bookkeeper;
 use crate::request::local::Local;
@@ -57,7 +58,9 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let started = tokio::task::spawn_blocking(move || {
         // The same holds for a ledger that cannot be opened.
         location.as_ref().map(Ledger::check).transpose()?;
-        start(&config, process_began, &|line| println!("{line}"))
+        start(&config, process_began, &|line| {
+            log::print(format_args!("{line}\n"))
+        })
     });
     let started = started.await.context("loading the model")??;
     let config = AppConfig {
@@ -89,16 +92,13 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     };
 
     let address = listener.local_addr()?;
-    print!(
-        "{}",
-        Banner {
-            started: &started,
-            device,
-            price,
-            ledger: ledger.as_ref(),
-            address
-        }
-    );
+    log::print(Banner {
+        started: &started,
+        device,
+        price,
+        ledger: ledger.as_ref(),
+        address,
+    });
     let Started {
         engine,
         engine_thread,
