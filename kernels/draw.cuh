@@ -223,7 +223,8 @@ struct Kept {
     }
 
     /// Writes the token at which the mass exceeds `target`, if that token is in this warp's range. The
-    /// search always ends with the range: if the logits changed since they were summed, it writes no token.
+    /// search always ends with the range: if the logits changed since they were summed, it writes no
+    /// token.
     __device__ void find(const Weights& weights, Cut cut, u64 target, u32* token_out) const {
         if (target < before || target >= before + own) {
             return;
