@@ -17,8 +17,7 @@
 // a single adapter.
 //
 // Shrink: shrunk = scale · A x, T [tiles · 16, targets · max_rank]. A block computes one tile by 16
-// ranks over one part of the inputs. Its four warps take turns at 32 inputs. The block writes its sums
-// to
+// ranks over one part of the inputs. Its four warps take turns at 32 inputs. It writes its sums to
 // partial: f32 [tiles, targets · max_rank / 16, splits, 16, 16]. The last of the splits adds them up.
 // arrived: u32 [tiles, targets · max_rank / 16] counts the finished blocks and is zero between launches.
 // Launch: grid (tiles, targets · max_rank / 16, splits), 128 threads.
