@@ -17,7 +17,7 @@ namespace {
 
 constexpr size_t STACK_BYTES = 256 * 1024;
 constexpr size_t GUARD_BYTES = 16 * 1024;
-/// Stacks begin at different offsets in their pages. Otherwise all would compete for the same cache
+/// Stacks begin at different offsets in their pages, so that they do not compete for the same cache
 /// lines.
 constexpr size_t COLOURS = 64;
 constexpr size_t COLOUR_BYTES = 1024;

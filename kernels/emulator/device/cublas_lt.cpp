@@ -1,4 +1,4 @@
-// libcublasLt: descriptors, algorithms, and matrix products of bf16, f16 and f32 with f32 sums.
+// libcublasLt: descriptors, one algorithm, and matrix products of bf16, f16 and f32 with f32 sums.
 #include <cublasLt.h>
 #include <cuda.h>
 
@@ -86,7 +86,7 @@ template <typename Value> Value read(const void* from, size_t bytes) {
     return value;
 }
 
-/// The content of a caller's descriptor. A call uses the content at the time of the call.
+/// The content of a caller's descriptor. Queued work uses the content at the time of the call.
 template <typename Description, typename Opaque> Description& inside(Opaque* opaque) {
     require(opaque != nullptr, CUDA_ERROR_INVALID_VALUE, "a description is missing");
     return *reinterpret_cast<Description*>(opaque);
