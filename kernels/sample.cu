@@ -34,8 +34,8 @@ struct Params {
     float repetition_penalty;  // 1: none
     u32 top_k;                 // 0: all
     u32 logprobs;              // 0: none; n + 1: of the token and the n most likely tokens
-    u32 history_start;         // begin of the prompt
-    u32 history_prompt_end;    // end of the prompt, begin of the output so far
+    u32 history_start;         // start of the prompt
+    u32 history_prompt_end;    // end of the prompt and start of the output so far
     u32 history_end;
     u32 bias_start;
     u32 bias_end;
