@@ -1,6 +1,6 @@
-// A sum in place: out += x, for the linear layers that cannot add to the residual stream themselves.
+// Addition in place: out += x. It serves the linear layers that cannot add to the residual themselves.
 //
-// out and x T [m, width], width a multiple of 8.
+// out and x: T [m, width]. width is a multiple of 8.
 //
 // A block adds 2,048 values of one row. Launch: grid (m, ceil(width / 2048)), 256 threads.
 #include "common.cuh"

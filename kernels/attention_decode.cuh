@@ -1,9 +1,9 @@
 // Attention for sequences with few queries: a decode step.
 //
-// A block does one split of one sequence and kv head. Its four warps take turns at 16 tokens, each
-// with its own stages of cp.async and its own running softmax, so that no warp waits for another
-// before they are merged at the end. A sequence is cut by its length, which is read here, into at
-// most `splits` pieces of whole 64-token tiles; the block that finishes last combines them.
+// A block computes one split of one sequence and kv head. Its four warps take turns at tiles of 16
+// tokens. Each warp has its own cp.async stages and its own online softmax, so no warp waits for another
+// until the results are merged at the end. The kernel reads the length of a sequence and divides it into
+// at most `splits` splits of whole 64-token tiles. The block that finishes last combines the splits.
 #pragma once
 #include "attention_rows.cuh"
 
@@ -11,9 +11,9 @@ namespace attention {
 
 constexpr u32 DECODE_WARPS = 4;
 constexpr u32 DECODE_THREADS = DECODE_WARPS * WARP_SIZE;
-/// Tokens of a warp's tile: one page, or half of one.
+/// Tokens of a warp's tile: one page or half a page.
 constexpr u32 DECODE_TOKENS = 16;
-/// Splits are cut at multiples of what a block reads at once.
+/// The length of a split is a multiple of the number of tokens that a block reads at a time.
 constexpr u32 SPLIT_TOKENS = DECODE_WARPS * DECODE_TOKENS;
 
 /// The tiles of 16 tokens that one warp of a decode block reads.
@@ -22,10 +22,10 @@ template <typename T, u32 D> struct DecodeTiles {
 
     const Batch<T>& batch;
     const Sequence& sequence;
-    Span seen;   // by any query of the sequence
-    u32 next;    // position of the tile to be read next
-    u32 end;     // of the split
-    u32 page;    // of `next`, asked for before it is needed
+    Span seen;   // positions to which any query of the sequence attends
+    u32 next;    // position of the next tile to read
+    u32 end;     // end of the split
+    u32 page;    // page of `next`, loaded ahead of its use
     T* stages;   // [STAGES, 2 (keys, values), TILE]
 
     __device__ DecodeTiles(
@@ -37,7 +37,7 @@ template <typename T, u32 D> struct DecodeTiles {
 
     __device__ T* stage(u32 index) const { return stages + index % STAGES * 2 * TILE; }
 
-    /// Starts to read the next tile into a stage, if there is one, and closes the group.
+    /// Starts the copies of the next tile, if any, to a stage, and commits the group.
     __device__ void read(u32 index) {
         if (next < end) {
             const T* keys = cached_keys<T, D>(batch, page, sequence.kv_head, next % batch.block_size);
@@ -68,16 +68,16 @@ template <typename T, u32 D> struct DecodeTiles {
     }
 };
 
-/// Where the splits of a sequence and kv head leave their parts.
+/// The partial results of the splits of each sequence and kv head.
 struct Partials {
     float* out;    // [rows, kv_heads, splits, 16, D]
     float* stats;  // [rows, kv_heads, splits, 16, 2]
     u32* arrived;  // [rows, kv_heads]
 };
 
-/// The rows of all warps of a decode block, after the last of their tiles.
+/// Merges the rows of all warps of a decode block after their last tiles.
 template <u32 D> struct Merge {
-    /// Floats a row: not a multiple of the banks, so that rows lie in different ones.
+    /// Floats per row: not a multiple of the number of banks, so that rows begin in different banks.
     static constexpr u32 ROW = D + 8;
 
     float* sums;                                  // [warps, 16, ROW]
@@ -100,7 +100,7 @@ template <u32 D> struct Merge {
         }
     }
 
-    /// The merged sums of 8 dimensions of a row, and its highest score and total weight.
+    /// Merges the sums of 8 dimensions of a row. Returns the row's highest score and total weight.
     __device__ float2 get(u32 row, u32 dim, float (&merged)[VECTOR]) const {
         float top = NEVER;
 #pragma unroll
@@ -128,7 +128,7 @@ template <u32 D> struct Merge {
     }
 };
 
-/// Divides by the total weight, and writes 8 dimensions of a packed row.
+/// Divides 8 dimensions of a packed row by the total weight and writes them.
 template <typename T, u32 D>
 __device__ inline void write_out(
     T* out, const Batch<T>& batch, const Sequence& sequence, u32 row, u32 dim,
@@ -186,7 +186,7 @@ decode(T* out, const Partials& partials, const Batch<T>& batch, const u32* live)
         return;
     }
     const Span seen = {sequence.first_seen(0, batch.window), sequence.context};
-    // Tiles begin where pages or halves of them do.
+    // Tiles begin at the start or the middle of a page.
     const u32 begin = seen.from / DECODE_TOKENS * DECODE_TOKENS;
     const u32 tiles = ceil_div(seen.to - begin, SPLIT_TOKENS);
     const u32 split_len = ceil_div(tiles, gridDim.z) * SPLIT_TOKENS;
@@ -217,7 +217,7 @@ decode(T* out, const Partials& partials, const Batch<T>& batch, const u32* live)
     }
     rows.finish();
 
-    // The stages make room for the sums.
+    // The sums reuse the shared memory of the stages.
     cp_async_wait<0>();
     __syncthreads();
     __shared__ float stats[DECODE_WARPS][MMA_ROWS][2];

@@ -1,7 +1,7 @@
 // Attention for sequences with many queries: prompts, whole or in chunks.
 //
-// A block does 128 rows (queries · group, packed) of one sequence and kv head, 16 rows a warp, over
-// tiles of 64 tokens in two stages. Blocks find their sequence by counting tiles.
+// A block computes 128 rows (queries · group, packed) of one sequence and kv head, 16 rows per warp,
+// over tiles of 64 tokens in two stages. A block finds its sequence by counting tiles.
 #pragma once
 #include "attention_rows.cuh"
 
@@ -12,7 +12,7 @@ constexpr u32 PREFILL_THREADS = PREFILL_WARPS * WARP_SIZE;
 constexpr u32 PREFILL_ROWS = PREFILL_WARPS * MMA_ROWS;
 constexpr u32 PREFILL_TOKENS = 64;
 
-/// The tiles of 128 rows that the prefill kernel cuts a sequence into.
+/// Number of tiles of 128 rows into which the prefill kernel divides a sequence.
 template <typename T> __device__ inline u32 prefill_tiles(const Batch<T>& batch, u32 row) {
     const u32 queries = batch.query_starts[row + 1] - batch.query_starts[row];
     if (is_decode(queries, batch.group)) {
@@ -21,7 +21,7 @@ template <typename T> __device__ inline u32 prefill_tiles(const Batch<T>& batch,
     return ceil_div(queries * batch.group, PREFILL_ROWS);
 }
 
-/// Which sequence a tile is of, and which of its tiles: every warp finds it for itself.
+/// The sequence of a tile and the tile's index in it. Every warp looks it up independently.
 struct PrefillTile {
     u32 row;
     u32 tile;
@@ -52,7 +52,7 @@ struct PrefillTile {
     }
 };
 
-/// Starts to read 64 tokens of keys and values, from `position` on, with the whole block.
+/// Starts to copy 64 tokens of keys and values, beginning at `position`. The whole block takes part.
 template <typename T, u32 D>
 __device__ inline void read_prefill_tile(
     T* keys, const Batch<T>& batch, const Sequence& sequence, Span seen, u32 position) {

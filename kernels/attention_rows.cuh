@@ -1,9 +1,8 @@
-// What prefill and decode attention share: a warp's online softmax over 16 rows of queries.
+// The common part of prefill and decode attention: a warp's online softmax over 16 rows of queries.
 //
-// A row is a query of one head. The heads that share a kv head are packed into the rows of one
-// matrix, query by query: row = query · group + head in the group, so that a tensor-core tile of a
-// decode step with 4 heads a kv head has 4 rows at work instead of 1, and keys and values are read
-// once for the group.
+// A row is a query of one head. The heads that share a kv head are packed into the rows of one matrix,
+// query by query: row = query · group + head in the group. In a decode step with 4 heads per kv head, a
+// tensor-core tile therefore has 4 used rows instead of 1, and keys and values are read once per group.
 //
 // Sources: Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao,
 // "FlashAttention-2", 2023; Ainslie et al., "GQA", 2023; Kwon et al., "Efficient Memory Management
@@ -14,7 +13,7 @@
 namespace attention {
 
 constexpr u32 MMA_ROWS = 16;
-/// Tiles in shared memory: one is read while another is used.
+/// Number of tiles in shared memory: one is loaded while another is used.
 constexpr u32 STAGES = 2;
 constexpr float NEVER = -INFINITY;
 constexpr float LOG2_E = 1.4426950408889634f;
@@ -27,18 +26,18 @@ template <typename T> struct Batch {
     const u32* context_lens;  // [rows]
     const u32* block_tables;  // [rows, table_width]
     u32 kv_heads;
-    u32 group;        // heads a kv head
+    u32 group;        // heads per kv head
     u32 block_size;   // a power of two
     u32 table_width;
     u32 window;       // 0: none
     float scale;
 };
 
-/// One sequence of the batch, seen by one kv head.
+/// One sequence of the batch, for one kv head.
 struct Sequence {
     u32 row;
     u32 kv_head;
-    u32 first_query;  // in qkv
+    u32 first_query;  // row in qkv
     u32 queries;
     u32 context;
 
@@ -47,10 +46,9 @@ struct Sequence {
         : row(row), kv_head(kv_head), first_query(batch.query_starts[row]),
           queries(batch.query_starts[row + 1] - first_query), context(batch.context_lens[row]) {}
 
-    /// The position of a query.
     __device__ u32 position(u32 query) const { return context - queries + query; }
 
-    /// The first position that a query sees.
+    /// The first position to which a query attends.
     __device__ u32 first_seen(u32 query, u32 window) const {
         const u32 end = position(query) + 1;
         return window == 0 || end < window ? 0 : end - window;
@@ -63,7 +61,7 @@ struct Span {
     u32 to;
 };
 
-/// The keys of `position` in the cache; its values are `values_offset` further.
+/// The address of the keys of `position` in the cache. The values follow at `values_offset`.
 template <typename T, u32 D>
 __device__ inline const T* cached_keys(const Batch<T>& batch, u32 page, u32 kv_head, u32 offset) {
     const u64 head = u64(page) * 2 * batch.kv_heads + kv_head;
@@ -74,30 +72,30 @@ template <typename T, u32 D> __device__ inline u64 values_offset(const Batch<T>&
     return u64(batch.kv_heads) * batch.block_size * D;
 }
 
-/// Where a tile in shared memory, D elements a token, has 8 elements of a token: the chunks of a
-/// token are permuted so that the 8 rows of an 8 × 8 matrix lie in different banks.
+/// The index of a chunk of 8 elements of a token in a tile in shared memory with D elements per token.
+/// The chunks of a token are permuted so that the 8 rows of an 8 × 8 matrix are in different banks.
 template <u32 D> __device__ inline u32 tile_index(u32 token, u32 chunk) {
     constexpr u32 CHUNKS = D / VECTOR;
     const u32 turn = CHUNKS % 8 == 0 ? token % 8 : token / 2 % 4;
     return (token * CHUNKS + (chunk ^ turn)) * VECTOR;
 }
 
-/// 16 rows of one warp: row `lane / 4` is the lane's row 0, row `lane / 4 + 8` its row 1.
+/// The 16 rows of a warp. A lane's row 0 is row `lane / 4`, its row 1 is row `lane / 4 + 8`.
 template <typename T, u32 D> struct Rows {
     static_assert(D == 64 || D == 96 || D == 128, "the tile's banks are laid out for these");
 
     u32 queries[D / 16][4];
-    /// Sums of values weighted by e^(score - highest), as the mma has them.
+    /// Sums of values weighted by e^(score - highest), in the layout of the mma's accumulator.
     float sums[D / 8][4];
     /// The highest score so far, times log2(e).
     float highest[2];
-    /// The weights that this lane has seen.
+    /// Sums of this lane's weights.
     float totals[2];
-    /// Each row sees the positions `begins[i]..ends[i]`.
+    /// Each row attends to the positions `begins[i]..ends[i]`.
     u32 begins[2];
     u32 ends[2];
 
-    /// Loads the rows from `first_row` on of a sequence; rows past its last see nothing.
+    /// Loads the rows of a sequence from `first_row` on. Rows past the last one attend to no position.
     __device__ void load_queries(const Batch<T>& batch, const Sequence& sequence, u32 first_row) {
         const u32 heads = batch.kv_heads * batch.group;
         const u64 row_len = u64(heads + 2 * batch.kv_heads) * D;
@@ -128,8 +126,8 @@ template <typename T, u32 D> struct Rows {
         }
     }
 
-    /// Attends to `STEPS` · 16 tokens from `position` on, whose keys and values are tiles in shared
-    /// memory; `scale` is times log2(e). Values of tokens that no row sees must be finite.
+    /// Attends to `STEPS` · 16 tokens from `position` on. Their keys and values are tiles in shared
+    /// memory. `scale` includes the factor log2(e). The values of masked tokens must be finite.
     template <u32 STEPS>
     __device__ void attend(const T* keys, const T* values, u32 position, float scale) {
         float scores[2 * STEPS][4];
@@ -139,7 +137,7 @@ template <typename T, u32 D> struct Rows {
         add_values<STEPS>(scores, values);
     }
 
-    /// Adds up what the four lanes of each row have seen.
+    /// Adds up the weights of the four lanes of each row.
     __device__ void finish() {
 #pragma unroll
         for (u32 i = 0; i < 2; ++i) {
@@ -185,7 +183,7 @@ template <typename T, u32 D> struct Rows {
         }
     }
 
-    /// Turns scores into weights relative to the highest score so far.
+    /// Converts scores to weights relative to the highest score so far.
     template <u32 STEPS> __device__ void weigh(float (&scores)[2 * STEPS][4]) {
 #pragma unroll
         for (u32 i = 0; i < 2; ++i) {
@@ -196,7 +194,7 @@ template <typename T, u32 D> struct Rows {
             }
             top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 1));
             top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 2));
-            // A row that has seen nothing yet has no highest score to subtract.
+            // A row with no token so far has no highest score to subtract.
             const float base = top == NEVER ? 0.0f : top;
             const float correction = fast_exp2(highest[i] - base);
             highest[i] = top;
@@ -217,7 +215,7 @@ template <typename T, u32 D> struct Rows {
         }
     }
 
-    /// The scores' places in the mma's result are the weights' places in its left operand.
+    /// The scores in the mma's result have the same layout as the weights in its left operand.
     template <u32 STEPS>
     __device__ void add_values(const float (&weights)[2 * STEPS][4], const T* values) {
 #pragma unroll
@@ -240,7 +238,7 @@ template <typename T, u32 D> struct Rows {
     }
 };
 
-/// Whether the decode kernel takes a sequence of so many queries: where its rows fit one tile.
+/// Whether the decode kernel computes a sequence with this number of queries: its rows fit one tile.
 __device__ inline bool is_decode(u32 queries, u32 group) {
     return queries > 0 && queries * group <= MMA_ROWS;
 }

@@ -1,15 +1,15 @@
-// What every kernel stands on: 16-bit floats, 16-byte vectors, warps.
+// Common code of all kernels: 16-bit floats, 16-byte vectors, warps.
 //
-// The same .cu is compiled twice: by nvcc for the GPU, over ptx.cuh, and by the host's C++ compiler
-// for the CPU, over emulator/device.h, where the tests run it. Whatever is more than plain CUDA C++
-// (conversions, cp.async, ldmatrix, mma) is a function of those two, and of nothing else.
+// Each .cu file is compiled twice: by nvcc for the GPU, with ptx.cuh, and by the host's C++ compiler for
+// the CPU, with emulator/device.h, for the tests. Everything beyond plain CUDA C++ (conversions,
+// cp.async, ldmatrix, mma) is a function in these two headers and nowhere else.
 //
 // Conventions of the entry points:
 //   - T is the type of activations, weights, keys and values: Bf16 or F16. Sums are f32.
 //   - Matrices are row-major and contiguous; pointers are aligned to 16 bytes.
-//   - `live` points to a number on the device: how many of the leading rows are real. A grid is as
-//     large as its batch bucket allows, blocks of other rows return: a captured graph serves fewer
-//     rows than it was captured for.
+//   - `live` points to the number of valid leading rows, on the device. The grid has the size of the
+//     batch bucket, and the blocks of rows past `live` return at once. So a captured graph can serve
+//     fewer rows than it was captured for.
 #pragma once
 
 using u32 = unsigned int;
@@ -39,7 +39,7 @@ __device__ inline u32 warp_id() { return threadIdx.x / WARP_SIZE; }
 
 __host__ __device__ constexpr u32 ceil_div(u32 a, u32 b) { return (a + b - 1) / b; }
 
-/// The two values of a pair, the first in the low half.
+/// The two values of a pair. The first is in the low half.
 template <typename T> __device__ inline float2 unpack(u32 pair);
 
 template <> __device__ inline float2 unpack<Bf16>(u32 pair) {
@@ -48,7 +48,7 @@ template <> __device__ inline float2 unpack<Bf16>(u32 pair) {
 
 template <> __device__ inline float2 unpack<F16>(u32 pair) { return unpack_f16(pair); }
 
-/// Two values, rounded to nearest even, the first in the low half.
+/// A pair of values, rounded to nearest even. The first is in the low half.
 template <typename T> __device__ inline u32 pack(float low, float high);
 
 template <> __device__ inline u32 pack<Bf16>(float low, float high) { return pack_bf16(low, high); }
@@ -104,8 +104,9 @@ __device__ inline float warp_sum(float value) {
     return value;
 }
 
-/// Whether this block is the last of `blocks` to come here, which then sees what the others have
-/// written. `arrived` counts them, and is zero before and after. All threads go together.
+/// Whether this block is the last of `blocks` to call this. The last block sees everything that the
+/// others wrote before. `arrived` counts the blocks; it is zero before and after. All threads of the
+/// block must call this.
 __device__ inline bool is_last_of(u32* arrived, u32 blocks) {
     __shared__ bool is_last;
     __threadfence();

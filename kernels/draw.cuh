@@ -1,8 +1,8 @@
 // Drawing a token from a filtered distribution, as ops/src/sample/draw.rs does on the CPU.
 //
-// Weights are added up as integers, in units of 2^-40 of the likeliest token's, so that no order of
-// summation changes a token. Filters are thresholds, found by a radix select over the bits of the
-// weights: nothing is sorted.
+// Weights are added up as integers in units of 2^-40 of the most likely token's weight, so that the
+// result does not depend on the order of summation. Filters are thresholds. A radix select over the bits
+// of the weights finds them, without a sort.
 #pragma once
 #include "logits_row.cuh"
 
@@ -10,13 +10,13 @@ namespace sample_kernel {
 
 constexpr u32 NO_LIMIT = 0xffffffffu;
 
-/// The float of a key that isn't negative.
+/// The float of a key. The float must not be negative.
 __device__ inline float weight_of(u32 key) { return __uint_as_float(key & ~(1u << 31)); }
 
 /// A weight from 0 to 1 in units of 2^-40.
 __device__ inline u64 mass_of(float weight) { return u64(weight * 1099511627776.0f); }
 
-/// Turns logits into weights; the likeliest token has 1.
+/// Converts logits to weights. The most likely token has weight 1.
 struct Weights {
     const float* logits;
     u32 vocab;
@@ -24,11 +24,11 @@ struct Weights {
     float temperature;
 
     __device__ u32 key(float logit) const {
-        // A division, since the inverse of a tiny temperature is infinite.
+        // A division, because the inverse of a tiny temperature is infinite.
         return key_of(expf((logit - highest) / temperature));
     }
 
-    /// Calls `body` with the tokens `first..end`, `stride` apart, and the keys of their weights.
+    /// Calls `body` with every `stride`-th token of `first..end` and the key of its weight.
     template <typename Body>
     __device__ void each(u32 first, u32 end, u32 stride, Body body) const {
         each_logit(logits, first, end, stride, [&](u32 token, float logit) {
@@ -37,7 +37,7 @@ struct Weights {
     }
 };
 
-/// What a filter keeps: tokens above the key, and the first `ties` that have the key itself.
+/// The tokens that a filter keeps: those above the key, and the first `ties` tokens with this key.
 struct Cut {
     u32 key;
     u32 ties;
@@ -52,8 +52,8 @@ struct Cut {
 
 constexpr u32 BINS = 2048;
 
-/// Sums of 64 bits in words of 32, which a GPU adds to in shared memory by one instruction; to 64 bits
-/// it compares and swaps, again and again where many threads want the same bin.
+/// 64-bit sums in 32-bit words. A GPU has an instruction for 32-bit atomic addition in shared memory. A
+/// 64-bit addition is a compare-and-swap loop, which is slow if many threads update the same bin.
 struct Histogram {
     u32 low[BINS];
     u32 high[BINS];
@@ -67,8 +67,7 @@ struct Histogram {
         }
     }
 
-    /// Every overflow of the low word is seen by the one thread that caused it, so that the sum is exact
-    /// in any order.
+    /// The thread that causes an overflow of the low word detects it, so the sum is exact in any order.
     __device__ void add(u32 bin, u64 amount) {
         const u32 added = u32(amount);
         const u32 before = atomicAdd(&low[bin], added);
@@ -79,8 +78,8 @@ struct Histogram {
         }
     }
 
-    /// Adds an amount for each lane of the warp. Lanes of one bin add theirs up before, where they are
-    /// many: additions to one address come one after the other.
+    /// Adds an amount for each lane of the warp. If many lanes have the same bin, the warp adds up their
+    /// amounts first, because atomic additions to one address are serialized.
     __device__ void add_for_warp(u32 bin, u64 amount) {
         constexpr int MANY = 8;
         for (;;) {
@@ -113,7 +112,7 @@ struct Bin {
 __device__ inline Bin find_bin(const Histogram& amounts, u64 above, u64 target) {
     __shared__ u64 warp_amounts[WARPS];
     __shared__ Bin found;
-    const u32 bin = BINS - 2 - 2 * threadIdx.x;  // and the one above it
+    const u32 bin = BINS - 2 - 2 * threadIdx.x;  // this thread also reads the bin above
     const u64 high = amounts[bin + 1], low = amounts[bin];
     const u64 end = warp_prefix(high + low);
     if (lane_id() == WARP_SIZE - 1) {
@@ -136,21 +135,21 @@ __device__ inline Bin find_bin(const Histogram& amounts, u64 above, u64 target) 
     return found;
 }
 
-/// The tightest cut that keeps `target` tokens (BY_COUNT) or at least so much mass, of those that
-/// `within` keeps.
+/// The tightest cut of the tokens in `within` that keeps `target` tokens (BY_COUNT) or at least the mass
+/// `target`.
 template <bool BY_COUNT> __device__ inline Cut select(const Weights& weights, u64 target, Cut within) {
     static_assert(BINS == 2 * THREADS, "a thread does two bins");
     __shared__ Histogram amounts;
     u32 prefix = 0;
     u64 above = 0;
-    u32 known = 0;  // the bits of the prefix that are settled
+    u32 known = 0;  // mask of the prefix's bits that are known
     for (u32 level = 0; level < 3; ++level) {
-        // 11, 11 and 10 bits, from the highest on.
+        // 11, 11 and 10 bits, from the highest bit down.
         const u32 shift = level == 0 ? 21 : level == 1 ? 10 : 0;
         const u32 bins = level == 2 ? BINS / 2 : BINS;
         amounts.clear();
         __syncthreads();
-        // All lanes of a warp stay in step to the end.
+        // All lanes of a warp run the same number of iterations.
         for (u32 start = 0; start < weights.vocab; start += BATCH * THREADS) {
             float batch[BATCH];
 #pragma unroll
@@ -179,10 +178,10 @@ template <bool BY_COUNT> __device__ inline Cut select(const Weights& weights, u6
     return within.tighter({prefix, u32(ties)});
 }
 
-/// The kept mass, warp by warp: each has a stretch of the vocabulary.
+/// The kept mass of each warp. Each warp has a contiguous range of the vocabulary.
 struct Kept {
-    u64 before;      // mass of the warps before
-    u64 own;         // of this warp
+    u64 before;      // mass of the previous warps
+    u64 own;         // mass of this warp
     u64 total;
     u32 ties_left;   // ties that this warp may keep
 
@@ -223,8 +222,9 @@ struct Kept {
         __syncthreads();
     }
 
-    /// Tells the token at which the mass passes `target`, if it is in this warp's stretch. Ends there in
-    /// any case: should the logits have changed since they were added up, no token is told.
+    /// Writes the token at which the mass exceeds `target`, if that token is in this warp's range. The
+    /// search always ends with the range: if the logits changed since they were summed, it writes no
+    /// token.
     __device__ void find(const Weights& weights, Cut cut, u64 target, u32* token_out) const {
         if (target < before || target >= before + own) {
             return;
@@ -263,16 +263,16 @@ struct Kept {
     }
 };
 
-/// What is drawn from.
+/// The filters that restrict the distribution.
 struct Filters {
-    float min_p;  // 0: all
-    u32 top_k;    // 0: all
-    float top_p;  // 1: all
+    float min_p;  // 0: keep all tokens
+    u32 top_k;    // 0: keep all tokens
+    float top_p;  // 1: keep all tokens
 };
 
 constexpr u32 NO_TOKEN = 0xffffffffu;
 
-/// A token of the filtered distribution, at a number in [0, 1).
+/// Draws a token from the filtered distribution. `uniform` is a number in [0, 1).
 __device__ inline u32 draw(const Weights& weights, Filters filters, double uniform) {
     Cut cut = {0, NO_LIMIT};
     if (filters.min_p > 0.0f) {

@@ -1,8 +1,8 @@
 // Token embeddings: out[i] = table[token i].
 //
-// out T [tokens, hidden], token_ids u32 [tokens], table T [vocab, hidden], hidden a multiple of 8.
-// A token id with its highest bit set is no id: the rest of it is an index into `sampled`, the
-// tokens that the last step drew, so that they need not travel over the host.
+// out: T [tokens, hidden]; token_ids: u32 [tokens]; table: T [vocab, hidden]. hidden is a multiple of 8.
+// If the highest bit of a token id is set, the other bits are an index into `sampled`, which holds the
+// tokens that the last step sampled. Those tokens need not be copied to the host and back.
 //
 // A block copies the row of one token. Launch: grid (tokens), 256 threads.
 #include "common.cuh"

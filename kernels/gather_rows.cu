@@ -1,6 +1,6 @@
-// Some rows of a matrix: out[i] = x[rows[i]].
+// Gathers rows of a matrix: out[i] = x[rows[i]].
 //
-// out T [r, width], x T [m, width], rows u32 [r], width a multiple of 8.
+// out: T [r, width]; x: T [m, width]; rows: u32 [r]. width is a multiple of 8.
 //
 // A block copies one row. Launch: grid (r), 256 threads.
 #include "common.cuh"

@@ -1,4 +1,4 @@
-// One row of logits, read by a block: what drawing a token and telling log-probabilities share.
+// A block reads one row of logits: common code of sampling and log-probabilities.
 #pragma once
 #include "common.cuh"
 
@@ -9,17 +9,17 @@ constexpr u32 WARPS = THREADS / WARP_SIZE;
 
 constexpr u32 NAN_KEY = 0xfffffffeu;
 
-/// An integer in the order of the floats; NaN is above all.
+/// An integer that sorts like the float. NaN sorts above all other values.
 __device__ inline u32 key_of(float x) {
     const u32 bits = __float_as_uint(x + 0.0f);  // no negative zero
     return x != x ? NAN_KEY : bits >> 31 ? ~bits : bits | 1u << 31;
 }
 
-/// Loads of a thread under way at a time: a block is alone with its row, so only this hides how long
-/// memory takes.
+/// Loads that a thread has in flight. Only one block reads a row, so nothing else hides the memory
+/// latency.
 constexpr u32 BATCH = 8;
 
-/// Calls `body` with the tokens `first..end`, `stride` apart, and their logits.
+/// Calls `body` with every `stride`-th token of `first..end` and its logit.
 template <typename Body>
 __device__ inline void
 each_logit(const float* logits, u32 first, u32 end, u32 stride, Body body) {
@@ -56,7 +56,7 @@ template <typename Operation> __device__ inline u64 warp_reduce(u64 value, Opera
     return value;
 }
 
-/// The sum over the lanes up to this one.
+/// The sum over this lane and all lower lanes.
 __device__ inline u64 warp_prefix(u64 value) {
 #pragma unroll
     for (u32 distance = 1; distance < WARP_SIZE; distance *= 2) {
@@ -66,7 +66,7 @@ __device__ inline u64 warp_prefix(u64 value) {
     return value;
 }
 
-/// The result over the block, in every thread.
+/// Reduces over the block. Every thread gets the result.
 template <typename Operation> __device__ inline u64 block_reduce(u64 value, Operation operation) {
     __shared__ u64 parts[WARPS];
     value = warp_reduce(value, operation);
@@ -79,9 +79,9 @@ template <typename Operation> __device__ inline u64 block_reduce(u64 value, Oper
     return value;
 }
 
-/// The highest logit and its lowest token.
+/// The highest logit and the lowest token id that has it.
 struct Likeliest {
-    u64 rank;  // key, then the id upside down
+    u64 rank;  // key in the high half, inverted token id in the low half
 
     __device__ u32 token() const { return ~u32(rank); }
     __device__ bool is_nan() const { return rank >> 32 == NAN_KEY; }
@@ -91,7 +91,7 @@ struct Likeliest {
     }
 };
 
-/// The likeliest token of a rank below `bound`.
+/// The most likely token with a rank below `bound`.
 __device__ inline Likeliest likeliest(const float* logits, u32 vocab, u64 bound) {
     u64 best = 0;
     each_logit(logits, threadIdx.x, vocab, THREADS, [&](u32 token, float logit) {

@@ -1,28 +1,29 @@
-// Low-rank adapters, any mix of them in one batch: out = gain ⊙ out + bias + scale · B (A x), each row
-// by its own.
+// LoRA adapters: out = gain ⊙ out + bias + scale · B (A x). Each row has its own adapter, and a batch
+// may contain any mix of adapters.
 //
-// One call serves one fused linear layer of `targets` parts (query, key and value; gate and up):
-// target `t` has the columns target_ends[t - 1]..target_ends[t] of out, multiples of 32. An adapter
-// lives in a slot of the pool. On the device are
-//   a T [slots, targets · max_rank, in_features], target t's A from row t · max_rank on,
-//   b T [slots, out_features, max_rank],
-//   ranks u32 [slots, targets], at most max_rank, 0 where an adapter leaves a target alone,
-//   scales f32 [slots, targets],
-//   gains and biases f32 [slots, out_features], either null where no adapter has any.
-// What lies past a rank is never used. max_rank is a multiple of 16, in_features one of 32.
+// One launch serves one fused linear layer with `targets` parts (query, key and value; gate and up).
+// Target `t` has the columns target_ends[t - 1]..target_ends[t] of out, which are multiples of 32. Each
+// adapter is in a slot of the pool. The pool's arrays on the device are
+//   a: T [slots, targets · max_rank, in_features]; the A matrix of target t begins at row t · max_rank,
+//   b: T [slots, out_features, max_rank],
+//   ranks: u32 [slots, targets], at most max_rank, and 0 if an adapter does not change a target,
+//   scales: f32 [slots, targets],
+//   gains and biases: f32 [slots, out_features]; either is null if no adapter has any.
+// Values past an adapter's rank are never used. max_rank is a multiple of 16, in_features of 32.
 //
-// The tokens of an adapter stand together, and are cut into tiles of at most 16: tiles u32 [tiles, 4]
-// has the slot of each, its first token, and how many it has, 0 where a tile is not used. So each block
-// serves one adapter: a mix of many costs no more steps one behind the other than one does.
+// The tokens of an adapter are contiguous. They are divided into tiles of at most 16 tokens.
+// tiles: u32 [tiles, 4] holds each tile's slot, first token and number of tokens, which is 0 for an
+// unused tile. Each block serves one adapter, so a mix of adapters takes no more sequential steps than
+// a single adapter.
 //
-// Shrink: shrunk = scale · A x, T [tiles · 16, targets · max_rank]. A block does one tile by 16 ranks
-// over one piece of the inputs, its four warps by turns of 32 inputs. What it sums goes to partial f32
-// [tiles, targets · max_rank / 16, splits, 16, 16]; the last of a tile's blocks adds them up. arrived
-// u32 [tiles, targets · max_rank / 16] counts those that are done, and is zero between launches.
+// Shrink: shrunk = scale · A x, T [tiles · 16, targets · max_rank]. A block computes one tile by 16
+// ranks over one part of the inputs. Its four warps take turns at 32 inputs. It writes its sums to
+// partial: f32 [tiles, targets · max_rank / 16, splits, 16, 16]. The last of the splits adds them up.
+// arrived: u32 [tiles, targets · max_rank / 16] counts the finished blocks and is zero between launches.
 // Launch: grid (tiles, targets · max_rank / 16, splits), 128 threads.
 //
-// Expand: out [tokens, out_features] gets its gain, its bias and B · shrunk. A block does one tile by 128
-// columns, 32 a warp. Launch: grid (tiles, ceil(out_features / 128)), 128 threads.
+// Expand: applies gain, bias and B · shrunk to out [tokens, out_features]. A block computes one tile by
+// 128 columns, 32 columns per warp. Launch: grid (tiles, ceil(out_features / 128)), 128 threads.
 //
 // Sources: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021; Liu et al., "DoRA:
 // Weight-Decomposed Low-Rank Adaptation", 2024; Chen et al., "Punica: Multi-Tenant LoRA Serving",
@@ -35,13 +36,13 @@ constexpr u32 WARPS = 4;
 constexpr u32 THREADS = WARPS * WARP_SIZE;
 constexpr u32 TOKENS = 16;
 constexpr u32 RANKS = 16;
-/// Inputs that a warp multiplies at a time: 8 a lane, so that a lane loads 16 bytes.
+/// Inputs that a warp multiplies at a time: 8 per lane, so that a lane loads 16 bytes.
 constexpr u32 INPUTS = 32;
-/// Columns of a warp of the expand kernel: 8 a lane.
+/// Columns per warp of the expand kernel: 8 per lane.
 constexpr u32 COLUMNS = 32;
 constexpr u32 BLOCK_COLUMNS = WARPS * COLUMNS;
 
-/// Neighbouring tokens of one adapter.
+/// Contiguous tokens of one adapter.
 struct Tile {
     u32 slot;
     u32 first;
@@ -53,8 +54,8 @@ struct Tile {
     }
 };
 
-/// The pairs of a vector, as operands of two mma steps: the inputs of a sum may come in any order,
-/// if they come in the same one on both sides.
+/// Uses the pairs of a vector as operands of two mma steps. The inputs of a sum may be in any order, if
+/// the order is the same for both operands.
 template <typename T>
 __device__ inline void multiply_add(float (&c)[4], uint4 low, uint4 high, uint4 b) {
     const u32 first[4] = {low.x, high.x, low.y, high.y};
@@ -84,7 +85,7 @@ __device__ inline void shrink(
     const uint4 zero = make_uint4(0, 0, 0, 0);
     const u32 row = lane_id() / 4;
 
-    // Each split has as many turns of INPUTS as the others, or one less.
+    // The number of turns of INPUTS differs by at most one between splits.
     const u32 turns = in_features / INPUTS;
     const u32 begin = u64(turns) * blockIdx.z / gridDim.z;
     const u32 end = u64(turns) * (blockIdx.z + 1) / gridDim.z;
@@ -115,7 +116,7 @@ __device__ inline void shrink(
         warp_sums[warp_id()][token][column + 8] = sums[1][e];
     }
     __syncthreads();
-    // A thread has two neighbouring ranks of one token.
+    // Each thread sums two adjacent ranks of one token.
     const u32 token = threadIdx.x / (RANKS / 2), column = threadIdx.x % (RANKS / 2) * 2;
     float2 sum = make_float2(0.0f, 0.0f);
 #pragma unroll
@@ -130,7 +131,7 @@ __device__ inline void shrink(
         if (!is_last_of(arrived + place, gridDim.z)) {
             return;
         }
-        // In one and the same order, whoever is last.
+        // The order of the sum does not depend on which block is last.
         sum = make_float2(0.0f, 0.0f);
 #pragma unroll 8
         for (u32 split = 0; split < gridDim.z; ++split) {
@@ -142,12 +143,12 @@ __device__ inline void shrink(
     *reinterpret_cast<u32*>(shrunk + at) = pack<T>(sum.x * scale, sum.y * scale);
 }
 
-/// The first `count` values of a pair, and zeros.
+/// The first `count` values of a pair; the others are zero.
 __device__ inline u32 keep(u32 pair, int count) {
     return count >= 2 ? pair : count == 1 ? pair & 0xffffu : 0;
 }
 
-/// The target that a column is of.
+/// The target that contains a column.
 __device__ inline u32 target_of(u32 column, const u32* target_ends) {
     u32 target = 0;
     while (column >= target_ends[target]) {
@@ -173,7 +174,7 @@ __device__ inline void expand(
     const u32 quad = lane_id() % 4;
     const u64 first_out = u64(tile.first + row) * out_features + column + quad * VECTOR;
     const bool is_live[2] = {row < tile.count, row + 8 < tile.count};
-    // Asked for before the product, which needs none of it, waits for its own operands.
+    // Loaded before the product, so that this load overlaps with the loads of the product's operands.
     uint4 outs[2];
 #pragma unroll
     for (u32 i = 0; i < 2; ++i) {
@@ -183,7 +184,7 @@ __device__ inline void expand(
     }
 
     // Column `row` of mma `j` is column (row / 2) · 8 + 2 j + row % 2 of the warp, so that a lane
-    // ends up with 8 neighbouring ones.
+    // gets 8 adjacent columns.
     const T* weights =
         b + (u64(tile.slot) * out_features + column + row / 2 * 8 + row % 2) * max_rank + quad * 4;
     const u64 row_len = targets * max_rank;

@@ -1,22 +1,24 @@
-// Causal attention over a paged cache: out = softmax(scale · Q Kᵀ) V, a ragged batch at once.
+// Causal attention over a paged cache: out = softmax(scale · Q Kᵀ) V, for a ragged batch.
 //
-// qkv T [tokens, (heads + 2 kv_heads) · head_dim] holds the queries, cache T [num_blocks, 2 (keys,
-// values), kv_heads, block_size, head_dim] the keys and values, out is T [tokens, heads · head_dim];
-// head_dim 64, 96 or 128, block_size 16 or 32, at most 16 heads a kv head. Sequence `r` has the
-// queries query_starts[r]..query_starts[r + 1], the last of them at position context_lens[r] - 1;
-// block_tables u32 [rows, table_width] names its pages. A query at `i` sees the keys at `j <= i`,
-// with a window only those with `i - j < window`. Pages may hold anything where no query looks:
-// such values are replaced by zeros on their way in, since a weight of zero doesn't hide a NaN.
+// qkv: T [tokens, (heads + 2 kv_heads) · head_dim] holds the queries. cache: T [num_blocks, 2 (keys,
+// values), kv_heads, block_size, head_dim] holds the keys and values. out: T [tokens, heads · head_dim].
+// head_dim is 64, 96 or 128, block_size is 16 or 32, and there are at most 16 heads per kv head.
+// Sequence `r` has the queries query_starts[r]..query_starts[r + 1]; the last query is at position
+// context_lens[r] - 1. block_tables: u32 [rows, table_width] holds the pages of each sequence. A query
+// at `i` attends to the keys at `j <= i`; with a window, only to those with `i - j < window`. Positions
+// to which no query attends may hold any values. They are replaced by zeros when they are loaded,
+// because a weight of zero does not remove a NaN.
 //
-// Two kernels share the batch, and each sequence belongs to one of them by its number of queries:
-// - decode takes sequences whose queries · group fit the 16 rows of a tensor-core tile;
-// - prefill takes those with more.
+// Two kernels share the batch. The number of queries decides which kernel computes a sequence:
+// - decode computes sequences whose queries · group fit the 16 rows of a tensor-core tile;
+// - prefill computes the others.
 //
-// Decode: grid (rows, kv_heads, splits), 128 threads, 512 · head_dim bytes; partial_out f32 [rows,
-// kv_heads, splits, 16, head_dim], partial_stats f32 [rows, kv_heads, splits, 16, 2] and arrived u32
-// [rows, kv_heads], zero before and after; all three may be null where splits is 1.
+// Decode: grid (rows, kv_heads, splits), 128 threads, 512 · head_dim bytes of shared memory.
+// partial_out: f32 [rows, kv_heads, splits, 16, head_dim]; partial_stats: f32 [rows, kv_heads, splits,
+// 16, 2]; arrived: u32 [rows, kv_heads], zero before and after the launch. All three may be null if
+// splits is 1.
 // Prefill: grid (at least Σ ceil(queries · group / 128) over its sequences, kv_heads), 256 threads,
-// 512 · head_dim bytes.
+// 512 · head_dim bytes of shared memory.
 #include "attention_decode.cuh"
 #include "attention_prefill.cuh"
 

@@ -1,12 +1,12 @@
-// The GPU's side of what the kernels use beyond plain CUDA C++, as PTX for sm_80 and newer.
-// emulator/device.h is the other side. Source: PTX ISA 9.0.
+// The functions that the kernels use beyond plain CUDA C++, as PTX for sm_80 and newer.
+// emulator/device.h implements the same functions for the CPU. Source: PTX ISA 9.0.
 #pragma once
 
-/// Declares the entry point `name`, which is launched with exactly `threads` threads a block.
+/// Declares the entry point `name`. It must be launched with exactly `threads` threads per block.
 #define KERNEL(threads, name, ...)                                                                 \
     extern "C" __global__ void __launch_bounds__(threads, 1) name(__VA_ARGS__)
 
-/// The shared memory whose size the launch gives.
+/// Dynamic shared memory, whose size is a launch parameter.
 #define DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
 
 __device__ inline u32 pack_bf16(float low, float high) {
@@ -34,7 +34,7 @@ __device__ inline float2 unpack_f16(u32 pair) {
     return values;
 }
 
-/// 2 to the power of `x`, to 2 units in the last place.
+/// 2 to the power of `x`, with an error of at most 2 units in the last place.
 __device__ inline float fast_exp2(float x) {
     float power;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
@@ -45,8 +45,8 @@ __device__ inline u32 shared_address(const void* shared) {
     return static_cast<u32>(__cvta_generic_to_shared(shared));
 }
 
-/// Starts to copy 16 bytes past the registers; zeros where `valid` is false, and then nothing is
-/// read.
+/// Starts to copy 16 bytes to shared memory without using registers. If `valid` is false, it writes
+/// zeros and reads nothing.
 __device__ inline void cp_async_16(void* shared, const void* global, bool valid) {
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(
                      shared_address(shared)),
@@ -54,16 +54,16 @@ __device__ inline void cp_async_16(void* shared, const void* global, bool valid)
                  : "memory");
 }
 
-/// Closes a group of copies.
+/// Commits the copies since the last commit as a group.
 __device__ inline void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
-/// Waits until this thread has at most `PENDING` groups under way, the newest ones.
+/// Waits until at most the `PENDING` newest groups of this thread are in flight.
 template <u32 PENDING> __device__ inline void cp_async_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
 }
 
-/// Four 8 × 8 matrices of 16-bit elements; lane `i` gives the address of row `i % 8` of matrix
-/// `i / 8`, and gets elements `2 (lane % 4)` and the next of row `lane / 4` of each.
+/// Loads four 8 × 8 matrices of 16-bit elements. Lane `i` passes the address of row `i % 8` of matrix
+/// `i / 8`. It receives element `2 (i % 4)` and the next one of row `i / 4` of each matrix.
 __device__ inline void ldmatrix_4(u32 (&matrices)[4], const void* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(matrices[0]), "=r"(matrices[1]), "=r"(matrices[2]), "=r"(matrices[3])
@@ -71,7 +71,7 @@ __device__ inline void ldmatrix_4(u32 (&matrices)[4], const void* row) {
                  : "memory");
 }
 
-/// As ldmatrix_4, each matrix transposed.
+/// As ldmatrix_4, but transposes each matrix.
 __device__ inline void ldmatrix_4_transposed(u32 (&matrices)[4], const void* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(matrices[0]), "=r"(matrices[1]), "=r"(matrices[2]), "=r"(matrices[3])
@@ -79,8 +79,8 @@ __device__ inline void ldmatrix_4_transposed(u32 (&matrices)[4], const void* row
                  : "memory");
 }
 
-/// `c += a · b` for `a` 16 × 16, `b` 16 × 8 and `c` 16 × 8. With `r = lane / 4` and
-/// `k = 2 (lane % 4)` a lane has, two neighbours each:
+/// `c += a · b` with `a` 16 × 16, `b` 16 × 8 and `c` 16 × 8. With `r = lane / 4` and
+/// `k = 2 (lane % 4)`, a lane holds these elements, each with its neighbour:
 ///   a[0] (r, k)   a[1] (r + 8, k)   a[2] (r, k + 8)   a[3] (r + 8, k + 8)
 ///   b0 (k, r)     b1 (k + 8, r)     c[0..2] (r, k)    c[2..4] (r + 8, k)
 template <typename T>

@@ -1,9 +1,9 @@
-// Root-mean-square normalisation: out = x / sqrt(mean(x²) + eps) · weight, row by row.
+// Root-mean-square normalisation of each row: out = x / sqrt(mean(x²) + eps) · weight.
 //
-// out and x T [m, hidden], weight f32 [hidden], hidden a multiple of 8 and at most 16,384.
-// The residual is not added here: the linear layer before has added to it already.
+// out and x: T [m, hidden]; weight: f32 [hidden]. hidden is a multiple of 8 and at most 16,384.
+// This kernel does not add the residual: the previous linear layer has already added to it.
 //
-// A block normalises one row, which it keeps in registers, so that x is read once.
+// A block normalises one row. It keeps the row in registers, so that x is read once.
 // Launch: grid (m), 512 threads.
 #include "common.cuh"
 

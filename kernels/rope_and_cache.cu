@@ -1,14 +1,14 @@
-// Rotary position embedding, and new keys and values into the paged cache.
+// Applies the rotary position embedding and writes new keys and values to the paged cache.
 //
-// qkv T [m, (heads + 2 kv_heads) · head_dim], positions and slots u32 [m], slot = block ·
-// block_size + offset; table f32 [max_positions, 2, head_dim / 2], cosines first; cache T
-// [num_blocks, 2 (keys, values), kv_heads, block_size, head_dim]; head_dim a multiple of 16. The
-// halves of a head are rotated against each other (`rotate_half` of HF transformers).
+// qkv: T [m, (heads + 2 kv_heads) · head_dim]; positions and slots: u32 [m], with slot = block ·
+// block_size + offset; table: f32 [max_positions, 2, head_dim / 2], cosines first; cache: T
+// [num_blocks, 2 (keys, values), kv_heads, block_size, head_dim]. head_dim is a multiple of 16. Each
+// rotated pair has one value from each half of a head (`rotate_half` of HF transformers).
 //
-// Queries are rotated in place. Keys are rotated on their way into the cache, where attention reads
-// them; those in qkv stay as they were.
+// Queries are rotated in place. Rotated keys are written only to the cache, from which attention reads
+// them. The keys in qkv do not change.
 //
-// A block does one token; a thread rotates 8 pairs or copies 16 values at a time.
+// A block computes one token. A thread rotates 8 pairs or copies 16 values at a time.
 // Launch: grid (m), 256 threads.
 #include "common.cuh"
 

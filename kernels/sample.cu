@@ -1,19 +1,19 @@
-// Choosing the next token of each row of logits, as ops/src/sample.rs does on the CPU.
+// Samples the next token of each row of logits, as ops/src/sample.rs does on the CPU.
 //
-// logits f32 [rows, vocab], read as they are: what bias and penalties change is put back. The order
-// is vLLM's: logit bias, penalties, temperature, min-p, top-k, top-p. What is left is drawn from by
-// inverting its distribution function, in the order of token ids, at a random number that depends
-// on nothing but the row's seed and position. Ties go to the lower id.
+// logits: f32 [rows, vocab]. The kernel restores the logits that bias and penalties change. The order of
+// the steps is vLLM's: logit bias, penalties, temperature, min-p, top-k, top-p. The kernel samples from
+// the remaining tokens by inverting their cumulative distribution function in the order of token ids.
+// The random number depends only on the row's seed and position. Ties go to the lower token id.
 //
-// Per row: tokens u32, status u32 (0 fine, 1 a NaN among the logits, 2 no finite maximum, 3 passes over
-// the logits that disagree: then the token is 0), logprobs f32 [21] (of the token, then of the likeliest tokens, likeliest first) and
-// top_tokens u32 [20], under the unmodified logits, where params ask for them. history u32 and
-// bias_tokens u32, bias_values f32 are lists that params point into; undo f32 [history_capacity +
-// bias capacity] keeps the logits that they change.
+// Output per row: tokens u32; status u32 (0: no error, 1: a logit is NaN, 2: no finite maximum, 3: the
+// passes over the logits disagree, and the token is 0). If params request them, also logprobs f32 [21]
+// (of the token, then of the most likely tokens in descending order) and top_tokens u32 [20], both under
+// the unmodified logits. history u32, bias_tokens u32 and bias_values f32 are lists that params index.
+// undo: f32 [history_capacity + bias capacity] keeps the original values of the logits that change.
 //
-// A block does one row, in passes over its logits: one for the highest, three for each of top-k and
-// top-p, one or two for the draw.
-// Launch: grid (rows), 1024 threads; `sample` with 8 · ceil(vocab / 32) bytes.
+// A block samples one row in several passes over its logits: one pass for the maximum, three for each of
+// top-k and top-p, one or two for the draw.
+// Launch: grid (rows), 1024 threads; `sample` needs 8 · ceil(vocab / 32) bytes of shared memory.
 //
 // Source: Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011 (Philox4x32-10).
 #include "draw.cuh"
@@ -22,20 +22,20 @@ namespace sample_kernel {
 
 constexpr u32 MAX_TOP = 20;
 
-/// How the next token of one row is chosen; 72 bytes.
+/// Sampling parameters of one row; 72 bytes.
 struct Params {
     u64 seed;
     u64 position;
-    float temperature;  // 0: the likeliest
+    float temperature;  // 0: the most likely token
     float top_p;        // 1: all
     float min_p;        // 0: all
     float presence_penalty;
     float frequency_penalty;
     float repetition_penalty;  // 1: none
     u32 top_k;                 // 0: all
-    u32 logprobs;              // 0: none; n + 1: of the token and the n likeliest
-    u32 history_start;         // the prompt
-    u32 history_prompt_end;    // the output so far
+    u32 logprobs;              // 0: none; n + 1: of the token and the n most likely tokens
+    u32 history_start;         // start of the prompt
+    u32 history_prompt_end;    // end of the prompt and start of the output so far
     u32 history_end;
     u32 bias_start;
     u32 bias_end;
@@ -46,7 +46,7 @@ struct Params {
     }
 };
 
-/// Philox4x32-10 of the position under the seed, as a number in [0, 1) of 53 random bits.
+/// A number in [0, 1) with 53 random bits: Philox4x32-10 with key `seed` and counter `position`.
 __device__ inline double uniform(u64 seed, u64 position) {
     u32 counter[4] = {u32(position), u32(position >> 32), 0, 0};
     u32 key[2] = {u32(seed), u32(seed >> 32)};
@@ -65,7 +65,7 @@ __device__ inline double uniform(u64 seed, u64 position) {
     return double((u64(counter[0]) << 32 | counter[1]) >> 11) * 0x1p-53;
 }
 
-/// The lists that a row's params point into.
+/// The lists that a row's params index.
 struct Lists {
     const u32* history;
     const u32* bias_tokens;
@@ -74,12 +74,12 @@ struct Lists {
     u32 history_capacity;
 };
 
-/// Bias and penalties on the logits of one row; remembers what was there before.
+/// Applies bias and penalties to the logits of one row, and keeps the original values.
 struct Changes {
     const Params& params;
     const Lists& lists;
     float* logits;
-    u32 history_end;  // without penalties the history has no say
+    u32 history_end;  // without penalties the history is not used
 
     __device__ Changes(const Params& params, const Lists& lists, float* logits)
         : params(params), lists(lists), logits(logits),
@@ -97,7 +97,7 @@ struct Changes {
         }
     }
 
-    /// `bits` u32 [2, ceil(vocab / 32)]: a token that is there more often is penalised once.
+    /// `bits`: u32 [2, ceil(vocab / 32)]. A token that occurs several times is penalised once.
     __device__ void make(u32* bits, u32 vocab) const {
         float* undo_bias = lists.undo + lists.history_capacity;
         each_history(params.history_start, [&](u32 i, u32 token) { lists.undo[i] = logits[token]; });
@@ -146,12 +146,12 @@ struct Changes {
     }
 };
 
-/// Why a row has no token: 1 a NaN, 2 no finite maximum; 0 if it has.
+/// The status of a row: 1 if a logit is NaN, 2 if there is no finite maximum, else 0.
 __device__ inline u32 status_of(Likeliest top, float highest) {
     return top.is_nan() ? 1 : fabsf(highest) == INFINITY ? 2 : 0;
 }
 
-/// Log-probabilities of the token and of the `count` likeliest: logprobs [1 + count].
+/// Writes the log-probabilities of the token and of the `count` most likely: logprobs [1 + count].
 __device__ inline void tell_logprobs(
     float* logprobs, u32* top_tokens, const float* logits, u32 vocab, u32 token, u32 count) {
     Likeliest top = likeliest(logits, vocab, ~u64(0));
@@ -190,7 +190,7 @@ KERNEL(
         return;
     }
     DYNAMIC_SHARED(shared);
-    // In shared memory, where they take no registers between their uses.
+    // In shared memory, so that the parameters occupy no registers between their uses.
     __shared__ Params own;
     if (threadIdx.x == 0) {
         own = params[row];
@@ -225,7 +225,7 @@ KERNEL(
     }
 }
 
-/// Log-probabilities of given tokens, one a row, and of the `top` likeliest of each row.
+/// Log-probabilities of given tokens, one per row, and of the `top` most likely tokens of each row.
 KERNEL(
     sample_kernel::THREADS, token_logprobs, float* logprobs, u32* top_tokens, u32* status,
     const float* logits, const u32* tokens, const u32* live, u32 vocab, u32 top) {

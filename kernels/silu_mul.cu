@@ -1,6 +1,6 @@
 // The gated activation of the feed-forward layer: out = silu(gate) · up, silu(x) = x / (1 + e^-x).
 //
-// out T [m, i], gate_up T [m, 2i] with a row's gates before its ups, i a multiple of 8.
+// out: T [m, i]; gate_up: T [m, 2i], with a row's gates before its ups. i is a multiple of 8.
 //
 // A block computes 2,048 outputs of one row. Launch: grid (m, ceil(i / 2048)), 256 threads.
 #include "common.cuh"

@@ -17,7 +17,7 @@ namespace {
 constexpr u32 WARP_SIZE = 32;
 constexpr u32 MAX_THREADS = 1024;
 
-/// Lanes that have come to an operation of their warp.
+/// The lanes that have arrived at an operation of their warp.
 struct Meeting {
     const char* what = nullptr;
     u32 arrived = 0;
@@ -25,7 +25,7 @@ struct Meeting {
 };
 
 struct Running {
-    /// Of the kernel; null between launches.
+    /// The kernel's name; null between launches.
     const char* name = nullptr;
     Block block = {};
     u32 threads = 0;
@@ -58,7 +58,7 @@ void release_barrier_if_all_wait() {
     }
 }
 
-/// Gives way to whoever is next; comes back when this thread is.
+/// Switches to the next thread. Returns when it is this thread's turn again.
 void yield() {
     Running& r = running();
     const u32 own = r.current;
@@ -91,8 +91,8 @@ void tell_deadlock() {
 void run_block(Dim3 index) {
     Running& r = running();
     r.block.index = index;
-    // An allocation of its own for every block, so that the sanitizer sees where it ends, and not
-    // zero, since on a GPU nobody clears it.
+    // Every block gets its own allocation, so that the sanitizer detects accesses past its end. The
+    // memory is not zeroed, because a GPU does not clear shared memory either.
     void* memory = nullptr;
     check(posix_memalign(&memory, 128, r.block.shared_bytes) == 0, "has no memory to share");
     const std::unique_ptr<void, decltype(&std::free)> shared(memory, std::free);
@@ -235,7 +235,7 @@ void run(const Launch& launch, const std::function<void()>& kernel) {
     r.random.seed(launch.seed);
     check(launch.threads > 0 && launch.threads <= MAX_THREADS && launch.threads % WARP_SIZE == 0,
           "a block needs whole warps, at most 1024 threads");
-    // Those of a larger block stay for the next: their stacks are dear.
+    // The fibers of a larger block are kept for later blocks, because their stacks are expensive.
     if (r.fibers.size() < launch.threads) {
         r.thread.resize(launch.threads);
         r.fibers.resize(launch.threads);

@@ -1,8 +1,8 @@
-// One block of threads at a time, its threads as fibers that take turns in a random order.
+// Runs one block at a time. Its threads are fibers that take turns in a random order.
 //
-// A thread runs until it has to wait: at __syncthreads for the block, at an operation of its warp
-// for the other lanes. Who runs next is drawn from a seeded generator, so that a missing barrier
-// shows as a wrong result, the same in every run.
+// A thread runs until it has to wait: at __syncthreads for the block, at a warp operation for the other
+// lanes. A seeded generator selects the next thread. So a missing barrier causes a wrong result, which
+// is the same in every run.
 #pragma once
 
 #include <cstddef>
@@ -19,25 +19,26 @@ struct Dim3 {
     u32 x, y, z;
 };
 
-/// A cp.async that has not arrived.
+/// A cp.async that is not complete.
 struct Copy {
     void* shared;
     unsigned char bytes[16];
 };
 
-/// The copies of one thread, group by group.
+/// The copies of one thread, by group.
 class Copies {
   public:
     void push_back(const Copy& copy) { open_.push_back(copy); }
     void commit();
-    /// Lets all but the newest groups arrive.
+    /// Completes all but the `pending` newest groups.
     void wait(size_t pending);
-    /// Lets others see what has arrived, as a barrier does. The thread itself could see it before; no
-    /// kernel here needs that, and so a missing barrier shows.
+    /// Makes the completed copies visible, as a barrier does. On a GPU the copying thread sees them
+    /// before the barrier. No kernel here needs that, and without it a missing barrier causes a wrong
+    /// result.
     void publish();
-    /// Forgets all of them.
+    /// Discards all copies.
     void clear();
-    /// Whether nothing is left that could arrive.
+    /// Whether no copy is pending.
     bool done() const;
 
   private:
@@ -58,29 +59,29 @@ struct Block {
     size_t shared_bytes;
 };
 
-/// The thread that runs.
+/// The running thread.
 Thread& thread();
-/// Its block.
+/// The running thread's block.
 const Block& block();
 
 /// Waits for all threads of the block that have not returned.
 void sync_block();
 
-/// Waits for all lanes of the warp. The last one to come calls `act` with what each has brought.
+/// Waits for all lanes of the warp. The last lane to arrive calls `act` with every lane's `brought`.
 void meet(const char* what, void* brought, void (*act)(void* const (&lanes)[32]));
 
-/// Ends the program with a message, the thread and the block, unless `holds`.
+/// Unless `holds`, ends the program with a message that names the thread and the block.
 void check(bool holds, const char* problem);
-/// The bytes must be shared memory, aligned to their number.
+/// Checks that the bytes are in shared memory and aligned to their size.
 void check_shared(const void* address, size_t bytes, const char* what);
 
-/// Notes an atomic update of an address.
+/// Counts an atomic update of an address.
 void count_update(const void* address);
-/// Atomic updates of the address that had most of them from one block, in all launches so far.
+/// The largest number of atomic updates of one address by one block, over all launches so far.
 u32 hottest_updates();
 
 struct Launch {
-    /// Of the kernel, for messages.
+    /// The kernel's name, for messages.
     const char* name;
     Dim3 grid;
     u32 threads;
@@ -91,7 +92,7 @@ struct Launch {
 /// Runs every block of a grid, in a random order.
 void run(const Launch& launch, const std::function<void()>& kernel);
 
-/// Where the thread is that runs, in words; empty between launches.
+/// Describes the running thread's kernel, block and thread index; empty between launches.
 std::string whereabouts();
 
 }  // namespace emulator

@@ -1,12 +1,13 @@
-// The CPU's side of what the kernels use: CUDA's words, and the functions of ../ptx.cuh.
+// CPU implementation of the CUDA names and of the functions of ../ptx.cuh that the kernels use.
 //
-// A kernel's threads run as fibers of one thread of the host, see block.h. Operations of a warp are
-// meetings: the last lane to arrive does them for all. What is checked on the way:
-//   - a warp's lanes meet at one and the same operation, all 32 of them;
-//   - cp.async leaves NaNs until its group is waited for and a barrier is passed, writes only to shared
-//     memory, and is not abandoned;
-//   - the rows of an ldmatrix are in shared memory, aligned, and each matrix's in different banks.
-// Addresses, alignment and integers are checked by the compiler's sanitizers.
+// A kernel's threads run as fibers of one host thread, see block.h. At a warp operation, each lane waits
+// for the others, and the last lane to arrive executes the operation for all. The emulator checks that
+//   - all 32 lanes of a warp arrive at the same operation;
+//   - the target of cp.async holds NaNs until its group is waited for and a barrier is passed; cp.async
+//     writes only to shared memory; and every copy is waited for before the thread ends;
+//   - the rows of an ldmatrix are in shared memory and aligned, and those of a matrix are in different
+//     banks.
+// The compiler's sanitizers check addresses, alignment and integers.
 #pragma once
 
 #include <cmath>
@@ -81,7 +82,7 @@ inline void __syncthreads() { emulator::sync_block(); }
 
 namespace emulator {
 
-/// What a lane brings to a shuffle, and takes from it.
+/// A lane's input and output of a shuffle.
 template <typename T> struct Shuffle {
     T value;
     u32 source;
@@ -164,7 +165,7 @@ inline void cp_async_16(void* shared, const void* global, bool valid) {
     emulator::check_shared(shared, 16, "cp.async");
     emulator::Copy copy = {shared, {}};
     if (valid) {
-        // As a vector, so that a source that is not aligned to 16 bytes is told.
+        // Read as a vector, so that the sanitizer reports a source that is not aligned to 16 bytes.
         const uint4 vector = *static_cast<const uint4*>(global);
         std::memcpy(copy.bytes, &vector, sizeof vector);
     }
@@ -178,7 +179,7 @@ template <u32 PENDING> void cp_async_wait() { emulator::thread().copies.wait(PEN
 
 namespace emulator {
 
-/// What a lane brings to an ldmatrix, and takes from it.
+/// A lane's input and output of an ldmatrix.
 struct MatrixRow {
     const void* address;
     u32 (*matrices)[4];
@@ -207,7 +208,7 @@ template <bool TRANSPOSED> void ldmatrix(u32 (&matrices)[4], const void* row) {
     });
 }
 
-/// What a lane brings to an mma, and takes from it.
+/// A lane's input and output of an mma.
 struct Fragments {
     float (*c)[4];
     const u32 (*a)[4];

@@ -1,4 +1,4 @@
-// The entry points of a kernel file, by name, for a caller that has arguments as bytes.
+// The entry points of a kernel file, by name, for a caller whose arguments are bytes.
 #pragma once
 
 #include <cstring>
@@ -10,22 +10,22 @@
 
 namespace emulator {
 
-/// An argument as it came: a number, or memory on the emulated device.
+/// An argument from the caller: a number, or memory on the emulated device.
 struct Argument {
     bool is_pointer;
     std::vector<unsigned char> number;
     void* memory;
 };
 
-/// What an entry point takes at one place of its list.
+/// One parameter of an entry point.
 struct Parameter {
     bool is_pointer;
     size_t bytes;
-    /// What a pointer has to be a multiple of.
+    /// The required alignment of a pointer, in bytes.
     size_t alignment;
 };
 
-/// How often a launch calls an entry point: in each thread, or once for all of the grid.
+/// Whether a launch calls an entry point in each thread or once for the whole grid.
 enum class Runs { PER_THREAD, ONCE };
 
 class Entry {
@@ -49,7 +49,8 @@ class Entry {
     unsigned threads;
     Runs runs;
     std::vector<Parameter> parameters;
-    /// A call with the arguments; an empty function where one doesn't fit its parameter.
+    /// Returns a call with the arguments, or an empty function if an argument does not match its
+    /// parameter.
     std::function<std::function<void()>(const std::vector<Argument>&)> bind;
 
   private:

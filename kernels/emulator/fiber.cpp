@@ -17,17 +17,18 @@ namespace {
 
 constexpr size_t STACK_BYTES = 256 * 1024;
 constexpr size_t GUARD_BYTES = 16 * 1024;
-/// Stacks begin at different places of their pages: else all would want the same lines of the caches.
+/// Stacks begin at different offsets in their pages, so that they do not compete for the same cache
+/// lines.
 constexpr size_t COLOURS = 64;
 constexpr size_t COLOUR_BYTES = 1024;
 
-/// How far below its memory's end the next stack begins.
+/// The offset of the next stack from the end of its memory.
 size_t next_offset() {
     static size_t stacks = 0;
     return stacks++ % COLOURS * COLOUR_BYTES;
 }
 
-/// A stack whose end no one can run past unseen.
+/// A stack with a guard page at its end, so that an overflow faults.
 unsigned char* new_stack() {
     void* stack = mmap(
         nullptr, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
@@ -49,7 +50,7 @@ struct Fiber::State {
     size_t offset = next_offset();
 };
 
-// Saves what the System V ABI says a function preserves, and swaps the stacks.
+// Saves the callee-saved registers of the System V ABI and switches the stacks.
 extern "C" void emulator_switch(void** from, void* to);
 asm(R"(
     .text
@@ -78,7 +79,7 @@ void Fiber::start(void (*main)()) {
         state_->stack = new_stack();
     }
     auto** top = reinterpret_cast<void**>(state_->stack + STACK_BYTES - state_->offset);
-    // A return address for `main`, which never returns, keeps the stack aligned as after a call.
+    // A return address for `main` aligns the stack as after a call. `main` never returns.
     *--top = nullptr;
     *--top = reinterpret_cast<void*>(main);
     for (int saved = 0; saved < 6; ++saved) {

@@ -1,4 +1,4 @@
-// Flows of control that switch by hand.
+// Fibers: execution contexts with explicit switches.
 #pragma once
 
 #include <memory>
@@ -12,7 +12,7 @@ class Fiber {
     ~Fiber();
     Fiber(Fiber&&) noexcept;
 
-    /// Prepares to run `main` from its beginning, on this fiber's own stack.
+    /// Prepares this fiber to run `main` from the beginning on its own stack.
     void start(void (*main)());
 
   private:
@@ -21,7 +21,7 @@ class Fiber {
     std::unique_ptr<State> state_;
 };
 
-/// Leaves `from`, which is running, and goes on with `to`.
+/// Suspends the running fiber `from` and resumes `to`.
 void switch_fiber(Fiber& from, Fiber& to);
 
 }  // namespace emulator

@@ -1,13 +1,13 @@
-// Runs one launch: reads it from standard input, writes what became of its memory to standard
+// Runs one launch. Reads the launch from standard input and writes the resulting memory to standard
 // output. All numbers are little-endian.
 //
 // in:  u32 length of a name, the name; grid x, y, z; threads; shared bytes; seed; number of arguments
 //      (u32 each); then each argument: u32 kind (0 number, 1 memory, 2 null), u32 bytes, the bytes.
-// out: the bytes of each memory, in the order of the arguments; u32 atomic updates of the address that had
-//      most of them from one block.
+// out: the bytes of each memory argument, in order; then u32: the largest number of atomic updates of
+//      one address by one block.
 //
-// Every memory is an allocation of just its size, aligned to 256 bytes as cudaMalloc's, so that the
-// sanitizer sees the first byte past it.
+// Every memory argument is an allocation of exactly its size, aligned to 256 bytes as with cudaMalloc,
+// so that the sanitizer detects an access to the first byte past it.
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -64,9 +64,9 @@ const Entry& find_entry(const std::string& name) {
 
 }  // namespace
 
-/// Stacks are switched by hand here, which the detection of use after return doesn't follow; only the
-/// kernels are compiled with the sanitizers, which the detection of overflow in containers needs of
-/// all code; and what is allocated here lives as long as the program.
+/// The detection of use after return does not support the manual stack switches. The detection of
+/// container overflow needs sanitizers in all code, but only the kernels are compiled with them.
+/// Allocations live as long as the program, so leaks are not detected.
 extern "C" const char* __asan_default_options() {
     return "detect_stack_use_after_return=0:detect_container_overflow=0:detect_leaks=0";
 }

@@ -42,7 +42,8 @@ inline uint32_t f16_bits(float x) {
         return sign | 0x7c00;
     }
     if (magnitude < 0x1p-14f) {
-        // The last bit of 0.5 is the last bit of a subnormal half, so the sum rounds as it must.
+        // The last bit of 0.5f has the value of the last bit of a subnormal half, so the sum rounds
+        // correctly.
         return sign | (bits_of(magnitude + 0.5f) - bits_of(0.5f));
     }
     return sign | ((bits + 0xfff + (bits >> 13 & 1) - (112u << 23)) >> 13);

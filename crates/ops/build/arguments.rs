@@ -1,5 +1,5 @@
-//! Rust structs for the parameters of the kernels, out of the kernels' own text: an argument that
-//! is forgotten, misplaced or of another type doesn't compile.
+//! Generates Rust structs for the kernels' parameters from the kernels' source. A missing or misplaced
+//! argument, or one of the wrong type, is then a compile error.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,7 +12,7 @@ use crate::Result;
 #[derive(Default)]
 pub(crate) struct EntryPoints {
     entries: Vec<Entry>,
-    /// By kernel: all its entry points have the same parameters.
+    /// By kernel name. All entry points of a kernel have the same parameters.
     kernels: BTreeMap<String, Kernel>,
 }
 
@@ -21,9 +21,9 @@ struct Entry {
     module: usize,
     name: String,
     kernel: String,
-    /// The 16-bit type that it computes with, if any.
+    /// The 16-bit type of its variant, if any.
     element: Option<&'static str>,
-    /// The head dimension that it is made for, else 0.
+    /// The head dimension of its variant, or 0.
     head_dim: u32,
 }
 
@@ -43,7 +43,7 @@ impl EntryPoints {
     /// Reads the entry points of a `.cu` file.
     ///
     /// # Errors
-    /// The preprocessor fails, or a declaration is not understood.
+    /// The preprocessor fails, or a declaration cannot be parsed.
     pub(crate) fn read(&mut self, module: usize, source: &Path) -> Result<()> {
         let text = preprocess(source)?;
         for declaration in text.split("extern \"C\" __global__ void").skip(1) {
@@ -55,7 +55,7 @@ impl EntryPoints {
         Ok(())
     }
 
-    /// `__launch_bounds__(x::THREADS, 1) name(T* a, u32 b)`
+    /// Parses `__launch_bounds__(x::THREADS, 1) name(T* a, u32 b)`.
     fn entry(&mut self, module: usize, text: &str, declaration: &str) -> Option<Result<Entry>> {
         let rest = declaration.trim().strip_prefix("__launch_bounds__(")?;
         let (bounds, rest) = rest.split_once(')')?;
@@ -89,7 +89,7 @@ impl EntryPoints {
         Some(Ok(entry))
     }
 
-    /// The list of functions, and a struct for each kernel.
+    /// The generated code: the list of functions and a struct for each kernel.
     pub(crate) fn rust(&self) -> Result<String> {
         let mut rust = "pub(crate) const FUNCTIONS: &[Function] = &[\n".to_owned();
         for entry in &self.entries {
@@ -133,7 +133,7 @@ impl EntryPoints {
     }
 }
 
-/// The file with all its macros gone, as nvcc would see it.
+/// The file's text with all macros expanded, as nvcc would see it.
 fn preprocess(source: &Path) -> Result<String> {
     let mut command = Command::new("cc");
     command
@@ -146,7 +146,8 @@ fn preprocess(source: &Path) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// `paged_attention_decode_bf16_128` is `paged_attention_decode` for bf16 and heads of 128.
+/// Splits an entry point's name into kernel, type and head dimension:
+/// `paged_attention_decode_bf16_128` is `paged_attention_decode` for bf16 and a head dimension of 128.
 fn variant(name: &str) -> (&str, Option<&'static str>, u32) {
     let (rest, head_dim) = match name.rsplit_once('_') {
         Some((rest, number)) => match number.parse() {
@@ -163,7 +164,7 @@ fn variant(name: &str) -> (&str, Option<&'static str>, u32) {
     (name, None, 0)
 }
 
-/// `const u32* name` or `float name`.
+/// Parses `const u32* name` or `float name`.
 fn parameter(text: &str) -> Option<Parameter> {
     let text = text.trim();
     let (kind, name) = text.rsplit_once([' ', '*'])?;
@@ -180,7 +181,7 @@ fn parameter(text: &str) -> Option<Parameter> {
     })
 }
 
-/// A number, or a constant: of a namespace (`x::THREADS`), or of all.
+/// The value of a number or of a constant, which may be in a namespace (`x::THREADS`).
 fn constant(text: &str, expression: &str) -> Option<u32> {
     let expression = expression.trim();
     if let Ok(number) = expression.parse() {
@@ -192,7 +193,7 @@ fn constant(text: &str, expression: &str) -> Option<u32> {
         _ => text.split_once(&format!("namespace {namespace} {{"))?.1,
     };
     let (_, value) = scope.split_once(&format!("constexpr u32 {name} = "))?;
-    // A product of others, as far as it goes.
+    // The value may be a product of other constants.
     value
         .split(';')
         .next()?

@@ -1,4 +1,4 @@
-//! `kernels/*.cu` → one fat binary each, for every architecture that is served, embedded.
+//! Compiles each file of `kernels/*.cu` to a fat binary for all supported architectures and embeds it.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -14,14 +14,14 @@ use crate::toolkit::Toolkit;
 
 /// Ampere, Ada and Hopper as machine code.
 const MACHINE_CODE: [&str; 3] = ["80", "89", "90a"];
-/// As PTX, which the driver translates for anything newer.
+/// PTX, which the driver compiles for newer architectures.
 const PTX: &str = "80";
 
-/// Writes `modules.rs`, a list of the fat binaries; `arguments.rs`, how their functions are called;
-/// and `kernels.txt`, what `ptxas` says of registers and shared memory.
+/// Writes `modules.rs`, a list of the fat binaries; `arguments.rs`, the parameters of their functions;
+/// and `kernels.txt`, the registers and shared memory that `ptxas` reports.
 ///
 /// # Errors
-/// A kernel doesn't compile, or spills registers.
+/// A kernel does not compile, or spills registers.
 pub(crate) fn compile(toolkit: &Toolkit, out: &Path) -> Result<()> {
     let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../kernels");
     println!("cargo::rerun-if-changed={}", folder.display());
@@ -64,7 +64,7 @@ pub(crate) fn compile(toolkit: &Toolkit, out: &Path) -> Result<()> {
     table.refuse_spills()
 }
 
-/// By name, in a fixed order.
+/// The source files by name, in a fixed order.
 fn sources(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut sources = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
@@ -99,7 +99,7 @@ fn nvcc(toolkit: &Toolkit, source: &Path, target: &Path) -> std::result::Result<
     command.output().map_err(|e| format!("{command:?}: {e}"))
 }
 
-/// What `ptxas -v` says, one line a kernel and architecture.
+/// The output of `ptxas -v`, one line per kernel and architecture.
 #[derive(Default)]
 struct Table {
     rows: BTreeMap<(String, String), Usage>,

@@ -1,4 +1,5 @@
-//! With the feature `cuda`: compiles `kernels/*.cu`, and lets the program start where CUDA is not.
+//! With the feature `cuda`, compiles `kernels/*.cu` and generates stand-ins for the CUDA libraries, so
+//! that the program also starts on machines without CUDA.
 
 mod arguments;
 mod kernels;

@@ -1,4 +1,4 @@
-//! Where the CUDA toolkit is.
+//! Finds the CUDA toolkit.
 
 use std::env;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Result;
 
-/// The variables that candle's crates look at too, in their order.
+/// The environment variables that candle's crates also read, in the same order.
 const VARIABLES: [&str; 3] = ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT"];
 
 pub(crate) struct Toolkit {
@@ -41,7 +41,7 @@ impl Toolkit {
         Ok(fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?)
     }
 
-    /// The folder that holds this library.
+    /// The folder that contains this library.
     pub(crate) fn folder_of(&self, library: &str) -> Result<PathBuf> {
         [
             "lib64",

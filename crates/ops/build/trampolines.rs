@@ -1,9 +1,9 @@
 //! Stand-ins for the functions of CUDA's libraries.
 //!
-//! candle links to those libraries, and a program that is linked to a library doesn't even start
-//! where that is missing. So this crate defines all of their functions itself, each a jump through
-//! a slot, and the linker has no use left for the libraries. The slots are filled at run time
-//! (`src/cuda/libraries.rs`); until then they lead to a function that returns an error.
+//! candle links to those libraries, and a program that is linked to a missing library does not start.
+//! This crate therefore defines all of their functions itself. Each one jumps to the address in a slot,
+//! so the linker does not need the libraries. `src/cuda/libraries.rs` fills the slots at run time. Until
+//! then they point to a function that returns an error.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -14,16 +14,16 @@ use std::path::Path;
 use crate::Result;
 use crate::toolkit::Toolkit;
 
-/// A library, in the order in which they are loaded: each after what it depends on.
+/// A library. Libraries are loaded in order, each one after its dependencies.
 struct Library {
-    /// As the dynamic linker knows it, less the version.
+    /// The dynamic linker's name of the library, without the version.
     name: &'static str,
     headers: &'static [&'static str],
-    /// What its functions begin with, and what looks like it but isn't.
+    /// The prefix of its functions' names, and names to exclude.
     prefix: &'static str,
     not: &'static str,
     version: Version,
-    /// What a function returns while the library is missing.
+    /// The value that a function returns while the library is not loaded.
     missing: u32,
 }
 
@@ -75,7 +75,7 @@ const LIBRARIES: [Library; 5] = [
     },
 ];
 
-/// Writes `trampolines.s`, the functions, and `libraries.rs`, the names that the slots stand for.
+/// Writes `trampolines.s`, which contains the functions, and `libraries.rs`, the names of the slots.
 pub(crate) fn generate(toolkit: &Toolkit, out: &Path) -> Result<()> {
     let jump = match env::var("CARGO_CFG_TARGET_ARCH")?.as_str() {
         "x86_64" => |slot: usize| format!("jmp *farthing_cuda_slots+{}(%rip)", 8 * slot),
@@ -131,8 +131,8 @@ pub(crate) fn generate(toolkit: &Toolkit, out: &Path) -> Result<()> {
     fs::write(out.join("libraries.rs"), libraries)?;
     fs::write(out.join("slots.rs"), slot.to_string())?;
 
-    // candle's GGUF kernels start through the CUDA runtime, whose static form loads the driver
-    // when it is needed.
+    // candle's GGUF kernels are launched through the CUDA runtime. The static runtime loads the driver
+    // on first use.
     let runtime = toolkit.folder_of("libcudart_static.a")?;
     println!("cargo::rustc-link-search=native={}", runtime.display());
     println!("cargo::rustc-link-lib=static=cudart_static");
@@ -149,8 +149,8 @@ fn toolkit_major(toolkit: &Toolkit) -> Result<u32> {
 }
 
 impl Library {
-    /// Every name in the headers that may be a function's; a stand-in for one that is not hurts
-    /// nobody.
+    /// Every name in the headers that may be a function. A stand-in for a name that is not one is
+    /// harmless.
     fn functions(&self, toolkit: &Toolkit) -> Result<BTreeSet<String>> {
         let mut functions = BTreeSet::new();
         for header in self.headers {

@@ -1,4 +1,4 @@
-//! An open CUDA device: its stream, our kernels on it, and what they work with.
+//! An open CUDA device: its stream, the loaded kernels and their buffers.
 
 mod blas;
 mod graph;
@@ -32,28 +32,27 @@ pub(crate) use self::weight_upload::WeightUpload;
 use crate::paged_attention::geometry::Geometry;
 pub use crate::sample::DeviceSampler;
 
-/// Bytes that cublasLt may use between the steps of a multiplication; NVIDIA's own figure for
-/// Hopper.
+/// Size of cublasLt's workspace; the size that NVIDIA recommends for Hopper.
 const BLAS_WORKSPACE_BYTES: usize = 32 << 20;
 
-/// Most rows of a grid.
+/// Maximum number of rows of a grid.
 const MAX_ROWS: usize = 1 << 16;
 
-/// Everything on one device. Devices are opened once and stay open.
+/// One open device and its resources. A device is opened once and stays open.
 pub(crate) struct Gpu {
     device: CudaDevice,
     stream: Arc<CudaStream>,
     side_stream: SideStream,
     kernels: Kernels,
     blas: Blas,
-    /// Every number up to the most rows of a grid: where all of a grid's rows are real, a kernel
-    /// reads how many they are here.
+    /// The numbers from 0 to the maximum number of rows. If all rows of a grid are valid, the kernel
+    /// reads the number of rows here.
     numbers: CudaSlice<u32>,
     attention: AttentionScratch,
     multiprocessors: usize,
 }
 
-/// Where the parts of a context meet that several blocks attend to.
+/// Buffers for the partial results of attention when several blocks share a context.
 pub(crate) struct AttentionScratch {
     stream: Arc<CudaStream>,
     outputs: CudaSlice<f32>,
@@ -64,12 +63,12 @@ pub(crate) struct AttentionScratch {
 static OPEN: Mutex<Vec<&'static Gpu>> = Mutex::new(Vec::new());
 
 thread_local! {
-    /// Address of the number of real rows, where a grid is larger than that; else 0.
+    /// Address of the number of valid rows if a grid may be larger; else 0.
     static LIVE_ROWS: Cell<Address> = const { Cell::new(0) };
 }
 
 impl Gpu {
-    /// Opens the device of this number, or finds it open.
+    /// Opens the device with this ordinal, or returns it if it is already open.
     pub(crate) fn open(ordinal: usize) -> Result<&'static Self> {
         libraries::load()?;
         let mut open = OPEN.lock().map_err(|_| lost_lock())?;
@@ -81,7 +80,7 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// The open device that candle calls by this handle.
+    /// The open device of candle's handle.
     pub(crate) fn of(device: &CudaDevice) -> Result<&'static Self> {
         let open = OPEN.lock().map_err(|_| lost_lock())?;
         let found = open.iter().find(|gpu| gpu.device.id() == device.id());
@@ -96,7 +95,7 @@ impl Gpu {
             bail!("this machine has {count} NVIDIA GPUs, and they are numbered from 0");
         }
         let device = CudaDevice::new_with_stream(ordinal)?;
-        // SAFETY: all work is on this one stream, so that nothing has to be waited for.
+        // SAFETY: all work is on this one stream, so no synchronization by events is needed.
         unsafe { device.disable_event_tracking() };
         let stream = device.cuda_stream();
         keep_freed_memory(&stream).map_err(driver_error)?;
@@ -143,7 +142,8 @@ impl Gpu {
         self.stream.context().ordinal()
     }
 
-    /// Where a kernel reads how many of its grid's rows are real: all of them, but in a graph.
+    /// The address from which a kernel reads the number of valid rows. Outside a graph, all rows are
+    /// valid.
     pub(crate) fn live_rows(&self, rows: usize) -> Result<Address> {
         match LIVE_ROWS.get() {
             0 if rows > MAX_ROWS => bail!("{rows} rows at once are more than {MAX_ROWS}"),
@@ -152,7 +152,7 @@ impl Gpu {
         }
     }
 
-    /// Calls `f`, whose launches find the number of real rows at `live_rows`.
+    /// Calls `f`. Its launches read the number of valid rows from `live_rows`.
     pub(crate) fn with_live_rows<R>(live_rows: Address, f: impl FnOnce() -> R) -> R {
         struct Restore(Address);
         impl Drop for Restore {
@@ -166,7 +166,7 @@ impl Gpu {
 }
 
 impl AttentionScratch {
-    /// The longest head that there are kernels for.
+    /// The largest head dimension that the kernels support.
     const MAX_HEAD_DIM: usize = 128;
 
     fn new(stream: &Arc<CudaStream>, multiprocessors: usize) -> Result<Self> {
@@ -188,19 +188,20 @@ impl AttentionScratch {
         address(&self.stats, &self.stream)
     }
 
-    /// How many parts of each context are there: zero between launches.
+    /// Address of the counters of each context's finished parts. They are zero between launches.
     pub(crate) fn arrived(&self) -> Address {
         address(&self.arrived, &self.stream)
     }
 }
 
-/// Keeps the driver from giving memory back at each synchronisation only to ask for it again.
+/// Makes the driver keep freed memory in its pool. By default it releases the memory to the system at
+/// each synchronization and has to allocate it again.
 fn keep_freed_memory(stream: &CudaStream) -> std::result::Result<(), driver::DriverError> {
     let Some(pool) = memory_pool(stream)? else {
         return Ok(());
     };
     let mut threshold = u64::MAX;
-    // SAFETY: the context is current, and the call reads nothing but the threshold.
+    // SAFETY: the context is current, and the call reads only the threshold.
     unsafe {
         sys::cuMemPoolSetAttribute(
             pool,
@@ -211,17 +212,17 @@ fn keep_freed_memory(stream: &CudaStream) -> std::result::Result<(), driver::Dri
     }
 }
 
-/// Lets the driver have what was freed and kept all the same.
+/// Releases freed memory that the pool has kept.
 fn give_back_freed_memory(stream: &CudaStream) -> std::result::Result<(), driver::DriverError> {
     stream.synchronize()?;
     match memory_pool(stream)? {
-        // SAFETY: what is in use stays.
+        // SAFETY: the call releases only unused memory.
         Some(pool) => unsafe { sys::cuMemPoolTrimTo(pool, 0) }.result(),
         None => Ok(()),
     }
 }
 
-/// Where the device's memory comes from, if it has such pools.
+/// The device's default memory pool, if the device supports pools.
 fn memory_pool(
     stream: &CudaStream,
 ) -> std::result::Result<Option<sys::CUmemoryPool>, driver::DriverError> {
@@ -231,12 +232,12 @@ fn memory_pool(
     }
     context.bind_to_thread()?;
     let mut pool = std::ptr::null_mut();
-    // SAFETY: the call writes the variable, no more.
+    // SAFETY: the call only writes the variable.
     unsafe { sys::cuDeviceGetDefaultMemPool(&mut pool, context.cu_device()) }.result()?;
     Ok(Some(pool))
 }
 
-/// candle's form of an error of the driver.
+/// Converts a driver error to candle's error type.
 pub(crate) fn driver_error(error: result::DriverError) -> candle_core::Error {
     CudaError::Cuda(error).into()
 }

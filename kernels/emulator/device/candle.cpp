@@ -1,5 +1,5 @@
-// candle's own kernels, those that the program launches, after candle-kernels 0.11. They are no
-// part of what is tested: each does all of its grid by itself.
+// The kernels of candle that the program launches, after candle-kernels 0.11. They are not under test.
+// One call computes the whole grid.
 #include <cstddef>
 #include <cstdint>
 
@@ -26,8 +26,8 @@ template <typename To> To from_f32(float value);
 template <> Bf16 from_f32<Bf16>(float value) { return {uint16_t(emulator::bf16_bits(value))}; }
 template <> float from_f32<float>(float value) { return value; }
 
-/// Where an element of a tensor lies. Its sizes and then its strides are given where it may be
-/// strided.
+/// The index of a tensor's element in memory. If the tensor may be strided, `info` holds its sizes and
+/// then its strides.
 size_t place_of(size_t element, size_t dimensions, const size_t* info) {
     if (info == nullptr) {
         return element;

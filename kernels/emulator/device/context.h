@@ -1,4 +1,4 @@
-// The one device's one context, and the threads that have made it current.
+// The context of the only device, and the threads on which it is current.
 #pragma once
 
 #include <cuda.h>
@@ -7,13 +7,13 @@
 
 namespace device {
 
-/// The context; handles of it are its address.
+/// The context. Its address is its handle.
 CUcontext context();
 
-/// What the calling thread has made current; null where nothing is.
+/// The calling thread's current context, or null.
 CUcontext& current_context();
 
-/// Runs the body of a driver function that works in the current context.
+/// Runs the body of a driver function that needs a current context.
 template <typename Body> CUresult call_in_context(const char* function, Body body) {
     return call(function, [&] {
         require(current_context() != nullptr, CUDA_ERROR_INVALID_CONTEXT,

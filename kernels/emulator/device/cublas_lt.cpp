@@ -1,4 +1,4 @@
-// libcublasLt: descriptions, one algorithm, and matrix products of bf16, f16 and f32 with f32 sums.
+// libcublasLt: descriptors, one algorithm, and matrix products of bf16, f16 and f32 with f32 sums.
 #include <cublasLt.h>
 #include <cuda.h>
 
@@ -13,7 +13,7 @@ using namespace device;
 
 namespace {
 
-// What is in NVIDIA's opaque structs here.
+// The content of NVIDIA's opaque structs in this implementation.
 struct Layout {
     Element element;
     uint64_t rows, columns;
@@ -29,7 +29,7 @@ struct Preference {
     uint32_t alignment[4];
 };
 
-/// An algorithm is known by its number, and loaded when it first runs, as a kernel is.
+/// An algorithm is identified by its number. Like a kernel, it is loaded when it first runs.
 struct Algorithm {
     uint64_t number;
     uint64_t workspace_bytes;
@@ -49,7 +49,7 @@ std::unordered_set<uint64_t>& algorithms_that_ran() {
     return numbers;
 }
 
-/// Runs the body of a function of cublasLt, whose codes are fewer.
+/// Runs the body of a cublasLt function. cublasLt has fewer error codes than the driver.
 template <typename Body> cublasStatus_t blas_call(const char* function, Body body) {
     switch (call(function, body)) {
     case CUDA_SUCCESS:
@@ -86,7 +86,7 @@ template <typename Value> Value read(const void* from, size_t bytes) {
     return value;
 }
 
-/// A description of the caller's, which stays as it was at the call.
+/// The content of a caller's descriptor. Queued work uses the content at the time of the call.
 template <typename Description, typename Opaque> Description& inside(Opaque* opaque) {
     require(opaque != nullptr, CUDA_ERROR_INVALID_VALUE, "a description is missing");
     return *reinterpret_cast<Description*>(opaque);
@@ -276,7 +276,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, 
             reinterpret_cast<Address>(a), reinterpret_cast<Address>(b),
             reinterpret_cast<Address>(c), reinterpret_cast<Address>(d),
             reinterpret_cast<Address>(workspace)};
-        // A workspace is anybody's: who keeps something there finds it gone.
+        // Overwrites the workspace, so that a program that keeps data there fails.
         Stream::of(reinterpret_cast<CUstream>(stream))
             ->submit({"a matrix product", memory, [matmul, workspace, workspace_bytes] {
                           multiply(matmul);

@@ -1,5 +1,5 @@
-// libcuda: the driver, its one device and context. Only what candle, cudarc and crates/ops call is
-// here and in the other driver_*.cpp; the program finds an error behind every other name.
+// libcuda: the driver with one device and one context. This file and the other driver_*.cpp implement
+// only the functions that candle, cudarc and crates/ops call. Every other function returns an error.
 #include <cuda.h>
 
 #include <cstdio>

@@ -1,8 +1,8 @@
 // libcuda: memory and copies.
 //
-// A copy from pageable memory of the host reads it at the call, one from page-locked memory when
-// the device comes to it. A copy to pageable memory waits for the device, one to page-locked memory
-// doesn't.
+// A copy from pageable host memory reads the memory during the call. A copy from page-locked memory
+// reads it when the device executes the copy. A copy to pageable memory waits for the device; a copy
+// to page-locked memory does not.
 #include <cuda.h>
 
 #include <cstring>
@@ -108,7 +108,8 @@ CUresult cuMemFree(CUdeviceptr address) {
     });
 }
 
-// A real device records an allocation: the memory is the graph's own then. None of ours should be.
+// During a capture, a real device records the allocation, and the graph owns the memory. The program
+// must not do that.
 CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream handle) {
     return call_in_context("cuMemAllocAsync", [&] {
         Stream::refuse_in_capture("an allocation");
@@ -176,7 +177,7 @@ CUresult cuMemcpy2DAsync(const CUDA_MEMCPY2D* copy, CUstream stream) {
                 CUDA_ERROR_NOT_SUPPORTED, "another copy of rows than from host to device is not emulated");
         require(it.WidthInBytes <= it.srcPitch && it.WidthInBytes <= it.dstPitch,
                 CUDA_ERROR_INVALID_VALUE, "rows are longer than the pitch");
-        // The device reads all rows at one time, and a page-locked source is read then.
+        // The device reads all rows when it executes the copy, also those of a page-locked source.
         const auto* from = static_cast<const unsigned char*>(it.srcHost);
         for (size_t row = 0; row < it.Height; ++row) {
             copy_to_device(it.dstDevice + row * it.dstPitch, from + row * it.srcPitch, it.WidthInBytes,

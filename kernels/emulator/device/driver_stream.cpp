@@ -32,7 +32,8 @@ CUresult cuStreamWaitEvent(CUstream stream, CUevent handle, unsigned int) {
             return;
         }
         Stream::refuse_in_capture("a wait for an event");
-        // As the event is now: it may be recorded anew before the stream comes to this.
+        // A copy of the event's current state: it may be recorded again before the stream reaches this
+        // task.
         const Event event = *Event::all().get(handle);
         Stream::of(stream)->submit_outside_graph(
             {"a wait for an event", {}, [event] { event.wait(); }});
@@ -118,7 +119,7 @@ CUresult cuEventSynchronize(CUevent event) {
     });
 }
 
-// As late as possible means that who only asks never sees the device come further.
+// In the mode `late`, a query alone never makes the device progress.
 CUresult cuEventQuery(CUevent handle) {
     bool is_done = false;
     const CUresult result = call_in_context("cuEventQuery", [&] {

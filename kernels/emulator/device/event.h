@@ -1,4 +1,4 @@
-// A point in a stream's work.
+// An event: a point in a stream's work.
 #pragma once
 
 #include <cuda.h>
@@ -17,13 +17,13 @@ class Event {
     static Handles<Event>& all();
 
     void record(const std::shared_ptr<Stream>& stream);
-    /// Does the work that was submitted before the event was recorded.
+    /// Executes the work that was submitted before the event was recorded.
     void wait() const;
-    /// The stream whose graph it is a point of, if it was recorded in one that is not done.
+    /// The capturing stream, if the event was recorded in a capture that has not ended.
     std::shared_ptr<Stream> captured_on() const;
-    /// Whether that is done.
+    /// Whether the work before the event is done.
     bool is_done() const;
-    /// Seconds from this event to another, both done.
+    /// Seconds from this event to `end`. Both must be done.
     double seconds_to(const Event& end) const;
 
   private:
@@ -38,7 +38,7 @@ class Event {
     void refuse_captured() const;
 
     bool has_time_;
-    /// The last one; a wait for an earlier one keeps that.
+    /// The last record. A wait for an earlier record keeps that record alive.
     std::shared_ptr<Record> record_;
 };
 

@@ -18,13 +18,13 @@ struct sigaction& before(int signal) {
     return signal == SIGSEGV ? before_segv : signal == SIGBUS ? before_bus : before_ill;
 }
 
-/// The program ends here, so that what a handler may not call does no harm.
+/// Calls functions that are not async-signal-safe. That is acceptable because the program ends here.
 void tell(int signal, siginfo_t* info, void*) {
     const std::string kernel = emulator::whereabouts();
     const auto address = reinterpret_cast<Address>(info->si_addr);
     const bool is_ours = Memory::instance().is_within_arena(address);
     if (kernel.empty() && !is_ours) {
-        // Somebody else's: it comes again when this returns.
+        // Not a fault of a kernel: with the previous handler restored, it occurs again after the return.
         sigaction(signal, &before(signal), nullptr);
         return;
     }
@@ -33,7 +33,7 @@ void tell(int signal, siginfo_t* info, void*) {
         : is_ours        ? "touches " + Memory::instance().describe(address)
         : address != 0   ? "touches address " + std::to_string(address)
                          : "touches address 0, or one that is misaligned or beyond all memory";
-    // Not printf, which wants more stack than a handler has.
+    // Not printf, which needs more stack than a signal handler has.
     const std::string line =
         "emulated device: " + (kernel.empty() ? "no kernel" : kernel) + ": " + where + "\n";
     const auto written = write(STDERR_FILENO, line.data(), line.size());

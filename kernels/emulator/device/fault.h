@@ -1,9 +1,9 @@
-// Faults of kernels, told with the kernel and the memory that they meant.
+// Reports a kernel's memory fault with the kernel and the memory that it accessed.
 #pragma once
 
 namespace device {
 
-/// From now on a fault says where it is before the program ends.
+/// Installs the handlers. From then on, a fault is reported before the program ends.
 void tell_of_faults();
 
 }  // namespace device

@@ -1,4 +1,4 @@
-// Recorded work.
+// Graphs: recorded work.
 #pragma once
 
 #include <cuda.h>
@@ -19,7 +19,7 @@ struct Graph {
     }
 };
 
-/// A graph that can be launched: the work as it was when it was made.
+/// An executable graph: a copy of the graph's work at the time of instantiation.
 struct GraphExec {
     std::vector<Task> tasks;
 

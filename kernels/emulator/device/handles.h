@@ -1,4 +1,4 @@
-// Objects that the caller knows by a handle.
+// Objects that the caller refers to by handles.
 #pragma once
 
 #include <memory>
@@ -19,7 +19,7 @@ template <typename Object> class Handles {
         return reinterpret_cast<Handle>(key);
     }
 
-    /// Refuses a handle that stands for nothing, or no longer.
+    /// The object of a handle. Refuses an invalid or destroyed handle.
     std::shared_ptr<Object> get(void* handle) const {
         const auto found = objects_.find(handle);
         require(found != objects_.end(), CUDA_ERROR_INVALID_HANDLE,

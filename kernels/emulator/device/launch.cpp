@@ -35,7 +35,7 @@ void require_size(const Function& function, const LaunchRequest& request) {
                 std::to_string(function.static_shared_bytes));
 }
 
-/// Copies an argument out of the caller's memory, as a launch does.
+/// Copies an argument from the caller's memory, as a launch does.
 Argument read(const Parameter& parameter, const void* from) {
     Argument argument = {parameter.is_pointer, {}, nullptr};
     if (parameter.is_pointer) {
@@ -47,7 +47,7 @@ Argument read(const Parameter& parameter, const void* from) {
     return argument;
 }
 
-/// Each launch's threads take turns in an order of its own, the same in every run.
+/// Each launch has its own order of threads, which is the same in every run.
 emulator::u32 next_seed() {
     static emulator::u32 seed = 0;
     return seed += 1;
@@ -64,7 +64,7 @@ Task launch(Function& function, const LaunchRequest& request) {
         const Parameter& parameter = entry.parameters[i];
         arguments.push_back(read(parameter, request.arguments[i]));
         const auto address = reinterpret_cast<Address>(arguments.back().memory);
-        // A kernel may be told by a null that there is nothing.
+        // A null pointer is allowed: it means that there is no such array.
         if (!parameter.is_pointer || address == 0) {
             continue;
         }

@@ -1,4 +1,4 @@
-// A kernel's launch: what a device would check of it, and more.
+// Kernel launches, with the checks of a device and more.
 #pragma once
 
 #include "../block.h"
@@ -11,12 +11,12 @@ struct LaunchRequest {
     emulator::Dim3 grid;
     emulator::Dim3 threads;
     size_t shared_bytes;
-    /// Where each argument lies.
+    /// A pointer to each argument.
     void** arguments;
 };
 
-/// The work of a launch. Refuses a grid, a block or shared memory that a device would refuse, and
-/// pointers that lead nowhere.
+/// The task of a launch. Refuses grid dimensions, block sizes and shared memory sizes that a device
+/// would refuse, and invalid pointers.
 Task launch(Function& function, const LaunchRequest& request);
 
 }  // namespace device

@@ -1,11 +1,11 @@
-// libcublas, libcurand and libnvrtc: candle makes a handle of the first two with each device, and
-// nothing here uses them. Of libnvrtc nothing is called.
+// libcublas, libcurand and libnvrtc: candle creates a handle of the first two for each device, but
+// nothing uses these handles. No function of libnvrtc is called.
 #include <cublas_v2.h>
 #include <curand.h>
 
 namespace {
 
-/// What all handles lead to.
+/// The object to which all handles point.
 char only;
 
 }  // namespace

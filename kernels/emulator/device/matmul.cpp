@@ -4,13 +4,13 @@
 #include <cstring>
 #include <vector>
 
-// For the host's side of bf16 and f16.
+// For bf16 and f16 on the host.
 #include "../numbers.h"
 
 namespace device {
 namespace {
 
-/// Sums side by side, so that the compiler has vectors to make of them.
+/// Number of parallel sums, so that the compiler can vectorize the loop.
 constexpr size_t LANES = 16;
 
 float load(const Matrix& matrix, size_t index) {
@@ -41,8 +41,8 @@ void store(const Matrix& matrix, size_t index, float value) {
     }
 }
 
-/// The vectors that products are made of, one after the other, filled up with zeros: a matrix's
-/// columns, or its rows.
+/// A matrix's columns or rows as contiguous vectors, padded with zeros. The product consists of their
+/// dot products.
 struct Vectors {
     size_t padded;
     std::vector<float> values;

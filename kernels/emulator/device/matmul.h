@@ -1,4 +1,4 @@
-// D = alpha · op(A) · op(B) + beta · C, in loops.
+// Matrix multiplication by plain loops: D = alpha · op(A) · op(B) + beta · C.
 #pragma once
 
 #include <cstddef>
@@ -6,7 +6,6 @@
 
 namespace device {
 
-/// An element's type.
 enum class Element { BF16, F16, F32 };
 
 size_t element_bytes(Element element);
@@ -17,10 +16,10 @@ struct Matrix {
     Element element;
     size_t rows;
     size_t columns;
-    /// Elements from one column to the next.
+    /// Distance between columns, in elements.
     size_t stride;
 
-    /// Bytes from the first element to the last.
+    /// Size in bytes from the first element to the last one.
     size_t bytes() const;
 };
 
@@ -30,7 +29,7 @@ struct Matmul {
     float alpha, beta;
 };
 
-/// Sums are f32, as CUBLAS_COMPUTE_32F's; their order is this function's own.
+/// Sums are f32, as with CUBLAS_COMPUTE_32F. Their order differs from that of cuBLAS.
 void multiply(const Matmul& matmul);
 
 }  // namespace device

@@ -14,7 +14,7 @@ namespace {
 constexpr size_t PAGE_BYTES = 4096;
 constexpr size_t ALIGNMENT = 256;
 constexpr size_t ARENA_BYTES = size_t(1) << 42;
-/// As 16-bit and 32-bit floats a NaN.
+/// Fills memory with NaNs, as 16-bit and as 32-bit floats.
 constexpr unsigned char FRESH = 0xff;
 
 size_t round_up(size_t bytes, size_t multiple) {
@@ -130,7 +130,7 @@ std::string Memory::describe(Address address) const {
     if (!is_within_arena(address)) {
         return "address " + std::to_string(address) + ", which is not of this device";
     }
-    // The next one below, since most of what goes wrong runs past an end.
+    // The nearest allocation below, because most errors run past the end of an allocation.
     auto after = allocations_.upper_bound(address);
     if (after == allocations_.begin()) {
         return "an address before all allocations";

@@ -1,12 +1,11 @@
-// The device's memory, and the page-locked memory of the host: parts of the host's own.
+// Device memory and page-locked host memory. Both are ordinary host memory.
 //
-// An allocation begins at a multiple of 256 bytes, as cudaMalloc's do, and ends as close as that
-// allows before a page that nobody may touch; no address is ever given out twice. So whatever runs
-// past an allocation's pages, or comes after it is freed, is a fault that fault.cpp tells of. What
-// is left of its pages before and behind it is full of NaNs, and looked at after every launch that
-// was given the allocation. This needs nothing of the address sanitizer, whose runtime would have to
-// be loaded under all of the program; it would see more of the kernels' own arrays, and the kernels'
-// own tests have it.
+// An allocation begins at a multiple of 256 bytes, as with cudaMalloc, and ends as close as possible to
+// a guard page. No address is ever reused. So an access past an allocation's pages, or after it is
+// freed, causes a fault, which fault.cpp reports. The rest of its pages, before and after it, is filled
+// with NaNs and is checked after every launch that uses the allocation. This works without the address
+// sanitizer, whose runtime would have to be loaded into the whole program. The sanitizer would detect
+// more errors in the kernels' own arrays; the kernels' own tests use it.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +23,7 @@ struct Allocation {
     Address begin;
     size_t bytes;
     Place place;
-    /// No new work may use it; what was queued before still does.
+    /// New work must not use it. Work that was queued before may still use it.
     bool is_freed;
 
     Address end() const { return begin + bytes; }
@@ -34,20 +33,20 @@ class Memory {
   public:
     static Memory& instance();
 
-    /// Memory full of NaNs. Refuses where the device has no more.
+    /// Allocates memory filled with NaNs. Refuses if the device has not enough memory.
     Address allocate(size_t bytes, Place place);
-    /// Makes an allocation unusable for what comes now; `unmap` makes it unusable for all.
+    /// Makes an allocation unusable for new work. `unmap` makes it unusable for all work.
     void free(Address begin, Place place);
     void unmap(Address begin);
 
-    /// The allocation that holds the address, freed or not; null where none does.
+    /// The allocation that contains the address, freed or not; null if there is none.
     const Allocation* find(Address address) const;
-    /// Refuses bytes that are not all in one live allocation of this place.
+    /// Refuses bytes that are not entirely in one live allocation of this place.
     void require_live(Address address, size_t bytes, Place place, const std::string& what) const;
-    /// Ends the program where something was written beside the allocation of an address.
+    /// Ends the program if the memory around the allocation of an address has been overwritten.
     void check_surroundings(Address address, const std::string& writer) const;
 
-    /// Where an address lies, in words.
+    /// Describes the location of an address.
     std::string describe(Address address) const;
     bool is_within_arena(Address address) const;
 
@@ -61,7 +60,7 @@ class Memory {
     Address next_;
     size_t total_bytes_;
     size_t used_bytes_ = 0;
-    /// By where they begin. Freed ones stay, for messages.
+    /// By start address. Freed allocations are kept for messages.
     std::map<Address, Allocation> allocations_;
 };
 

@@ -11,7 +11,8 @@ struct SharedBytes {
     int bytes;
 };
 
-/// What ptxas says of each kernel, the most of all architectures; written by the build.
+/// Static shared memory of each kernel as reported by ptxas, the maximum over all architectures. The
+/// build generates it.
 constexpr SharedBytes STATIC_SHARED_BYTES[] = {
 #include "static_shared_bytes.inc"
     {nullptr, 0}};

@@ -1,6 +1,6 @@
-// Functions that can be launched, by the names that `cuModuleGetFunction` is asked for: the entry
-// points of kernels/*.cu, which are part of this library, and what candle.cpp has of candle's. The
-// image of a module is not looked at.
+// The functions that can be launched, by the names that `cuModuleGetFunction` looks up: the entry
+// points of kernels/*.cu, which are compiled into this library, and candle's kernels in candle.cpp.
+// The image of a module is ignored.
 #pragma once
 
 #include <cuda.h>
@@ -16,11 +16,11 @@ namespace device {
 
 struct Function {
     const emulator::Entry* entry;
-    /// Of the kernel's own variables.
+    /// Bytes of static shared memory.
     int static_shared_bytes;
-    /// What a launch may ask for.
+    /// Maximum dynamic shared memory of a launch, in bytes.
     int max_dynamic_shared_bytes;
-    /// A device may load a function when it is first launched, and can't within a graph.
+    /// A device may load a function at its first launch, which is not possible during a capture.
     bool was_launched;
 
     static Handles<Function>& all();
@@ -31,7 +31,7 @@ class Module {
     static Handles<Module>& all();
 
     ~Module();
-    /// Refuses a name that no kernel has.
+    /// Looks up a function. Refuses a name that no kernel has.
     CUfunction function(const std::string& name);
 
   private:

@@ -1,5 +1,5 @@
-// What becomes of a call that a device would refuse: an error code for the caller, and the reason
-// on standard error, which a real device keeps to itself.
+// Refused calls: the caller gets the error code that a device would return. The reason, which a real
+// device does not report, goes to standard error.
 #pragma once
 
 #include <cuda.h>
@@ -15,13 +15,13 @@ struct Refusal {
     std::string why;
 };
 
-/// Held by every call: the device has one thing in hand at a time.
+/// The lock that every call holds: the device executes one call at a time.
 inline std::recursive_mutex& lock() {
     static auto& mutex = *new std::recursive_mutex;
     return mutex;
 }
 
-/// Says what is wrong on standard error.
+/// Prints what is wrong to standard error.
 inline void say(const char* function, const std::string& why) {
     std::fprintf(stderr, "emulated device: %s: %s\n", function, why.c_str());
 }
@@ -38,7 +38,7 @@ template <typename Body> CUresult call(const char* function, Body body) {
     }
 }
 
-/// Refuses unless `holds`.
+/// Refuses the call unless `holds`.
 inline void require(bool holds, CUresult code, const std::string& why) {
     if (!holds) {
         throw Refusal{code, why};

@@ -1,7 +1,7 @@
-// What the emulated device is like, by environment variables.
+// Settings of the emulated device, from environment variables.
 //
-//   FARTHING_EMULATED_DEVICE   eager: work is done as it is submitted (the default); late: as late
-//                              as a device may, when somebody waits for it
+//   FARTHING_EMULATED_DEVICE   eager: work is executed when it is submitted (the default); late: as late
+//                              as a device may, when the program waits for it
 //   FARTHING_EMULATED_MEMORY_MIB   the device's memory; 2048 by default
 #pragma once
 
@@ -15,11 +15,11 @@ struct Settings {
     bool is_late;
     size_t memory_bytes;
 
-    /// Few, so that a launch has few blocks to emulate; enough to split contexts.
+    /// Few, so that a launch has few blocks to emulate, but enough to split contexts.
     static constexpr int MULTIPROCESSORS = 8;
-    /// A Hopper's, in bytes a block.
+    /// Hopper's limit, in bytes per block.
     static constexpr int MAX_SHARED_BYTES = 232448;
-    /// Without leave to use more.
+    /// The limit of a function whose limit has not been raised, in bytes per block.
     static constexpr int DEFAULT_SHARED_BYTES = 49152;
 };
 

@@ -7,7 +7,7 @@
 namespace device {
 namespace {
 
-/// Streams that have been made and not destroyed, and the default ones.
+/// All streams that exist, including the default streams.
 std::vector<std::weak_ptr<Stream>>& known() {
     static auto& streams = *new std::vector<std::weak_ptr<Stream>>;
     return streams;
@@ -42,7 +42,7 @@ CUstream Stream::create() {
 }
 
 void Stream::destroy(CUstream handle) {
-    // The work that it was given is done all the same.
+    // Its queued work is still executed.
     all().get(handle)->run();
     all().remove(handle);
 }
@@ -70,7 +70,7 @@ void Stream::refuse_in_capture(const std::string& what) {
 void Stream::submit(Task task) {
     task.require_live_memory();
     if (is_branch_) {
-        // A device may do it at once, or as late as when somebody waits for it.
+        // A device may execute work at once, or as late as when somebody waits for it.
         is_joined_ = false;
         auto& tasks = Settings::instance().is_late ? branch_tasks_ : capture_->tasks;
         tasks.push_back(std::move(task));
@@ -92,7 +92,7 @@ void Stream::submit_outside_graph(Task task) {
 
 void Stream::run_to(uint64_t number) {
     while (done_ < number) {
-        // Taken out first: it counts as done where it asks for what it is part of.
+        // Removed from the queue first, so that the task counts as done if it waits for its own stream.
         const Task task = std::move(queue_.front());
         queue_.pop_front();
         done_ += 1;

@@ -1,4 +1,4 @@
-// A queue of work, done in its order: at once, or as late as a device may.
+// A stream: a queue of work that is executed in order, at once or as late as a device may.
 #pragma once
 
 #include <cuda.h>
@@ -18,31 +18,31 @@ namespace device {
 
 class Stream {
   public:
-    /// Refuses a handle of none. The default streams are always there.
+    /// The stream of a handle. Refuses an invalid handle. The default streams always exist.
     static std::shared_ptr<Stream> of(CUstream handle);
     static CUstream create();
     static void destroy(CUstream handle);
-    /// Waits for the work of all streams.
+    /// Executes the queued work of all streams.
     static void run_all();
 
-    /// Refuses `what`, and spoils the capture, where this thread records a graph.
+    /// If this thread is capturing a graph, refuses `what` and invalidates the capture.
     static void refuse_in_capture(const std::string& what);
 
-    /// Takes work, or records it. Its memory must be live.
+    /// Queues a task, or records it during a capture. Its memory must be live.
     void submit(Task task);
-    /// Takes work that cannot be recorded.
+    /// Queues a task that cannot be recorded.
     void submit_outside_graph(Task task);
-    /// How many pieces of work it has taken.
+    /// Number of tasks submitted so far.
     uint64_t submitted() const { return done_ + queue_.size(); }
-    /// Does the work up to the piece of this number.
+    /// Executes the tasks up to this number.
     void run_to(uint64_t number);
     void run() { run_to(submitted()); }
 
     void begin_capture();
-    /// Waits for a stream that records: this one records a branch of the same graph from now on, or, if
-    /// it is the one that began the graph, the other's branch ends here.
+    /// Waits for a capturing stream. From now on this stream records a branch of the same graph. If this
+    /// stream began the capture, the other stream's branch ends here instead.
     void wait_in_capture(const std::shared_ptr<Stream>& other);
-    /// What was recorded. Refuses where something could not be.
+    /// Ends the capture and returns the graph. Refuses if something could not be recorded.
     std::shared_ptr<Graph> end_capture();
     bool is_capturing() const { return capture_ != nullptr; }
     bool has_spoilt_capture() const { return is_spoilt_; }
@@ -55,10 +55,10 @@ class Stream {
     std::deque<Task> queue_;
     uint64_t done_ = 0;
     std::shared_ptr<Graph> capture_;
-    /// Of the stream that began the graph: the others that record it.
+    /// In the stream that began the capture: the other capturing streams.
     std::vector<std::shared_ptr<Stream>> branches_;
-    /// Of such another: whether it is one, what it recorded since it was waited for, and whether that
-    /// has happened since it began or recorded anything.
+    /// In another capturing stream: whether it records a branch, the tasks recorded since the last
+    /// wait for it, and whether it has been waited for since it began or last recorded a task.
     bool is_branch_ = false;
     std::vector<Task> branch_tasks_;
     bool is_joined_ = true;

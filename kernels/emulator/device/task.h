@@ -1,4 +1,4 @@
-// One piece of the device's work.
+// A task: one unit of the device's work.
 #pragma once
 
 #include <functional>
@@ -12,11 +12,11 @@ namespace device {
 struct Task {
     /// For messages.
     std::string name;
-    /// Device memory that it works with.
+    /// The device memory that it uses.
     std::vector<Address> memory;
     std::function<void()> run;
 
-    /// Refuses where some of the memory has been freed.
+    /// Refuses if any of the memory has been freed.
     void require_live_memory() const {
         for (const Address address : memory) {
             Memory::instance().require_live(address, 1, Place::DEVICE, name + ": an argument");

@@ -1,4 +1,4 @@
-//! A build without CUDA: what [`open_cuda`] would open cannot exist.
+//! The CUDA types of a build without CUDA. [`open_cuda`] always fails, so no value of them exists.
 
 use std::convert::Infallible;
 
@@ -10,17 +10,17 @@ use crate::{GpuInfo, ListCapacity, SampleResult, SampleSpec, UploadTable};
 /// Always fails.
 ///
 /// # Errors
-/// This build has no CUDA.
+/// Always: this build does not support CUDA.
 pub fn open_cuda(_: usize) -> Result<Device> {
     Err(absent())
 }
 
-/// `false`: there is no such device.
+/// Always `false`: a build without CUDA has no CUDA device.
 pub fn is_lost(_: &Device) -> bool {
     false
 }
 
-/// `false`: there is no such device.
+/// Always `false`: a build without CUDA has no CUDA device.
 pub fn is_out_of_memory(_: &Error) -> bool {
     false
 }
@@ -28,7 +28,7 @@ pub fn is_out_of_memory(_: &Error) -> bool {
 /// Always fails.
 ///
 /// # Errors
-/// This build has no CUDA.
+/// Always: this build does not support CUDA.
 pub fn copy_on_device(_: &Tensor, _: &Tensor) -> Result<()> {
     Err(absent())
 }
@@ -44,7 +44,7 @@ impl GpuInfo {
     }
 }
 
-/// Launches recorded once: none in this build.
+/// A sequence of launches that is recorded once. It does not exist in this build.
 #[derive(Debug)]
 pub struct Graph(Infallible);
 
@@ -65,7 +65,7 @@ impl Graph {
     }
 }
 
-/// Time on a device: none in this build.
+/// Measures time on a device. It does not exist in this build.
 #[derive(Debug)]
 pub struct Stopwatch(Infallible);
 
@@ -91,7 +91,7 @@ impl Stopwatch {
     }
 }
 
-/// Words that go to a device: none in this build.
+/// A buffer for copies to a device. It does not exist in this build.
 #[derive(Debug)]
 pub struct Upload(Infallible);
 
@@ -122,7 +122,7 @@ impl Upload {
     }
 }
 
-/// Words that come from a device: none in this build.
+/// A buffer for copies from a device. It does not exist in this build.
 #[derive(Debug)]
 pub struct Download(Infallible);
 
@@ -143,12 +143,12 @@ impl Download {
     }
 }
 
-/// Samples on a device: none in this build.
+/// Samples on a device. It does not exist in this build.
 #[derive(Debug)]
 pub struct DeviceSampler(Infallible);
 
 impl DeviceSampler {
-    /// Words of a row's parameters.
+    /// Words per row of parameters.
     pub const PARAMETER_WORDS: usize = 0;
 
     /// Always fails.
@@ -177,7 +177,7 @@ impl DeviceSampler {
     }
 }
 
-/// A weight on its way to a device: none in this build.
+/// An upload of a weight to a device. It does not exist in this build.
 #[derive(Debug)]
 pub(crate) struct WeightUpload(Infallible);
 

@@ -1,4 +1,4 @@
-//! Matrix multiplications by cublasLt.
+//! Matrix multiplications with cublasLt.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,20 +15,20 @@ use candle_core::{Context, DType, Error, Result, bail};
 
 use super::{Address, address, driver_error};
 
-/// `out [m, n] (+)= x [m, k] · weightᵀ`, the weight `[n, k]`, all row-major.
+/// `out [m, n] (+)= x [m, k] · weightᵀ` with the weight `[n, k]`. All matrices are row-major.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Product {
     pub(crate) m: usize,
     pub(crate) n: usize,
     pub(crate) k: usize,
-    /// Of `x` and the weight: `BF16` or `F16`.
+    /// Type of `x` and the weight: `BF16` or `F16`.
     pub(crate) element: DType,
-    /// Of `out`: the same, or `F32`.
+    /// Type of `out`: equal to `element`, or `F32`.
     pub(crate) out: DType,
     pub(crate) add: bool,
 }
 
-/// Where the matrices of a product lie.
+/// The addresses of a product's matrices.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Matrices {
     pub(crate) x: Address,
@@ -36,8 +36,9 @@ pub(crate) struct Matrices {
     pub(crate) out: Address,
 }
 
-/// cublasLt, its workspace, and algorithms for every product so far: asking for one takes as
-/// long as a small multiplication. All on one stream, so that they can share the workspace.
+/// cublasLt, its workspace, and a cache of the algorithms of all products so far. The cache exists
+/// because a query for an algorithm takes as long as a small multiplication. All multiplications are on
+/// one stream, so they can share the workspace.
 pub(crate) struct Blas {
     handle: sys::cublasLtHandle_t,
     workspace: CudaSlice<u8>,
@@ -45,17 +46,17 @@ pub(crate) struct Blas {
     plans: Mutex<HashMap<(Product, Alignment), Plan>>,
 }
 
-/// Whether all operands lie at multiples of 256 bytes, which cublasLt likes best.
+/// Whether all operands are aligned to 256 bytes, which is best for cublasLt.
 type Alignment = bool;
 
-// SAFETY: cublasLt's handles and descriptions may be used from any thread, one at a time for
-// those that change, and a plan does not change.
+// SAFETY: any thread may use cublasLt's handles and descriptors. Descriptors that change may only be
+// used by one thread at a time, and a plan does not change.
 unsafe impl Send for Blas {}
 unsafe impl Sync for Blas {}
 
 impl Blas {
     pub(super) fn new(stream: &Arc<CudaStream>, workspace_bytes: usize) -> Result<Self> {
-        // SAFETY: the workspace's content is never read before it is written.
+        // SAFETY: the workspace is never read before it is written.
         let workspace = unsafe { stream.alloc::<u8>(workspace_bytes) }.map_err(driver_error)?;
         Ok(Self {
             handle: result::create_handle().map_err(blas_error)?,
@@ -65,8 +66,8 @@ impl Blas {
         })
     }
 
-    /// Tries what cublasLt thinks fast for a product, and keeps the fastest; nothing where it has been
-    /// tried before. Leaves nothing of use in `out`.
+    /// Times the algorithms that cublasLt recommends for a product and keeps the fastest. Does nothing
+    /// if the product has been timed before. The content of `out` is undefined afterwards.
     ///
     /// # Safety
     /// As for [`Self::multiply`].
@@ -78,7 +79,7 @@ impl Blas {
         let mut plans = self.plans()?;
         if let Entry::Vacant(new) = plans.entry((product, aligned)) {
             let mut plan = self.new_plan(product, aligned)?;
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees it.
             unsafe { plan.keep_fastest(self, matrices)? };
             new.insert(plan);
         }
@@ -88,8 +89,8 @@ impl Blas {
     /// Starts a multiplication.
     ///
     /// # Safety
-    /// The matrices have the product's shapes and types, `out` overlaps neither other, and they
-    /// live until the stream has passed it.
+    /// The matrices must have the product's shapes and types. `out` must not overlap the other two. All
+    /// must live until the stream has completed the multiplication.
     pub(crate) unsafe fn multiply(&self, product: Product, matrices: Matrices) -> Result<()> {
         if product.m == 0 || product.n == 0 {
             return Ok(());
@@ -104,7 +105,7 @@ impl Blas {
         started.map_err(blas_error)
     }
 
-    /// The plans so far, for a thread that has the device's context.
+    /// The plans so far. Makes the device's context current on this thread.
     fn plans(&self) -> Result<MutexGuard<'_, HashMap<(Product, Alignment), Plan>>> {
         let context = self.stream.context();
         context.bind_to_thread().map_err(driver_error)?;
@@ -127,15 +128,14 @@ impl Matrices {
     }
 }
 
-/// A product as cublasLt describes it, and how it is computed. cublasLt counts in columns, so
-/// that it computes `outᵀ = weight · xᵀ`, where every row-major matrix is a transposed
-/// column-major one.
+/// The cublasLt descriptors of a product, and its algorithms. cublasLt's matrices are column-major. A
+/// row-major matrix is a transposed column-major one, so cublasLt computes `outᵀ = weight · xᵀ`.
 struct Plan {
     operation: sys::cublasLtMatmulDesc_t,
     weight: sys::cublasLtMatrixLayout_t,
     x: sys::cublasLtMatrixLayout_t,
     out: sys::cublasLtMatrixLayout_t,
-    /// The first is used; never empty.
+    /// Never empty. The first algorithm is used.
     algorithms: Vec<sys::cublasLtMatmulAlgo_t>,
     beta: f32,
 }
@@ -157,7 +157,7 @@ impl Plan {
         )
         .map_err(blas_error)?;
         let transposed = cublasOperation_t::CUBLAS_OP_T;
-        // SAFETY: the attribute is read from this variable, which has its type.
+        // SAFETY: the attribute is read from this variable, which has the attribute's type.
         unsafe {
             result::set_matmul_desc_attribute(
                 operation,
@@ -183,7 +183,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Times each algorithm, and keeps the fastest.
+    /// Times each algorithm and keeps the fastest.
     unsafe fn keep_fastest(&mut self, blas: &Blas, matrices: Matrices) -> Result<()> {
         const RUNS: usize = 3;
         if let [_] = self.algorithms.as_slice() {
@@ -197,7 +197,8 @@ impl Plan {
         );
         let mut fastest = None;
         for algorithm in &self.algorithms {
-            // The first run may set things up. An algorithm that this product cannot have is no error.
+            // The first run may include setup. An algorithm that does not support the product is
+            // skipped.
             if unsafe { self.run(blas, matrices, algorithm) }.is_err() {
                 continue;
             }
@@ -216,7 +217,7 @@ impl Plan {
         Ok(())
     }
 
-    /// What cublasLt expects to be fast, fastest first; at least one.
+    /// The algorithms that cublasLt expects to be fast, fastest first. At least one.
     fn find_algorithms(
         &self,
         blas: &Blas,
@@ -226,8 +227,7 @@ impl Plan {
         use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
         let preference = result::create_matmul_pref().map_err(blas_error)?;
         let workspace_bytes = blas.workspace.len();
-        // SAFETY: each attribute is read from a variable of its type, and all descriptions are
-        // alive.
+        // SAFETY: each attribute is read from a variable of its type, and all descriptors are alive.
         let chosen = unsafe {
             let set = |attribute, value: *const c_void, size| {
                 result::set_matmul_pref_attribute(preference, attribute, value, size)
@@ -270,13 +270,13 @@ impl Plan {
                 )
                 .result()?;
                 let count = usize::try_from(count).unwrap_or(0).min(WANTED);
-                // The library has filled so many.
+                // SAFETY: the library has initialized the first `count` entries.
                 let found = found[..count].iter().map(|it| it.assume_init());
                 let found: Vec<sys::cublasLtMatmulHeuristicResult_t> = found.collect();
                 Ok(found)
             })
         };
-        // SAFETY: nothing refers to it any more.
+        // SAFETY: nothing refers to the preference any more.
         unsafe { result::destroy_matmul_pref(preference) }.map_err(blas_error)?;
         let usable = chosen.map_err(blas_error)?.into_iter();
         let usable = usable.filter(|it| it.state == sys::cublasStatus_t::CUBLAS_STATUS_SUCCESS);
@@ -322,8 +322,8 @@ impl Plan {
 
 impl Drop for Plan {
     fn drop(&mut self) {
-        // SAFETY: each was made with the plan and goes with it. A failure leaves a description
-        // behind, no more.
+        // SAFETY: the plan created these descriptors and nothing else refers to them. A failure only
+        // leaks a descriptor.
         unsafe {
             let _ = result::destroy_matmul_desc(self.operation);
             for layout in [self.weight, self.x, self.out] {

@@ -1,4 +1,4 @@
-//! A sequence of launches that is started as one.
+//! CUDA graphs: a sequence of launches that is started as one.
 
 use candle_core::cuda_backend::cudarc::driver::{CudaGraph, sys};
 use candle_core::{Context, DType, Device, Error, Result, Tensor};
@@ -6,24 +6,24 @@ use candle_core::{Context, DType, Device, Error, Result, Tensor};
 use super::{Gpu, driver_error, give_back_freed_memory, tensor};
 use crate::GpuInfo;
 
-/// Launches recorded once, to be started again and again: on the same addresses, over the same
-/// grids, with what is in memory then.
+/// A sequence of launches that is recorded once and can be launched repeatedly. Every launch uses the
+/// same addresses and grids, and the memory's current content.
 pub struct Graph {
     graph: CudaGraph,
 }
 
-// SAFETY: a graph may be used from any thread, one at a time.
+// SAFETY: any thread may use a graph, one at a time.
 unsafe impl Send for Graph {}
 
 impl Graph {
-    /// Records what `f` starts on the device, without starting it. `live_rows` u32 `[1]` says, each
-    /// time the graph starts, how many of the leading rows of its grids are real.
+    /// Records the launches of `f` without executing them. Every launch of the graph reads the number of
+    /// valid leading rows of its grids from `live_rows`, u32 `[1]`.
     ///
-    /// All memory that `f` works with must live as long as the graph; `f` may allocate none, and
-    /// copy nothing between host and device.
+    /// All memory that `f` uses must live as long as the graph. `f` must not allocate memory or copy
+    /// between host and device.
     ///
     /// # Errors
-    /// What `f` returns, or where it did something that cannot be recorded.
+    /// `f` fails, or does something that cannot be recorded.
     pub fn capture(
         device: &Device,
         live_rows: &Tensor,
@@ -36,7 +36,8 @@ impl Graph {
             .begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED)
             .map_err(driver_error)?;
         let recorded = Gpu::with_live_rows(live_rows, f);
-        // A capture is ended whatever happened in it: the stream is of no other use before.
+        // The capture is ended even if `f` failed: until then the stream cannot be used for anything
+        // else.
         let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
         recorded?;
         let graph = graph
@@ -46,20 +47,20 @@ impl Graph {
         Ok(Self { graph })
     }
 
-    /// Runs `f` with the launches of a graph, but at once: what a first run sets up must not
-    /// happen while a graph is recorded.
+    /// Executes `f` as [`capture`](Self::capture) would record it. The first run may do some setup,
+    /// which must not happen during a capture.
     ///
     /// # Errors
-    /// What `f` returns.
+    /// `f` fails.
     pub fn rehearse(live_rows: &Tensor, f: impl FnOnce() -> Result<()>) -> Result<()> {
         let live_rows = tensor("live_rows", live_rows)?.of("live_rows", DType::U32)?;
         Gpu::with_live_rows(live_rows, f)
     }
 
-    /// Starts all of it.
+    /// Launches the graph.
     ///
     /// # Errors
-    /// The device refused.
+    /// The driver returns an error.
     pub fn launch(&self) -> Result<()> {
         self.graph.launch().map_err(driver_error)
     }
@@ -71,7 +72,7 @@ impl std::fmt::Debug for Graph {
     }
 }
 
-/// Measures time on the device, between two points of its work.
+/// Measures the time on the device between two points of the stream.
 #[derive(Debug)]
 pub struct Stopwatch {
     gpu: &'static Gpu,
@@ -80,10 +81,10 @@ pub struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// A stopwatch for a device.
+    /// Creates a stopwatch for a device.
     ///
     /// # Errors
-    /// It is no CUDA device.
+    /// The device is not a CUDA device.
     pub fn new(device: &Device) -> Result<Self> {
         let gpu = Gpu::of(device.as_cuda_device()?)?;
         let event = || {
@@ -99,26 +100,26 @@ impl Stopwatch {
         })
     }
 
-    /// Counts from the end of the work so far.
+    /// Starts the measurement at the end of the work submitted so far.
     ///
     /// # Errors
-    /// The device refused.
+    /// The driver returns an error.
     pub fn start(&self) -> Result<()> {
         self.started.record(self.gpu.stream()).map_err(driver_error)
     }
 
-    /// Counts to the end of the work so far.
+    /// Ends the measurement at the end of the work submitted so far.
     ///
     /// # Errors
-    /// The device refused.
+    /// The driver returns an error.
     pub fn stop(&self) -> Result<()> {
         self.stopped.record(self.gpu.stream()).map_err(driver_error)
     }
 
-    /// Seconds between the two, once the device has come that far. Waits for it.
+    /// Waits until the device has reached the end. Returns the time between start and end in seconds.
     ///
     /// # Errors
-    /// Work failed on the device.
+    /// Work on the device failed.
     pub fn seconds(&self) -> Result<f64> {
         let milliseconds = self
             .started
@@ -129,8 +130,8 @@ impl Stopwatch {
 }
 
 impl Gpu {
-    /// Whether the device has stopped working for good: after an illegal address and the like
-    /// every call fails, while memory that ran out leaves it as it was.
+    /// Whether the device is permanently unusable. After an error such as an illegal address every call
+    /// fails; after running out of memory the device still works.
     pub(crate) fn is_lost(&self) -> bool {
         self.stream.synchronize().is_err() || self.stream.context().mem_get_info().is_err()
     }
@@ -143,18 +144,18 @@ impl std::fmt::Debug for Gpu {
 }
 
 impl GpuInfo {
-    /// Asks an open device.
+    /// Queries an open device.
     ///
     /// # Errors
-    /// It is no CUDA device, or it is lost.
+    /// The device is not a CUDA device, or it is lost.
     pub fn of(device: &Device) -> Result<Self> {
         let gpu = Gpu::of(device.as_cuda_device()?)?;
         let context = gpu.stream().context();
-        // Freed memory that the driver keeps for us counts as free.
+        // Freed memory that the driver's pool keeps for this process counts as free.
         give_back_freed_memory(gpu.stream()).map_err(driver_error)?;
         let (free_bytes, total_bytes) = context.mem_get_info().map_err(driver_error)?;
         let mut driver_version = 0;
-        // SAFETY: the driver writes the variable, no more.
+        // SAFETY: the driver only writes the variable.
         unsafe { sys::cuDriverGetVersion(&mut driver_version) }
             .result()
             .map_err(driver_error)?;
@@ -169,15 +170,15 @@ impl GpuInfo {
     }
 }
 
-/// Opens the CUDA device of this number, or finds it open.
+/// Opens the CUDA device with this ordinal, or returns it if it is already open.
 ///
 /// # Errors
-/// A library of CUDA is missing, there is no such device, or our kernels are not for it.
+/// A CUDA library is missing, there is no such device, or the kernels do not support it.
 pub fn open_cuda(ordinal: usize) -> Result<Device> {
     Ok(Gpu::open(ordinal)?.device())
 }
 
-/// Whether a device has stopped working for good, so that nothing can be computed on it any more.
+/// Whether a device is permanently unusable.
 pub fn is_lost(device: &Device) -> bool {
     match device {
         Device::Cuda(device) => Gpu::of(device).is_ok_and(Gpu::is_lost),
@@ -185,7 +186,7 @@ pub fn is_lost(device: &Device) -> bool {
     }
 }
 
-/// Whether an error says that the device's memory has run out.
+/// Whether an error means that the device ran out of memory.
 pub fn is_out_of_memory(error: &Error) -> bool {
     use candle_core::cuda_backend::CudaError;
     match error {

@@ -1,4 +1,4 @@
-//! Our kernels on a device, each looked up once.
+//! The loaded kernels of a device. Each function is looked up once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use candle_core::{Context, DType, Result};
 
 use super::driver_error;
 
-/// The kernels' parameters as structs, generated from `kernels/*.cu`.
+/// The kernels' parameters as structs, generated from `kernels/*.cu` by the build script.
 pub(crate) mod arguments {
     use std::ffi::c_void;
 
@@ -18,16 +18,16 @@ pub(crate) mod arguments {
     use super::Function;
     use crate::cuda::Address;
 
-    /// What a kernel is called with.
+    /// The arguments of a kernel.
     pub(crate) trait Arguments {
-        /// The kernel's name without its variant.
+        /// The kernel's name without the variant.
         const KERNEL: &'static str;
-        /// Threads of a block.
+        /// Threads per block.
         const THREADS: u32;
-        /// One a parameter.
+        /// An array with one pointer per parameter.
         type Pointers: AsMut<[*mut c_void]>;
 
-        /// Where each argument lies, in the kernel's order.
+        /// A pointer to each argument, in the order of the kernel's parameters.
         fn pointers(&self) -> Self::Pointers;
     }
 
@@ -45,7 +45,7 @@ pub(crate) struct Function {
     head_dim: u32,
 }
 
-/// A kernel's name, the 16-bit type that it computes with, and the head dimension it is made for.
+/// A kernel's name, its 16-bit type if any, and its head dimension or 0.
 type Key = (&'static str, Option<DType>, u32);
 
 pub(crate) struct Kernels {
@@ -90,8 +90,9 @@ impl Kernels {
     }
 }
 
-/// Allows a function all the shared memory that a block can have: what a launch asks for depends on
-/// the model, and more than 48 KiB, the function's own variables included, needs leave.
+/// Sets a function's limit of dynamic shared memory to the maximum per block. The size that a launch
+/// needs depends on the model, and more than 48 KiB, static shared memory included, must be enabled
+/// explicitly.
 fn allow_shared_memory(function: &CudaFunction, most_bytes: i32) -> Result<()> {
     let own_bytes = function.shared_size_bytes().map_err(driver_error)?;
     function

@@ -1,4 +1,4 @@
-//! Starting a kernel.
+//! Kernel launches.
 
 use candle_core::cuda_backend::cudarc::driver::{CudaStream, result};
 use candle_core::{DType, Result, bail};
@@ -6,7 +6,7 @@ use candle_core::{DType, Result, bail};
 use super::arguments::Arguments;
 use super::{Gpu, driver_error};
 
-/// Blocks of a launch in each dimension, and the shared memory of each.
+/// Number of blocks in each dimension, and dynamic shared memory per block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Grid {
     pub(crate) blocks: [usize; 3],
@@ -30,12 +30,12 @@ impl Grid {
 }
 
 impl Gpu {
-    /// Starts a kernel's variant for a 16-bit type and, if it is made for one, a head dimension.
-    /// An empty grid is nothing to do.
+    /// Launches the variant of a kernel for a 16-bit type and, if the kernel has such variants, for a
+    /// head dimension. Does nothing if the grid is empty.
     ///
     /// # Safety
-    /// The arguments fit together as the kernel's head comment says, and what they point to lives
-    /// until the stream has passed the launch.
+    /// The arguments must fit together as the comment at the top of the kernel's file says. The memory
+    /// that they point to must live until the stream has completed the launch.
     pub(crate) unsafe fn launch<A: Arguments>(
         &self,
         element: Option<DType>,
@@ -46,12 +46,12 @@ impl Gpu {
         unsafe { self.launch_on(&self.stream, (element, head_dim), grid, arguments) }
     }
 
-    /// Like [`launch`](Self::launch), but on the side stream: the kernel starts after the stream's work so
-    /// far and runs concurrently with later work.
+    /// Like [`launch`](Self::launch), but on the side stream. The kernel starts after the main
+    /// stream's work so far and runs concurrently with its later work.
     ///
     /// # Safety
-    /// As for `launch`. Until [`join`](Self::join), the caller launches nothing else beside the stream and
-    /// does not touch what this kernel writes.
+    /// As for `launch`. Until [`join`](Self::join), the caller must not launch another kernel on the
+    /// side stream and must not access the memory that this kernel writes.
     pub(crate) unsafe fn launch_beside<A: Arguments>(
         &self,
         element: DType,
@@ -63,7 +63,7 @@ impl Gpu {
         })
     }
 
-    /// Makes the stream wait for the last kernel that was launched beside it.
+    /// Makes the main stream wait for the last kernel on the side stream.
     pub(crate) fn join(&self) -> Result<()> {
         self.side_stream.end(&self.stream)
     }
@@ -75,7 +75,7 @@ impl Gpu {
         grid: Grid,
         arguments: &A,
     ) -> Result<()> {
-        /// The hardware's limits on a grid.
+        /// The hardware's maximum number of blocks in each dimension of a grid.
         const MAX_BLOCKS: [usize; 3] = [i32::MAX as usize, 65_535, 65_535];
         if grid.blocks.contains(&0) {
             return Ok(());

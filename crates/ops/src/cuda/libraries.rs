@@ -1,5 +1,5 @@
-//! CUDA's libraries, loaded when a device is opened, so that the program runs where there are
-//! none. `build/trampolines.rs` has the other half.
+//! Loads the CUDA libraries when a device is opened, so that the program also runs on machines without
+//! them. `build/trampolines.rs` generates the functions that call into them.
 
 use std::env;
 use std::error::Error as _;
@@ -29,15 +29,15 @@ std::arch::global_asm!(
 std::arch::global_asm!(include_str!(concat!(env!("OUT_DIR"), "/trampolines.s")));
 
 unsafe extern "C" {
-    /// Where each function of each library leads to.
+    /// The target of each function of each library.
     #[link_name = "farthing_cuda_slots"]
     static SLOT_TABLE: [AtomicPtr<c_void>; SLOTS];
 }
 
-/// Loads all libraries, once; what failed then fails again.
+/// Loads all libraries once. If that failed, later calls return the same error.
 ///
 /// # Errors
-/// A library is missing, by name, with where it comes from.
+/// A library is missing. The error names it and says which package contains it.
 pub(super) fn load() -> Result<()> {
     static LOADED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
     LOADED
@@ -50,21 +50,21 @@ impl Library {
     fn load(&self) -> std::result::Result<(), String> {
         let library = self.find()?;
         for (i, name) in self.functions.iter().enumerate() {
-            // SAFETY: the symbol is only asked for its address.
+            // SAFETY: only the symbol's address is used.
             let function = unsafe { library.get::<*mut c_void>(name.to_bytes_with_nul()) };
-            // Not every name of the headers is a function; those lead to an error as before.
+            // Some names in the headers are not functions. Their slots keep the function that fails.
             if let Ok(function) = function {
                 // SAFETY: the table has a slot for each function of each library.
                 let slot = unsafe { &SLOT_TABLE[self.first_slot + i] };
                 slot.store(*function, Ordering::Release);
             }
         }
-        // The functions are in use from now on to the end of the process.
+        // The functions are used until the process ends.
         std::mem::forget(library);
         Ok(())
     }
 
-    /// Where the dynamic linker looks, then where toolkits lie.
+    /// Searches the dynamic linker's paths, then the usual folders of CUDA toolkits.
     fn find(&self) -> std::result::Result<libloading::Library, String> {
         let folders = ["CUDA_HOME", "CUDA_PATH"]
             .iter()
@@ -76,7 +76,7 @@ impl Library {
             .chain(folders.map(|folder| folder.join(self.file)));
         let mut why = None;
         for candidate in candidates {
-            // SAFETY: these are NVIDIA's libraries, which may be loaded at any time.
+            // SAFETY: NVIDIA's libraries may be loaded at any time.
             match unsafe { libloading::Library::new(&candidate) } {
                 Ok(library) => return Ok(library),
                 Err(error) => why = why.or(Some(error)),

@@ -1,27 +1,27 @@
-//! Where a tensor's elements lie on the device.
+//! Device addresses of tensors.
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream, DevicePtr, sys};
 use candle_core::cuda_backend::{CudaStorage, CudaStorageSlice};
 use candle_core::{DType, Layout, Result, Storage, Tensor, bail};
 
-/// An address in the device's memory.
+/// An address in device memory.
 pub(crate) type Address = sys::CUdeviceptr;
 
-/// What a thread loads at once.
+/// Bytes that a thread loads at once.
 const VECTOR_BYTES: Address = 16;
 
-/// A contiguous operand.
+/// A contiguous tensor in device memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Operand {
     pub(crate) address: Address,
     pub(crate) dtype: DType,
-    /// From its first to the last of its storage.
+    /// Number of elements from the tensor's first element to the end of its storage.
     pub(crate) elements: usize,
 }
 
 impl Operand {
-    /// Its address, where it holds this type.
+    /// The address. Fails if the operand has another type.
     pub(crate) fn of(self, name: &str, dtype: DType) -> Result<Address> {
         if self.dtype != dtype {
             bail!("{name} must be {dtype:?}, it is {:?}", self.dtype);
@@ -29,7 +29,8 @@ impl Operand {
         Ok(self.address)
     }
 
-    /// Its 16-bit type, that of the kernels' variants, where it is one and aligned as they need it.
+    /// The operand's 16-bit type, which selects the kernel's variant. Fails if the type is not a
+    /// 16-bit type or the address is not aligned as the kernels require.
     pub(crate) fn element(self, name: &str) -> Result<DType> {
         if !self.address.is_multiple_of(VECTOR_BYTES) {
             bail!("{name} must begin at a multiple of {VECTOR_BYTES} bytes");
@@ -41,10 +42,10 @@ impl Operand {
     }
 }
 
-/// A contiguous operand, whatever its offset in the storage.
+/// The operand of a storage and a contiguous layout with any offset.
 ///
 /// # Errors
-/// Where it is strided, or of a type that no kernel reads.
+/// The layout is strided, or no kernel reads the type.
 pub(crate) fn operand(name: &str, storage: &CudaStorage, layout: &Layout) -> Result<Operand> {
     let Some((start, _)) = layout.contiguous_offsets() else {
         bail!(
@@ -69,7 +70,7 @@ pub(crate) fn operand(name: &str, storage: &CudaStorage, layout: &Layout) -> Res
     })
 }
 
-/// The operand that a tensor is, beside those that an operation is given as storage.
+/// The operand of a tensor. Used for the operands that candle does not pass as storage.
 pub(crate) fn tensor(name: &str, tensor: &Tensor) -> Result<Operand> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
@@ -78,7 +79,7 @@ pub(crate) fn tensor(name: &str, tensor: &Tensor) -> Result<Operand> {
     }
 }
 
-/// Where a slice lies. One stream does all work, so there is nothing to wait for.
+/// The address of a slice. All work is on one stream, so no synchronization is needed.
 pub(crate) fn address<T>(slice: &CudaSlice<T>, stream: &CudaStream) -> Address {
     slice.device_ptr(stream).0
 }

@@ -1,4 +1,4 @@
-//! A second stream, for work that runs beside the main stream's.
+//! A second stream, for work that runs concurrently with the main stream.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaStream, sys};
 
 use super::driver_error;
 
-/// A stream for one piece of work at a time. The work starts after the main stream's work so far, and the
-/// main stream waits for it later. In a graph the two become branches.
+/// A stream for one piece of work at a time. The work starts after the main stream's work so far. The
+/// main stream waits for it later. In a captured graph the two streams become branches.
 pub(crate) struct SideStream {
     stream: Arc<CudaStream>,
     begun: CudaEvent,
@@ -29,7 +29,7 @@ impl SideStream {
         })
     }
 
-    /// Calls `start` with this stream after making the stream wait for the work of `main` so far.
+    /// Makes this stream wait for the work of `main` so far, then calls `start` with this stream.
     pub(super) fn begin(
         &self,
         main: &CudaStream,

@@ -1,4 +1,4 @@
-//! Words on their way between host and device, over memory that the device reads by itself.
+//! Copies of u32 words between host and device through page-locked memory.
 
 use candle_core::cuda_backend::cudarc::driver::{CudaEvent, PinnedHostSlice, result, sys};
 use candle_core::{DType, Device, Result, Tensor, bail};
@@ -6,11 +6,11 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use super::{Address, Gpu, driver_error, tensor};
 use crate::UploadTable;
 
-/// Host memory of an [`Upload`], so many times that the device may still read one while the host
-/// writes the next.
+/// Number of host buffers of an [`Upload`]: the device may still read one while the host writes the
+/// next.
 const RING: usize = 2;
 
-/// Words that go to the device, always to the same place there.
+/// A buffer for copies to a fixed address on the device.
 #[derive(Debug)]
 pub struct Upload {
     gpu: &'static Gpu,
@@ -20,7 +20,7 @@ pub struct Upload {
     next: usize,
 }
 
-/// Words that come from the device, always from the same place there.
+/// A buffer for copies from a fixed address on the device.
 #[derive(Debug)]
 pub struct Download {
     gpu: &'static Gpu,
@@ -29,18 +29,18 @@ pub struct Download {
     on_host: Pinned,
 }
 
-/// Host memory that the device reads and writes by itself.
+/// Page-locked host memory.
 #[derive(Debug)]
 pub(super) struct Pinned {
     words: PinnedHostSlice<u32>,
-    /// After the last copy.
+    /// Recorded after the last copy.
     pub(super) copied: CudaEvent,
 }
 
-/// Copies all elements of `source` to `target`, on the device: as fast as its memory can.
+/// Copies all elements of `source` to `target` within device memory, at the memory's full bandwidth.
 ///
 /// # Errors
-/// They differ in type or size, are strided, or are not on a CUDA device.
+/// The tensors differ in type or size, are strided, or are not on a CUDA device.
 pub fn copy_on_device(target: &Tensor, source: &Tensor) -> Result<()> {
     let gpu = Gpu::of(target.device().as_cuda_device()?)?;
     if target.elem_count() != source.elem_count() {
@@ -53,17 +53,17 @@ pub fn copy_on_device(target: &Tensor, source: &Tensor) -> Result<()> {
     let to = tensor("copy: target", target)?.of("copy: target", source.dtype())?;
     let from = tensor("copy: source", source)?.of("copy: source", source.dtype())?;
     let bytes = source.elem_count() * source.dtype().size_in_bytes();
-    // SAFETY: both have so many bytes, and both live on this device, whose one stream frees them after
-    // the copy.
+    // SAFETY: both tensors have this number of bytes and are on this device. They are freed in the
+    // order of its one stream, so after the copy.
     unsafe { result::memcpy_dtod_async(to, from, bytes, gpu.stream().cu_stream()) }
         .map_err(driver_error)
 }
 
 impl Upload {
-    /// Room for `words`, on the host and on the device.
+    /// Allocates `words` words on the host and on the device.
     ///
     /// # Errors
-    /// It is no CUDA device, or memory ran out.
+    /// The device is not a CUDA device, or memory ran out.
     pub fn new(words: usize, device: &Device) -> Result<Self> {
         let gpu = Gpu::of(device.as_cuda_device()?)?;
         let on_device = Tensor::zeros(words.max(1), DType::U32, device)?;
@@ -81,27 +81,28 @@ impl Upload {
         &self.on_device
     }
 
-    /// The words on the host, to be written before they are [sent](Self::send): what they hold is
-    /// of an earlier step. Waits until the device has read that.
+    /// The words on the host, which the caller writes and then [sends](Self::send). They contain the
+    /// data of an earlier step; this call waits until the device has read it.
     ///
     /// # Errors
-    /// Work failed on the device.
+    /// Work on the device failed.
     pub fn words(&mut self) -> Result<&mut [u32]> {
         self.ring[self.next].words()
     }
 
-    /// Sends the first `len` words after all work so far.
+    /// Copies the first `len` words to the device after all work submitted so far.
     ///
     /// # Errors
-    /// There are not so many, or the device refused.
+    /// The buffer has fewer words, or the driver returns an error.
     pub fn send(&mut self, len: usize) -> Result<()> {
         self.send_with_table(UploadTable::none_after(len))
     }
 
-    /// Sends the words before a table and the used part of it after all work so far.
+    /// Copies the words before a table and the used part of the table to the device, after all work
+    /// submitted so far.
     ///
     /// # Errors
-    /// There are not so many, or the device refused.
+    /// The buffer has fewer words, or the driver returns an error.
     pub fn send_with_table(&mut self, table: UploadTable) -> Result<()> {
         let (start, end) = (table.start, table.end());
         let pinned = &mut self.ring[self.next];
@@ -114,8 +115,8 @@ impl Upload {
             );
         };
         let stream = self.gpu.stream();
-        // SAFETY: the host's words stay as they are until the copies are through (`words` waits for
-        // that), and the device has as many.
+        // SAFETY: the host's words do not change until the copies are complete (`words` waits for that),
+        // and the device's buffer is as large.
         unsafe {
             result::memcpy_htod_async(self.address, &words[..start], stream.cu_stream())
                 .map_err(driver_error)?;
@@ -131,7 +132,7 @@ impl Upload {
 }
 
 impl UploadTable {
-    /// From the host's words to the same places on the device.
+    /// A copy from the host's words to the same offsets on the device.
     fn copy(&self, words: &[u32], address: Address) -> sys::CUDA_MEMCPY2D {
         let bytes = |words: usize| words * size_of::<u32>();
         sys::CUDA_MEMCPY2D {
@@ -156,10 +157,10 @@ impl UploadTable {
 }
 
 impl Download {
-    /// Room for `words`, on the host and on the device.
+    /// Allocates `words` words on the host and on the device.
     ///
     /// # Errors
-    /// It is no CUDA device, or memory ran out.
+    /// The device is not a CUDA device, or memory ran out.
     pub fn new(words: usize, device: &Device) -> Result<Self> {
         let gpu = Gpu::of(device.as_cuda_device()?)?;
         let on_device = Tensor::zeros(words.max(1), DType::U32, device)?;
@@ -176,10 +177,10 @@ impl Download {
         &self.on_device
     }
 
-    /// The first `len` words as all work so far leaves them. Waits for it.
+    /// Waits for all work submitted so far and returns the first `len` words.
     ///
     /// # Errors
-    /// There are not so many, or work failed on the device.
+    /// The buffer has fewer words, or work on the device failed.
     pub fn receive(&mut self, len: usize) -> Result<&[u32]> {
         let words = self.on_host.words()?;
         let available = words.len();
@@ -187,7 +188,7 @@ impl Download {
             bail!("{len} words do not fit the {available} that come from the device");
         };
         let stream = self.gpu.stream();
-        // SAFETY: nobody looks at the host's words before the copy is through.
+        // SAFETY: the host's words are not read before the copy is complete.
         unsafe { result::memcpy_dtoh_async(words, self.address, stream.cu_stream()) }
             .map_err(driver_error)?;
         self.on_host.copied.record(stream).map_err(driver_error)?;
@@ -198,7 +199,7 @@ impl Download {
 impl Pinned {
     pub(super) fn new(gpu: &Gpu, len: usize) -> Result<Self> {
         let context = gpu.stream().context();
-        // Not write-combined, which is slow to read. SAFETY: zeroed before anybody reads it.
+        // Not write-combined, because such memory is slow to read. SAFETY: zeroed before it is read.
         let mut words = unsafe { context.alloc_pinned_with_flags::<u32>(len.max(1), 0) }
             .map_err(driver_error)?;
         words.as_mut_slice().map_err(driver_error)?.fill(0);
@@ -208,7 +209,7 @@ impl Pinned {
         })
     }
 
-    /// The words, once the last copy is through.
+    /// Waits for the last copy and returns the words.
     pub(super) fn words(&mut self) -> Result<&mut [u32]> {
         self.copied.synchronize().map_err(driver_error)?;
         self.words.as_mut_slice().map_err(driver_error)
@@ -217,7 +218,7 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        // The device may still read. Where it cannot be asked, it does so no more.
+        // The device may still read the memory. If synchronizing fails, the device no longer works.
         let _ = self.copied.synchronize();
     }
 }

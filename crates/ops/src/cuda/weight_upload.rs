@@ -1,4 +1,4 @@
-//! A weight on its way to the device, a piece at a time.
+//! Uploads a weight to the device in pieces.
 
 use std::cell::RefCell;
 
@@ -10,23 +10,23 @@ use super::transfer::Pinned;
 use super::{Address, Gpu, driver_error, tensor};
 use crate::linear_weight::WeightElement;
 
-/// Elements of a buffer: 8 MiB, which takes the bus some 300 µs.
+/// Elements of a buffer: 8 MiB, which the bus transfers in about 300 µs.
 const BUFFER_ELEMENTS: usize = 4 << 20;
 
-/// A tensor of bf16 that is filled from its beginning: the device copies one buffer while the next is
-/// written. Buffers are the thread's, since to lock memory takes longer than to fill it.
+/// A bf16 tensor that is filled from the beginning. The device copies one buffer while the host writes
+/// the next. Each thread reuses its buffers, because page-locking memory takes longer than filling it.
 #[derive(Debug)]
 pub(crate) struct WeightUpload {
     gpu: &'static Gpu,
     on_device: Tensor,
     address: Address,
-    /// Elements on their way or there.
+    /// Elements whose copy has been submitted.
     sent: usize,
-    /// Elements in the buffer whose turn it is.
+    /// Elements in the current buffer.
     filled: usize,
 }
 
-/// Two buffers of one thread.
+/// The two buffers of a thread.
 struct Buffers {
     pinned: [Pinned; 2],
     next: usize,
@@ -37,10 +37,10 @@ thread_local! {
 }
 
 impl WeightUpload {
-    /// Room for so many elements on the device.
+    /// Allocates `elements` elements on the device.
     ///
     /// # Errors
-    /// It is no CUDA device, or memory ran out.
+    /// The device is not a CUDA device, or memory ran out.
     pub(crate) fn new(elements: usize, device: &Device) -> Result<Self> {
         let on_device = Tensor::zeros(elements, DType::BF16, device)?;
         Ok(Self {
@@ -55,7 +55,7 @@ impl WeightUpload {
     /// Appends elements.
     ///
     /// # Errors
-    /// There is no room for them, or the device refused.
+    /// The tensor is too small, or the driver returns an error.
     pub(crate) fn push<E: WeightElement>(&mut self, mut elements: &[E]) -> Result<()> {
         let left = self.on_device.elem_count() - self.sent - self.filled;
         if elements.len() > left {
@@ -78,16 +78,16 @@ impl WeightUpload {
         Ok(())
     }
 
-    /// The tensor; what was pushed is there before any later work of the device.
+    /// Returns the tensor. All pushed elements arrive before any later work on the device starts.
     ///
     /// # Errors
-    /// The device refused.
+    /// The driver returns an error.
     pub(crate) fn finish(mut self) -> Result<Tensor> {
         self.flush()?;
         Ok(self.on_device)
     }
 
-    /// Sends what is in the buffer.
+    /// Submits the copy of the current buffer.
     fn flush(&mut self) -> Result<()> {
         if self.filled == 0 {
             return Ok(());
@@ -97,8 +97,8 @@ impl WeightUpload {
         with_buffers(self.gpu, |buffers| {
             stream.context().bind_to_thread().map_err(driver_error)?;
             let from = &buffers.next()?[..self.filled];
-            // SAFETY: the buffer stays as it is until the copy is through (`next` waits for that), and
-            // the tensor has room.
+            // SAFETY: the buffer does not change until the copy is complete (`next` waits for that), and
+            // the tensor is large enough.
             unsafe { result::memcpy_htod_async(to, from, stream.cu_stream()) }
                 .map_err(driver_error)?;
             let current = &buffers.pinned[buffers.next];
@@ -121,11 +121,11 @@ impl Buffers {
         })
     }
 
-    /// The buffer whose turn it is, once the device has read what it held.
+    /// The next buffer. Waits until the device has read its earlier content.
     fn next(&mut self) -> Result<&mut [bf16]> {
         let words = self.pinned[self.next].words()?;
         let len = size_of_val(words) / size_of::<bf16>();
-        // SAFETY: any bits are a bf16, and words are aligned for it.
+        // SAFETY: every bit pattern is a valid bf16, and u32 words are aligned for it.
         Ok(unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), len) })
     }
 }

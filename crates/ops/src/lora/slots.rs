@@ -1,4 +1,4 @@
-//! Adapters side by side in slots on a GPU, so that one launch serves any mix of them.
+//! LoRA adapters in slots on a GPU. One launch serves any mix of them.
 
 use std::ops::Range;
 
@@ -13,11 +13,11 @@ use crate::cuda::{Gpu, Grid, arguments, operand, tensor};
 
 /// Maximum number of tokens of a tile.
 const TILE_TOKENS: usize = 16;
-/// Words of a tile: slot, first token, number of tokens, padding.
+/// Words per tile: slot, first token, number of tokens, padding.
 pub const LORA_TILE_WORDS: usize = 4;
-/// Ranks of a block, and what a slot's rank is rounded up to.
+/// Ranks per block. A slot's rank is rounded up to a multiple of it.
 const BLOCK_RANKS: usize = 16;
-/// Columns of a block.
+/// Columns per block.
 #[cfg(feature = "cuda")]
 const BLOCK_COLUMNS: usize = 128;
 /// Minimum number of inputs that a block sums.
@@ -33,7 +33,7 @@ pub struct LoraStack {
     a: Tensor,
     /// `[slots · out_features, max_rank]`
     b: Tensor,
-    /// u32 `[slots · targets]`; 0 where an adapter leaves a target alone.
+    /// u32 `[slots · targets]`; 0 if an adapter does not change a target.
     ranks: Tensor,
     /// f32 `[slots · targets]`
     #[cfg_attr(not(feature = "cuda"), expect(dead_code))]
@@ -47,7 +47,7 @@ pub struct LoraStack {
 /// The size of a [`LoraStack`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoraStackShape {
-    /// Adapters that fit.
+    /// Number of adapters.
     pub slots: usize,
     /// Inputs of the layer, a multiple of 32.
     pub in_features: usize,
@@ -62,7 +62,7 @@ pub struct LoraStackShape {
 pub struct LoraRows {
     /// u32 `[tiles, 4]`, see [`lora_tiles`].
     pub tiles: Tensor,
-    /// Buffers for the stacks that are used.
+    /// Buffers for the intermediate results.
     pub scratch: LoraScratch,
 }
 
@@ -88,7 +88,7 @@ pub fn max_lora_tiles(tokens: usize, adapters: usize) -> usize {
 /// padding. Unused tiles at the end get no tokens.
 ///
 /// # Panics
-/// `words` has less room than [`max_lora_tiles`] asks for.
+/// `words` has room for fewer tiles than [`max_lora_tiles`] returns.
 pub fn lora_tiles(adapters: impl IntoIterator<Item = (usize, Range<usize>)>, words: &mut [u32]) {
     let mut free = words.chunks_exact_mut(LORA_TILE_WORDS);
     for (slot, tokens) in adapters {
@@ -154,10 +154,10 @@ impl LoraStackShape {
 }
 
 impl LoraStack {
-    /// Empty slots on a GPU.
+    /// Allocates empty slots on a GPU.
     ///
     /// # Errors
-    /// A size isn't the multiple that it has to be, or memory ran out.
+    /// A size is not the required multiple, or memory ran out.
     pub fn new(shape: LoraStackShape, dtype: DType, device: &Device) -> Result<Self> {
         let max_rank = shape.max_rank();
         let targets = shape.targets.len();
@@ -189,11 +189,11 @@ impl LoraStack {
         })
     }
 
-    /// Puts an adapter into a slot; none leaves the layer alone.
+    /// Copies an adapter to a slot. `None` clears the slot, so that it does not change the layer.
     ///
     /// # Errors
-    /// It is of another shape, of a larger rank, not [staged](crate::LinearWeightBuilder::staged),
-    /// or has a gain.
+    /// The adapter has another shape or a larger rank, is not
+    /// [staged](crate::LinearWeightBuilder::staged), or has a gain.
     pub fn fill(&self, slot: usize, weight: Option<&LoraWeight>) -> Result<()> {
         let shape = &self.shape;
         if slot >= shape.slots {
@@ -240,7 +240,7 @@ impl LoraStack {
         self.ranks.slice_set(&ranks, 0, slot * targets)
     }
 
-    /// The target whose columns begin there.
+    /// The target whose columns begin at `out_offset`.
     fn target_at(&self, out_offset: usize) -> Option<usize> {
         let mut start = 0;
         self.shape.targets.iter().position(|columns| {
@@ -342,7 +342,7 @@ impl InplaceOp1 for LoraShrink<'_> {
         };
         let blocks = shape.places(tiles) / tiles.max(1);
         let grid = Grid::new(tiles, blocks, shape.splits(tiles));
-        // SAFETY: the shapes were checked; tiles are the caller's word.
+        // SAFETY: the shapes were checked. The caller is responsible for the content of `tiles`.
         unsafe { gpu.launch_beside(element, grid, &arguments) }
     }
 }
@@ -372,7 +372,7 @@ impl InplaceOp1 for LoraExpandSlots<'_> {
             b: of("lora: b", &stack.b, element)?,
             tiles: of("lora: tiles", &rows.tiles, DType::U32)?,
             ranks: of("lora: ranks", &stack.ranks, DType::U32)?,
-            // None: adapters that have them are refused where they are put into a slot.
+            // Null: `fill` rejects adapters that have gains.
             gains: 0,
             biases: 0,
             target_ends: of("lora: target_ends", &stack.target_ends, DType::U32)?,

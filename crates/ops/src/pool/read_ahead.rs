@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Bytes that a thread prefetches between two checks for work.
+/// Bytes that a thread prefetches between two checks for new work.
 const PIECE: usize = 8 * LINE;
 
 /// Maximum number of bytes per thread: about half of a second-level cache.

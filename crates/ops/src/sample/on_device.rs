@@ -1,4 +1,4 @@
-//! Sampling on a GPU: parameters go there, a token and its log-probabilities come back.
+//! Sampling on a GPU. The host sends parameters and receives a token and its log-probabilities per row.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
@@ -7,11 +7,11 @@ use super::{ListCapacity, SampleFault, SampleResult, SampleSpec, Sampled};
 use crate::cuda::{Gpu, Grid, arguments, tensor};
 use crate::{Download, Upload};
 
-/// Words that a row brings back: token, status, log-probabilities of it and of the likeliest, the
-/// likeliest.
+/// Words of a row's result: token, status, log-probabilities of the token and of the most likely tokens,
+/// and the most likely tokens.
 const ROW_WORDS: usize = 2 + (MAX_TOP + 1) + MAX_TOP;
 
-/// Samples the rows of logits on a GPU. Its memory is made once, so that
+/// Samples the rows of logits on a GPU. It allocates its memory once, so that
 /// [`launch`](Self::launch) can be part of a [`crate::Graph`].
 #[derive(Debug)]
 pub struct DeviceSampler {
@@ -20,18 +20,18 @@ pub struct DeviceSampler {
     results: Download,
     lists: Upload,
     capacity: ListCapacity,
-    /// The logits that penalties and biases change, kept aside.
+    /// The original values of the logits that penalties and biases change.
     undo: Tensor,
 }
 
 impl DeviceSampler {
-    /// Words of a row's parameters.
+    /// Words per row of parameters.
     pub const PARAMETER_WORDS: usize = PARAMETER_WORDS;
 
-    /// A sampler of at most `max_rows` rows.
+    /// Creates a sampler for at most `max_rows` rows.
     ///
     /// # Errors
-    /// It is no CUDA device, or memory ran out.
+    /// The device is not a CUDA device, or memory ran out.
     pub fn new(
         max_rows: usize,
         vocab: usize,
@@ -49,13 +49,13 @@ impl DeviceSampler {
         })
     }
 
-    /// Writes the parameters of a row each into `parameters`, [`PARAMETER_WORDS`] a row, which the
-    /// caller brings to the device; sends histories and biases, where there are any.
+    /// Writes the parameters of each row to `parameters`, [`PARAMETER_WORDS`] per row, which the caller
+    /// copies to the device. Sends histories and biases to the device, if there are any.
     ///
     /// [`PARAMETER_WORDS`]: Self::PARAMETER_WORDS
     ///
     /// # Errors
-    /// A token is outside the vocabulary, a row wants too many log-probabilities, or the lists are
+    /// A token is outside the vocabulary, a row requests too many log-probabilities, or the lists are
     /// longer than their capacity.
     pub fn stage(&mut self, specs: &[SampleSpec<'_>], parameters: &mut [u32]) -> Result<()> {
         let has_lists = specs.iter().any(SampleSpec::changes_logits);
@@ -78,13 +78,13 @@ impl DeviceSampler {
         }
     }
 
-    /// Starts to sample `logits` f32 `[rows, vocab]` by `parameters` u32, [`PARAMETER_WORDS`] a
-    /// row. The tokens stay on the device: [`tokens`](Self::tokens).
+    /// Launches the sampling of `logits`, f32 `[rows, vocab]`, with `parameters`, u32,
+    /// [`PARAMETER_WORDS`] per row. The tokens stay on the device: [`tokens`](Self::tokens).
     ///
     /// [`PARAMETER_WORDS`]: Self::PARAMETER_WORDS
     ///
     /// # Errors
-    /// A shape or a type doesn't fit.
+    /// A shape or a type does not match.
     pub fn launch(&self, logits: &Tensor, parameters: &Tensor) -> Result<()> {
         let (rows, vocab) = logits.dims2()?;
         if rows > self.max_rows
@@ -119,25 +119,26 @@ impl DeviceSampler {
             vocab: vocab as u32,
             history_capacity: self.capacity.history as u32,
         };
-        // Two bits a token: in the history, and done.
+        // Two bits per token: whether it is in the history, and whether it has been handled.
         let shared_bytes = 2 * size_of::<u32>() * vocab.div_ceil(32);
         let grid = Grid::new(rows, 1, 1).shared(shared_bytes);
-        // SAFETY: results, lists and undo are large enough for these rows and lists.
+        // SAFETY: the result, list and undo buffers are large enough for these rows and lists.
         unsafe { gpu.launch(None, 0, grid, &arguments) }
     }
 
     /// The tokens that were sampled last, u32 `[max_rows]`, on the device.
     ///
     /// # Errors
-    /// Never, for a sampler that was made.
+    /// Never for an existing sampler.
     pub fn tokens(&self) -> Result<Tensor> {
         self.results.tensor().narrow(0, 0, self.max_rows)
     }
 
-    /// What was sampled for rows of these parameters. Waits for it.
+    /// Waits for the last launch and returns the result of each row. `specs` must be those of the
+    /// launch.
     ///
     /// # Errors
-    /// Work failed on the device. A row that cannot be sampled has its own error.
+    /// Work on the device failed. A row that cannot be sampled has its own error.
     pub fn collect(&mut self, specs: &[SampleSpec<'_>]) -> Result<Vec<SampleResult>> {
         let has_logprobs = specs.iter().any(|spec| spec.logprobs.is_some());
         let [tokens, status, logprobs, top_tokens] = self.result_offsets();
@@ -159,14 +160,14 @@ impl DeviceSampler {
             .collect())
     }
 
-    /// Where tokens, statuses, log-probabilities and likeliest tokens begin.
+    /// The offsets of tokens, statuses, log-probabilities and most likely tokens.
     fn result_offsets(&self) -> [usize; 4] {
         let rows = self.max_rows;
         [0, rows, 2 * rows, (2 + MAX_TOP + 1) * rows]
     }
 }
 
-/// The log-probabilities of given tokens, one for each row of `logits` f32 `[r, vocab]`.
+/// The log-probabilities of given tokens, one per row of `logits`, f32 `[r, vocab]`.
 pub(super) fn token_logprobs(
     logits: &Tensor,
     tokens: &[u32],
@@ -193,7 +194,7 @@ pub(super) fn token_logprobs(
         vocab: vocab as u32,
         top: top as u32,
     };
-    // SAFETY: results has as many words a row as the kernel writes; the tokens were checked.
+    // SAFETY: `results` has as many words per row as the kernel writes, and the tokens were checked.
     unsafe { gpu.launch(None, 0, Grid::new(rows, 1, 1), &arguments)? };
     let words = results.receive(rows * ROW_WORDS)?;
     let results = Results {
@@ -205,11 +206,11 @@ pub(super) fn token_logprobs(
     Ok((0..rows).map(|row| results.row(row, Some(top))).collect())
 }
 
-/// What the kernels write, row by row.
+/// The kernels' results, row by row.
 struct Results<'a> {
     tokens: &'a [u32],
     status: &'a [u32],
-    /// `[rows, MAX_TOP + 1]`, bits of f32.
+    /// `[rows, MAX_TOP + 1]`, bit patterns of f32.
     logprobs: &'a [u32],
     /// `[rows, MAX_TOP]`
     top_tokens: &'a [u32],

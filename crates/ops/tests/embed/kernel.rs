@@ -11,8 +11,8 @@ fn check<T: Half>(hidden: usize) {
     let mut random = Random(hidden as u64);
     let table: Vec<T> = halves(&random.values(vocab * hidden));
     let sampled: Vec<u32> = vec![36, 0, 20];
-    // The highest bit says that the rest is an index into `sampled`; a row past the last live one
-    // names no token.
+    // If the highest bit is set, the rest is an index into `sampled`. The last row is past the live
+    // rows, so its id is invalid.
     let token_ids = [0, 36, 1 << 31 | 2, 17, 1 << 31, u32::MAX];
     let tokens = [0, 36, 20, 17, 36];
 

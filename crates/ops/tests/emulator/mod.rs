@@ -1,4 +1,4 @@
-//! Runs the kernels of `kernels/*.cu` on the CPU: a launch is a run of a program that holds the
+//! Runs the kernels of `kernels/*.cu` on the CPU. Each launch runs a program that consists of the
 //! kernels of one file and `kernels/emulator`.
 #![allow(
     dead_code,
@@ -30,16 +30,16 @@ enum Argument {
     Null,
 }
 
-/// What a launch left.
+/// The memory after a launch.
 pub(crate) struct Memory {
-    /// The memory arguments, in their order.
+    /// The memory arguments, in order.
     arguments: Vec<Vec<u8>>,
-    /// Atomic updates of the address that had most of them from one block.
+    /// The largest number of atomic updates of one address by one block.
     pub(crate) hottest_updates: u32,
 }
 
 impl Launch {
-    /// The entry point `entry` of `kernels/{kernel}.cu`, in one block.
+    /// A launch of the entry point `entry` of `kernels/{kernel}.cu` with one block.
     pub(crate) fn new(kernel: &'static str, entry: impl Into<String>, threads: usize) -> Self {
         Self {
             kernel,
@@ -88,7 +88,7 @@ impl Launch {
         self
     }
 
-    /// Runs it, the threads in the order of one seed.
+    /// Runs the launch. The seed determines the order of the threads.
     pub(crate) fn run(&self) -> Memory {
         let mut input = Vec::new();
         let mut push = |number: usize| input.extend((number as u32).to_le_bytes());
@@ -118,7 +118,7 @@ impl Launch {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // A program that fails early doesn't read to the end.
+        // A program that fails early does not read all of its input, so this error is ignored.
         let _ = child.stdin.take().unwrap().write_all(&input);
         let output = child.wait_with_output().unwrap();
         assert!(
@@ -144,14 +144,14 @@ impl Launch {
 }
 
 impl Memory {
-    /// The elements of the memory argument `index`, counted without the numbers.
+    /// The elements of the memory argument `index`. The index does not count number arguments.
     pub(crate) fn get<E: Element>(&self, index: usize) -> Vec<E> {
         let bytes = self.arguments[index].chunks_exact(size_of::<E>());
         bytes.map(E::from_bytes).collect()
     }
 }
 
-/// What device memory holds.
+/// The type of an element in device memory.
 pub(crate) trait Element: Copy {
     fn to_bytes(self) -> Vec<u8>;
     fn from_bytes(bytes: &[u8]) -> Self;
@@ -173,11 +173,11 @@ macro_rules! element {
 
 element!(u32, i32, f32, bf16, f16);
 
-/// A type of activations, weights, keys and values.
+/// A 16-bit type of activations, weights, keys and values.
 pub(crate) trait Half: Element {
-    /// The ending of entry points.
+    /// The suffix of the entry points' names.
     const NAME: &str;
-    /// Half the distance from 1 to the next number: how far rounding may be off, relatively.
+    /// The maximum relative rounding error: half the distance from 1 to the next number.
     const ROUNDING: f64;
     const NAN: Self;
 
@@ -221,7 +221,7 @@ pub(crate) fn floats<T: Half>(values: &[T]) -> Vec<f32> {
     values.iter().map(|x| x.to_f32()).collect()
 }
 
-/// Every value of the list is still the NaN that was there before.
+/// Asserts that every value is still the initial NaN.
 pub(crate) fn assert_untouched<T: Half>(values: &[T], what: &str) {
     assert!(values.iter().all(|x| x.to_f32().is_nan()), "{what}");
 }

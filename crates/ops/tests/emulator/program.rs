@@ -1,5 +1,5 @@
-//! The programs that run kernels: built by the C++ compiler of this machine where there is none of
-//! the same sources, the kernels with the address and the undefined-behaviour sanitizer.
+//! Builds the programs that run kernels, with the host's C++ compiler, unless a program of the same
+//! sources exists. The kernels are compiled with the address and the undefined-behaviour sanitizer.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,12 +10,13 @@ use std::sync::Mutex;
 const FLAGS: [&str; 5] = [
     "-std=c++17",
     "-g",
-    // CUDA lets a pointer look at a vector of what it points to.
+    // In CUDA a pointer may be cast to a pointer to a vector of its element type.
     "-fno-strict-aliasing",
     "-Wall",
     "-Wno-unknown-pragmas",
 ];
-/// Of the kernels; what runs them would only become slow.
+/// The sanitizers of the kernels. The emulator is built without them, because they would only slow it
+/// down.
 const SANITIZERS: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
 const EMULATOR: [&str; 3] = [
     "emulator/main.cpp",
@@ -23,7 +24,7 @@ const EMULATOR: [&str; 3] = [
     "emulator/fiber.cpp",
 ];
 
-/// The program of `kernels/{kernel}.cu`.
+/// The path of the program of `kernels/{kernel}.cu`. Builds the program if needed.
 pub(super) fn program(kernel: &str) -> PathBuf {
     static BUILDING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = BUILDING.lock();
@@ -50,7 +51,7 @@ struct Builder {
 }
 
 impl Builder {
-    /// The object file of one source.
+    /// Compiles one source. Returns the path of the object file.
     fn object(&self, source: &str, flags: &[&str]) -> PathBuf {
         let name = source.replace(['/', '.'], "-");
         let fingerprint = self.fingerprint(source);
@@ -63,7 +64,8 @@ impl Builder {
         object
     }
 
-    /// Makes `target`, under another name until it is whole: test programs run side by side.
+    /// Builds `target` under a temporary name and renames it when it is complete, because several test
+    /// programs run concurrently.
     fn build(&self, target: &Path, arguments: impl Fn(&mut Command)) {
         if target.exists() {
             return;
@@ -80,7 +82,8 @@ impl Builder {
         fs::rename(&unfinished, target).unwrap();
     }
 
-    /// Of all that an object is made of: its source, every header, compiler and flags.
+    /// A hash of everything that an object depends on: its source, every header, the compiler and the
+    /// flags.
     fn fingerprint(&self, source: &str) -> u64 {
         let mut hasher = DefaultHasher::new();
         (FLAGS, SANITIZERS, &self.compiler).hash(&mut hasher);

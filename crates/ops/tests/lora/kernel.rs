@@ -1,4 +1,4 @@
-//! `kernels/lora.cu` against the CPU: any mix of adapters, with NaNs past every rank.
+//! `kernels/lora.cu` against the CPU: mixes of adapters, with NaNs past every rank.
 
 use std::ops::Range;
 
@@ -16,21 +16,21 @@ const IN_FEATURES: usize = 160;
 const TARGETS: [Range<usize>; 3] = [0..96, 96..128, 128..160];
 const OUT_FEATURES: usize = 160;
 
-/// Ranks of the targets, and the scale.
+/// Rank of each target, and the scale.
 type Adapter = ([usize; 3], f32);
 
 struct Case<'a> {
     adapters: &'a [Adapter],
     max_rank: usize,
     splits: usize,
-    /// Whether adapters have a gain and a bias.
+    /// Whether the adapters have a gain and a bias.
     is_weighted: bool,
     /// The adapter of each token, -1 for none.
     token_slots: Vec<i32>,
 }
 
 impl Case<'_> {
-    /// Runs of tokens with one adapter, and their slots.
+    /// Each run of tokens with the same adapter, and its slot.
     fn runs(&self) -> Vec<(usize, Range<usize>)> {
         let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
         for (token, slot) in self.token_slots.iter().enumerate() {
@@ -46,7 +46,7 @@ impl Case<'_> {
     }
 }
 
-/// The pool on the device: all slots, padded to `max_rank` with NaNs.
+/// The pool on the device: all slots, padded with NaNs to `max_rank`.
 struct Pool<T> {
     a: Vec<T>,
     b: Vec<T>,
@@ -66,7 +66,7 @@ impl<T: Half> Pool<T> {
         for (slot, (ranks, _)) in case.adapters.iter().enumerate() {
             for (t, rank) in ranks.iter().enumerate() {
                 for r in 0..*rank {
-                    // So that what comes of them is about 1.
+                    // Scaled so that the results are about 1.
                     let values = random.values(IN_FEATURES).into_iter().map(|x| x * 0.2);
                     let values: Vec<T> = halves(&values.collect::<Vec<_>>());
                     pool.a_row(case, slot, t, r).copy_from_slice(&values);
@@ -89,7 +89,7 @@ impl<T: Half> Pool<T> {
         &mut self.b[(slot * OUT_FEATURES + column) * case.max_rank..][..case.max_rank]
     }
 
-    /// An adapter as the CPU has it.
+    /// The same adapter for the CPU.
     fn on_the_cpu(&mut self, case: &Case<'_>, slot: usize) -> LoraWeight {
         let (ranks, scale) = case.adapters[slot];
         let (mut a, mut expand) = (Vec::new(), Vec::new());
@@ -156,7 +156,7 @@ fn check<T: Half>(case: &Case<'_>) {
 
     x.extend(vec![T::NAN; 3 * IN_FEATURES]);
     before.extend(vec![T::NAN; 3 * OUT_FEATURES]);
-    // One more than there are.
+    // One more tile than needed.
     let runs = case.runs();
     let num_tiles = runs
         .iter()
@@ -213,8 +213,8 @@ fn check<T: Half>(case: &Case<'_>) {
         .run();
     let found = expanded.get::<T>(0);
     let (found, padding) = found.split_at(live * OUT_FEATURES);
-    // The shrunk activations are rounded before they are expanded, with up to 64 ranks and values
-    // of about 1; the result is rounded too.
+    // The shrunk activations are rounded before they are expanded. There are up to 64 ranks, and the
+    // values are about 1. The result is rounded too.
     assert_close(&floats(found), &expected, 8.0 * T::ROUNDING, T::NAME);
     assert_untouched(padding, "a row that is not live is written");
     for (token, slot) in case.token_slots.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! `kernels/paged_attention.cu` against the CPU: its own pages, shuffled, with NaNs wherever no
-//! query looks.
+//! `kernels/paged_attention.cu` against the CPU. The kernels get shuffled pages, with NaNs at all
+//! positions to which no query attends.
 
 use candle_core::{DType, Device, Tensor};
 use farthing_ops::{AttentionBatch, KvCacheLayer, RopeTable};
@@ -44,9 +44,8 @@ impl Case {
         self.rows.iter().map(|(_, queries)| queries).sum()
     }
 
-    /// Queries of sequences that a graph has room for and the batch doesn't have: what is left of a
-    /// decode and of a prompt, either of which may come first. A kernel that takes them for live
-    /// would compute them.
+    /// Numbers of queries of the graph's unused rows: stale values of a decode and of a prompt, in
+    /// either order. A kernel that ignores the number of live rows would compute them.
     fn padding(&self) -> [usize; 2] {
         match self.rows.len() % 2 {
             0 => [1, 40],
@@ -66,17 +65,17 @@ impl Case {
         self.heads / self.kv_heads
     }
 
-    /// Positions of the context that some query sees.
+    /// Positions of the context to which at least one query attends.
     fn seen(&self, context: usize, queries: usize) -> std::ops::Range<usize> {
         let window = self.window.unwrap_or(usize::MAX);
         (context + 1).saturating_sub(queries).saturating_sub(window)..context
     }
 }
 
-/// The whole of each sequence's queries, keys and values: `[context, row_len]`.
+/// All queries, keys and values of each sequence: `[context, row_len]`.
 type Contexts<T> = Vec<Vec<T>>;
 
-/// The CPU's attention, over a cache of f32 that holds the same values.
+/// The CPU's attention over an f32 cache with the same values.
 fn on_the_cpu<T: Half>(case: &Case, contexts: &Contexts<T>) -> Vec<f64> {
     let blocks = |context: &usize| context.div_ceil(16);
     let num_blocks = case.rows.iter().map(|(context, _)| blocks(context)).sum();
@@ -121,7 +120,7 @@ fn on_the_cpu<T: Half>(case: &Case, contexts: &Contexts<T>) -> Vec<f64> {
     flat(&out).into_iter().map(f64::from).collect()
 }
 
-/// What the kernels read: a padded batch, and pages in any order.
+/// The kernels' input: a padded batch, and pages in shuffled order.
 struct Paged<T> {
     qkv: Vec<T>,
     cache: Vec<T>,
@@ -151,7 +150,7 @@ impl<T: Half> Paged<T> {
         let mut free = random.shuffled(num_pages);
         let page_len = 2 * kv_heads * block_size * head_dim;
         let mut cache = vec![T::NAN; num_pages * page_len];
-        // Entries that no query needs point far outside the cache.
+        // Entries that no query needs are page numbers far outside the cache.
         let mut block_tables = vec![u32::MAX; case.rows_and_padding() * table_width];
         let (mut qkv, mut query_starts) = (Vec::new(), vec![0]);
         for (row, ((context, count), own)) in case.rows.iter().zip(contexts).enumerate() {
@@ -249,7 +248,7 @@ impl<T: Half> Paged<T> {
     }
 }
 
-/// Runs the kernels that the batch needs, and compares.
+/// Runs the kernels that the batch needs and compares the result with the CPU's.
 fn check<T: Half>(case: &Case) {
     let mut random = Random(case.head_dim as u64);
     let contexts: Contexts<T> = case
@@ -269,7 +268,7 @@ fn check<T: Half>(case: &Case) {
         out = paged.prefill(case, &out);
     }
     let (out, padding) = out.split_at(case.queries() * case.out_len());
-    // Values are at most 1, so rounding the weights moves a result by no more than that much; the
+    // Values are at most 1, so rounding the weights changes a result by at most one rounding error. The
     // result is rounded too.
     let tolerance = 1.1 * T::ROUNDING;
     let what = format!(

@@ -1,4 +1,4 @@
-//! `kernels/rope_and_cache.cu` against the CPU's rotation, and slots computed by hand.
+//! `kernels/rope_and_cache.cu` against the CPU's rotation and independently computed slots.
 
 use candle_core::{DType, Device};
 use farthing_ops::{KvCacheLayer, RopeTable};
@@ -28,14 +28,14 @@ fn check<T: Half>(case: &Case) {
     let mut random = Random(head_dim as u64);
     let mut qkv: Vec<T> = halves(&random.values(rows * row_len));
     qkv[live * row_len..].fill(T::NAN);
-    // The first and the last slot of a page and of the cache among them.
+    // Includes the first and the last slot of a page and of the cache.
     let mut slots = random.shuffled(num_blocks * block_size);
     slots.retain(|slot| *slot != 0 && *slot as usize != num_blocks * block_size - 1);
     slots.splice(0..2, [0, (num_blocks * block_size - 1) as u32]);
     slots.truncate(live);
     let padded = |values: &[u32]| [values, &[u32::MAX]].concat();
 
-    // The CPU's: what it writes into its own cache is tested by its own tests.
+    // The CPU's rotation. Separate tests check what the CPU writes to its cache.
     let rope = RopeTable::new(&inv_freq(head_dim), max_positions, &Device::Cpu).unwrap();
     let cache = KvCacheLayer::zeros(1, 16, kv_heads, head_dim, DType::F32, &Device::Cpu).unwrap();
     let turned = matrix(&floats(&qkv[..live * row_len]), live, row_len);

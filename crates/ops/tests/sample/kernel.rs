@@ -6,7 +6,7 @@ use crate::emulator::Launch;
 use crate::reference::{Random, every, matrix};
 use crate::{GREEDY, PLAIN};
 
-/// Tokens that a row may have the log-probabilities of, beside its own.
+/// Maximum number of most likely tokens per row that get a log-probability.
 const MAX_TOP: usize = 20;
 
 struct Found {
@@ -16,16 +16,16 @@ struct Found {
     top_tokens: Vec<u32>,
 }
 
-/// The kernel's answers for rows of logits.
+/// The kernel's results for rows of logits.
 fn on_the_device(logits: &[f32], specs: &[SampleSpec<'_>]) -> Vec<Found> {
     launch(logits, specs).0
 }
 
-/// The same, and the updates of the address that had most of them.
+/// The kernel's results, and the largest number of atomic updates of one address.
 fn launch(logits: &[f32], specs: &[SampleSpec<'_>]) -> (Vec<Found>, u32) {
     let live = specs.len();
     let (vocab, rows) = (logits.len() / live, live + 1);
-    // So that the lists of the first row don't begin at 0.
+    // With these entries, the lists of the first row do not begin at 0.
     let mut lists = Lists {
         history: vec![u32::MAX; 3],
         bias_tokens: vec![u32::MAX; 2],
@@ -79,7 +79,7 @@ struct Lists {
 }
 
 impl Lists {
-    /// The bytes of `Params`, with the spec's lists appended to these.
+    /// The bytes of `Params`. Appends the spec's lists to `self`.
     fn params(&mut self, spec: &SampleSpec<'_>) -> Vec<u8> {
         let history_start = self.history.len() as u32;
         let bias_start = self.bias_tokens.len() as u32;
@@ -116,7 +116,7 @@ impl Lists {
 }
 
 fn assert_same_logprobs(found: &Found, expected: &Sampled) {
-    // f32 numbers of up to 30, from sums in another order.
+    // f32 values of up to 30, computed from sums in another order.
     let close = |found: f32, expected: f32| (found - expected).abs() <= 1e-5;
     let (own, top) = found.logprobs.split_first().unwrap();
     assert!(
@@ -135,7 +135,8 @@ fn assert_same_logprobs(found: &Found, expected: &Sampled) {
     );
 }
 
-/// Samples the same logits under all specs, on both sides, and returns how many tokens differ.
+/// Samples the same logits with all specs on the device and on the CPU. Returns the number of tokens
+/// that differ.
 fn differences(logits: &[f32], specs: &[SampleSpec<'_>]) -> usize {
     let vocab = logits.len();
     let logits = logits.repeat(specs.len());
@@ -153,7 +154,7 @@ fn differences(logits: &[f32], specs: &[SampleSpec<'_>]) -> usize {
     differences
 }
 
-/// The specs that matter, each at several seeds.
+/// Specs for all sampling features, each with several seeds.
 fn specs<'a>(history: &'a [u32], logit_bias: &'a [(u32, f32)]) -> Vec<SampleSpec<'a>> {
     let penalised = SampleSpec {
         presence_penalty: 0.3,
@@ -247,7 +248,7 @@ fn the_kernel_draws_the_cpus_tokens() {
         let history: Vec<u32> = (0..30).map(|_| random.below(vocab) as u32).collect();
         let bias = [(0, 3.0), (vocab as u32 - 1, -100.0), (2, 0.5)];
         let specs = specs(&history, &bias);
-        // Their exponentials differ in the last bits, so a draw at the edge of two tokens may.
+        // The exponentials differ in the last bits, so a draw at the boundary of two tokens may differ.
         let differences = differences(&logits, &specs);
         assert!(differences <= 1, "{differences} of {} differ", specs.len());
     }
@@ -276,11 +277,12 @@ fn the_kernel_keeps_the_lower_ids_of_a_tie() {
 #[test]
 fn no_address_is_updated_by_all_tokens() {
     const VOCAB: usize = 128_256;
-    // Updates of one address come one after the other.
+    // Atomic updates of one address are serialized.
     const FEW: u32 = 5_000;
     const TENTH: u32 = VOCAB as u32 / 10;
     let mut random = Random(5);
-    // Sums of three, as good as normal, with a standard deviation of 2.
+    // Sums of three uniform values, which are almost normally distributed, with a standard deviation
+    // of 2.
     let uniform = random.values(3 * VOCAB);
     let peaked: Vec<f32> = uniform
         .chunks(3)
@@ -296,10 +298,12 @@ fn no_address_is_updated_by_all_tokens() {
     };
     let cases = [
         (&peaked, drawn(0.1, 0.9, 0), FEW),
-        // Equal weights: a warp makes one update, and both later passes make it in the first bin.
+        // Equal weights: each warp makes one update per pass. In both later passes it is in the first
+        // bin.
         (&equal, drawn(1.0, 0.9, 0), TENTH),
         (&equal, drawn(1.0, 1.0, 1_000), TENTH),
-        // A warp stops adding up at a token that is alone in its bin, before those of weight 0.
+        // A warp stops combining its updates at a token that is alone in its bin, before the tokens of
+        // weight 0.
         (&peaked, drawn(0.02, 1.0, 1_000), TENTH),
         (&peaked, drawn(1.0, 0.9, 0), TENTH),
         (&peaked, drawn(100.0, 0.9, 0), TENTH),
@@ -317,7 +321,7 @@ fn no_address_is_updated_by_all_tokens() {
     }
 }
 
-/// Pearson's χ² of 400 draws; with 9 degrees of freedom one in 10,000 would exceed 33.7.
+/// Pearson's χ² test of 400 draws. With 9 degrees of freedom, one in 10,000 exceeds 33.7.
 #[test]
 fn the_kernels_draws_follow_the_distribution() {
     const DRAWS: usize = 400;

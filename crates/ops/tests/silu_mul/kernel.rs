@@ -8,7 +8,7 @@ use crate::reference::{Random, assert_close, flat, matrix};
 fn check<T: Half>(rows: usize, live: usize, intermediate: usize) {
     let mut random = Random(intermediate as u64);
     let gate_up = random.values(rows * 2 * intermediate);
-    // Gates from -60 to 60: their exponentials go from nothing to more than f16 holds.
+    // Gates from -60 to 60: their exponentials range from almost 0 to more than the f16 maximum.
     let gate_up: Vec<f32> = gate_up.into_iter().map(|x| x * x * x * 60.0).collect();
     let mut gate_up: Vec<T> = halves(&gate_up);
     gate_up[live * 2 * intermediate..].fill(T::NAN);
