@@ -278,8 +278,8 @@ def complete(server: FarthingServer, model: str, prompt: str) -> dict:
 
 
 def compare(found: dict, expected: dict) -> dict:
-    """Returns whether the answers are equal up to a token where the CPU's two best are close. After
-    such a token, the answers may differ."""
+    """Compares two answers up to their first difference, which is allowed where the CPU's two most likely
+    tokens are close. After it, the answers have different contexts and cannot be compared."""
     pairs = zip(found["tokens"], expected["tokens"])
     equal = next((i for i, (a, b) in enumerate(pairs) if a != b), len(expected["tokens"]))
     gap = expected["gaps"][equal] if equal < len(expected["gaps"]) else None

@@ -167,8 +167,8 @@ def scores(out: pathlib.Path) -> list[str]:
 
 
 def serving(out: pathlib.Path) -> list[str]:
-    """Returns the figures of `farthing bench`. A million tokens cost what the hour's price gives for
-    the time that they take."""
+    """Returns the figures of `farthing bench`. The cost of a million output tokens includes the whole
+    price of the time that they take."""
     usd_per_second = float(read(out / "about.json")["usd_per_hour"]) / 3600
     rows = []
     for path in sorted(out.glob("serving-*.json"), key=load_of):

@@ -66,7 +66,7 @@ def main() -> None:
     args.add_argument("--output-len", type=int, default=32)
     args.add_argument("--against", choices=["guidellm"], help="compare with another client on the same load")
     args.add_argument("--guidellm", default="guidellm", help="the command of GuideLLM")
-    args.add_argument("--python", default=sys.executable, help="an interpreter that has llama-cpp-python's server")
+    args.add_argument("--python", default=sys.executable, help="Python with llama-cpp-python's server")
     args.add_argument("--note", default="", help="other load on the machine; stored with the result")
     a = args.parse_args()
     model = a.model or machine.cached_demo()

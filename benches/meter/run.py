@@ -88,7 +88,7 @@ def run(server: FarthingServer, name: str, make, at_once: int, seed: int) -> dic
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=2, help="number of rounds; each starts and calibrates a new server")
+    parser.add_argument("--rounds", type=int, default=2, help="number of rounds; each calibrates again")
     parser.add_argument("--note", default="", help="other load on the machine")
     parser.add_argument("--model", help="the model to serve [default: the demo]")
     args = parser.parse_args()
