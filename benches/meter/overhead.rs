@@ -59,7 +59,7 @@ fn main() -> anyhow::Result<()> {
     let step_model = calibrated.step_model;
     let batch = decodes();
     let step_seconds = fastest(20, || runner.execute(&batch).map(drop))?;
-    // Attribution by the step model is used whatever its fit, because it takes longer than the fallback.
+    // The step model charges the steps even if its fit is poor on a noisy machine: this is the slower path.
     let fit = Fit {
         r_squared: 1.0,
         reach: StepFeatures::UNLIMITED,

@@ -217,7 +217,7 @@ class Soak:
 
 
 def sentence(chooser: random.Random) -> str:
-    """Returns a prompt of up to about 300 tokens; half of the prompts share a prefix, for the prefix cache."""
+    """Returns a prompt of up to about 300 tokens; half of them share a prefix, for the prefix cache."""
     shared = WORDS * 4 if chooser.random() < 0.5 else []
     return " ".join(shared + chooser.choices(WORDS, k=chooser.randint(1, 240)))
 
