@@ -77,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    emulator_help = "the folder of the emulated device; without it, a GPU"
+    emulator_help = "the folder of the emulated device [default: use a GPU]"
     parser.add_argument("emulator", nargs="?", type=pathlib.Path, help=emulator_help)
     emulator = parser.parse_args().emulator
     with tempfile.TemporaryDirectory() as directory:

@@ -59,7 +59,7 @@ fn main() -> anyhow::Result<()> {
     let step_model = calibrated.step_model;
     let batch = decodes();
     let step_seconds = fastest(20, || runner.execute(&batch).map(drop))?;
-    // The step model charges the steps even if its fit is poor on a noisy machine: this is the slower path.
+    // The step model charges the steps, even if its fit on a noisy machine is poor: this is slower.
     let fit = Fit {
         r_squared: 1.0,
         reach: StepFeatures::UNLIMITED,
