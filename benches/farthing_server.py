@@ -15,9 +15,9 @@ BINARY = machine.TARGET / "release" / "farthing"
 
 
 class FarthingServer:
-    """Starts the release binary on a free port of the loopback, and ends it. Without a `--ledger=`
-    among the flags it keeps none: trials do not belong in a user's own. `environment` is added to
-    this process's."""
+    """Starts the release binary on a free loopback port, and stops it. Without `--ledger=` among the
+    flags it has no ledger, so that trials are not recorded in the user's ledger. `environment` is
+    added to the environment of this process."""
 
     def __init__(
         self, *flags: str, start_timeout: float = 60.0, environment: dict[str, str] | None = None
@@ -61,7 +61,7 @@ class FarthingServer:
             self.process.wait()
 
     def plan(self) -> dict[str, float]:
-        """The printed memory plan, in bytes."""
+        """Returns the printed memory plan, in bytes."""
         number = r"([\d.]+)"
         pattern = (
             rf"{number} MiB = weights {number} \+ KV cache {number} \((\d+) blocks = (\d+) tokens\)"
@@ -83,7 +83,7 @@ class FarthingServer:
         }
 
     def memory(self) -> dict[str, int]:
-        """Memory in bytes: VmHWM (the peak), VmRSS, and its parts RssAnon and RssFile."""
+        """Returns memory in bytes: VmHWM (the peak), VmRSS, and its parts RssAnon and RssFile."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return {
             name: int(re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024
@@ -100,7 +100,7 @@ class FarthingServer:
         return body
 
     def metrics(self) -> dict[str, float]:
-        """The metrics with a single value, without labels."""
+        """Returns the metrics that have no labels."""
         found = re.findall(r"^([a-z_:]+)\{[^}]*\} (\S+)$", self.get("/metrics"), re.MULTILINE)
         return {name: float(value) for name, value in found}
 
@@ -163,7 +163,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 class _Closing(http.client.HTTPConnection):
-    """A connection for one request."""
+    """Opens a connection for one request."""
 
     def __init__(self, address: str):
         super().__init__(address, timeout=900)

@@ -11,13 +11,13 @@ BENCHES = pathlib.Path(__file__).resolve().parent
 PROJECT = BENCHES.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", PROJECT / "target"))
 TELLING_FLAGS = {"avx2", "fma", "f16c", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16"}
-# Where there is no repository, `gpu/pack.py` has left the commit here.
+# Without a repository, this file names the commit: `gpu/pack.py` writes it.
 COMMIT = PROJECT / "COMMIT"
 DEMO_BYTES = 98_362_432
 
 
 def describe(command: str, note: str) -> dict:
-    """Date, command, commit and processor; `note` says what else mattered."""
+    """Returns date, command, commit and processor; `note` describes other conditions of the run."""
     cpu = pathlib.Path("/proc/cpuinfo").read_text()
     flags = set(cpu.split("flags", 1)[1].split("\n", 1)[0].split())
     return {
@@ -54,7 +54,7 @@ def heading(title: str, report: dict) -> list[str]:
 
 
 def keep(name: str, report: dict, text: str, path: pathlib.Path | None = None) -> None:
-    """Prints the text, and writes it and the report to `path`.{md,json}, by default
+    """Prints the text, and writes the text and the report to `path`.{md,json}. The default path is
     results/<date>-<name>."""
     print(text)
     path = path or BENCHES / "results" / f"{report['date'][:10]}-{name}"
@@ -64,7 +64,7 @@ def keep(name: str, report: dict, text: str, path: pathlib.Path | None = None) -
 
 
 def cached_demo() -> pathlib.Path:
-    """The demo's GGUF file in Farthing's cache."""
+    """Returns the path of the demo's GGUF file in Farthing's cache."""
     caches = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     cache = pathlib.Path(os.environ.get("FARTHING_CACHE") or caches / "farthing")
     for file in sorted(cache.rglob("*.gguf")):

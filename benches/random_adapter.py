@@ -1,4 +1,4 @@
-"""LoRA adapters of random weights, as PEFT saves them."""
+"""Writes LoRA adapters with random weights in PEFT's format."""
 
 import array
 import dataclasses
@@ -13,7 +13,7 @@ NOISE = 1 << 16
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """Of the model that is adapted: widths, and the number of layers."""
+    """The shape of the base model: its widths, and the number of layers."""
 
     hidden: int
     kv: int
@@ -21,7 +21,7 @@ class Shape:
     layers: int
 
     def targets(self) -> list[tuple[str, str, tuple[int, int]]]:
-        """Block, name, inputs and outputs of each linear layer; all queries are `hidden` wide."""
+        """Returns block, name, inputs and outputs of each linear layer; queries have width `hidden`."""
         hidden, kv, mlp = self.hidden, self.kv, self.mlp
         return [
             ("self_attn", "q_proj", (hidden, hidden)),
@@ -45,7 +45,7 @@ def write_adapter(
     modules: frozenset[str] | None = None,
     shape: Shape = DEMO,
 ) -> pathlib.Path:
-    """`size` is the weights' standard deviation; `modules` are those adapted, all by default."""
+    """`size` is the weights' standard deviation; `modules` are the adapted modules [default: all]."""
     directory.mkdir(parents=True)
     chooser = random.Random(f"{seed} {rank}")
     noise = [chooser.gauss(0.0, size) for _ in range(NOISE)]

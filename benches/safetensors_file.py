@@ -7,7 +7,7 @@ import struct
 
 
 def write(path: pathlib.Path, tensors: dict[str, tuple[list[int], array.array]]) -> None:
-    """Each tensor's shape, and its numbers (`array.array("f")`), row by row."""
+    """`tensors` has the shape of each tensor, and its numbers row by row as `array.array("f")`."""
     header, offset = {}, 0
     for name, (shape, numbers) in tensors.items():
         end = offset + len(numbers) * numbers.itemsize

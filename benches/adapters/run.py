@@ -1,16 +1,17 @@
-"""Adapters that are replaced, and many adapters, under load. Nothing may fail.
+"""Checks answers under load while adapters are replaced, and with many adapters. No request may fail.
 
     cargo build --release && pip install openai
     python benches/adapters/run.py [swap] [many]
 
-Both serve random weights of the demo's shape in f32 and random adapters, so nothing is downloaded
-and greedy answers do not hang on the last bit of a sum.
+Both scenarios serve random f32 weights of the demo's shape and random adapters, so that nothing is
+downloaded and greedy answers do not depend on the last bit of a sum.
 
-swap  32 clients ask one adapter without pause while its name is pointed to other weights 20 times.
-      Each answer, streamed or not, must be word for word that of the one generation that it names,
-      and no request may fail.
-many  1,000 adapters get a name, 64 of them are asked for at random by 32 clients; the device has 8
-      slots and host memory room for 48. Each answer must be that which the adapter gave alone.
+swap  32 clients send requests to one adapter without pause while its name is reassigned to other
+      weights 20 times. Each answer, streamed or not, must equal word for word the answer of the
+      generation that it names, and no request may fail.
+many  1,000 adapters are registered, and 32 clients request 64 of them at random. The device has 8
+      slots, and host memory has room for 48. Each answer must equal the one that the adapter gave
+      when it ran alone.
 """
 
 import argparse
@@ -37,7 +38,7 @@ NAMED, IN_USE, SLOTS, HOST = 1000, 64, 8, 48
 PROMPTS = [[101 + 7 * i, 2002, 303, 44 + i, 5] for i in range(4)]  # token ids
 MAX_TOKENS = 8
 ADMIN_KEY = "for this run only"
-SIZE = 0.05  # of the adapters' weights: enough to change every answer
+SIZE = 0.05  # standard deviation of the adapters' weights: large enough to change every answer
 MODULES = frozenset({"q_proj", "v_proj"})
 SEED = 7
 MIB = 1 << 20
@@ -48,7 +49,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     args.add_argument("scenarios", nargs="*", choices=["swap", "many", []], default=[])
-    args.add_argument("--requests", type=int, default=640, help="of the second scenario")
+    args.add_argument("--requests", type=int, default=640, help="number of requests in the second scenario")
     args.add_argument("--note", default="")
     a = args.parse_args()
     scenarios = a.scenarios or ["swap", "many"]
@@ -82,7 +83,7 @@ def main() -> None:
 
 
 class Scenario:
-    """Clients of one server, and what they found."""
+    """The clients of one server, and their findings."""
 
     flags: list[str] = []
 
@@ -113,7 +114,7 @@ class Scenario:
         assert "success" in said.lower(), said
 
     async def ask(self, model: str, prompt: int, stream: bool) -> tuple[str, str]:
-        """The generation that an answer names, and its text."""
+        """Returns the generation that an answer names, and its text."""
         kwargs = {
             "model": model,
             "prompt": PROMPTS[prompt],
@@ -136,7 +137,7 @@ class Scenario:
         return generations.pop(), text
 
     def metrics(self) -> dict[str, float]:
-        """The adapters' metrics, with their tier."""
+        """Returns the adapters' metrics; a metric with a tier has it in its name."""
         page = self.server.get("/metrics")
         found = re.findall(r'^(farthing_adapter\w*)\{[^}]*?(?:tier="(\w+)")?\} (\S+)$', page, re.M)
         return {f"{name} {tier}".strip(): float(value) for name, tier, value in found}
@@ -152,7 +153,7 @@ class Swap(Scenario):
         paths = [
             write_adapter(self.directory / f"g{i}", 4, seed=i, size=SIZE) for i in range(2)
         ]
-        # What each of the two says when nobody else asks.
+        # The answers of each generation when no other request runs.
         self.expected: dict[str, list[str]] = {}
         for i, path in enumerate(paths):
             await self.load(f"alone-{i}", path)
@@ -201,7 +202,7 @@ class Swap(Scenario):
 
 
 class Many(Scenario):
-    # A KV cache that the first turns fill, so that what grows later is not its pages.
+    # A KV cache that the first rounds fill, so that later growth of memory is not due to its pages.
     flags = [
         f"--max-loras={SLOTS}",
         f"--max-cpu-loras={HOST}",

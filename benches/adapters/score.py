@@ -1,13 +1,13 @@
-"""Measures how often the demo's adapters and the base model are exactly right on held-out cases.
+"""Measures how often the demo's adapters and the base model answer held-out cases exactly.
 
     cargo build --release
     python benches/adapters/score.py [--cases 300]
 
-Starts `target/release/farthing` with the demo and its adapters and asks base and adapter the same
-questions, greedily, through the endpoint. A case counts if the answer equals the expected text
-character by character. The cases are those of `models/adapters/*.py`, whose held-out sentences,
-names and numbers never occur in training. The interval is Wilson's, 95 %. Ends with status 1 where
-an adapter misses its goal.
+Starts `target/release/farthing` with the demo and its adapters, and sends the same questions to the
+base model and to the adapter, over HTTP and with greedy sampling. An answer is correct if it equals
+the expected text character by character. The cases come from `models/adapters/*.py`; their held-out
+sentences, names and numbers never occur in training. The interval is Wilson's 95 % score interval.
+Exits with status 1 if an adapter misses its goal.
 """
 
 import argparse
@@ -27,7 +27,7 @@ sys.path.insert(0, str(machine.PROJECT / "models" / "adapters"))
 
 GOALS = {"payment-json": 0.95, "address-lines": 0.90}
 CLIENTS = 32
-SEED = 1  # not that of the cases which the recipes were tried on
+SEED = 1  # differs from the seed of the cases on which the recipes were tuned
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     )
     args.add_argument("--cases", type=int, default=300)
     args.add_argument("--device", default="auto")
-    args.add_argument("--out", type=pathlib.Path, help="where to, without .json and .md")
+    args.add_argument("--out", type=pathlib.Path, help="path of the results, without .json and .md")
     args.add_argument("--note", default="")
     a = args.parse_args()
 
@@ -107,7 +107,7 @@ def score(server: FarthingServer, model: str, task: str, cases: list[tuple[str, 
 
 
 def wilson(right: int, cases: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's score interval of a share (E. B. Wilson, 1927)."""
+    """Returns Wilson's score interval of a proportion (E. B. Wilson, 1927)."""
     share = right / cases
     middle = share + z * z / (2 * cases)
     half = z * math.sqrt(share * (1 - share) / cases + z * z / (4 * cases * cases))

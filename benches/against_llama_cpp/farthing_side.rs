@@ -23,10 +23,10 @@ struct Args {
     /// A GGUF file or a directory of safetensors.
     #[arg(required_unless_present = "levels")]
     model: Option<PathBuf>,
-    /// Print the levels of instructions that this processor supports, and end.
+    /// Print the instruction levels that this processor supports, and exit.
     #[arg(long)]
     levels: bool,
-    /// Compute at this level; the best if absent.
+    /// Compute at this instruction level; the default is the best.
     #[arg(long)]
     simd_level: Option<SimdLevel>,
     /// Concurrent sequences.
@@ -67,7 +67,7 @@ fn main() -> anyhow::Result<()> {
         context: 16,
         new: 0,
     };
-    step_loop.to_the_end(short, 2)?; // warms caches and threads up
+    step_loop.to_the_end(short, 2)?; // warms up caches and threads
     let prompt_seconds = step_loop.to_the_end(load, 1)?;
     let output_seconds = step_loop.pass(&[None])?.answers;
     let limits = Limits::measure();
@@ -88,13 +88,13 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Floating-point operations of the matrix products of one prompt: every token passes the layers,
-/// and the last one the output projection. Attention is not counted.
+/// Floating-point operations of the matrix products of one prompt. All tokens pass through the layers,
+/// and only the last one through the output projection. Attention is not counted.
 fn flops_per_prompt(config: &ModelConfig, context: usize) -> usize {
     2 * (context * matrix_weights(config) + head_weights(config))
 }
 
-/// Weights of all matrices of all layers.
+/// The number of weights in the matrices of all layers.
 fn matrix_weights(config: &ModelConfig) -> usize {
     let in_layers = |(name, _): &(String, Vec<usize>)| name.contains(".layers.");
     config

@@ -3,9 +3,9 @@
     python llama_cpp_side.py MODEL.gguf --sequences 8 [--context 128] [--new 48] [--threads 2]
     python llama_cpp_side.py MODEL.gguf --write-bf16 TARGET.gguf
 
-llama.cpp is spoken to through the low-level API of the package llama-cpp-python, a thin layer of
-ctypes over llama.h. Only `llama_decode` is inside the clock: filling batches from Python is not,
-and no token is sampled, so that nothing but llama.cpp's own work counts against it.
+The script uses the low-level API of the package llama-cpp-python, a thin ctypes layer over llama.h.
+Only `llama_decode` is timed. Filling batches from Python is not timed, and no token is sampled, so
+that the time contains nothing but llama.cpp's own work.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def requantize(source: str, target: str) -> None:
 
 
 class Context:
-    """A context for `sequences` sequences of `length` tokens, and a batch to fill."""
+    """Makes a context for `sequences` sequences of `length` tokens, and an empty batch."""
 
     def __init__(self, model, sequences: int, length: int, threads: int):
         params = llama_cpp.llama_context_default_params()
@@ -64,19 +64,19 @@ class Context:
 
 
 def prompt_token(sequence: int, position: int) -> int:
-    """The same ids as Farthing's side uses; their values do not matter for the time."""
+    """Returns the ids that Farthing's side uses too; their values do not affect the time."""
     return 5 + (position * 37 + sequence * 101) % 40_000
 
 
 def measure(model, sequences: int, context: int, new: int, threads: int) -> dict:
-    # One generated token more than is measured: the prompts' last position gives the first.
+    # One more token is generated than is measured: the prompts' last position gives the first.
     ctx = Context(model, sequences, context + new + 1, threads)
     prompts = [
         (prompt_token(s, p), p, s, p == context - 1)
         for s in range(sequences)
         for p in range(context)
     ]
-    # Warms threads and graph allocation up, in one sequence that is forgotten again.
+    # Warms up the threads and the graph allocation with one sequence, which is then removed.
     ctx.decode([(prompt_token(7, p), p, 0, p == 15) for p in range(16)])
     llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(ctx.raw), True)
 
@@ -99,7 +99,7 @@ def measure(model, sequences: int, context: int, new: int, threads: int) -> dict
 def main() -> None:
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("model")
-    args.add_argument("--write-bf16", metavar="TARGET", help="requantise MODEL and end")
+    args.add_argument("--write-bf16", metavar="TARGET", help="requantise MODEL and exit")
     args.add_argument("--sequences", type=int, nargs="+", default=[1])
     args.add_argument("--context", type=int, default=128)
     args.add_argument("--new", type=int, default=48)

@@ -1,24 +1,24 @@
-"""Farthing and llama.cpp on the same weights, in turn, on this machine.
+"""Compares the speed of Farthing and llama.cpp on the same weights, in turns, on this machine.
 
     pip install llama-cpp-python==0.3.36        # builds llama.cpp from source, some minutes
     python benches/against_llama_cpp/run.py [--model DEMO.gguf] [--rounds 5] [--note quiet]
         [--level avx2=PYTHON] [--busy 1]
 
-llama.cpp writes the model's GGUF file again in bf16, and both read that file. Each measurement is
-a process of its own (128 tokens of context, 48 new tokens, all cores, steps of 512 tokens), and
-the two take turns, so that whatever else the machine does meets both. In the same run Farthing's
-side measures what memory and arithmetic allow. Prints a table and writes it, with every single
+llama.cpp converts the model's GGUF file to bf16, and both read that file. Each measurement is a
+separate process (128 tokens of context, 48 new tokens, all cores, steps of 512 tokens). The two take
+turns, so that other load on the machine affects both. In the same run, Farthing's side measures the
+machine's limits: memory bandwidth and arithmetic. Prints a table and writes it, with every single
 measurement, to benches/results/.
 
-Farthing runs at every level of vector instructions that the processor has, but for the portable one.
-llama.cpp chooses its level when it is built, by default this machine's best. `--level avx2=PYTHON`
-names an interpreter whose llama-cpp-python was built for a lower one, which Farthing's same level is
-then held against (and only the named levels run):
+Farthing runs at every level of vector instructions that the processor supports, except the portable
+one. llama.cpp's level is chosen when it is built; the default is this machine's best. `--level
+avx2=PYTHON` names an interpreter whose llama-cpp-python was built for a lower level. Farthing at the
+same level is then compared with it, and only the named levels run:
 
     CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON" \\
         pip install --no-cache-dir --no-binary llama-cpp-python llama-cpp-python==0.3.36
 
-`--busy N` keeps N other processes busy meanwhile.
+`--busy N` runs N other busy processes during the measurements.
 """
 
 import argparse
@@ -42,11 +42,11 @@ def main() -> None:
     args = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    args.add_argument("--model", type=pathlib.Path, help="GGUF file; the demo in the cache if absent")
+    args.add_argument("--model", type=pathlib.Path, help="GGUF file [default: the demo in the cache]")
     args.add_argument("--rounds", type=int, default=5)
     args.add_argument("--level", type=level_and_python, action="append", default=[], metavar="LEVEL=PYTHON")
-    args.add_argument("--busy", type=int, default=0, help="processes that keep the machine busy")
-    args.add_argument("--note", default="", help="kept with the result: what else was running")
+    args.add_argument("--busy", type=int, default=0, help="number of other busy processes")
+    args.add_argument("--note", default="", help="other load on the machine; stored with the result")
     a = args.parse_args()
 
     farthing, model = build(), in_bf16(a.model or machine.cached_demo())
@@ -76,7 +76,7 @@ def level_and_python(text: str) -> tuple[str, str]:
 
 
 def levels(farthing: pathlib.Path) -> list[str]:
-    """Those of this processor, without the portable one where there is another."""
+    """Returns the processor's levels, without the portable one if there is another."""
     done = subprocess.run([farthing, "--levels"], stdout=subprocess.PIPE, check=True)
     found = json.loads(done.stdout)
     return found[1:] or found
@@ -90,7 +90,7 @@ def measure_all(farthing: pathlib.Path, model: pathlib.Path, peers: dict[str, st
                 "llama.cpp": [python, str(HERE / "llama_cpp_side.py"), str(model)],
             }
             for sequences in SEQUENCES:
-                # Who comes first changes with every round.
+                # The order changes every round.
                 for side in sorted(sides, reverse=turn % 2 == 1):
                     load = [f"--sequences={sequences}", f"--context={CONTEXT}", f"--new={NEW}"]
                     result = {"round": turn, "level": level, "side": side}
@@ -125,7 +125,7 @@ def summary(measured: list[dict], level: str) -> dict:
     ours = [m for m in at_level if m["side"] == "farthing"]
     theirs = [m for m in at_level if m["side"] == "llama.cpp"]
     found = [m["limits"] for m in ours]
-    # Each measurement is followed by one of the limits: memory that others use too changes its speed.
+    # The limits are measured after each measurement: memory bandwidth changes when others use it too.
     limits = {name: statistics.median(limits[name] for limits in found) for name in found[0]}
     return {
         "device": ours[0]["device"],
@@ -156,8 +156,9 @@ def compare(ours: list[dict], theirs: list[dict], limits: dict, phase: str, sequ
 
 
 def physical_limit(ours: dict, limits: dict, phase: str, sequences: int) -> float:
-    """Tokens a second if nothing but the weights were read, each once a step, and nothing but the
-    matrix products computed, by the level's own instruction for bf16 or else f32."""
+    """Returns the tokens per second that the machine's limits allow: each weight is read once per
+    step, and only the matrix products are computed, with the level's bf16 instruction or else in
+    f32."""
     if phase == "prompt":
         return CONTEXT * limits["flops"] / ours["flops_per_prompt"]
     reading = ours["weight_bytes"] / limits["read_bytes_per_second"]

@@ -29,7 +29,7 @@ def model(client: openai.OpenAI) -> str:
 
 
 def metrics() -> dict[str, float]:
-    """The metrics with a single value, without labels."""
+    """Returns the metrics that have no labels."""
     with urllib.request.urlopen(f"{URL}/metrics") as response:
         page = response.read().decode()
     found = re.findall(r"^([a-z_:]+)\{[^}]*\} (\S+)$", page, re.MULTILINE)
@@ -146,7 +146,7 @@ def test_chat_logprobs(client, model):
     for token in tokens:
         assert token.logprob <= 0
         assert len(token.top_logprobs) == 3
-        # Greedy: the likeliest token is the one that was taken.
+        # The answer is greedy: the sampled token is the most likely one.
         assert token.top_logprobs[0].token == token.token
         falling = [top.logprob for top in token.top_logprobs]
         assert falling == sorted(falling, reverse=True)

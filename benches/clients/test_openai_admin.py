@@ -19,7 +19,7 @@ def client():
 
 @pytest.fixture(scope="module")
 def asked(client):
-    """A unique user, and the usages of this user's two answers."""
+    """Returns a unique user, and the usage of each of this user's two answers."""
     user = f"user-{uuid.uuid4()}"
     model = client.models.list().data[0].id
     usages = []
@@ -28,7 +28,7 @@ def asked(client):
             model=model, prompt="The river runs", max_tokens=8, user=user
         )
         usages.append(answer.usage)
-    # A row is written within a flush interval.
+    # The ledger writes a row within one flush interval.
     deadline = time.monotonic() + 30
     while requests(client, user) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -45,7 +45,7 @@ def requests(client, user: str) -> int:
 
 
 def midnight() -> int:
-    # Yesterday's: a test may run over midnight.
+    # Yesterday's rows too: a test may run past midnight.
     return (int(time.time()) // 86400 - 1) * 86400
 
 

@@ -1,12 +1,12 @@
-"""Writes down all that a `farthing` says to programs, so that `diff -r` compares two builds.
+"""Records all output of a `farthing` binary for programs, so that `diff -r` can compare two builds.
 
     python benches/clients/wire_snapshot.py target/release/farthing /tmp/after
     diff -r /tmp/before /tmp/after
 
-The binary serves the demo model on the CPU with a ledger. A fixed list of requests goes to it one by
-one, then every subcommand runs. Ids, times, measured figures and paths are masked; tokens, texts,
-field names and their order, headers and status codes are not. `messages/` holds what is written for
-people (help, errors, the banner), which may change; the rest is a contract.
+The binary serves the demo model on the CPU with a ledger. The script sends it a fixed list of requests
+one by one, then runs every subcommand. It masks ids, times, measured figures and paths; it does not mask
+tokens, texts, field names and their order, headers and status codes. `messages/` holds the text for
+people (help, errors, the banner), which may change. The rest is a contract and must stay the same.
 """
 
 import http.client
@@ -131,7 +131,7 @@ SUBCOMMANDS = [
     ["ledger", "invoice"],
     ["ledger", "export"],
 ]
-# Commands that fail, for their messages.
+# Commands that fail; their error messages are recorded.
 REFUSED = [
     ["tco"],
     ["tco", *TRAFFIC, "--gpu-hour", "2"],
@@ -181,7 +181,7 @@ class Snapshot:
         kept = [f"{key}: {value}" for key, value in sorted(response.getheaders()) if key != "date"]
         kept = [re.sub(r"content-length: .*", "content-length: N", line) for line in kept]
         is_json = "json" in (response.headers.get("content-type") or "")
-        # What is wrong is told in words.
+        # An error's message is text for people, so it is kept apart.
         folder = "wire" if response.status < 400 else "refusals"
         if folder == "refusals" and is_json:
             answer = json.loads(text)
@@ -231,7 +231,7 @@ class Snapshot:
         finally:
             process.terminate()
             process.wait(timeout=60)
-        # Requests that end side by side log in any order.
+        # Concurrent requests may be logged in any order.
         lines = sorted(masked_log(line) for line in said.split("\n"))
         self.write("messages/log", "\n".join(lines))
 
@@ -289,7 +289,7 @@ class Snapshot:
         self.metrics()
 
     def hang_up(self) -> None:
-        """Leaves amid a streamed answer."""
+        """Disconnects during a streamed answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         body = CHAT | {"stream": True, "max_tokens": 400, "ignore_eos": True}
         connection.request("POST", "/v1/chat/completions", json.dumps(body), JSON)
@@ -319,7 +319,7 @@ class Snapshot:
         window = ["--from", "0", "--group-by", "tenant,model,adapter"]
         export = ["--format", "csv", "--out", "-"]
         invoice = self.run("ledger", "invoice", "--ledger", ledger, *window, "--json")
-        # The benchmark's tokens are among its sums, and are not the same in each run.
+        # The sums include the benchmark's tokens, whose number differs between runs.
         self.write("printed/invoice-keys", "\n".join(key_paths(json.loads(invoice.stdout))))
         csv = self.run("ledger", "export", "--ledger", ledger, *export)
         self.write("printed/export-header", csv.stdout.split("\n")[0])
@@ -359,14 +359,14 @@ class Snapshot:
                 )
                 for row in cursor
             ]
-            # How far the answer came whose caller left is chance.
+            # How many tokens the cancelled answer has depends on timing.
             aborted = re.compile(r"output_tokens=\d+ (.*outcome=abort)")
             rows = [aborted.sub(r"output_tokens=N \1", row) for row in rows]
             self.write("ledger/attempts", "\n".join(rows))
 
 
 def without_rounding(page: dict) -> dict:
-    """A line for what rounding to picoseconds leaves over is there by chance."""
+    """Drops the line for the rest of rounding to picoseconds: not every run has one."""
     for bucket in page["data"]:
         results = bucket["results"]
         bucket["results"] = [it for it in results if "not_split" not in (it["line_item"] or "")]
@@ -409,7 +409,7 @@ def masked_log(line: str) -> str:
 
 
 def key_paths(value, path: str = "") -> list[str]:
-    """Names and kinds of all fields, in their order; of a list, those of its first element."""
+    """Returns the names and types of all fields in order; of a list, those of its first element."""
     if isinstance(value, dict):
         paths = [key_paths(inner, f"{path}.{name}") for name, inner in value.items()]
         return [line for lines in paths for line in lines]

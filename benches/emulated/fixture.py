@@ -1,8 +1,8 @@
-"""A small Llama of random weights, and adapters for it, with everything that a server reads.
+"""Writes a small Llama with random weights, adapters for it, and every file that a server reads.
 
-Heads of 64, two query heads a key head: a shape that the kernels for GPUs are made for. The weights
-are such that attention looks at few tokens and logits lie far apart: an answer depends on every part
-of the model, and seldom on the last bit of a sum.
+The heads have 64 dimensions, and two query heads share a key head: the GPU kernels support this shape.
+The weights are chosen so that attention concentrates on few tokens and logits are far apart. An answer
+therefore depends on every part of the model, and seldom on the last bit of a sum.
 """
 
 import array
@@ -23,7 +23,7 @@ WORDS = 62
 VOCAB = 256 + 2 + WORDS
 CONTEXT = 512
 NOISE = 1 << 20
-# Standard deviations of the weights. Inputs of the linear layers are about 1, and HIDDEN of them.
+# Standard deviations of the weights. Each linear layer has HIDDEN inputs of about 1.
 SIZES = {
     "embed_tokens": 1.0,
     "q_proj": 0.09,
@@ -39,7 +39,7 @@ TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n"
     "{% endfor %}assistant:"
 )
-# Rank and seed; all are as strong.
+# Rank and seed of each adapter; all have weights of the same size.
 ADAPTERS = {"red": (4, 1), "green": (8, 2), "blue": (16, 3), "swapped": (8, 4)}
 ADAPTER_SIZE = 0.06
 
@@ -94,25 +94,25 @@ def weights() -> dict[str, tuple[list[int], array.array]]:
             tensors[f"{prefix}.{block}.{name}.weight"] = matrix(name, outputs, inputs)
     tensors["model.norm.weight"] = ones
     shape, numbers = matrix("lm_head", VOCAB, HIDDEN)
-    # Special tokens, which have no text, are never the likeliest.
+    # Special tokens have no text, so they must never be the most likely ones.
     numbers[256 * HIDDEN : 258 * HIDDEN] = array.array("f", [0.0] * (2 * HIDDEN))
     tensors["lm_head.weight"] = (shape, numbers)
     return tensors
 
 
 def chat_tokens(text: str) -> list[int]:
-    """Of a chat of one message."""
+    """Returns the prompt's tokens of a chat with one message."""
     return [256, *f"user: {text}\nassistant:".encode()]
 
 
 def token_of(text: bytes) -> int:
-    """The token that is spelled so."""
+    """Returns the token whose text is `text`."""
     return text[0] if len(text) == 1 else 258 + int(text.removeprefix(b" word"))
 
 
 def tokenizer() -> dict:
-    """A byte-level BPE that merges nothing: a token a byte, two special ones, and words to answer
-    with."""
+    """Returns a byte-level BPE tokenizer without merges. It has a token for each byte, two special
+    tokens, and tokens of whole words for the answers."""
     special = [(256, BOS), (257, EOS)]
     words = [(258 + i, f"\u0120word{i}") for i in range(WORDS)]
     vocab = {character: byte for byte, character in byte_alphabet().items()}
@@ -133,7 +133,7 @@ def tokenizer() -> dict:
 
 
 def byte_alphabet() -> dict[int, str]:
-    """GPT-2's printable character of each byte."""
+    """Returns the printable character that GPT-2 uses for each byte."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {

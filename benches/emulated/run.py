@@ -5,16 +5,17 @@
     python3 benches/emulated/run.py target/emulated-device
     python3 benches/emulated/run.py             # on a GPU
 
-Two servers of the release binary are asked the same, on the emulated device that does its work at once
-and on the one that does it as late as it may: streamed chats, sampled answers, a prompt twice, adapters
-mixed in one load (more than the device has slots for), an adapter that takes another's name amid an
-answer, more sequences than the KV cache holds, and clients that go away. A GPU has one server.
+Two servers of the release binary get the same requests. One uses the emulated device that does its work
+at once, the other the emulated device that does its work as late as possible. The requests are streamed
+chats, sampled answers, a repeated prompt, several adapters in one load (more than the device has slots),
+an adapter that is replaced under the same name during an answer, more sequences than the KV cache holds,
+and clients that disconnect. On a GPU there is only one server.
 
-Then a server on the CPU is given each prompt with its answer, and says of every token how likely it
-was there, and how likely the likeliest. A greedy token has to be the CPU's likeliest, or less than 0.5
-below it, since a device rounds more to 16 bits; and each token's own logarithm, sampled ones included,
-has to be the CPU's but for rounding. Both devices must agree in every bit wherever one request is
-alone. Ends with status 1 otherwise.
+Then a server on the CPU gets each prompt with its answer, and returns the log-probability of every token
+at its position and that of the most likely token there. A greedy token must be the CPU's most likely one,
+or its log-probability must be less than 0.5 below, since a device rounds more values to 16 bits. The
+log-probability of every token, also of sampled ones, must equal the CPU's except for rounding. Both
+devices must agree in every bit wherever a request runs alone. Exits with status 1 if a check fails.
 """
 
 import argparse
@@ -32,7 +33,7 @@ import fixture
 from farthing_server import JSON, FarthingServer
 
 CLEAR_GAP = 0.5
-# How far the logarithms of a token's likelihood may lie apart, at most and in the mean.
+# Bounds on the difference between log-probabilities of a token: the largest, and the mean.
 LOGPROB_BOUNDS = {"most": 0.6, "mean": 0.06}
 ADMIN_KEY = "for this run only"
 HEADERS = JSON | {"Authorization": f"Bearer {ADMIN_KEY}"}
@@ -60,7 +61,7 @@ class Token:
 
 @dataclasses.dataclass
 class Answer:
-    adapter: str  # whose weights it is of, or "model"
+    adapter: str  # the adapter that gave the answer, or "model"
     prompt: str
     is_greedy: bool
     tokens: list[Token] = dataclasses.field(default_factory=list)
@@ -76,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    emulator_help = "the folder of the emulated device; without it, a GPU"
+    emulator_help = "the folder of the emulated device [default: use a GPU]"
     parser.add_argument("emulator", nargs="?", type=pathlib.Path, help=emulator_help)
     emulator = parser.parse_args().emulator
     with tempfile.TemporaryDirectory() as directory:
@@ -110,15 +111,15 @@ def devices(files: pathlib.Path, emulator: pathlib.Path | None) -> list["Device"
 
 
 class Device:
-    """A server on a device, and what it answered."""
+    """A server on a device, and its answers."""
 
     def __init__(self, files: pathlib.Path, mode: str, environment: dict[str, str]):
         self.files = files
         self.mode = mode
-        # Without a cache of its own it would believe another run's calibration.
+        # With a shared cache, it would use the calibration of another run.
         cache = {"FARTHING_CACHE": str(files / mode)}
         self.environment = environment | cache
-        # By what was asked; alone, or beside others.
+        # The keys name the requests. `alone` has the keys of requests that ran alone.
         self.answers: dict[str, Answer] = {}
         self.alone: set[str] = set()
 
@@ -142,7 +143,7 @@ class Device:
             self.keep_alone(f"chat {model}", self.ask(model, "What is the capital of France?", 24))
 
     def samples(self) -> None:
-        """Every parameter of sampling; the numbers are drawn alike, so that devices must agree."""
+        """Uses every sampling parameter. Devices draw the same random numbers, so they must agree."""
         bias = {str(token): -5.0 for token in range(258, 290)}
         penalties = {"presence_penalty": 0.5, "frequency_penalty": 0.5, "repetition_penalty": 1.2}
         for name, parameters in {
@@ -173,7 +174,7 @@ class Device:
             new = self.ask("changing", "Say something long.", 24)
         if new.generation == old.result().generation:
             raise Failure(f"both answers name generation {new.generation}")
-        # The CPU knows each by its own name.
+        # On the CPU, each of the two adapters has its own name.
         old.result().adapter, new.adapter = "green", "swapped"
         self.answers |= {"before the swap": old.result(), "after the swap": new}
 
@@ -234,7 +235,7 @@ class Device:
         began: threading.Event | None = None,
         **parameters,
     ) -> Answer:
-        """A streamed answer of exactly `max_tokens`, greedy where `parameters` say nothing else."""
+        """Requests a streamed answer of exactly `max_tokens`; greedy unless `parameters` say otherwise."""
         answer = Answer(model, text, is_greedy=not parameters)
         for chunk in self.stream(model, text, max_tokens, parameters):
             for choice in chunk["choices"]:
@@ -250,7 +251,7 @@ class Device:
         return answer
 
     def leave(self, model: str) -> None:
-        """Goes away after the third piece of a long answer."""
+        """Disconnects after the third chunk of a long answer."""
         for count, _ in enumerate(self.stream(model, "Talk for ever.", 400, {})):
             if count == 3:
                 return
@@ -340,7 +341,7 @@ class OnCpu:
 
 
 def on_cpu(server: FarthingServer, answer: Answer) -> list[OnCpu]:
-    """What the CPU says of an answer's tokens where they stand."""
+    """The CPU's log-probabilities for an answer's tokens, at their positions."""
     prompt = fixture.chat_tokens(answer.prompt)
     body = {
         "model": answer.adapter,

@@ -1,10 +1,10 @@
-"""The release binary in parts of at most 46 MiB, for a machine that has only Python and CUDA.
+"""Splits the release binary into parts of at most 46 MiB, for a machine that has only Python and CUDA.
 
     eval "$(.ci/cuda-toolkit)" && cargo build --release --features cuda
     python benches/gpu/pack.py [--out target/gpu-parts]
 
-The binary is stripped and compressed; scripts and adapters are in the tree. `benches/gpu/run.py --parts
-target/gpu-parts` puts it back together there.
+The binary is stripped and compressed; scripts and adapters are in the tree. On the other machine,
+`benches/gpu/run.py --parts target/gpu-parts` joins the parts.
 """
 
 import argparse
@@ -20,12 +20,12 @@ import machine
 from farthing_server import BINARY
 
 PART_BYTES = 46 << 20
-# Beside the parts: the commit that the binary is of.
+# The file beside the parts that names the binary's commit.
 COMMIT = "COMMIT"
 
 
 def pack(out: pathlib.Path) -> list[pathlib.Path]:
-    """Writes the parts to a folder, which must be empty or not there."""
+    """Writes the parts to a folder, which must be empty or must not exist."""
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):
         sys.exit(f"{out} is not empty: remove it, or name another folder")
@@ -42,7 +42,7 @@ def pack(out: pathlib.Path) -> list[pathlib.Path]:
 
 
 def unpack(parts: pathlib.Path) -> None:
-    """Puts the binary where cargo would have put it, and its commit where the tree has none."""
+    """Writes the binary to the path that cargo would use, and its commit if the tree has none."""
     packed = [part.read_bytes() for part in sorted(parts.glob("farthing.xz.*"))]
     if not packed:
         sys.exit(f"{parts} has no part of the binary: benches/gpu/pack.py makes them")

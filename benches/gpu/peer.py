@@ -1,4 +1,4 @@
-"""What the measurements of all peers have in common: their flags, the shape, the loads, the file."""
+"""The common part of all peers' measurements: the flags, the shape, the loads and the results file."""
 
 import argparse
 import json
@@ -24,7 +24,7 @@ SHAPE = {
 
 class Flags(argparse.Namespace):
     json: pathlib.Path
-    loads: list[tuple[int, int, list[int]]]  # tokens in, tokens out, sequences at once
+    loads: list[tuple[int, int, list[int]]]  # prompt tokens, output tokens, concurrent sequences
     shape: dict
     device: str
 
@@ -50,9 +50,9 @@ def measure(
     a: Flags, engine: str, generate: Callable[[list[list[int]], int], list[int]]
 ) -> None:
     """Times `generate(prompts, tokens_out)`, which returns the answers' lengths, from the first prompt
-    to the last token, the batch's own set-up included. Prompts are random token ids with no prefix in
-    common. The first run of a load is a warm-up. The file is written anew after each row, so that what
-    was measured is kept."""
+    to the last token. The time includes the set-up of the batch. Prompts are random token ids without a
+    common prefix. The first run of a load is a warm-up. The file is rewritten after each row, so that
+    no finished measurement is lost."""
     report = {"engine": engine, "model": "Mistral-7B-v0.3's shape, random weights", "rows": []}
     for tokens_in, tokens_out, counts in a.loads:
         for sequences in counts:

@@ -1,30 +1,35 @@
-"""Everything that a GPU has to show, in two calls, without network or Rust.
+"""Runs all checks and measurements on a GPU, in two calls, without network or Rust.
 
     python3 benches/gpu/run.py --call 1 [--parts DIR] [--out DIR]     at most 430 s
     python3 benches/gpu/run.py --call 2 [--parts DIR] [--out DIR]     at most 280 s
 
-Needs Python and CUDA 13's libraries; those that came with PyTorch are found. `--parts` is what
-`benches/gpu/pack.py` made; without it, target/release/farthing has to be there, built with `--features
-cuda`. Call 1:
+Needs Python and the libraries of CUDA 13; it finds those that PyTorch installed. `--parts` names the
+folder that `benches/gpu/pack.py` wrote. Without it, target/release/farthing must exist, built with
+`--features cuda`. The steps of call 1:
 
-1. `checks`: every operation against its CPU twin;
-2. `model`: a small model against its CPU twin, with adapters, chunks, graphs and sampling;
-3. `answers`: a small model with adapters behind the endpoint, by `benches/emulated/run.py`;
-4. `steps` of Mistral-7B's shape beside their floor; 5. `rates`: operations beside the limits;
-6. `serving`: Mistral-7B's shape behind the endpoint, by `farthing bench`;
-7. `transformers`: its continuous batching on the same loads, where it is installed.
+1. `checks`: every operation compared with the CPU's;
+2. `model`: a small model compared with the CPU's, with adapters, chunks, graphs and sampling;
+3. `answers`: a small model with adapters, served over HTTP, by `benches/emulated/run.py`;
+4. `steps` of Mistral-7B's shape, compared with their minimum time;
+5. `rates`: the speed of operations, compared with the device's limits;
+6. `serving`: Mistral-7B's shape, served over HTTP, by `farthing bench`;
+7. `transformers`: transformers' continuous batching on the same loads, if it is installed.
 
-Call 2: 1. `memcheck`, 2. `racecheck`: compute-sanitizer over `model`, which is attention, LoRA, sampling
-and the graphs; 3. `llama`: steps of Llama-3.1-8B's shape at temperature 0.2 and top-p 0.9; 4. `ncu`:
-Nsight Compute on decode attention, sampling and LoRA.
+The steps of call 2:
 
-By `--only` also: `greedy`, the demo's and its adapters' greedy answers on the device and on the CPU, and
-`scores`, how often its adapters are exactly right (both where the demo is in Farthing's cache); `vllm`.
+1. `memcheck`, 2. `racecheck`: compute-sanitizer over `model`, which covers attention, LoRA, sampling and
+   the graphs;
+3. `llama`: steps of Llama-3.1-8B's shape at temperature 0.2 and top-p 0.9;
+4. `ncu`: Nsight Compute on decode attention, sampling and LoRA.
 
-Each step has a time of its own. What a machine refuses is skipped, what has no time left is unfinished,
-and neither is wrong; wrong ends with status 1. After every step all results are in one archive in
-`--out`, with a page of tables inside; a short table is printed last. `--device cpu` tries both calls on
-small loads, and `--trial` the same on any device.
+Only `--only` runs these steps: `greedy` compares the greedy answers of the demo and its adapters on the
+device and on the CPU, and `scores` measures how often the demo's adapters are exactly correct (both need
+the demo in Farthing's cache); `vllm` measures vLLM.
+
+Each step has its own time limit. A step that the machine does not support is "skipped", and a step that
+runs out of time is "unfinished"; neither is an error. If a step is "wrong", the script exits with status
+1. After every step, one archive in `--out` holds all results and a page of tables. At the end, a short
+table is printed. `--device cpu` tries both calls with small loads, and `--trial` does so on any device.
 """
 
 import argparse
@@ -44,15 +49,15 @@ import steps
 import table
 
 CALL_SECONDS = {1: 430, 2: 280}
-# Seconds of each step, at most.
+# The time limit of each step in seconds.
 CALL_STEPS = {
     1: {"checks": 60, "model": 40, "answers": 40, "steps": 120, "rates": 60, "serving": 170, "transformers": 150},
     2: {"memcheck": 90, "racecheck": 90, "llama": 110, "ncu": 90},
 }
 OTHER_STEPS = {"greedy": 300, "scores": 300, "vllm": 300}
-# A device that is emulated is slow.
+# An emulated device is slow, so trials get more time.
 TRIAL_PATIENCE = 5
-# For the archive of what was cut off.
+# The time to write the archive after a step was cut off.
 SECONDS_TO_END = 5
 
 
@@ -62,7 +67,7 @@ def main() -> None:
     )
     args.add_argument("--call", type=int, choices=CALL_SECONDS, default=1)
     args.add_argument("--only", action="append", metavar="STEP", choices=all_steps())
-    args.add_argument("--seconds", type=float, help="of all steps [default: the call's]")
+    args.add_argument("--seconds", type=float, help="time limit of all steps [default: the call's]")
     args.add_argument("--parts", type=pathlib.Path, metavar="DIR")
     args.add_argument("--out", type=pathlib.Path, default=machine.TARGET / "gpu-results")
     args.add_argument("--price-per-hour", default="3.50", metavar="USD")
@@ -101,7 +106,7 @@ def all_steps() -> dict[str, float]:
 
 
 def outcome(run: steps.Run, name: str, limit: float, ends_at: float) -> dict:
-    """What became of a step, and how long it took."""
+    """Runs a step and returns its outcome and its duration."""
     print(f"== {name}", flush=True)
     started = time.monotonic()
     run.ends_at = min(started + limit, ends_at)
@@ -122,7 +127,7 @@ def outcome(run: steps.Run, name: str, limit: float, ends_at: float) -> dict:
 
 
 def find_cuda() -> None:
-    """Lets the libraries be found that Python packages have brought, as PyTorch's do."""
+    """Adds the CUDA libraries of Python packages, such as PyTorch's, to the search path."""
     packages = [pathlib.Path(folder) for folder in sys.path if folder]
     roots = [folder for package in packages for folder in sorted(package.glob("nvidia/*"))]
     libraries = [str(root / "lib") for root in roots if (root / "lib").is_dir()]
@@ -142,7 +147,7 @@ def gpu() -> str:
 
 
 def keep(results: pathlib.Path, archive: pathlib.Path) -> None:
-    """Under another name until it is whole."""
+    """Writes the archive; it has another name until it is complete."""
     unfinished = archive.with_suffix(".part")
     with tarfile.open(unfinished, "w:gz") as tar:
         tar.add(results, archive.name.split(".")[0])

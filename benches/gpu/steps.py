@@ -16,11 +16,11 @@ from farthing_server import BINARY, FarthingServer
 HERE = pathlib.Path(__file__).resolve().parent
 SERVED = "mistral-7b-instruct-v0.3"
 SERVED_FLAGS = ["--max-model-len=4096", "--max-num-seqs=256"]
-# Tokens in and out of a request, and how many at once; what matters most comes first.
+# Prompt and output tokens of a request, and the concurrency; the most important loads come first.
 LOADS = [((512, 512), [1, 8, 64, 256]), ((2048, 128), [64])]
 TRIAL_LOADS = [((32, 8), [1, 4])]
 TRIAL_FLAGS = ["--max-model-len=1024", "--max-num-seqs=4", "--max-num-batched-tokens=64"]
-# What a trial serves: heads of 64, in groups, and little else.
+# The model of a trial: a small shape with grouped heads of 64.
 TRIAL_CONFIG = {
     "architectures": ["LlamaForCausalLM"],
     "hidden_size": 128,
@@ -47,18 +47,18 @@ PROMPTS = [
     "The three primary colours are",
 ]
 NEW_TOKENS = 64
-# Log-probabilities of the CPU's two likeliest tokens that lie closer may change places where one side
-# rounds to 16 bits.
+# If the log-probabilities of the CPU's two most likely tokens are closer than this, rounding to 16 bits
+# on one side may exchange the two.
 CLEAR_GAP = 0.5
 ADAPTERS = ["payment-json", "address-lines"]
 
 
 class Skipped(Exception):
-    """This machine cannot do it."""
+    """This machine does not support the step."""
 
 
 class Run:
-    """What all steps share, and how much time is left to the present one."""
+    """The state that all steps share, and the time left to the current one."""
 
     def __init__(self, out: pathlib.Path, device: str, price: str, is_trial: bool):
         self.out = out
@@ -74,7 +74,7 @@ class Run:
         return self.out / name
 
     def command(self, *command, output=None) -> int:
-        """Runs it for as long as there is time, and ends it with all that it started."""
+        """Runs a command until the time limit, then kills it and all processes that it started."""
         command = [str(word) for word in command]
         print("$", *command, flush=True)
         process = subprocess.Popen(
@@ -106,7 +106,7 @@ def model(run: Run) -> bool:
 
 
 def answers(run: Run) -> bool:
-    """A small model with adapters behind the endpoint, against the CPU."""
+    """Serves a small model with adapters over HTTP, and compares its answers with the CPU's."""
     if run.is_trial:
         raise Skipped("it compares a GPU with the CPU")
     path = run.path("answers.txt")
@@ -140,7 +140,7 @@ def racecheck(run: Run) -> bool:
 
 
 def sanitize(run: Run, check: str) -> bool:
-    """compute-sanitizer over a whole model, whose launches are all that serving has."""
+    """Runs compute-sanitizer over a whole model, which has all kernel launches of serving."""
     tool = find_tool("compute-sanitizer")
     if run.is_trial:
         raise Skipped("it watches GPUs only")
@@ -218,7 +218,7 @@ def vllm(run: Run) -> bool:
 
 
 def peer(run: Run, name: str) -> bool:
-    """The same loads, each all at once."""
+    """Runs the same loads; all requests of a load start at once."""
     for package in ("torch", name):
         if importlib.util.find_spec(package) is None:
             raise Skipped(f"{package} is not installed")
@@ -257,7 +257,7 @@ def need_demo() -> None:
 
 
 def complete(server: FarthingServer, model: str, prompt: str) -> dict:
-    """Tokens, and the gap between the two likeliest at each."""
+    """Returns the tokens, and for each the gap between the two most likely ones."""
     answer = server.post(
         "/v1/completions",
         {
@@ -278,7 +278,8 @@ def complete(server: FarthingServer, model: str, prompt: str) -> dict:
 
 
 def compare(found: dict, expected: dict) -> dict:
-    """Equal, or different where the CPU's choice is not clear: after that each goes its own way."""
+    """Compares two answers up to their first difference, which is allowed where the CPU's two most likely
+    tokens are close. After it, the answers have different contexts and cannot be compared."""
     pairs = zip(found["tokens"], expected["tokens"])
     equal = next((i for i, (a, b) in enumerate(pairs) if a != b), len(expected["tokens"]))
     gap = expected["gaps"][equal] if equal < len(expected["gaps"]) else None

@@ -1,4 +1,4 @@
-"""The results of `run.py` as one readable page."""
+"""Formats the results of `run.py` as one readable page."""
 
 import json
 import pathlib
@@ -8,7 +8,7 @@ SELFTESTS = ["checks", "model", "steps", "rates", "llama"]
 
 
 def of(out: pathlib.Path) -> str:
-    """The page of what a folder has so far."""
+    """Returns the page for the results that a folder has so far."""
     parts = [about(out), outcomes(out)]
     for name in SELFTESTS:
         parts += selftest(out, name)
@@ -20,7 +20,7 @@ def of(out: pathlib.Path) -> str:
 
 
 def short(out: pathlib.Path) -> str:
-    """What became of each step, and the figures that matter most."""
+    """Returns the outcome of each step, and the most important figures."""
     parts = [about(out), outcomes(out)]
     for name in ["steps", "llama"]:
         if (report := read(out / f"{name}.json")) and report["steps"]:
@@ -167,7 +167,8 @@ def scores(out: pathlib.Path) -> list[str]:
 
 
 def serving(out: pathlib.Path) -> list[str]:
-    """As `farthing bench` has measured it; a million tokens at all of the hour's price."""
+    """Returns the figures of `farthing bench`. The cost of a million output tokens includes the whole
+    price of the time that they take."""
     usd_per_second = float(read(out / "about.json")["usd_per_hour"]) / 3600
     rows = []
     for path in sorted(out.glob("serving-*.json"), key=load_of):
@@ -209,5 +210,5 @@ def table(heading: list[str], rows: list[list]) -> str:
 
 
 def read(path: pathlib.Path) -> dict | None:
-    """The content of a JSON file; None if it is missing or empty."""
+    """Returns the content of a JSON file, or None if it is missing or empty."""
     return json.loads(path.read_text()) if path.exists() and path.stat().st_size else None

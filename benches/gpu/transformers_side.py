@@ -1,8 +1,8 @@
-"""transformers' continuous batching on random weights, for shapes that Farthing is measured on.
+"""Measures transformers' continuous batching with random weights, on the shapes of Farthing's measurements.
 
     python benches/gpu/transformers_side.py --json FILE [--load IN/OUT/1,8,64,256]...
 
-Needs torch and transformers 5, and a GPU. Weights are bf16; answers are greedy and go on to their full
+Needs torch, transformers 5 and a GPU. Weights are bf16. Answers are greedy and always have their full
 length.
 """
 
@@ -20,7 +20,7 @@ def main() -> None:
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
 
     def generate(prompts: list[list[int]], tokens_out: int) -> list[int]:
-        # No token has this id: every answer goes on to its full length.
+        # No token has this id, so every answer has its full length.
         endless = GenerationConfig(
             do_sample=False, max_new_tokens=tokens_out, eos_token_id=-1, pad_token_id=0
         )

@@ -1,9 +1,9 @@
-"""vLLM on random weights, for shapes that Farthing is measured on.
+"""Measures vLLM with random weights, on the shapes of Farthing's measurements.
 
     python benches/gpu/vllm_side.py --json FILE [--load IN/OUT/1,8,64,256]...
 
-Needs vllm 0.25 and a GPU. Weights are bf16; answers are greedy and go on to their full length; no
-prefix is kept. Starting takes one to three minutes: one start serves all loads. Not yet run.
+Needs vllm 0.25 and a GPU. Weights are bf16. Answers are greedy and always have their full length. The
+prefix cache is off. vLLM takes one to three minutes to start, so one start serves all loads. Not yet run.
 """
 
 import json
@@ -50,5 +50,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Its workers import this file.
+    # vLLM's workers import this file.
     main()

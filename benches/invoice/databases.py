@@ -1,4 +1,4 @@
-"""A PostgreSQL database for a run, and the same ledger in SQLite."""
+"""Creates a PostgreSQL database for a run, and copies its ledger to SQLite."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ def new_database(server: str) -> str:
 
 
 def copy_of(url: str, path: pathlib.Path) -> str:
-    """A SQLite ledger with the same rows as the PostgreSQL one."""
+    """Creates a SQLite ledger with the same rows as the PostgreSQL ledger."""
     with sqlite3.connect(path) as copy:
         migrations = sorted(SCHEMA.glob("*.sqlite.sql"), key=lambda path: int(path.name.split(".")[0]))
         for migration in migrations:
@@ -39,7 +39,7 @@ def copy_of(url: str, path: pathlib.Path) -> str:
 
 
 def sql(url: str, statement: str) -> str:
-    """The output of psql."""
+    """Runs psql and returns its output."""
     done = subprocess.run(
         ["psql", url, "--quiet", "--command", statement],
         check=True,

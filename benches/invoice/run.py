@@ -1,19 +1,20 @@
-"""Mixed load with idle gaps, hang-ups, adapters, prefix hits and a SIGKILL; then the bill is checked.
+"""Runs a mixed load with idle gaps, disconnects, adapters, prefix hits and a SIGKILL, then checks the bill.
 
     cargo build --release && pip install openai pyarrow
     python benches/invoice/run.py [--seconds 600] [--clients 12] [--postgres URL]
 
-Starts `target/release/farthing` on a new ledger, SQLite or, with `--postgres`, a new database beside
-the one that the URL names. Halfway the process is killed; another goes on with the same ledger, and
-ends by SIGTERM. What the clients were told is kept apart, and held against the ledger afterwards:
+Starts `target/release/farthing` with a new ledger: a SQLite file or, with `--postgres`, a new database
+on the server that the URL names. Halfway, the process is killed. Another process continues with the same
+ledger, and SIGTERM ends it. The script records what the clients received, and compares it with the ledger
+afterwards:
 
-- every answer that was told is a row with the same tokens, seconds and dollars, but for those of
-  the last moment before the kill (one flush interval and the time of a flush: 1 s here);
-- identity 1: in the run that ended in order, the rows' seconds are those of the steps;
-- identity 2: the lines of the invoice are the window at its price, and the window is as long as
-  the processes were up;
-- identity 3: unit prices times tokens are the cost of what was served;
-- the rows come out of CSV and Parquet alike (read by pyarrow);
+- every answer that a client received has a row with the same tokens, seconds and dollars, except for
+  answers of the last moment before the kill (one flush interval and the time of a flush: 1 s here);
+- identity 1: in the run that shut down cleanly, the rows' seconds add up to the seconds of the steps;
+- identity 2: the lines of the invoice add up to the price of the window, and the window is as long as
+  the processes ran;
+- identity 3: unit prices times tokens equal the cost of the served tokens;
+- CSV and Parquet exports have the same rows (read by pyarrow);
 - if there is a PostgreSQL server, both databases give the same invoice for the same rows.
 """
 
@@ -102,12 +103,12 @@ def main() -> None:
 
 
 class Load:
-    """The clients and what they were told."""
+    """The clients and what they received."""
 
     def __init__(self, clients: int):
         self.clients = clients
         self.outcomes: collections.Counter[str] = collections.Counter()
-        self.told: dict[str, dict] = {}  # by the answer's id
+        self.told: dict[str, dict] = {}  # the keys are the answers' ids
         self.killed_at = 0.0
 
     async def run(self, server: FarthingServer, seconds: float) -> None:
@@ -120,7 +121,7 @@ class Load:
             for number in range(self.clients):
                 chooser = random.Random(SEED + number + int(seconds))
                 tasks.create_task(self.client(client, base, chooser, started, seconds))
-        # The connections stay open: the kill comes while some answers are still on their way.
+        # The connections stay open: the process is killed while some answers are still in progress.
         self.open = client
 
     async def client(self, client, base, chooser, started, seconds) -> None:
@@ -140,7 +141,7 @@ class Load:
                 await asyncio.sleep(chooser.uniform(0.1, 0.5))
 
     async def request(self, client, base: str, chooser: random.Random) -> str:
-        """One request; how it ended."""
+        """Sends one request and returns how it ended."""
         kwargs = {
             "model": chooser.choice([base, base, *ADAPTERS]),
             "prompt": sentence(chooser),
@@ -191,7 +192,7 @@ class Load:
 
 
 class Books:
-    """Reads the ledger by the command line."""
+    """Reads the ledger through the command line."""
 
     def __init__(self, ledger: str, directory: pathlib.Path):
         self.ledger = ledger
@@ -223,7 +224,7 @@ class Books:
 
 
 def compare(load: Load, books: Books, up: float) -> list[tuple[str, str, bool]]:
-    """(what, found, passed)."""
+    """Returns (what, found, passed) of each check."""
     checks = []
 
     def check(what: str, found: str, passed: bool) -> None:
@@ -247,7 +248,7 @@ def compare(load: Load, books: Books, up: float) -> list[tuple[str, str, bool]]:
     cached = sum(int(row["cached_tokens"]) for row in books.rows)
     check("prefix hits, in tokens", str(cached), cached > 0)
 
-    # Identity 1: nothing of the last run's steps is nobody's.
+    # Identity 1: all step time of the last run is attributed to a row.
     in_flight = books.seconds("in_flight")
     requests = books.seconds("served", "aborted", "failed")
     check(
@@ -297,7 +298,7 @@ def compare(load: Load, books: Books, up: float) -> list[tuple[str, str, bool]]:
 
 
 def same(told: dict, row: dict) -> bool:
-    """An answer and its row, digit by digit; the answer shows 12 digits of its cost."""
+    """Compares an answer with its row digit by digit; the answer has 12 digits of its cost."""
     tokens = tuple(int(row[name]) for name in ("input_tokens", "cached_tokens", "output_tokens"))
     usd = Decimal(row["cost_usd"]).quantize(Decimal("1e-12"), decimal.ROUND_HALF_EVEN)
     return (
@@ -310,7 +311,7 @@ def same(told: dict, row: dict) -> bool:
 
 
 def cell(name: str, value):
-    """CSV's text and Parquet's type as one."""
+    """Converts CSV's text and Parquet's typed values to the same form."""
     if value is None:
         return None
     if name.endswith("_at"):
@@ -318,7 +319,7 @@ def cell(name: str, value):
     if name == "cost_usd":
         return Decimal(value).quantize(Decimal("1e-20"), decimal.ROUND_HALF_EVEN)
     if name in ("queue_seconds", "ttft_seconds", "itl_p50_seconds", "itl_p95_seconds"):
-        # A double: two shortest texts of one may differ in their last digit.
+        # Two shortest decimal forms of the same double may differ in their last digit.
         return float(value)
     if name.endswith(("_usd", "_seconds", "_tokens")) or name in ("run", "status"):
         return Decimal(value)

@@ -1,5 +1,5 @@
-"""A proxy that records what a server streams and when, and can replay it: the same bytes at the same
-times after each request. So two clients can measure the same run."""
+"""A proxy that records the bytes that a server streams, with their times, and can replay them: it sends the
+same bytes at the same times after each request. So two clients can measure the same run."""
 
 import asyncio
 import json
@@ -8,17 +8,17 @@ import threading
 
 
 class RecordingProxy:
-    """Before the server at `upstream` (`http://host:port`), on a free port of the loopback.
+    """Forwards to the server at `upstream` (`http://host:port`), and listens on a free loopback port.
 
-    Requests for `load_tokens` tokens are the load: they are recorded, or, after `replay()`, answered
-    from the recordings, the first request with the first one. All else goes through.
+    Requests for `load_tokens` tokens are the load. The proxy records their answers. After `replay()`
+    it answers them from the recordings, in the recorded order. It forwards all other requests.
     """
 
     def __init__(self, upstream: str, load_tokens: int):
         host, _, port = upstream.removeprefix("http://").rpartition(":")
         self.upstream = (host, int(port))
         self.load_tokens = load_tokens
-        # Of each request: pieces of the answer, and seconds since the request was read.
+        # For each request: seconds since the request was read, and a piece of the answer.
         self.recordings: list[list[tuple[float, bytes]]] = []
         self.unplayed: list[list[tuple[float, bytes]]] | None = None
         self.loop = asyncio.new_event_loop()
@@ -37,7 +37,7 @@ class RecordingProxy:
         self.unplayed = list(self.recordings)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request; then the connection ends, as the answer's head says."""
+        """Serves one request and closes the connection, as the response headers announce."""
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
@@ -50,7 +50,7 @@ class RecordingProxy:
             else:
                 await self.play(self.unplayed.pop(0), writer)
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # The client has left.
+            pass  # The client has disconnected.
         finally:
             writer.close()
 

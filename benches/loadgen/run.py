@@ -1,16 +1,16 @@
-"""`farthing bench` against Farthing and against llama.cpp's own server, and beside another load client.
+"""Runs `farthing bench` against Farthing and llama.cpp's server, and compares it with another load client.
 
     pip install 'llama-cpp-python[server]==0.3.36'     # builds llama.cpp from source, some minutes
     pip install guidellm==0.8.1                        # for --against guidellm
     python benches/loadgen/run.py [--rounds 3] [--against guidellm] [--note quiet]
 
-Both servers serve the demo's GGUF file on the loopback; `farthing bench` puts the same closed loop on
-each in turn. With --against, another client puts that loop on Farthing, through a proxy that keeps what
-came when; `farthing bench` is then told the same streams at the same moments. What the two say of this
-one run has to agree within 5 %: two runs of the same load would differ by more, since it is a matter of
-luck who is batched with whom. Servers have all cores but the last, clients the last one, so that no
-client slows what it measures. Prints a table and writes it, with every single report, to
-benches/results/.
+Both servers serve the demo's GGUF file on the loopback interface. `farthing bench` runs the same
+closed-loop load against each in turn. With --against, another client runs that load against Farthing,
+through a proxy that records the streams with their times. The proxy then replays the same streams with the
+same times to `farthing bench`. The two clients' figures of this one run must agree within 5 %. Two separate
+runs of the same load would differ by more, since it is a matter of chance which requests share a batch.
+Servers use all cores but the last, and clients use the last one, so that a client does not slow down the
+server that it measures. Prints a table and writes it, with every single report, to benches/results/.
 """
 
 import argparse
@@ -58,16 +58,16 @@ def main() -> None:
     args = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    args.add_argument("--model", type=pathlib.Path, help="GGUF file; the demo in the cache if absent")
+    args.add_argument("--model", type=pathlib.Path, help="GGUF file [default: the demo in the cache]")
     args.add_argument("--rounds", type=int, default=3)
     args.add_argument("--concurrency", type=int, default=4)
-    args.add_argument("--requests", type=int, default=24, help="measured in each round")
+    args.add_argument("--requests", type=int, default=24, help="measured requests in each round")
     args.add_argument("--input-len", type=int, default=128)
     args.add_argument("--output-len", type=int, default=32)
-    args.add_argument("--against", choices=["guidellm"], help="another client of the same load")
-    args.add_argument("--guidellm", default="guidellm", help="its command")
-    args.add_argument("--python", default=sys.executable, help="with llama-cpp-python's server")
-    args.add_argument("--note", default="", help="kept with the result: what else was running")
+    args.add_argument("--against", choices=["guidellm"], help="compare with another client on the same load")
+    args.add_argument("--guidellm", default="guidellm", help="the command of GuideLLM")
+    args.add_argument("--python", default=sys.executable, help="Python with llama-cpp-python's server")
+    args.add_argument("--note", default="", help="other load on the machine; stored with the result")
     a = args.parse_args()
     model = a.model or machine.cached_demo()
     servers, clients = cores()
@@ -101,7 +101,7 @@ def given(a: argparse.Namespace) -> list[str]:
 
 
 def cores() -> tuple[list[int], list[int]]:
-    """Those of the servers, those of the clients."""
+    """Returns the cores of the servers and those of the clients."""
     all_cores = sorted(os.sched_getaffinity(0))
     if len(all_cores) < 2:
         sys.exit("this needs two cores: one for the servers, one for the clients")
@@ -109,14 +109,14 @@ def cores() -> tuple[list[int], list[int]]:
 
 
 class LlamaCppServer:
-    """llama.cpp behind llama-cpp-python's server, on a free port of the loopback."""
+    """Starts llama.cpp with llama-cpp-python's server, on a free loopback port."""
 
     def __init__(self, python: str, model: pathlib.Path, threads: int):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{port}"
-        # By default this server cuts off an answer when the next request arrives.
+        # By default, this server aborts an answer when the next request arrives.
         flags = f"--port {port} --n_ctx 2048 --n_threads {threads} --n_threads_batch {threads}"
         flags += " --interrupt_requests False --model_alias demo --verbose False"
         command = [python, "-m", "llama_cpp.server", "--model", str(model), *flags.split()]
@@ -142,11 +142,11 @@ class LlamaCppServer:
 def side_by_side(a: argparse.Namespace, addresses: dict[str, str]) -> dict[str, list[dict]]:
     reports = {side: [] for side in addresses}
     for turn in range(a.rounds):
-        # Who comes first changes with every round.
+        # The order changes every round.
         for side in sorted(addresses, reverse=turn % 2 == 1):
             more = []
             if side == "llama.cpp":
-                # It has no `ignore_eos`.
+                # llama.cpp's server has no `ignore_eos`.
                 more = ["--extra-body", json.dumps({"min_tokens": a.output_len})]
             more += ["--label", side, "--price-per-hour", HOURLY_PRICE]
             reports[side].append(farthing_bench(a, addresses[side], seed(turn, side), more))
@@ -173,14 +173,14 @@ def farthing_bench(a: argparse.Namespace, address: str, seed: int, more: list[st
 
 
 def seed(turn: int, who: str) -> int:
-    """No two loads ask with the same words, which a server may have kept."""
+    """Returns a seed that differs for each load: a server may have cached earlier prompts."""
     return turn * 2 + ["farthing", "llama.cpp"].index(who)
 
 
 def against_guidellm(
     a: argparse.Namespace, address: str, farthing: farthing_server.FarthingServer
 ) -> dict[str, list[dict]]:
-    # The chat template's tokens are part of the length.
+    # The tokens of the chat template count towards the length.
     usage = farthing.chat(
         {"model": "demo", "max_tokens": 1, "messages": [{"role": "user", "content": "time"}]}
     )["usage"]
@@ -200,7 +200,7 @@ def against_guidellm(
 
 
 def guidellm(a: argparse.Namespace, address: str, seed: int, words: int) -> dict:
-    """The same load by GuideLLM, and its own figures of each request."""
+    """Runs the same load with GuideLLM and returns its own figures of each request."""
     words_of = random.Random(seed)
     with tempfile.TemporaryDirectory() as directory:
         prompts, report = pathlib.Path(directory) / "p.jsonl", pathlib.Path(directory) / "r.json"
@@ -237,7 +237,7 @@ def guidellm(a: argparse.Namespace, address: str, seed: int, words: int) -> dict
     if told["errored"] or len(told["successful"]) != a.requests:
         sys.exit(f"guidellm has {len(told['errored'])} errors:\n{done.stdout}")
     figures = {"completed": len(told["successful"])}
-    # What GuideLLM calls inter-token latency is vLLM's TPOT: a figure a request.
+    # GuideLLM's inter-token latency is vLLM's TPOT: one figure per request.
     names = [("ttft", "time_to_first_token_ms"), ("tpot", "inter_token_latency_ms")]
     for name, theirs in names:
         values = [request[theirs] for request in told["successful"]]

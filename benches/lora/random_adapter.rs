@@ -21,7 +21,7 @@ fn write(model: &ModelConfig, rank: usize, seed: u32) -> anyhow::Result<TempDir>
         "r": rank,
         "lora_alpha": rank,
         "target_modules": "all-linear",
-        // Makes adapters different that differ in nothing else.
+        // Adapters that are otherwise equal differ by their seed.
         "revision": seed.to_string(),
     });
     fs::write(

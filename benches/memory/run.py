@@ -1,4 +1,4 @@
-"""Memory while loading and serving, and the time from start to first token.
+"""Measures memory while loading and serving, and the time from start to first token.
 
     cargo build --release
     python benches/memory/run.py                          # the demo
@@ -7,12 +7,12 @@
 
 Starts `target/release/farthing` and reads /proc. The limits:
 
-- the peak while loading (VmHWM when the server opens its door, started with next to no KV cache)
-  is at most 1.3 times the weights at the compute type;
+- the peak while loading (VmHWM when the server starts to accept requests, with almost no KV cache)
+  is at most 1.3 times the size of the weights in the compute type;
 - the resident memory while serving, once every block of the KV cache has been written, is within
   10 % of the printed plan;
-- from start to the first streamed token of the demo it takes at most 5 s (the best of three
-  starts: the first one may find a cold file cache).
+- the time from start to the first streamed token of the demo is at most 5 s (the best of three
+  starts, since the file cache may be cold at the first).
 """
 
 import argparse
@@ -28,7 +28,7 @@ from farthing_server import FarthingServer
 PEAK_LIMIT = 1.3
 PLAN_LIMIT = 0.1
 FIRST_TOKEN_LIMIT_SECONDS = 5.0
-# A server that holds hardly more than the weights.
+# The flags of a server whose memory is almost only the weights.
 WEIGHTS_ALONE = [
     "--max-model-len=64",
     "--kv-cache-memory=0.01",
@@ -43,7 +43,7 @@ def main() -> None:
     args = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    args.add_argument("--model", help="as farthing's --model; the demo if absent")
+    args.add_argument("--model", help="the value of farthing's --model [default: the demo]")
     args.add_argument("--load-format", default="auto")
     args.add_argument("--max-model-len", type=int, default=1024)
     args.add_argument("--kv-cache-memory", type=float, default=0.25, metavar="GIB")
@@ -85,8 +85,8 @@ def measure_memory(server: FarthingServer) -> dict:
 
 
 def fill_cache(server: FarthingServer, tokens: int) -> None:
-    """Sends different prompts until every block of the cache has been somebody's: blocks that were
-    never used are taken before any that hold a cached prefix."""
+    """Sends different prompts until every block of the cache has been used: the allocator takes
+    unused blocks before blocks that hold a cached prefix."""
     length = min(256, tokens - 16)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         prompts = [prompt(1_000 + i, length) for i in range(tokens // length + 2)]
@@ -105,7 +105,7 @@ def start_to_first_token(flags: list[str]) -> float:
 
 
 def judge(report: dict) -> list[tuple[str, str, str, bool]]:
-    """(what, found, limit, passed) of each measurement."""
+    """Returns (what, found, limit, passed) of each measurement."""
     plan = report["plan"]
     peak = report["loaded"]["VmHWM"] / plan["weights"]
     serving = report["serving"]["VmRSS"] / plan["total"]

@@ -59,7 +59,7 @@ fn main() -> anyhow::Result<()> {
     let step_model = calibrated.step_model;
     let batch = decodes();
     let step_seconds = fastest(20, || runner.execute(&batch).map(drop))?;
-    // Charged by the model, whatever its fit on a noisy machine, because that takes longer.
+    // The step model charges the steps, even if its fit on a noisy machine is poor: this is slower.
     let fit = Fit {
         r_squared: 1.0,
         reach: StepFeatures::UNLIMITED,
@@ -100,12 +100,12 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A learner with full memory: the maximum number of classes, and enough steps in each.
+/// A learner with full memory: it has the maximum number of classes, and enough steps in each.
 fn full_learner(step_model: &StepModel) -> StepLearner {
     let mut learner = StepLearner::default();
     for round in 0..40 {
         if round == 20 {
-            // From now on there is also a candidate to judge.
+            // From here on, the learner also evaluates a candidate.
             learner.look(step_model);
         }
         for class in 0..64 {

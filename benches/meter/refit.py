@@ -1,6 +1,6 @@
-"""Does a meter whose calibration was disturbed learn from what it serves? Starts Farthing while other
-processes take the machine's cores in bursts, puts the mixed load of `farthing bench` on it while they
-go on, and writes down R² and `basis` as they come."""
+"""Checks whether a meter whose calibration was disturbed learns from the steps that it serves. Starts
+Farthing while other processes use the machine's cores in bursts, runs the mixed load of `farthing bench`
+against it while they continue, and records R² and `basis` over time."""
 
 import argparse
 import json
@@ -73,12 +73,12 @@ def meter_line(server: FarthingServer) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=300, help="of load")
-    parser.add_argument("--every", type=float, default=15, help="seconds between two looks")
-    parser.add_argument("--busy", type=int, default=8, help="processes that disturb")
-    parser.add_argument("--burst", type=float, default=0.3, help="seconds of a burst, on average")
-    parser.add_argument("--note", default="", help="what else the machine did")
-    parser.add_argument("--model", help="instead of the demo")
+    parser.add_argument("--seconds", type=int, default=300, help="duration of the load in seconds")
+    parser.add_argument("--every", type=float, default=15, help="seconds between two samples")
+    parser.add_argument("--busy", type=int, default=8, help="number of other processes that use the cores")
+    parser.add_argument("--burst", type=float, default=0.3, help="mean length of a burst in seconds")
+    parser.add_argument("--note", default="", help="other load on the machine")
+    parser.add_argument("--model", help="the model to serve [default: the demo]")
     args = parser.parse_args()
 
     report = machine.describe("python benches/meter/refit.py", args.note)

@@ -1,5 +1,6 @@
-"""Is the meter right? Four kinds of load, each alone: what their tokens cost by the measured time of
-the steps, and what the step model, fitted before on other steps, says that they cost."""
+"""Checks the accuracy of the meter. Runs four kinds of load, one after another. For each, compares the cost
+of the tokens by the measured time of the steps with the prediction of the step model, which was fitted
+before to other steps."""
 
 import argparse
 import concurrent.futures
@@ -42,7 +43,7 @@ def mixed(chance: random.Random) -> list[tuple[list[int], int]]:
     ]
 
 
-# The load's name, its requests, and how many of them are under way at once.
+# The load's name, its requests, and how many of them run concurrently.
 LOADS = [
     ("prompt-only", prompt_only, 8),
     ("decode-only", decode_only, 16),
@@ -87,9 +88,9 @@ def run(server: FarthingServer, name: str, make, at_once: int, seed: int) -> dic
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=2, help="each starts and calibrates anew")
-    parser.add_argument("--note", default="", help="what else the machine did")
-    parser.add_argument("--model", help="instead of the demo")
+    parser.add_argument("--rounds", type=int, default=2, help="number of rounds; each calibrates again")
+    parser.add_argument("--note", default="", help="other load on the machine")
+    parser.add_argument("--model", help="the model to serve [default: the demo]")
     args = parser.parse_args()
 
     report = machine.describe("python benches/meter/run.py", args.note)

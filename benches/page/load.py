@@ -1,5 +1,5 @@
-"""Traffic that gives the page something to show: adapters, tenants, cached prefixes, and callers who
-leave."""
+"""Sends requests so that the page has data to show: adapters, tenants, cached prefixes, and clients that
+disconnect."""
 
 import concurrent.futures
 import http.client
@@ -9,7 +9,7 @@ import threading
 
 JSON = {"Content-Type": "application/json"}
 MODELS = ["smollm2-135m-instruct", "payment-json", "address-lines"]
-#: The last would be a script if the page took names for HTML.
+#: The last name would run as a script if the page inserted names as HTML.
 TENANTS = ["acme", "globex", "initech", None, "<img src=x onerror=alert(1)>"]
 QUESTIONS = [
     "What is the capital of France?",
@@ -20,7 +20,7 @@ QUESTIONS = [
 
 
 class Load:
-    """Clients that send one request after another, until the block ends."""
+    """Runs clients that send one request after another, until the block ends."""
 
     def __init__(self, address: str, clients: int = 4):
         self.address = address

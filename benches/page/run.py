@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Looks at the page in headless Chromium while the demo is under load, and keeps screenshots.
+"""Tests the page in headless Chromium while the demo is under load, and saves screenshots.
 
     cargo build --release
     pip install playwright        # and a Chromium: apt-get install chromium
     python benches/page/run.py [--screenshots DIR]
 
-On a desktop and a phone of 360 pixels, light and dark: no error in the console, no request to
-another origin, no scrolling sideways, every figure there, everything reached by keyboard, text that
-can be read. Then the playground, a hidden tab, names that would be scripts, a server that goes away,
-and one with an admin key.
+It opens the page as a desktop and as a phone 360 pixels wide, in light and in dark mode. It checks that
+the console shows no error, that no request goes to another origin, that the page does not scroll
+horizontally, that every figure is present, that the keyboard reaches every control, and that the text has
+enough contrast. Then it checks the playground, a hidden tab, names that are HTML scripts, a server that
+stops, and a server with an admin key.
 """
 
 import argparse
@@ -37,19 +38,19 @@ SIZES = {
 }
 SCHEMES = ["light", "dark"]
 CHROMIUM = ["chromium", "chromium-browser", "google-chrome"]
-#: What the Tab key is to reach, in this order.
+#: The controls that the Tab key must reach, in this order.
 TAB_ORDER = ["skip", "span", "model", "prompt", "max-tokens", "temperature", "send"]
-#: So that all three figures are there.
+#: With this flag, the page has all three figures.
 FLAGS = ["--slo-tokens-per-second", "500"]
 ADMIN_KEY = "open sesame"
-#: For an answer under load.
+#: The time limit for an answer under load.
 PATIENCE_MS = 60_000
-#: WCAG 2, level AA, for text.
+#: The minimum contrast of text in WCAG 2, level AA.
 CONTRAST = 4.5
 
 
 class Watch:
-    """What a page says and asks for that it should not."""
+    """Collects a page's console errors, exceptions and requests."""
 
     def __init__(self, page: Page, origin: str):
         self.wrong: list[str] = []
@@ -75,7 +76,7 @@ class Watch:
 
 
 class Checks:
-    """Findings, each told once it is known."""
+    """Counts failed checks, and prints each result as soon as it is known."""
 
     def __init__(self) -> None:
         self.failed = 0
@@ -88,7 +89,7 @@ class Checks:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--screenshots", type=pathlib.Path, default=machine.TARGET / "page")
-    parser.add_argument("--warm-up", type=float, default=25, help="seconds of load before the look")
+    parser.add_argument("--warm-up", type=float, default=25, help="seconds of load before the checks")
     arguments = parser.parse_args()
     arguments.screenshots.mkdir(parents=True, exist_ok=True)
     executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
@@ -209,7 +210,7 @@ def use(browser: Browser, origin: str, checks: Checks) -> None:
     page.fill("#prompt", "Count to a thousand.")
     page.press("#prompt", "Control+Enter")
     page.wait_for_selector("#stop:enabled")
-    page.keyboard.press("Enter")  # The focus is on Stop.
+    page.keyboard.press("Enter")  # The Stop button has the focus.
     expect(cost).to_contain_text("Stopped", timeout=PATIENCE_MS)
     checks.that("Stop ends an answer", page.locator("#send").is_enabled())
     checks.that("no error yet", not watch.wrong, watch.wrong)
@@ -221,7 +222,7 @@ def use(browser: Browser, origin: str, checks: Checks) -> None:
     checks.that("a refusal is shown", "context" in refusal or "max_tokens" in refusal, refusal)
 
     page.evaluate(HIDE, True)
-    page.wait_for_timeout(500)  # What was under way ends.
+    page.wait_for_timeout(500)  # Requests in progress end.
     before = len(watch.requests)
     page.wait_for_timeout(4500)
     checks.that("a hidden tab asks nothing", len(watch.requests) == before)
@@ -267,13 +268,13 @@ def unlock(browser: Browser, origin: str, checks: Checks) -> None:
     page.close()
 
 
-#: What reaches beyond the right edge of the section that it is in.
+#: Elements that extend beyond the right edge of their section.
 WIDE = """() => [...document.querySelectorAll('section *:not(.hidden)')]
     .filter((it) => it.getBoundingClientRect().right
         > it.closest('section').getBoundingClientRect().right)
     .map((it) => it.id || it.className || it.tagName)"""
 
-#: Texts whose colour is too near to what is behind them.
+#: Texts with too little contrast to their background.
 LOW_CONTRAST = """(least) => {
     const rgb = (color) => color.match(/[\\d.]+/g).map(Number);
     const luminance = (color) => {
@@ -299,7 +300,7 @@ LOW_CONTRAST = """(least) => {
     return found.filter(([ratio]) => ratio < least);
 }"""
 
-#: The name of what has the focus, and whether one sees that.
+#: The name of the element that has the focus, and whether the focus is visible.
 FOCUSED = """() => {
     const it = document.activeElement;
     if (it === document.body) return [null, true];
@@ -309,7 +310,7 @@ FOCUSED = """() => {
     return [name, outlined(it) || (next !== null && outlined(next))];
 }"""
 
-#: What a browser does when the tab goes to the back.
+#: Does what a browser does when it hides or shows the tab.
 HIDE = """(isHidden) => {
     Object.defineProperty(document, 'hidden', { configurable: true, get: () => isHidden });
     document.dispatchEvent(new Event('visibilitychange'));

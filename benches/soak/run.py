@@ -1,16 +1,16 @@
-"""64 clients for two minutes: lengths by chance, cancels, adapters. Nothing may leak.
+"""Runs 64 clients for two minutes, with random lengths, cancels and adapters. Nothing may leak.
 
     cargo build --release && pip install openai
     python benches/soak/run.py [--clients 64] [--seconds 120]
 
-Starts `target/release/farthing` with the demo, three random adapters, a KV cache too small for
-everybody and a queue shorter than the clients are many, so that preemptions and refusals happen
-too. Afterwards:
+Starts `target/release/farthing` with the demo, three random adapters, a KV cache too small for all
+clients, and a queue shorter than the number of clients, so that there are also preemptions and
+rejections. Afterwards:
 
-- no request failed but by 429;
-- nobody runs or waits, and all blocks are free, as at the start;
-- the attributed seconds are those of all steps, to a relative 1e-9;
-- the resident memory of the last quarter is that of the second, to 2 %.
+- no request has failed, except with status 429;
+- no request runs or waits, and all blocks are free, as at the start;
+- the attributed seconds equal the seconds of all steps within a relative 1e-9;
+- the resident memory of the last quarter equals that of the second quarter within 2 %.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 class Soak:
-    """The clients, what became of their requests, and what the server looked like meanwhile."""
+    """The clients, the outcomes of their requests, and the server's memory over time."""
 
     def __init__(self, server: FarthingServer, clients: int, seconds: float):
         self.server = server
@@ -105,7 +105,7 @@ class Soak:
             await asyncio.sleep(1)
 
     async def drained(self) -> dict[str, float]:
-        """The metrics once nobody runs or waits, or after the patience for that."""
+        """Returns the metrics once no request runs or waits, or after DRAIN_SECONDS."""
         deadline = time.monotonic() + DRAIN_SECONDS
         while True:
             metrics = await asyncio.to_thread(self.server.metrics)
@@ -131,7 +131,7 @@ class Soak:
         self.failures.append(what)
 
     async def request(self, client, chooser: random.Random) -> str:
-        """One request; how it ended."""
+        """Sends one request and returns how it ended."""
         model = chooser.choice([self.base, *ADAPTERS])
         text = sentence(chooser)
         kwargs = {
@@ -162,7 +162,7 @@ class Soak:
         return "complete"
 
     async def streamed(self, create, kwargs: dict, patience: int | None) -> str:
-        """`patience` is the number of chunks after which the client hangs up."""
+        """`patience` is the number of chunks after which the client disconnects."""
         stream = await create(**kwargs, stream=True, stream_options={"include_usage": True})
         reasons, usage, chunks = [], None, 0
         async with stream:
@@ -176,14 +176,14 @@ class Soak:
         return "complete, streamed"
 
     def look_at(self, kwargs: dict, reasons: list[str], usage) -> None:
-        """What every whole answer must say."""
+        """Checks the fields that every complete answer must have."""
         if len(reasons) != kwargs["n"] or not set(reasons) <= {"stop", "length"}:
             self.fail(f"n = {kwargs['n']}, but finish reasons {reasons}")
         if usage is None or not 0 < usage.completion_tokens <= kwargs["n"] * kwargs["max_tokens"]:
             self.fail(f"n, max_tokens = {kwargs['n']}, {kwargs['max_tokens']}, but usage {usage}")
 
     def checks(self) -> list[tuple[str, str, bool]]:
-        """(what, found, passed)."""
+        """Returns (what, found, passed) of each check."""
         before, after = self.before, self.after
         busy = [after["vllm:num_requests_running"], after["vllm:num_requests_waiting"]]
         free = [before["farthing_free_blocks"], after["farthing_free_blocks"]]
@@ -217,7 +217,7 @@ class Soak:
 
 
 def sentence(chooser: random.Random) -> str:
-    """A prompt of up to some 300 tokens; half of them begin alike, for the prefix cache."""
+    """Returns a prompt of up to about 300 tokens; half of them share a prefix, for the prefix cache."""
     shared = WORDS * 4 if chooser.random() < 0.5 else []
     return " ".join(shared + chooser.choices(WORDS, k=chooser.randint(1, 240)))
 

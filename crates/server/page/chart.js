@@ -1,8 +1,8 @@
-// The few shapes that charts are made of, in the pixels of the place they are shown in.
+// The basic shapes of the charts. Coordinates are pixels of the element that shows the chart.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** An element of a chart. */
+/** Creates an SVG element. */
 export function shape(name, attributes, text) {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
@@ -10,7 +10,7 @@ export function shape(name, attributes, text) {
   return element;
 }
 
-/** Sizes `svg` to its place, `height` pixels high, and says how wide that is. */
+/** Sizes `svg` to the width at which it is shown and to `height` pixels; returns the width. */
 export function resize(svg, height) {
   const width = Math.max(200, Math.round(svg.clientWidth));
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
@@ -23,18 +23,18 @@ export function linear(from, to, start, end) {
   return (value) => start + ((value - from) / (to - from)) * (end - start);
 }
 
-/** The same by the logarithm. */
+/** Does the same on a logarithmic scale. */
 export function logarithmic(from, to, start, end) {
   const map = linear(Math.log10(from), Math.log10(to), start, end);
   return (value) => map(Math.log10(value));
 }
 
-/** The path through points. */
+/** Returns the path through the points. */
 export function path(points) {
   return points.map(([x, y], i) => `${i ? 'L' : 'M'}${x.toFixed(1)} ${y.toFixed(1)}`).join('');
 }
 
-/** Moves places apart until each is `gap` from the next; keeps their order, stays above `end`. */
+/** Moves positions apart until neighbours differ by `gap`; keeps their order and none exceeds `end`. */
 export function spread(places, gap, end) {
   const order = places.map((place, i) => [place, i]).sort((a, b) => a[0] - b[0]);
   for (let i = 1; i < order.length; i += 1) {

@@ -1,4 +1,4 @@
-// What a million tokens cost, in three figures.
+// Shows the cost of a million tokens in three figures.
 
 import { UNKNOWN, count, percent, rate, usd } from './figures.js';
 import { facts, fill } from './table.js';
@@ -11,7 +11,7 @@ const KINDS = [
 const FIGURES = ['busy', 'loaded', 'at_capacity'];
 const choice = document.getElementById('span');
 
-/** Which span to show: what was chosen, else the last minutes, else all time if those are empty. */
+/** Returns the span to show: the chosen one, else the last minutes, or all time if those have no tokens. */
 function span(costs) {
   const chosen = choice.dataset.chosen;
   if (chosen) return chosen;
@@ -48,7 +48,7 @@ function cell(costs, shown, figures, figure) {
   return { text: usd(value), title: value === undefined ? why(costs, shown, figure) : '' };
 }
 
-/** Why there is no figure. */
+/** Explains why a figure is missing. */
 function why(costs, shown, figure) {
   if (costs.price_per_hour_usd === undefined) return 'The price of this machine is not known.';
   if (figure === 'at_capacity' && costs.slo_tokens_per_second === undefined) {
@@ -73,7 +73,7 @@ function note(costs, shown, name) {
   return parts.join(' ');
 }
 
-/** Calls `again` when another span is chosen. */
+/** Calls `again` when the user chooses another span. */
 export function watchSpan(again) {
   choice.addEventListener('change', (event) => {
     choice.dataset.chosen = event.target.value;

@@ -1,4 +1,4 @@
-// The machine's cost by how much of it is used, beside vendors' prices for the same tokens.
+// Shows the machine's cost by its utilisation, compared with vendors' prices for the same tokens.
 
 import { linear, logarithmic, path, resize, shape, spread } from './chart.js';
 import { UNKNOWN, count, percent, price, rate, usd } from './figures.js';
@@ -127,7 +127,7 @@ function draw({ curve, rivals }) {
   }
   svg.append(label(x(0.5), bottom + 37, isNarrow ? 'use' : 'use of this machine', 'middle'));
 
-  // Where there is no room beside the lines, they have letters there and names below.
+  // On a narrow page, the lines are labelled with letters, and the names are below the chart.
   const names = priced.map((it, i) => `${letter(i)}\u00a0${shortName(it.name)}\u00a0${usd(it.mixed)}`);
   document.getElementById('curve-names').textContent = isNarrow ? names.join(' · ') : '';
   const heights = spread(priced.map((it) => y(it.mixed)), 15, bottom - 2);
@@ -151,7 +151,7 @@ function drawToday(today, x, y, { right, top }) {
   if (!today) return;
   const [cx, cy] = [x(Math.min(1, today.utilization)), Math.max(top, y(today.usd_per_million))];
   svg.append(shape('circle', { cx, cy, r: 6, class: 'today' }));
-  // The curve falls, so there is room above it to the right, or straight above where it is flat.
+  // The curve falls, so the label fits above it to the right, or directly above it where it is flat.
   const isFlat = today.utilization > 0.5;
   const text = `now ${usd(today.usd_per_million)}`;
   svg.append(
@@ -171,7 +171,7 @@ const usdTick = (value) => `$${value >= 1 ? value : value.toFixed(Math.round(-Ma
 
 const letter = (i) => String.fromCharCode('A'.charCodeAt(0) + i);
 
-/** `openai/gpt-4o` is `gpt-4o`, and a long path its last part. */
+/** Shortens `openai/gpt-4o` to `gpt-4o`, and a long path to its last part. */
 function shortName(name) {
   const short = name.split('/').at(-1);
   return short.length > 18 ? `${short.slice(0, 17)}…` : short;

@@ -1,5 +1,5 @@
-// Figures as text. What is not known is a dash, never a zero. Nothing is reckoned here: money comes
-// as the server's decimals, and is only rounded to be read.
+// Formats figures as text. An unknown figure is a dash, never a zero. No amount is computed here: the
+// server sends money as decimals, and this file only rounds them for display.
 
 export const UNKNOWN = '–';
 
@@ -20,14 +20,14 @@ const oneDecimal = new Intl.NumberFormat('en', {
   maximumFractionDigits: 1,
 });
 
-/** `$0.143`: three digits that count, two of what is less than a tenth of a cent. */
+/** `$0.143`: three significant digits; two if the amount is less than a tenth of a cent. */
 export function usd(value) {
   if (!isKnown(value)) return UNKNOWN;
   if (value === 0) return '$0';
   return `$${(value < 1e-3 ? twoDigits : threeDigits).format(value)}`;
 }
 
-/** Writes what stands in one column with the point in one place: three digits of the largest. */
+/** Formats a column with the same number of decimals: the largest value has three significant digits. */
 export function usdColumn(values) {
   const largest = Math.max(0, ...values.filter(isKnown));
   const digits = largest > 0 ? Math.min(12, Math.max(2, 2 - Math.floor(Math.log10(largest)))) : 2;
@@ -39,12 +39,12 @@ export function usdColumn(values) {
   };
 }
 
-/** `$2.50`: a price as it is told. */
+/** `$2.50`: a price with the digits that it was given with. */
 export function price(value) {
   return isKnown(value) ? `$${asTold.format(value)}` : UNKNOWN;
 }
 
-/** `12,345`, and `1.23 M` from a million on. */
+/** `12,345`, or `1.23 M` for a million and more. */
 export function count(value) {
   if (!isKnown(value)) return UNKNOWN;
   for (const [size, unit] of [[1e12, 'T'], [1e9, 'B'], [1e6, 'M']]) {
@@ -53,14 +53,14 @@ export function count(value) {
   return whole.format(value);
 }
 
-/** `23.4 %` of a share. */
+/** `23.4 %` for the share 0.234. */
 export function percent(share) {
   if (!isKnown(share)) return UNKNOWN;
   const value = 100 * share;
   return `${value >= 1000 ? whole.format(value) : oneDecimal.format(value)} %`;
 }
 
-/** `352 ms`, in the unit that fits. */
+/** `352 ms`, in a unit that suits the size. */
 export function seconds(value) {
   if (!isKnown(value)) return UNKNOWN;
   if (value === 0) return '0 s';
@@ -87,12 +87,12 @@ export function rate(value) {
   return `${value < 100 ? oneDecimal.format(value) : whole.format(value)} tokens/s`;
 }
 
-/** `0.9987`, of something near one. */
+/** `0.9987`, for a figure near one. */
 export function fraction(value, digits = 3) {
   return isKnown(value) ? value.toFixed(digits) : UNKNOWN;
 }
 
-/** `2.1e-16`, of something that should be nothing. */
+/** `2.1e-16`, for a figure that should be zero. */
 export function residual(value) {
   if (!isKnown(value)) return UNKNOWN;
   return value === 0 ? '0' : value.toExponential(1);

@@ -1,4 +1,4 @@
-// Where the time goes, how long answers take, what the memory holds, and how good the meter is.
+// Shows how the machine's time is used, the latencies, the use of memory, and the meter's accuracy.
 
 import { linear, path, resize, shape } from './chart.js';
 import { UNKNOWN, bytes, count, fraction, percent, rate, residual, seconds } from './figures.js';

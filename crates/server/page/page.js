@@ -1,4 +1,4 @@
-// The page: asks the server what tokens cost, again and again, and shows it.
+// The page: polls the server for the cost of tokens, and shows it.
 
 import { showCosts, watchSpan } from './costs.js';
 import { showComparison } from './curve.js';
@@ -15,10 +15,10 @@ let costs = null;
 let since = null;
 let timer = null;
 let asking = null;
-/** Kept in this page alone, and sent to this server only. */
+/** Stored only in this page's memory, and sent only to this server. */
 let adminKey = '';
 
-/** Asks once at a time; whoever comes in between waits for the same answer. */
+/** Runs one poll at a time; calls during a poll wait for its result. */
 function poll() {
   clearTimeout(timer);
   asking ??= ask().finally(() => {
@@ -51,7 +51,7 @@ function reason(error) {
   return error instanceof TypeError ? 'The server does not answer' : `Not live, ${error.message}`;
 }
 
-/** Said only when it changes: it is read aloud. */
+/** Updates the text only when it changes, because screen readers announce each update. */
 function say(state, text) {
   const status = byId('status');
   document.body.dataset.state = state;

@@ -1,4 +1,4 @@
-// Asks the server, and shows what each answer cost.
+// Sends prompts to the server, and shows each answer with its cost.
 
 import { count, seconds, usd } from './figures.js';
 
@@ -98,7 +98,7 @@ async function stream(model, prompt, answer, signal) {
   }
 }
 
-/** What the server says of a refusal. */
+/** Returns the server's message for a rejected request. */
 async function failure(response) {
   try {
     return (await response.json()).error.message;
@@ -107,7 +107,7 @@ async function failure(response) {
   }
 }
 
-/** The JSON of each server-sent event, up to `[DONE]`. */
+/** Yields the JSON of each server-sent event, up to `[DONE]`. */
 async function* events(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
@@ -139,7 +139,7 @@ function cost(usage, firstToken) {
   );
 }
 
-/** Places for an answer, above those before it. */
+/** Adds the elements for an answer, above the earlier answers. */
 function newAnswer(model, prompt) {
   const item = document.createElement('li');
   const add = (kind, content = '') => {

@@ -1,9 +1,9 @@
-// Rows of tables, changed in place: what somebody reads or has marked stays where it is.
+// Updates the rows of tables in place, so that selected text and the reading position are kept.
 //
 // A cell is a text, or an object with `text` and any of `title`, `href`, `tag`, `warning`, `bar` (a
-// share) and `kind` (a class). All text goes in as text: names come from whoever asks.
+// share) and `kind` (a class). Strings are inserted as text, never as HTML: clients choose some names.
 
-/** Makes `body` show `rows`, each a list of cells whose first heads the row. */
+/** Makes `body` show `rows`. Each row is a list of cells, and its first cell is the row's header. */
 export function fill(body, rows) {
   const labels = [...(body.parentElement.tHead?.rows[0].cells ?? [])].map((it) => it.textContent);
   rows.forEach((cells, i) => {
@@ -48,7 +48,7 @@ function span(kind, text) {
   return element;
 }
 
-/** Only web addresses become links. */
+/** Makes a link if `href` is an http or https URL, else plain text. */
 function link(href, text) {
   if (!/^https?:\/\//.test(href)) return span('', text);
   const element = document.createElement('a');
@@ -58,7 +58,7 @@ function link(href, text) {
   return element;
 }
 
-/** A bar of a share of the width; `part` is the share of the bar that is filled. */
+/** Makes a bar that takes a share of the width; `part` is the filled share of the bar. */
 function bar(share, part = 1) {
   const outer = document.createElement('div');
   outer.className = 'bar';
@@ -69,7 +69,7 @@ function bar(share, part = 1) {
   return outer;
 }
 
-/** Makes `element` show pairs of a name and a figure, the figure large. */
+/** Makes `element` show pairs of a name and a figure; the figure is large. */
 export function facts(element, pairs) {
   pairs.forEach(([name, figure, title], i) => {
     const fact = element.children[i] ?? element.appendChild(newFact());

@@ -1,4 +1,4 @@
-// Tokens and dollars by adapter and by tenant.
+// Shows tokens and dollars by adapter and by tenant.
 
 import { count, seconds, usdColumn } from './figures.js';
 import { fill } from './table.js';
@@ -23,7 +23,7 @@ export function showUsage(costs) {
   );
 }
 
-/** The dearest first. */
+/** Returns the rows with the most device time, the highest first. */
 function rows(totals, head) {
   const order = [...totals].sort((a, b) => b.device_seconds - a.device_seconds);
   if (order.length === 0) return [[{ text: 'no answers yet', kind: 'unnamed' }]];
