@@ -420,6 +420,8 @@ def key_paths(value, path: str = "") -> list[str]:
 
 
 def main() -> None:
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     binary, folder = sys.argv[1:]
     folder = pathlib.Path(folder)
     if folder.exists():
