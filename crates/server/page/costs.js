@@ -39,7 +39,7 @@ export function showCosts(costs) {
     ['of the time idle', percent(shown.idle_share)],
     ['tokens', count(tokens(shown)), `${count(shown.tokens.output)} of them generated`],
     ['throughput', rate(shown.window_seconds > 0 ? tokens(shown) / shown.window_seconds : null)],
-    ['for this time', usd(shown.window_usd)],
+    ['cost of this window', usd(shown.window_usd)],
   ]);
 }
 

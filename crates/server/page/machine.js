@@ -7,9 +7,9 @@ import { facts, fill } from './table.js';
 const BUCKETS = [
   ['steps', 'computing', 'steps ran'],
   ['host', 'between steps', 'the device waited for the host'],
-  ['idle', 'idle', 'nobody asked for anything'],
+  ['idle', 'idle', 'no requests'],
   ['adapter_load', 'adapters', 'adapters were loaded'],
-  ['warm_up', 'warm-up', 'until the door opened'],
+  ['warm_up', 'warm-up', 'until the server was ready'],
 ];
 const LATENCIES = [
   ['time_to_first_token', 'first token'],

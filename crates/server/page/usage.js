@@ -17,7 +17,7 @@ export function showUsage(costs) {
     document.getElementById('tenants'),
     rows(tenants ?? [], (it) =>
       it.tenant === null
-        ? { text: 'nobody named', title: 'requests without a user', kind: 'unnamed' }
+        ? { text: 'no user', title: 'requests without a user', kind: 'unnamed' }
         : { text: it.tenant },
     ),
   );
