@@ -98,3 +98,30 @@ fn price_says_what_it_lacks() {
         assert!(told.contains(why), "{words:?}: {told}");
     }
 }
+
+/// `farthing price --list --json | head -1` ends as other programs do: by the signal, without a word.
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    use std::io::Read;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+
+    let mut farthing = Command::new(env!("CARGO_BIN_EXE_farthing"))
+        .args(["price", "--list", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The list is longer than a pipe holds, so that the program is still writing when it closes.
+    let mut first = [0];
+    farthing
+        .stdout
+        .take()
+        .unwrap()
+        .read_exact(&mut first)
+        .unwrap();
+    let output = farthing.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    const SIGPIPE: i32 = 13;
+    assert_eq!(output.status.signal(), Some(SIGPIPE), "{:?}", output.status);
+}
