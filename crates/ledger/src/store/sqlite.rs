@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::types::{FromSql, Value};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params, params_from_iter};
 
 use super::{Access, Flush, INSERT_ATTEMPTS, Row, Run, Store, UPDATE_RUN, UPSERT_MINUTE};
 use crate::schema::{MIGRATIONS, VERSION};
@@ -92,9 +93,26 @@ fn is_ledger_or_new(connection: &Connection) -> rusqlite::Result<bool> {
 }
 
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    use_wal(connection)?;
     // A completed flush survives a crash of the machine.
     connection.pragma_update(None, "synchronous", "FULL")
+}
+
+/// Switches to write-ahead logging. SQLite does not wait if others open a new file at the same time.
+fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < deadline =>
+            {
+                thread::sleep(PAUSE);
+            }
+            done => return done,
+        }
+    }
 }
 
 fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
