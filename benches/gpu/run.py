@@ -154,4 +154,5 @@ def keep(results: pathlib.Path, archive: pathlib.Path) -> None:
     unfinished.replace(archive)
 
 
-main()
+if __name__ == "__main__":
+    main()
