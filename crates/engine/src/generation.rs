@@ -6,7 +6,7 @@ use farthing_model::LoraAdapter;
 use farthing_scheduler::{FinishReason, SamplingParams, TokenLogprobs};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::{SplitBasis, TokenSeconds};
+use crate::{DeviceBudget, SplitBasis, TokenSeconds};
 
 /// A prompt as token ids, and how to continue it.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct GenerationRequest {
     /// Whether the answer continues the prompt's text (a completion) or is a text of its own (a
     /// chat message). SentencePiece tokenizers drop a leading space only in the second case.
     pub continues_text: bool,
+    /// Limits the device time of this request and others together.
+    pub budget: Option<Arc<DeviceBudget>>,
     /// Receives the account of each choice when it is closed, also if the stream was dropped
     /// before.
     pub receipts: Option<UnboundedSender<Receipt>>,
@@ -72,6 +74,8 @@ pub enum GenerationEvent {
         /// What it used.
         usage: GenerationUsage,
     },
+    /// The request's budget is used up. No event follows.
+    OverBudget,
     /// The engine failed the request. No event follows.
     Failed {
         /// The reason, in words for the caller.

@@ -140,6 +140,7 @@ impl EngineHandle {
                 index,
                 events: events.clone(),
                 receipts: request.receipts.clone(),
+                budget: request.budget.clone(),
             };
             self.commands
                 .send(Command::Start(new))

@@ -156,6 +156,7 @@ impl Local {
             ignore_eos: true,
             prompt_logprobs: None,
             continues_text: true,
+            budget: None,
             receipts: None,
         };
         let mut events = self.backend.submit(request)?;
@@ -270,6 +271,7 @@ impl Local {
                 ignore_eos: ask.sampling.ignore_eos,
                 prompt_logprobs: ask.prompt_logprobs,
                 continues_text: ask.continues_text,
+                budget: budget.clone(),
                 receipts: Some(receipts),
             };
             let events = self.backend.submit(request);
