@@ -95,7 +95,7 @@ fn check_version(location: &Location, access: Access, found: i64) -> Result<(), 
 const INSERT_ATTEMPTS: &str = "INSERT INTO attempts (run, seq, ended_us, started_us, request_id, \
     api_key, user_id, model, adapter, adapter_generation, input_tokens, cached_tokens, \
     output_tokens, device_ps, input_ps, cached_ps, output_ps, cost_usd, queue_seconds, \
-    ttft_seconds, itl_p50_seconds, itl_p95_seconds, outcome, status, prompt)";
+    ttft_seconds, itl_p50_seconds, itl_p95_seconds, outcome, status, prompt, tenant)";
 
 const UPSERT_MINUTE: &str = "INSERT INTO device_minutes (start_s, run, window_ps, steps_ps, \
     idle_ps, host_ps, warm_up_ps, adapter_load_ps) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
