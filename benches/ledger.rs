@@ -156,6 +156,7 @@ fn entry(number: u32, rows: u32) -> LedgerEntry {
         started_us: ended_us - 900_000,
         ended_us,
         api_key: None,
+        tenant: None,
         user: Some(format!("tenant-{}", number % 50)),
         model: adapter
             .clone()

@@ -6,7 +6,7 @@ use farthing_model::LoraAdapter;
 use farthing_scheduler::{AdapterId, FinishReason, SampledToken, SequenceId, SequenceRequest};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::{GenerationUsage, Receipt};
+use crate::{DeviceBudget, GenerationUsage, Receipt};
 
 /// A message from a caller to the engine thread.
 pub(crate) enum Command {
@@ -33,6 +33,7 @@ pub(crate) struct NewSequence {
     pub index: usize,
     pub events: UnboundedSender<SequenceEvent>,
     pub receipts: Option<UnboundedSender<Receipt>>,
+    pub budget: Option<Arc<DeviceBudget>>,
 }
 
 /// A message from the engine thread to a caller.
@@ -45,6 +46,8 @@ pub(crate) enum SequenceEvent {
         reason: FinishReason,
         usage: GenerationUsage,
     },
+    /// The request's budget is used up.
+    OverBudget,
     /// The engine failed the request.
     Failed { message: String },
 }

@@ -15,8 +15,8 @@ use tokio::sync::mpsc::{UnboundedSender, error::TryRecvError};
 use tracing::{debug, error};
 
 use crate::{
-    EngineHandle, EngineLimits, EngineStats, Meter, Pause, Receipt, RowWork, Runner, Split,
-    Tokenizer,
+    DeviceBudget, EngineHandle, EngineLimits, EngineStats, Meter, Pause, Receipt, RowWork, Runner,
+    Split, Tokenizer,
     account::Account,
     command::{Command, NewSequence, SequenceEvent},
     handle::EngineDoor,
@@ -39,6 +39,7 @@ struct Caller {
     adapter: Option<AdapterId>,
     events: UnboundedSender<SequenceEvent>,
     receipts: Option<UnboundedSender<Receipt>>,
+    budget: Option<Arc<DeviceBudget>>,
     account: Account,
 }
 
@@ -101,13 +102,14 @@ impl EngineCore {
             Err(ModelError::DeviceLost(_)) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         };
-        let outgoing = match sampled {
+        let mut outgoing = match sampled {
             Ok(sampled) => {
                 let outputs = self.scheduler.commit(batch, sampled);
                 self.settle(outputs)
             }
             Err(error) => self.fail(batch, &error),
         };
+        outgoing.extend(self.end_over_budget());
         // Publish the figures first, so that a caller who reads them finds its own step in them.
         self.publish(adapters.len());
         outgoing.into_iter().for_each(Outgoing::send);
@@ -209,6 +211,7 @@ impl EngineCore {
             index,
             events,
             receipts,
+            budget,
         } = new;
         let id = sequence.id;
         let caller = Caller {
@@ -216,8 +219,14 @@ impl EngineCore {
             adapter: adapter.as_ref().map(|adapter| adapter.id()),
             events,
             receipts,
+            budget,
             account: Account::open(sequence.prompt.len()),
         };
+        if caller.is_over_budget() {
+            caller.event(SequenceEvent::OverBudget).send();
+            caller.send_receipt(FinishReason::Abort);
+            return;
+        }
         match self.scheduler.add(sequence) {
             Ok(()) => {
                 self.callers.insert(id, caller);
@@ -288,6 +297,9 @@ impl EngineCore {
                 continue;
             };
             caller.account.note_basis(basis);
+            if let Some(budget) = &caller.budget {
+                budget.add(-share.total());
+            }
             if succeeded {
                 self.totals.prompt_tokens += row.prompt_tokens as u64;
                 self.totals.tokens += caller.account.charge(row, share);
@@ -341,6 +353,20 @@ impl EngineCore {
             if let Some(caller) = self.close(output.sequence, FinishReason::Error) {
                 outgoing.push(caller.failed(error.to_string()));
                 outgoing.extend(caller.receipt(FinishReason::Error));
+            }
+        }
+        outgoing
+    }
+
+    /// Ends the sequences whose budget the step has used up, also those that wait.
+    fn end_over_budget(&mut self) -> Vec<Outgoing> {
+        let over = self.callers.iter().filter(|(_, it)| it.is_over_budget());
+        let over: Vec<_> = over.map(|(&sequence, _)| sequence).collect();
+        let mut outgoing = Vec::new();
+        for sequence in over {
+            if let Some(caller) = self.remove(sequence, FinishReason::Abort) {
+                outgoing.push(caller.event(SequenceEvent::OverBudget));
+                outgoing.extend(caller.receipt(FinishReason::Abort));
             }
         }
         outgoing
@@ -401,6 +427,10 @@ impl Caller {
 
     fn event(&self, event: SequenceEvent) -> Outgoing {
         Outgoing::Event(self.events.clone(), event)
+    }
+
+    fn is_over_budget(&self) -> bool {
+        self.budget.as_ref().is_some_and(|it| it.is_used_up())
     }
 
     /// The closed account, if the caller asked for it.

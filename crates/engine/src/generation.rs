@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use farthing_model::LoraAdapter;
-use farthing_scheduler::{FinishReason, SamplingParams, TokenLogprobs};
+use farthing_scheduler::{CacheSalt, FinishReason, SamplingParams, TokenLogprobs};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::{SplitBasis, TokenSeconds};
+use crate::{DeviceBudget, SplitBasis, TokenSeconds};
 
 /// A prompt as token ids, and how to continue it.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct GenerationRequest {
     /// The adapter; `None` for the base model. The request keeps the weights in memory until it
     /// ends, even if the adapter's name is reassigned.
     pub adapter: Option<Arc<LoraAdapter>>,
+    /// Cached prefixes are shared only with requests of the same salt.
+    pub cache_salt: Option<CacheSalt>,
     /// Number of independent choices. Choice `i` samples with `sampling.seed + i`.
     pub n: usize,
     /// Sampling parameters.
@@ -31,6 +33,8 @@ pub struct GenerationRequest {
     /// Whether the answer continues the prompt's text (a completion) or is a text of its own (a
     /// chat message). SentencePiece tokenizers drop a leading space only in the second case.
     pub continues_text: bool,
+    /// Limits the device time of this request and others together.
+    pub budget: Option<Arc<DeviceBudget>>,
     /// Receives the account of each choice when it is closed, also if the stream was dropped
     /// before.
     pub receipts: Option<UnboundedSender<Receipt>>,
@@ -72,6 +76,8 @@ pub enum GenerationEvent {
         /// What it used.
         usage: GenerationUsage,
     },
+    /// The request's budget is used up. No event follows.
+    OverBudget,
     /// The engine failed the request. No event follows.
     Failed {
         /// The reason, in words for the caller.

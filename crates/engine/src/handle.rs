@@ -140,6 +140,7 @@ impl EngineHandle {
                 index,
                 events: events.clone(),
                 receipts: request.receipts.clone(),
+                budget: request.budget.clone(),
             };
             self.commands
                 .send(Command::Start(new))
@@ -168,6 +169,7 @@ impl EngineHandle {
             id,
             prompt: request.prompt.clone(),
             adapter: request.adapter.as_ref().map(|adapter| adapter.id()),
+            cache_salt: request.cache_salt,
             params: Arc::new(params),
             max_tokens,
             stop_token_ids: if request.ignore_eos {

@@ -6,6 +6,7 @@ mod chat_template;
 mod command;
 mod core;
 mod detokenizer;
+mod device_budget;
 mod device_seconds;
 mod generation;
 mod handle;
@@ -31,6 +32,7 @@ pub use calibration::{Calibrated, Calibration, SlowStep};
 pub use chat_template::{ChatContent, ChatMessage, ChatTemplate};
 pub use core::EngineCore;
 pub use detokenizer::{Detokenizer, Piece};
+pub use device_budget::DeviceBudget;
 pub use device_seconds::{DeviceSeconds, Pause};
 pub use generation::{
     GeneratedToken, GenerationEvent, GenerationRequest, GenerationUsage, PromptToken, Receipt,

@@ -94,6 +94,7 @@ impl GenerationStream {
                 reason,
                 usage,
             } => self.finish(index, reason, usage),
+            SequenceEvent::OverBudget => self.end(GenerationEvent::OverBudget),
             SequenceEvent::Failed { message } => self.fail(message),
         }
     }
@@ -161,8 +162,13 @@ impl GenerationStream {
     }
 
     fn fail(&mut self, message: String) {
+        self.end(GenerationEvent::Failed { message });
+    }
+
+    /// Ends the request with this event.
+    fn end(&mut self, event: GenerationEvent) {
         self.abort();
-        self.ready.push_back(GenerationEvent::Failed { message });
+        self.ready.push_back(event);
     }
 
     fn send_prompt(&mut self) {

@@ -15,6 +15,8 @@ pub struct LedgerEntry {
     pub ended_us: i64,
     /// The name of the API key.
     pub api_key: Option<String>,
+    /// The tenant of the API key; `None` without a key.
+    pub tenant: Option<String>,
     /// The request's `user`.
     pub user: Option<String>,
     /// The base model.

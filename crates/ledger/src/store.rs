@@ -138,7 +138,7 @@ fn check_unchanged(location: &Location, access: Access, found: i64) -> Result<()
 const INSERT_ATTEMPTS: &str = "INSERT INTO attempts (run, seq, ended_us, started_us, request_id, \
     api_key, user_id, model, adapter, adapter_generation, input_tokens, cached_tokens, \
     output_tokens, device_ps, input_ps, cached_ps, output_ps, cost_usd, queue_seconds, \
-    ttft_seconds, itl_p50_seconds, itl_p95_seconds, outcome, status, prompt)";
+    ttft_seconds, itl_p50_seconds, itl_p95_seconds, outcome, status, prompt, tenant)";
 
 /// A database that was frozen may execute an old flush after newer ones. Device time only grows, so
 /// the larger one is the newer one. In the same way a closed run stays closed.

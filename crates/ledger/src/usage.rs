@@ -18,7 +18,7 @@ pub struct GroupBy {
     pub model: bool,
     /// The adapter.
     pub adapter: bool,
-    /// The API key's name, or the request's `user` if there is no key.
+    /// The tenant of the API key, or the request's `user` if there is no key.
     pub tenant: bool,
     /// The request's `user`.
     pub user: bool,
@@ -33,7 +33,7 @@ pub struct GroupKey {
     pub model: Option<String>,
     /// The adapter.
     pub adapter: Option<String>,
-    /// The API key's name, or the request's `user` if there is no key.
+    /// The tenant of the API key, or the request's `user` if there is no key.
     pub tenant: Option<String>,
     /// The request's `user`.
     pub user: Option<String>,
@@ -48,7 +48,7 @@ pub struct Filter {
     pub models: Vec<String>,
     /// Adapters.
     pub adapters: Vec<String>,
-    /// Names of API keys, or `user` of requests without a key.
+    /// Tenants of API keys, or `user` of requests without a key.
     pub tenants: Vec<String>,
     /// Requests' `user`.
     pub users: Vec<String>,
@@ -286,14 +286,14 @@ impl Source {
             Self::Rows(_) => [
                 "model",
                 "adapter",
-                "COALESCE(api_key, user_id)",
+                "COALESCE(tenant, api_key, user_id)",
                 "user_id",
                 "api_key",
             ],
             Self::Days(_) => [
                 "model",
                 "NULLIF(adapter, '')",
-                "COALESCE(NULLIF(api_key, ''), NULLIF(user_id, ''))",
+                "COALESCE(NULLIF(tenant, ''), NULLIF(api_key, ''), NULLIF(user_id, ''))",
                 "NULLIF(user_id, '')",
                 "NULLIF(api_key, '')",
             ],

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use crate::block_table::BlockTable;
-use crate::{
-    AdapterId, BatchRow, CacheSalt, SampleRow, SampledToken, SamplingParams, SequenceId,
-};
+use crate::{AdapterId, BatchRow, CacheSalt, SampleRow, SampledToken, SamplingParams, SequenceId};
 
 /// Why a sequence ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -213,6 +213,8 @@ pub(crate) fn greedy(prompt: Vec<u32>, max_tokens: usize) -> GenerationRequest {
         ignore_eos: true,
         prompt_logprobs: None,
         continues_text: true,
+        budget: None,
+        cache_salt: None,
         receipts: None,
     }
 }
@@ -257,6 +259,7 @@ pub(crate) async fn collect(mut stream: GenerationStream, n: usize) -> Vec<Answe
                 answers[index].reason = Some(reason);
                 answers[index].usage = usage;
             }
+            GenerationEvent::OverBudget => panic!("over budget"),
             GenerationEvent::Failed { message } => panic!("{message}"),
         }
     }

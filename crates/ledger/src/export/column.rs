@@ -30,7 +30,11 @@ pub(super) const COLUMNS: [Column; 27] = [
     column("request_id", "request_id", Kind::Text),
     column("started_at", "attempts.started_us", Kind::Moment),
     column("ended_at", "ended_us", Kind::Moment),
-    column("tenant", "COALESCE(api_key, user_id)", Kind::OptionalText),
+    column(
+        "tenant",
+        "COALESCE(tenant, api_key, user_id)",
+        Kind::OptionalText,
+    ),
     column("api_key", "api_key", Kind::OptionalText),
     column("user", "user_id", Kind::OptionalText),
     column("model", "attempts.model", Kind::Text),

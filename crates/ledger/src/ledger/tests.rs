@@ -87,6 +87,7 @@ fn entry() -> LedgerEntry {
         started_us: 0,
         ended_us: 0,
         api_key: None,
+        tenant: None,
         user: None,
         model: String::new(),
         adapter: None,

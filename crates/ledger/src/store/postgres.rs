@@ -272,16 +272,16 @@ async fn insert_attempts(
         "{INSERT_ATTEMPTS} SELECT $1, seq, ended_us, started_us, request_id, api_key, user_id, \
          model, adapter, adapter_generation, input_tokens, cached_tokens, output_tokens, \
          device_ps, input_ps, cached_ps, output_ps, cost_usd::numeric, queue_seconds, \
-         ttft_seconds, itl_p50_seconds, itl_p95_seconds, outcome, status, prompt \
+         ttft_seconds, itl_p50_seconds, itl_p95_seconds, outcome, status, prompt, tenant \
          FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], \
          $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], \
          $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::text[], \
          $19::float8[], $20::float8[], $21::float8[], $22::float8[], $23::text[], $24::bigint[], \
-         $25::text[]) \
+         $25::text[], $26::text[]) \
          AS row (seq, ended_us, started_us, request_id, api_key, user_id, model, adapter, \
          adapter_generation, input_tokens, cached_tokens, output_tokens, device_ps, input_ps, \
          cached_ps, output_ps, cost_usd, queue_seconds, ttft_seconds, itl_p50_seconds, \
-         itl_p95_seconds, outcome, status, prompt) ON CONFLICT DO NOTHING"
+         itl_p95_seconds, outcome, status, prompt, tenant) ON CONFLICT DO NOTHING"
     );
     transaction
         .execute(
@@ -312,16 +312,17 @@ async fn insert_attempts(
                 &texts(|entry| Some(entry.outcome.as_str())),
                 &integers(|entry| entry.status.into()),
                 &texts(|entry| entry.prompt.as_deref()),
+                &names(|entry| entry.tenant.as_deref()),
             ],
         )
         .await?;
     Ok(())
 }
 
-/// An entry of an index has at most 2,704 bytes, and the sums of a day are found by five texts. A row
+/// An entry of an index has at most 2,704 bytes, and the sums of a day are found by six texts. A row
 /// that does not fit would block all later rows, so texts that callers choose are shortened.
-const MAX_NAME_BYTES: usize = 400;
-const MAX_USER_BYTES: usize = 1300;
+const MAX_NAME_BYTES: usize = 350;
+const MAX_USER_BYTES: usize = 1100;
 
 /// `text` without NUL characters, which PostgreSQL cannot store. If it is longer than `max_bytes`, its
 /// end is replaced by a hash of the whole, so that different texts stay different.

@@ -409,7 +409,7 @@ impl Store for SqliteStore {
         {
             let mut insert = transaction.prepare_cached(&format!(
                 "{INSERT_ATTEMPTS} VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
-                 $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25) ON CONFLICT DO NOTHING"
+                 $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26) ON CONFLICT DO NOTHING"
             ))?;
             for (seq, entry) in flush.entries {
                 insert.execute(params_from_iter(values(run, *seq, entry)))?;
@@ -458,7 +458,7 @@ impl Store for SqliteStore {
 }
 
 /// In the order of `INSERT_ATTEMPTS`.
-fn values(run: i64, seq: i64, entry: &LedgerEntry) -> [Value; 25] {
+fn values(run: i64, seq: i64, entry: &LedgerEntry) -> [Value; 26] {
     let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
     let real = |real: Option<f64>| real.map_or(Value::Null, Value::Real);
     [
@@ -487,6 +487,7 @@ fn values(run: i64, seq: i64, entry: &LedgerEntry) -> [Value; 25] {
         entry.outcome.as_str().to_owned().into(),
         i64::from(entry.status).into(),
         text(&entry.prompt),
+        text(&entry.tenant),
     ]
 }
 

@@ -22,6 +22,7 @@ pub(crate) fn entry(after: f64) -> LedgerEntry {
         started_us: ended_us - 500_000,
         ended_us,
         api_key: None,
+        tenant: None,
         user: None,
         model: "base".to_owned(),
         adapter: None,

@@ -72,48 +72,62 @@ fn another_programs_file_is_left_alone() {
     assert!(Ledger::check(&Location::Sqlite(text)).is_err());
 }
 
-/// The first schema had no daily sums.
+/// The first schema had no daily sums, and the second one no tenants.
 #[test]
 fn an_older_ledger_is_brought_up_to_date() {
-    each_database(|database| {
-        let ledger = open(database, &Clock::default());
-        for after in [0.0, 1.0, 86_400.0] {
-            record(&ledger, entry(after));
-        }
-        close(&ledger);
-        let usage = || {
-            reader(database).usage(
-                Window::ALL,
-                i64::MAX / 1_000_000,
-                GroupBy::default(),
-                &Filter::default(),
-            )
-        };
-        let before = usage().unwrap();
-        match location(database) {
-            Location::Sqlite(path) => rusqlite::Connection::open(path)
-                .unwrap()
-                .execute_batch("DROP TRIGGER attempt_days_add; DROP TABLE attempt_days")
-                .unwrap(),
-            Location::Postgres(url) => postgres::Client::connect(&url, postgres::NoTls)
-                .unwrap()
-                .batch_execute(
-                    "SET search_path TO farthing; DROP TRIGGER attempt_days_add ON attempts; \
-                     DROP FUNCTION attempt_days_add; DROP TABLE attempt_days",
-                )
-                .unwrap(),
-        }
-        set_version(database, 1);
-        let refused = LedgerReader::open(&location(database)).err();
-        assert!(
-            matches!(refused, Some(LedgerError::Open { .. })),
-            "{refused:?}"
-        );
-        close(&open(database, &Clock::default()));
-        assert_eq!(usage().unwrap(), before);
-        let counts = before.values().flat_map(|groups| groups.values());
-        assert_eq!(counts.map(|usage| usage.requests).sum::<u64>(), 3);
-    });
+    each_database(|database| is_brought_up_to_date(database, 1));
+    each_database(|database| is_brought_up_to_date(database, 2));
+}
+
+fn is_brought_up_to_date(database: &str, version: i64) {
+    let ledger = open(database, &Clock::default());
+    for after in [0.0, 1.0, 86_400.0] {
+        record(&ledger, entry(after));
+    }
+    close(&ledger);
+    let usage = || {
+        reader(database).usage(
+            Window::ALL,
+            i64::MAX / 1_000_000,
+            GroupBy::default(),
+            &Filter::default(),
+        )
+    };
+    let before = usage().unwrap();
+    let (sqlite, postgres) = match version {
+        2 => (
+            include_str!("../../src/schema/2.sqlite.sql"),
+            include_str!("../../src/schema/2.postgres.sql"),
+        ),
+        _ => ("", ""),
+    };
+    match location(database) {
+        Location::Sqlite(path) => rusqlite::Connection::open(path)
+            .unwrap()
+            .execute_batch(&format!(
+                "DROP TRIGGER attempt_days_add; DROP TABLE attempt_days; \
+                     ALTER TABLE attempts DROP COLUMN tenant; {sqlite}"
+            ))
+            .unwrap(),
+        Location::Postgres(url) => postgres::Client::connect(&url, postgres::NoTls)
+            .unwrap()
+            .batch_execute(&format!(
+                "SET search_path TO farthing; DROP TRIGGER attempt_days_add ON attempts; \
+                     DROP FUNCTION attempt_days_add; DROP TABLE attempt_days; \
+                     ALTER TABLE attempts DROP COLUMN tenant; {postgres}"
+            ))
+            .unwrap(),
+    }
+    set_version(database, version);
+    let refused = LedgerReader::open(&location(database)).err();
+    assert!(
+        matches!(refused, Some(LedgerError::Open { .. })),
+        "{refused:?}"
+    );
+    close(&open(database, &Clock::default()));
+    assert_eq!(usage().unwrap(), before);
+    let counts = before.values().flat_map(|groups| groups.values());
+    assert_eq!(counts.map(|usage| usage.requests).sum::<u64>(), 3);
 }
 
 fn set_version(database: &str, version: i64) {

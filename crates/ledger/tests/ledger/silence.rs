@@ -128,6 +128,7 @@ fn long_names_are_recorded() {
                     model: long(from, 3000),
                     adapter: Some(long(from, 3000)),
                     api_key: Some(long(from, 100)),
+                    tenant: Some(long(from, 100)),
                     ..entry(0.0)
                 },
             );

@@ -171,6 +171,39 @@ fn groups_are_told_apart_by_what_is_asked_for() {
     });
 }
 
+/// Two keys of one tenant are one tenant, whoever their users are, also in the sums of days.
+#[test]
+fn a_tenant_is_what_its_keys_say() {
+    each_database(|database| {
+        let ledger = open(database, &Clock::default());
+        for (tenant, key) in [("acme", "prod"), ("acme", "staging"), ("ann", "other")] {
+            record(
+                &ledger,
+                LedgerEntry {
+                    tenant: Some(tenant.to_owned()),
+                    ..of(Some("ann"), Some(key), None, 0.0)
+                },
+            );
+        }
+        close(&ledger);
+        let by_tenant = GroupBy {
+            tenant: true,
+            ..GroupBy::default()
+        };
+        for window in [hour(), Window::new(SIX - 21_600, SIX + 64_800).unwrap()] {
+            let usage = reader(database)
+                .usage(window, i64::MAX / 1_000_000, by_tenant, &Filter::default())
+                .unwrap();
+            let counts = usage
+                .values()
+                .flatten()
+                .map(|((key, _), usage)| (key.tenant.clone().unwrap_or_default(), usage.requests));
+            let expected = [("acme".to_owned(), 2), ("ann".to_owned(), 1)];
+            assert_eq!(counts.collect::<Vec<_>>(), expected);
+        }
+    });
+}
+
 #[test]
 fn each_run_counts_at_its_own_price() {
     each_database(|database| {

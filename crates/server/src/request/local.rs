@@ -19,11 +19,12 @@ use farthing_engine::{
     SubmitError, TextError, Tokenizer,
 };
 use farthing_model::LoraAdapter;
-use farthing_scheduler::SamplingParams;
+use farthing_scheduler::{CacheSalt, SamplingParams};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::backend::Backend;
+use super::cache_salt::cache_salt;
 use super::context::RequestContext;
 use super::provider::{Provider, ProviderEvent, ProviderStream, RequestRead};
 use super::provider_error::ProviderError;
@@ -55,6 +56,7 @@ struct Ask {
     /// The parameter to name in an error about the prompt's length.
     prompt_param: &'static str,
     adapter: Option<AdapterInUse>,
+    cache_salt: Option<CacheSalt>,
     prompts: Vec<Vec<u32>>,
     sampling: Sampling,
     max_tokens: Option<usize>,
@@ -82,6 +84,7 @@ impl Provider for Local {
             let ask = Ask {
                 prompt_param: "messages",
                 adapter,
+                cache_salt: cache_salt(None, request.cache_salt.as_deref()),
                 prompts: vec![prompt],
                 sampling: request.sampling,
                 max_tokens: request.max_tokens,
@@ -120,6 +123,7 @@ impl Provider for Local {
             let ask = Ask {
                 prompt_param: "prompt",
                 adapter,
+                cache_salt: cache_salt(None, request.cache_salt.as_deref()),
                 prompts,
                 sampling: request.sampling,
                 max_tokens: Some(request.max_tokens),
@@ -146,6 +150,7 @@ impl Local {
         let request = GenerationRequest {
             prompt: vec![0],
             adapter: None,
+            cache_salt: None,
             n: 1,
             sampling: SamplingParams {
                 temperature: 0.0,
@@ -156,6 +161,7 @@ impl Local {
             ignore_eos: true,
             prompt_logprobs: None,
             continues_text: true,
+            budget: None,
             receipts: None,
         };
         let mut events = self.backend.submit(request)?;
@@ -263,6 +269,7 @@ impl Local {
             let request = GenerationRequest {
                 prompt,
                 adapter: adapter.clone(),
+                cache_salt: ask.cache_salt,
                 n,
                 sampling: sampling_params(&ask.sampling, ask.logprobs),
                 max_tokens: ask.max_tokens,
@@ -270,6 +277,7 @@ impl Local {
                 ignore_eos: ask.sampling.ignore_eos,
                 prompt_logprobs: ask.prompt_logprobs,
                 continues_text: ask.continues_text,
+                budget: None,
                 receipts: Some(receipts),
             };
             let events = self.backend.submit(request);

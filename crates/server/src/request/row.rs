@@ -50,6 +50,7 @@ impl OpenRow {
             started_us: self.started_us,
             ended_us: unix_microseconds(),
             api_key: None,
+            tenant: None,
             user: context.tenant,
             model,
             adapter,

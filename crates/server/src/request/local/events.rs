@@ -65,6 +65,10 @@ pub(super) fn render<L>(
             });
             events
         }
+        GenerationEvent::OverBudget => {
+            let message = "the budget of device time is used up".to_owned();
+            return vec![Err(ProviderError::Failed(message))];
+        }
         GenerationEvent::Failed { message } => return vec![Err(ProviderError::Failed(message))],
     };
     events.into_iter().map(Ok).collect()
