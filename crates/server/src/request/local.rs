@@ -27,6 +27,7 @@ use super::backend::Backend;
 use super::context::RequestContext;
 use super::provider::{Provider, ProviderEvent, ProviderStream, RequestRead};
 use super::provider_error::ProviderError;
+use crate::access::caller::Caller;
 use crate::adapters::AdapterInUse;
 use crate::random;
 use crate::served_models::ServedModels;
@@ -52,6 +53,7 @@ pub struct Local {
 
 /// What the engine is asked, over all prompts of a request.
 struct Ask {
+    caller: Caller,
     /// The parameter to name in an error about the prompt's length.
     prompt_param: &'static str,
     adapter: Option<AdapterInUse>,
@@ -67,8 +69,9 @@ struct Ask {
 type PromptEvents = Pin<Box<dyn Stream<Item = (usize, GenerationEvent)> + Send>>;
 
 impl Provider for Local {
-    fn chat(&self, request: ChatRequest, _: &RequestContext) -> ProviderStream<ChatLogprobs> {
+    fn chat(&self, request: ChatRequest, context: &RequestContext) -> ProviderStream<ChatLogprobs> {
         let local = self.clone();
+        let caller = context.caller.clone();
         started(async move {
             // An adapter that is not in memory is loaded while the text is tokenized.
             let (adapter, prompt) = tokio::try_join!(
@@ -80,6 +83,7 @@ impl Provider for Local {
                 logprobs: request.logprobs.is_some(),
             };
             let ask = Ask {
+                caller,
                 prompt_param: "messages",
                 adapter,
                 prompts: vec![prompt],
@@ -96,9 +100,10 @@ impl Provider for Local {
     fn complete(
         &self,
         request: CompletionRequest,
-        _: &RequestContext,
+        context: &RequestContext,
     ) -> ProviderStream<CompletionLogprobs> {
         let local = self.clone();
+        let caller = context.caller.clone();
         started(async move {
             let (adapter, prompts) = tokio::try_join!(
                 local.find_adapter(&request.model),
@@ -118,6 +123,7 @@ impl Provider for Local {
                 echoes,
             );
             let ask = Ask {
+                caller,
                 prompt_param: "prompt",
                 adapter,
                 prompts,
@@ -257,6 +263,8 @@ impl Local {
     ) -> Result<Vec<PromptEvents>, ProviderError> {
         let biased = ask.sampling.logit_bias.iter().map(|(token, _)| token);
         self.check_vocabulary("logit_bias", biased)?;
+        let tokens = ask.prompts.iter().map(Vec::len).sum();
+        ask.caller.take_prompt(tokens)?;
         let n = ask.sampling.n;
         let num_choices = n * ask.prompts.len();
         let mut streams: Vec<PromptEvents> = Vec::with_capacity(ask.prompts.len());
@@ -271,7 +279,7 @@ impl Local {
                 ignore_eos: ask.sampling.ignore_eos,
                 prompt_logprobs: ask.prompt_logprobs,
                 continues_text: ask.continues_text,
-                budget: budget.clone(),
+                budget: ask.caller.budget().cloned(),
                 receipts: Some(receipts),
             };
             let events = self.backend.submit(request);

@@ -65,6 +65,7 @@ pub(super) fn render<L>(
             });
             events
         }
+        GenerationEvent::OverBudget => return vec![Err(ProviderError::OverBudget)],
         GenerationEvent::Failed { message } => return vec![Err(ProviderError::Failed(message))],
     };
     events.into_iter().map(Ok).collect()
