@@ -154,6 +154,7 @@ impl StepLoop {
                     .map(|position| prompt_token(sequence, position))
                     .collect(),
                 adapter: adapters[sequence % adapters.len()],
+                cache_salt: None,
                 params: params.clone(),
                 max_tokens,
                 stop_token_ids: [].into(),

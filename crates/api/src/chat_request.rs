@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::fields::Fields;
-use crate::options::{take_inert, take_max_tokens, take_user};
+use crate::options::{take_cache_salt, take_inert, take_max_tokens, take_user};
 use crate::{InvalidRequest, Message, Sampling, StreamOptions};
 
 /// A validated chat request.
@@ -23,6 +23,8 @@ pub struct ChatRequest {
     pub stream: Option<StreamOptions>,
     /// The caller's `user`.
     pub user: Option<String>,
+    /// Only requests with the same salt share cached prefixes.
+    pub cache_salt: Option<String>,
 }
 
 impl ChatRequest {
@@ -42,6 +44,7 @@ impl ChatRequest {
             logprobs: take_logprobs(&mut fields)?,
             stream: StreamOptions::take(&mut fields)?,
             user: take_user(&mut fields)?,
+            cache_salt: take_cache_salt(&mut fields)?,
         };
         take_inert(&mut fields)?;
         take_unused_tools(&mut fields)?;

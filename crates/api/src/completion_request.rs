@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::fields::Fields;
-use crate::options::{take_inert, take_max_tokens, take_user};
+use crate::options::{take_cache_salt, take_inert, take_max_tokens, take_user};
 use crate::{InvalidRequest, Sampling, StreamOptions};
 
 /// A validated completion request.
@@ -25,6 +25,8 @@ pub struct CompletionRequest {
     pub stream: Option<StreamOptions>,
     /// The caller's `user`.
     pub user: Option<String>,
+    /// Only requests with the same salt share cached prefixes.
+    pub cache_salt: Option<String>,
 }
 
 /// One prompt.
@@ -64,6 +66,7 @@ impl CompletionRequest {
             echo,
             stream: StreamOptions::take(&mut fields)?,
             user: take_user(&mut fields)?,
+            cache_salt: take_cache_salt(&mut fields)?,
             sampling,
         };
         fields.inert_as("best_of", &[json!(request.sampling.n)])?;

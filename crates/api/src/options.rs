@@ -49,6 +49,7 @@ const MAX_STOP_STRINGS: usize = 16;
 /// Every piece of an answer is searched for each of them.
 const MAX_STOP_CHARS: usize = 1000;
 const MAX_USER_CHARS: usize = 512;
+const MAX_CACHE_SALT_CHARS: usize = 512;
 
 impl Sampling {
     pub(crate) fn take(fields: &mut Fields) -> Result<Self, InvalidRequest> {
@@ -120,6 +121,26 @@ pub(crate) fn take_max_tokens(
 ) -> Result<Option<usize>, InvalidRequest> {
     let max_tokens = fields.integer(name, least..=i64::from(u32::MAX))?;
     Ok(max_tokens.map(|max_tokens| max_tokens as usize))
+}
+
+/// Takes vLLM's `cache_salt`: only requests with the same one share cached prefixes.
+pub(crate) fn take_cache_salt(fields: &mut Fields) -> Result<Option<String>, InvalidRequest> {
+    let salt = fields.string("cache_salt")?;
+    match salt.as_ref().map(|salt| salt.chars().count()) {
+        Some(0) => Err(InvalidRequest::value(
+            "cache_salt",
+            "Invalid 'cache_salt': it must not be empty. Leave it out to share the cache.",
+        )),
+        Some(length) if length > MAX_CACHE_SALT_CHARS => {
+            let message = format!(
+                "Invalid 'cache_salt': string too long. Expected a string with maximum length \
+                 {MAX_CACHE_SALT_CHARS}, but got a string with length {length} instead."
+            );
+            let code = "string_above_max_length";
+            Err(InvalidRequest::coded(code, "cache_salt", message))
+        }
+        _ => Ok(salt),
+    }
 }
 
 /// Takes `user`; an empty name counts as absent. Its length is limited because it is stored in the

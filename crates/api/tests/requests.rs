@@ -418,3 +418,27 @@ fn what_drives_cost_has_a_limit() {
         assert_refused(refused, "repetition_penalty", "decimal_below_min_value");
     }
 }
+
+#[test]
+fn a_cache_salt_is_a_short_text() {
+    let chat = |salt: Value| {
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "cache_salt": salt});
+        ChatRequest::from_json(body.to_string().as_bytes()).map(|request| request.cache_salt)
+    };
+    let completion = |salt: Value| {
+        let body = json!({"model": "m", "prompt": "hi", "cache_salt": salt});
+        CompletionRequest::from_json(body.to_string().as_bytes()).map(|request| request.cache_salt)
+    };
+    let longest = "é".repeat(512);
+    for ask in [&chat as &dyn Fn(Value) -> _, &completion] {
+        assert_eq!(ask(Value::Null).unwrap(), None);
+        assert_eq!(
+            ask(json!(longest)).unwrap().as_deref(),
+            Some(longest.as_str())
+        );
+        for refused in [json!(""), json!("é".repeat(513)), json!(1), json!(["a"])] {
+            let error = ask(refused.clone()).unwrap_err();
+            assert_eq!(error.param.as_deref(), Some("cache_salt"), "{refused}");
+        }
+    }
+}

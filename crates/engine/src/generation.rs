@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use farthing_model::LoraAdapter;
-use farthing_scheduler::{FinishReason, SamplingParams, TokenLogprobs};
+use farthing_scheduler::{CacheSalt, FinishReason, SamplingParams, TokenLogprobs};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{DeviceBudget, SplitBasis, TokenSeconds};
@@ -16,6 +16,8 @@ pub struct GenerationRequest {
     /// The adapter; `None` for the base model. The request keeps the weights in memory until it
     /// ends, even if the adapter's name is reassigned.
     pub adapter: Option<Arc<LoraAdapter>>,
+    /// Cached prefixes are shared only with requests of the same salt.
+    pub cache_salt: Option<CacheSalt>,
     /// Number of independent choices. Choice `i` samples with `sampling.seed + i`.
     pub n: usize,
     /// Sampling parameters.

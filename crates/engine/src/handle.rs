@@ -169,6 +169,7 @@ impl EngineHandle {
             id,
             prompt: request.prompt.clone(),
             adapter: request.adapter.as_ref().map(|adapter| adapter.id()),
+            cache_salt: request.cache_salt,
             params: Arc::new(params),
             max_tokens,
             stop_token_ids: if request.ignore_eos {

@@ -1,5 +1,7 @@
 //! Errors of the ledger.
 
+use std::path::PathBuf;
+
 use crate::Location;
 
 /// Why the ledger cannot be opened, written or read.
@@ -26,13 +28,33 @@ pub enum LedgerError {
         /// The newest schema version that is supported.
         known: i64,
     },
+    /// The database did not answer in time.
+    #[error(
+        "the ledger's database gave no answer for {seconds:.1} s: check that it runs and that nothing \
+         holds it up (a lock, a full disk, the network)"
+    )]
+    NoAnswer {
+        /// How long it was waited for.
+        seconds: f64,
+    },
+    /// The ledger's file was moved, deleted or replaced while the server writes to it.
+    #[error(
+        "the ledger's file {} {what}: put it back. Until then rows wait, and at shutdown they are \
+         written to the log", path.display()
+    )]
+    Lost {
+        /// Where the file should be.
+        path: PathBuf,
+        /// What was found there.
+        what: String,
+    },
     /// SQLite returned an error.
     #[error("the ledger's SQLite file: {0}")]
     Sqlite(#[from] rusqlite::Error),
     /// PostgreSQL returned an error.
     #[error("the ledger's PostgreSQL: {}", describe(.0))]
-    Postgres(#[from] postgres::Error),
-    /// The operating system cannot start a thread.
+    Postgres(#[from] tokio_postgres::Error),
+    /// The operating system cannot start a thread, or an event loop.
     #[error("cannot start the ledger's writer: {0}")]
     Thread(std::io::Error),
     /// Rows could not be written before the deadline.
@@ -61,7 +83,7 @@ pub enum LedgerError {
 }
 
 /// PostgreSQL's own message and detail. The crate's text is only "db error".
-pub(crate) fn describe(error: &postgres::Error) -> String {
+pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(from_server) => from_server.to_string(),
         None => {

@@ -75,12 +75,12 @@ impl Ledger {
         Self::start(store, config, Self::PLACES, Box::new(device))
     }
 
-    /// Checks that a ledger can be opened there, before a model is loaded.
+    /// Checks that a ledger can be opened there and is not damaged, before a model is loaded.
     ///
     /// # Errors
     /// Those of [`open`](Self::open).
     pub fn check(location: &Location) -> Result<(), LedgerError> {
-        store::open(location, Access::Write).map(drop)
+        store::open(location, Access::Write)?.verify()
     }
 
     pub(crate) fn start(
@@ -89,7 +89,7 @@ impl Ledger {
         places: usize,
         device: Box<dyn Fn() -> DeviceSeconds + Send>,
     ) -> Result<Self, LedgerError> {
-        let run = store.begin(&Run {
+        store.begin(Run {
             started_us: config.started_us,
             model: config.model,
             version: config.version,
@@ -97,7 +97,7 @@ impl Ledger {
         })?;
         let (messages, inbox) = mpsc::channel();
         let status = Arc::new(SharedStatus::new(places));
-        let writer = Writer::new(store, run, config.started_us, device, status.clone());
+        let writer = Writer::new(store, config.started_us, device, status.clone());
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || writer.run(&inbox))
@@ -120,7 +120,7 @@ impl Ledger {
 
     /// Current state and counters.
     pub fn status(&self) -> LedgerStatus {
-        self.status.get().clone()
+        self.status.seen_at(Instant::now())
     }
 
     /// Waits for the rows of all taken places, writes them, marks the run as closed and ends the

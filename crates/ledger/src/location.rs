@@ -26,7 +26,7 @@ impl FromStr for Location {
             .iter()
             .any(|scheme| text.starts_with(scheme))
         {
-            let parsed = text.parse::<postgres::Config>();
+            let parsed = text.parse::<tokio_postgres::Config>();
             return match parsed {
                 Ok(_) => Ok(Self::Postgres(text.to_owned())),
                 Err(error) => Err(format!("not a PostgreSQL URL: {error}")),
@@ -48,12 +48,12 @@ impl fmt::Display for Location {
             Self::Sqlite(path) => return write!(f, "{}", path.display()),
             Self::Postgres(url) => url,
         };
-        let config = url.parse::<postgres::Config>();
+        let config = url.parse::<tokio_postgres::Config>();
         let config = config.map_err(|_| fmt::Error)?;
         let host = config.get_hosts().first().map(|host| match host {
-            postgres::config::Host::Tcp(host) => host.clone(),
+            tokio_postgres::config::Host::Tcp(host) => host.clone(),
             #[cfg(unix)]
-            postgres::config::Host::Unix(path) => path.display().to_string(),
+            tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
         });
         let host = host.unwrap_or_default();
         write!(f, "postgres://{host}")?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::time::Instant;
 
 use crate::invoice::{self, RunTime};
 use crate::runs::Runs;
@@ -27,7 +28,18 @@ impl LedgerReader {
     /// # Errors
     /// There is no ledger, or it has another schema version.
     pub fn open(location: &Location) -> Result<Self, LedgerError> {
-        let store = store::open(location, Access::Read)?;
+        let store = store::open(location, Access::Read { until: None })?;
+        Ok(Self { store })
+    }
+
+    /// Like [`open`](Self::open), for answers that are of no use after `until`: whatever is not read
+    /// by then ends with an error.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_until(location: &Location, until: Instant) -> Result<Self, LedgerError> {
+        let until = Some(until);
+        let store = store::open(location, Access::Read { until })?;
         Ok(Self { store })
     }
 

@@ -1,6 +1,7 @@
 //! State and counters of the ledger.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Counters since the ledger was opened, and its current state.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,25 +16,50 @@ pub struct LedgerStatus {
     pub refused: u64,
     /// Failed flushes. Each is retried.
     pub failed_flushes: u64,
-    /// Why the latest flush failed; `None` after a successful one.
+    /// Why the latest flush failed, or that the present one gets no answer. `None` otherwise.
     pub error: Option<String>,
 }
 
+/// A flush that takes longer is reported before it fails.
+const SLOW_FLUSH: Duration = Duration::from_secs(2);
+
 /// The status shared by the writer and its callers.
 #[derive(Debug)]
-pub(crate) struct SharedStatus(Mutex<LedgerStatus>);
+pub(crate) struct SharedStatus {
+    status: Mutex<LedgerStatus>,
+    /// When the flush that is under way began.
+    flush_began: Mutex<Option<Instant>>,
+}
 
 impl SharedStatus {
     pub(crate) fn new(places: usize) -> Self {
-        Self(Mutex::new(LedgerStatus {
-            places,
-            ..LedgerStatus::default()
-        }))
+        Self {
+            status: Mutex::new(LedgerStatus {
+                places,
+                ..LedgerStatus::default()
+            }),
+            flush_began: Mutex::new(None),
+        }
     }
 
     pub(crate) fn get(&self) -> MutexGuard<'_, LedgerStatus> {
-        // After a panic the counters are still usable.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.status)
+    }
+
+    /// The status as callers see it.
+    pub(crate) fn seen_at(&self, now: Instant) -> LedgerStatus {
+        let mut status = self.get().clone();
+        let waited = lock(&self.flush_began).map(|began| now.saturating_duration_since(began));
+        if let Some(waited) = waited.filter(|waited| *waited >= SLOW_FLUSH) {
+            let waiting = || format!("no answer for {} s", waited.as_secs());
+            status.error.get_or_insert_with(waiting);
+        }
+        status
+    }
+
+    /// A flush begins (`Some`) or has ended.
+    pub(crate) fn set_flush_began(&self, began: Option<Instant>) {
+        *lock(&self.flush_began) = began;
     }
 
     /// Takes a place if one is free.
@@ -52,3 +78,11 @@ impl SharedStatus {
         self.get().places_taken -= places;
     }
 }
+
+/// After a panic of another thread the values are still usable.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 mod postgres;
 mod sqlite;
 
+use std::time::{Duration, Instant};
+
 use crate::device_minutes::DeviceMinute;
 use crate::{LedgerEntry, LedgerError, Location};
 
@@ -12,11 +14,17 @@ use self::sqlite::SqliteStore;
 /// A database with the ledger's tables. Queries use SQL that both databases accept, with `$1`,
 /// `$2`, … for the parameters in this order.
 pub(crate) trait Store: Send {
-    /// Adds a run and returns its id.
-    fn begin(&mut self, run: &Run) -> Result<i64, LedgerError>;
+    /// Adds the run that later flushes belong to.
+    fn begin(&mut self, run: Run) -> Result<(), LedgerError>;
 
-    /// Writes all of it or nothing. Repeating it changes nothing.
+    /// Writes all of it or nothing, by `flush.until` at the latest. Repeating it changes nothing,
+    /// also if a repeated flush arrives before the first one.
     fn write(&mut self, flush: &Flush<'_>) -> Result<(), LedgerError>;
+
+    /// Looks for damage, for a few seconds at most.
+    fn verify(&mut self) -> Result<(), LedgerError> {
+        Ok(())
+    }
 
     /// Calls `each` for every row of a query.
     fn query(
@@ -27,7 +35,12 @@ pub(crate) trait Store: Send {
     ) -> Result<(), LedgerError>;
 }
 
+/// How long a flush may take. Shutdown waits for a flush that has begun, so this is well below its
+/// patience.
+pub(crate) const FLUSH_TIMEOUT: Duration = Duration::from_secs(4);
+
 /// A server process.
+#[derive(Clone, Debug)]
 pub(crate) struct Run {
     pub started_us: i64,
     pub model: String,
@@ -35,10 +48,17 @@ pub(crate) struct Run {
     pub price_per_hour_usd: Option<String>,
 }
 
+/// A run in the database.
+#[derive(Debug)]
+struct OpenRun {
+    id: i64,
+    run: Run,
+}
+
 /// The data of one flush.
 pub(crate) struct Flush<'a> {
-    pub run: i64,
     pub at_us: i64,
+    pub until: Instant,
     /// Rows with their numbers within the run.
     pub entries: &'a [(i64, LedgerEntry)],
     pub minutes: &'a [DeviceMinute],
@@ -56,10 +76,16 @@ pub(crate) trait Row {
 /// How a ledger is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Read only. The ledger must exist.
-    Read,
+    /// Read only. The ledger must exist. Reading ends with an error at `until`.
+    Read { until: Option<Instant> },
     /// Read and write. The ledger is created or migrated if necessary.
     Write,
+}
+
+impl Access {
+    fn is_read(self) -> bool {
+        matches!(self, Self::Read { .. })
+    }
 }
 
 pub(crate) fn open(location: &Location, access: Access) -> Result<Box<dyn Store>, LedgerError> {
@@ -79,7 +105,7 @@ fn check_version(location: &Location, access: Access, found: i64) -> Result<(), 
             known,
         });
     }
-    if found < known && access == Access::Read {
+    if found < known && access.is_read() {
         let reason = match found {
             0 => "there is no ledger yet: a server makes it".to_owned(),
             _ => format!("its schema {found} is older than {known}: start a server on it once"),
@@ -92,15 +118,36 @@ fn check_version(location: &Location, access: Access, found: i64) -> Result<(), 
     Ok(())
 }
 
+/// Checks that a ledger that was in use still has the schema of this build. It is not migrated:
+/// only a restart may change what someone has put there.
+fn check_unchanged(location: &Location, access: Access, found: i64) -> Result<(), LedgerError> {
+    check_version(location, access, found)?;
+    let known = crate::schema::VERSION;
+    if found < known {
+        return Err(LedgerError::Open {
+            location: location.clone(),
+            reason: format!(
+                "its schema was {known} and is now {found}: restore it, or restart the server to \
+                 migrate it"
+            ),
+        });
+    }
+    Ok(())
+}
+
 const INSERT_ATTEMPTS: &str = "INSERT INTO attempts (run, seq, ended_us, started_us, request_id, \
     api_key, user_id, model, adapter, adapter_generation, input_tokens, cached_tokens, \
     output_tokens, device_ps, input_ps, cached_ps, output_ps, cost_usd, queue_seconds, \
     ttft_seconds, itl_p50_seconds, itl_p95_seconds, outcome, status, prompt, tenant)";
 
+/// A database that was frozen may execute an old flush after newer ones. Device time only grows, so
+/// the larger one is the newer one. In the same way a closed run stays closed.
 const UPSERT_MINUTE: &str = "INSERT INTO device_minutes (start_s, run, window_ps, steps_ps, \
     idle_ps, host_ps, warm_up_ps, adapter_load_ps) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
     ON CONFLICT (start_s, run) DO UPDATE SET window_ps = excluded.window_ps, \
     steps_ps = excluded.steps_ps, idle_ps = excluded.idle_ps, host_ps = excluded.host_ps, \
-    warm_up_ps = excluded.warm_up_ps, adapter_load_ps = excluded.adapter_load_ps";
+    warm_up_ps = excluded.warm_up_ps, adapter_load_ps = excluded.adapter_load_ps \
+    WHERE excluded.window_ps >= device_minutes.window_ps";
 
-const UPDATE_RUN: &str = "UPDATE runs SET heartbeat_us = $1, closed_us = $2 WHERE id = $3";
+const UPDATE_RUN: &str =
+    "UPDATE runs SET heartbeat_us = $1, closed_us = COALESCE($2, closed_us) WHERE id = $3";

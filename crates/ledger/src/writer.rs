@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::device_minutes::DeviceMinutes;
 use crate::status::SharedStatus;
-use crate::store::{Flush, Store};
+use crate::store::{FLUSH_TIMEOUT, Flush, Store};
 use crate::{DeviceSeconds, LedgerEntry, LedgerError};
 
 /// A message to the writer.
@@ -21,7 +21,6 @@ pub(crate) enum Message {
 /// Collects rows and writes them together with the device time, in one transaction.
 pub(crate) struct Writer {
     store: Box<dyn Store>,
-    run: i64,
     device: Box<dyn Fn() -> DeviceSeconds + Send>,
     minutes: DeviceMinutes,
     status: Arc<SharedStatus>,
@@ -32,28 +31,37 @@ pub(crate) struct Writer {
     due: Instant,
     /// Failed flushes since the last successful one.
     failures: u32,
+    /// Maximum rows of the next flush. It shrinks with each failure, so that a slow database gets
+    /// what it can write in time.
+    batch_rows: usize,
 }
 
 pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
 pub(crate) const BATCH_ROWS: usize = 512;
+/// No flush has more rows than this, also after an outage.
+const MAX_BATCH_ROWS: usize = 4096;
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Delay after the first failed flush.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// While closing: how often to check for taken places.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How long the last attempt of a shutdown gets, also when its time is up.
+const LAST_TRY: Duration = Duration::from_secs(1);
+/// This many rows are passed to the log at once, with a pause before the next: a log has a bounded
+/// queue and drops what does not fit.
+const LOG_ROWS: usize = 1024;
+const LOG_PAUSE: Duration = Duration::from_millis(50);
 
 impl Writer {
     pub(crate) fn new(
         store: Box<dyn Store>,
-        run: i64,
         started_us: i64,
         device: Box<dyn Fn() -> DeviceSeconds + Send>,
         status: Arc<SharedStatus>,
     ) -> Self {
         Self {
             store,
-            run,
             device,
             minutes: DeviceMinutes::new(started_us),
             status,
@@ -61,6 +69,7 @@ impl Writer {
             next_seq: 0,
             due: Instant::now(),
             failures: 0,
+            batch_rows: MAX_BATCH_ROWS,
         }
     }
 
@@ -75,7 +84,9 @@ impl Writer {
                     return self.close(until);
                 }
                 Err(RecvTimeoutError::Timeout) => self.flush(),
-                Err(RecvTimeoutError::Disconnected) => return self.close(Instant::now()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return self.close(Instant::now() + FLUSH_TIMEOUT);
+                }
             }
         }
     }
@@ -88,6 +99,10 @@ impl Writer {
             if let Ok(Message::Entry(entry)) = inbox.recv_timeout(LOOK_AGAIN) {
                 self.put_down(*entry);
             }
+        }
+        // Time may be up before this began, while rows that arrived are still in the channel.
+        while let Ok(Message::Entry(entry)) = inbox.try_recv() {
+            self.put_down(*entry);
         }
     }
 
@@ -110,13 +125,18 @@ impl Writer {
 
     /// Writes the waiting rows. If that fails, they keep waiting and are retried later.
     fn flush(&mut self) {
-        self.due = match self.write(false) {
+        self.due = match self.write(false, Instant::now() + FLUSH_TIMEOUT) {
             Ok(()) => {
                 if self.failures > 0 {
                     tracing::info!("the ledger can be written again");
                 }
                 self.failures = 0;
-                Instant::now() + HEARTBEAT
+                let pause = if self.waiting.is_empty() {
+                    HEARTBEAT
+                } else {
+                    Duration::ZERO
+                };
+                Instant::now() + pause
             }
             Err(error) => {
                 tracing::error!(waiting = self.waiting.len(), "{error}");
@@ -127,29 +147,35 @@ impl Writer {
         };
     }
 
-    fn write(&mut self, is_last: bool) -> Result<(), LedgerError> {
+    /// Writes one batch, and says with the last one that the run is closed.
+    fn write(&mut self, is_closing: bool, until: Instant) -> Result<(), LedgerError> {
+        let rows = self.batch_rows.min(self.waiting.len());
+        self.status.set_flush_began(Some(Instant::now()));
         // After the rows, so that the device time includes what they were charged.
         self.minutes.sample((self.device)());
         let written = self.store.write(&Flush {
-            run: self.run,
             at_us: now_us(),
-            entries: &self.waiting,
+            until,
+            entries: &self.waiting[..rows],
             minutes: &self.minutes.unsaved(),
-            is_last,
+            is_last: is_closing && rows == self.waiting.len(),
         });
+        self.status.set_flush_began(None);
         let mut status = self.status.get();
         match written {
             Ok(()) => {
-                status.written += self.waiting.len() as u64;
-                status.places_taken -= self.waiting.len();
+                status.written += rows as u64;
+                status.places_taken -= rows;
                 status.error = None;
-                self.waiting.clear();
+                self.waiting.drain(..rows);
                 self.minutes.saved();
+                self.batch_rows = (self.batch_rows * 2).min(MAX_BATCH_ROWS);
                 Ok(())
             }
             Err(error) => {
                 status.failed_flushes += 1;
                 status.error = Some(error.to_string());
+                self.batch_rows = (self.batch_rows / 2).max(1);
                 Err(error)
             }
         }
@@ -157,8 +183,14 @@ impl Writer {
 
     fn close(mut self, until: Instant) -> Result<(), LedgerError> {
         loop {
-            let Err(error) = self.write(true) else {
-                return Ok(());
+            let is_end = self.waiting.len() <= self.batch_rows;
+            let try_until =
+                (Instant::now() + FLUSH_TIMEOUT).min(until.max(Instant::now() + LAST_TRY));
+            let reason = match self.write(true, try_until) {
+                Ok(()) if is_end => return Ok(()),
+                Ok(()) if Instant::now() < until => continue,
+                Ok(()) => "the time for it is up".to_owned(),
+                Err(error) => error.to_string(),
             };
             self.failures += 1;
             let retry = FIRST_RETRY * self.failures;
@@ -166,16 +198,23 @@ impl Writer {
                 std::thread::sleep(retry);
                 continue;
             }
-            for (_, entry) in &self.waiting {
-                tracing::error!(
-                    ?entry,
-                    "the ledger cannot be written: this row is only in the log"
-                );
-            }
+            self.log_waiting();
             return Err(LedgerError::Unwritten {
                 rows: self.waiting.len(),
-                reason: error.to_string(),
+                reason,
             });
+        }
+    }
+
+    fn log_waiting(&self) {
+        for (number, (_, entry)) in self.waiting.iter().enumerate() {
+            if number > 0 && number % LOG_ROWS == 0 {
+                std::thread::sleep(LOG_PAUSE);
+            }
+            tracing::error!(
+                ?entry,
+                "the ledger cannot be written: this row is only in the log"
+            );
         }
     }
 }

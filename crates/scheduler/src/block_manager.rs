@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::block_table::BlockTable;
 use crate::sequence::Sequence;
-use crate::{AdapterId, BlockId};
+use crate::{AdapterId, BlockId, CacheSalt};
 
 /// The blocks of the cache. Each block is free or held by at least one sequence.
 ///
@@ -13,7 +13,7 @@ use crate::{AdapterId, BlockId};
 /// holder releases it, the block is free but keeps its content until it is reused. Blocks without
 /// content are reused first, then the least recently used.
 ///
-/// The content of a block is its tokens, its adapter, and all blocks before it. The parent's
+/// The content of a block is its tokens, its adapter, its salt, and all blocks before it. The parent's
 /// [`BlockId`] identifies the blocks before it. That is exact, because the parent of a findable
 /// block is always findable too: a sequence that holds a block also holds its parent, and a table
 /// is released from its end, so that a block is reused before its parent.
@@ -50,6 +50,7 @@ struct Content {
     parent: Option<BlockId>,
     tokens: Arc<[u32]>, // [block_size]
     adapter: Option<AdapterId>,
+    salt: Option<CacheSalt>,
 }
 
 impl BlockManager {
@@ -103,6 +104,7 @@ impl BlockManager {
                 parent: shared.last().copied(),
                 tokens: tokens.into(),
                 adapter: sequence.adapter(),
+                salt: sequence.cache_salt(),
             };
             let Some(&block) = self.findable.get(&content) else {
                 break;
@@ -125,6 +127,7 @@ impl BlockManager {
                 parent: index.checked_sub(1).map(|parent| blocks[parent]),
                 tokens: sequence.tokens()[index * self.block_size..][..self.block_size].into(),
                 adapter: sequence.adapter(),
+                salt: sequence.cache_salt(),
             };
             let block = match self.findable.get(&content) {
                 Some(&twin) => {

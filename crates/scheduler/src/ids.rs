@@ -1,4 +1,4 @@
-//! The ids of sequences, adapters and cache blocks.
+//! The ids of sequences, adapters, cache salts and cache blocks.
 
 use std::fmt;
 
@@ -18,6 +18,11 @@ impl fmt::Display for AdapterId {
         f.pad(&digits)
     }
 }
+
+/// Separates prefixes in the cache: sequences share blocks only if their salts are equal. It is
+/// chosen by the caller and has no meaning here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CacheSalt(pub [u8; 16]);
 
 /// Index of a block of the paged KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

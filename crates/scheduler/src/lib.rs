@@ -22,7 +22,7 @@ mod fair_share;
 
 pub use batch::{Batch, BatchRow, SampleRow};
 pub use error::{AdmissionError, ConfigError};
-pub use ids::{AdapterId, BlockId, SequenceId};
+pub use ids::{AdapterId, BlockId, CacheSalt, SequenceId};
 pub use output::SequenceOutput;
 pub use sampling::{SampledToken, SamplingParams, TokenLogprob, TokenLogprobs};
 pub use scheduler::{Scheduler, SchedulerConfig, SchedulerStats};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::block_table::BlockTable;
-use crate::{AdapterId, BatchRow, SampleRow, SampledToken, SamplingParams, SequenceId};
+use crate::{AdapterId, BatchRow, CacheSalt, SampleRow, SampledToken, SamplingParams, SequenceId};
 
 /// Why a sequence ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +27,9 @@ pub struct SequenceRequest {
     pub prompt: Vec<u32>,
     /// The adapter; `None` for the base model.
     pub adapter: Option<AdapterId>,
+    /// Cached prefixes are shared only with sequences of the same salt. `None` is shared by all
+    /// that have none.
+    pub cache_salt: Option<CacheSalt>,
     /// Sampling parameters.
     pub params: Arc<SamplingParams>,
     /// Maximum number of generated tokens; 0 only computes the prompt (for `echo` with `logprobs`).
@@ -49,6 +52,7 @@ pub(crate) struct Sequence {
     num_computed: usize,
     block_table: BlockTable,
     adapter: Option<AdapterId>,
+    cache_salt: Option<CacheSalt>,
     params: Arc<SamplingParams>,
     max_tokens: usize,
     stop_token_ids: Arc<[u32]>,
@@ -81,6 +85,7 @@ impl Sequence {
             num_computed: 0,
             block_table: BlockTable::default(),
             adapter: request.adapter,
+            cache_salt: request.cache_salt,
             params: request.params,
             max_tokens: request.max_tokens,
             stop_token_ids: request.stop_token_ids,
@@ -106,6 +111,10 @@ impl Sequence {
 
     pub(crate) fn adapter(&self) -> Option<AdapterId> {
         self.adapter
+    }
+
+    pub(crate) fn cache_salt(&self) -> Option<CacheSalt> {
+        self.cache_salt
     }
 
     pub(crate) fn num_computed(&self) -> usize {

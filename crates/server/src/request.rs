@@ -17,6 +17,8 @@ mod usage;
 pub(crate) mod bookkeeper;
 mod row;
 
+mod cache_salt;
+
 pub(crate) mod backend;
 pub(crate) mod local;
 

@@ -214,6 +214,7 @@ pub(crate) fn greedy(prompt: Vec<u32>, max_tokens: usize) -> GenerationRequest {
         prompt_logprobs: None,
         continues_text: true,
         budget: None,
+        cache_salt: None,
         receipts: None,
     }
 }

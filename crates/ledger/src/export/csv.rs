@@ -1,4 +1,9 @@
 //! CSV export.
+//!
+//! Spreadsheets execute cells that begin like a formula, and callers choose texts such as `user`. So
+//! texts are escaped, reversibly: a `'` is put before a character of [`RISKY`] at the beginning of a
+//! text and after a character of [`BOUNDARIES`], where a spreadsheet of another locale begins a cell.
+//! A reader removes each `'` at these places. Numbers and times are written as they are.
 
 use std::io::Write;
 
@@ -34,10 +39,32 @@ impl<W: Write> Export for CsvExport<W> {
     }
 }
 
+/// What a formula begins with, in full width too, and the `'` that marks an escape.
+const RISKY: &[char] = &[
+    '=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠', '\'',
+];
+
+/// What ends a cell for some spreadsheet.
+const BOUNDARIES: &[char] = &[',', ';', '"', '\t', '\r', '\n'];
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() + 1);
+    let mut is_start = true;
+    for character in text.chars() {
+        if is_start && RISKY.contains(&character) {
+            escaped.push('\'');
+        }
+        escaped.push(character);
+        is_start = BOUNDARIES.contains(&character);
+    }
+    escaped
+}
+
 /// A value as CSV. Null is empty.
 fn text(row: &dyn Row, index: usize, kind: Kind) -> Result<String, LedgerError> {
     Ok(match kind {
-        Kind::Text | Kind::OptionalText | Kind::Dollars => row.text(index)?.unwrap_or_default(),
+        Kind::Text | Kind::OptionalText => escaped(&row.text(index)?.unwrap_or_default()),
+        Kind::Dollars => row.text(index)?.unwrap_or_default(),
         Kind::Integer => row.integer(index)?.to_string(),
         Kind::Real => row
             .real(index)?
@@ -54,3 +81,6 @@ fn text(row: &dyn Row, index: usize, kind: Kind) -> Result<String, LedgerError> 
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,8 +28,8 @@ struct Script {
 }
 
 impl Store for ScriptedStore {
-    fn begin(&mut self, _: &Run) -> Result<i64, LedgerError> {
-        Ok(1)
+    fn begin(&mut self, _: Run) -> Result<(), LedgerError> {
+        Ok(())
     }
 
     fn write(&mut self, flush: &Flush<'_>) -> Result<(), LedgerError> {

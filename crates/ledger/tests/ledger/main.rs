@@ -6,8 +6,10 @@ mod databases;
 mod samples;
 
 mod export;
+mod files;
 mod invoices;
 mod kill;
 mod rows;
 mod schema;
+mod silence;
 mod usage;

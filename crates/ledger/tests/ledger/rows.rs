@@ -96,10 +96,10 @@ fn every_field_comes_back() {
              input_seconds,cached_seconds,output_seconds,cost_usd,price_per_hour_usd,\
              queue_seconds,ttft_seconds,itl_p50_seconds,itl_p95_seconds,outcome,status,prompt"
         );
-        // PostgreSQL cannot store NUL.
+        // The export escapes the line break after a quote. PostgreSQL cannot store NUL.
         let user = match location(database) {
-            Location::Sqlite(_) => "\"ann, \"\"the\"\"\nfirst\0\"",
-            Location::Postgres(_) => "\"ann, \"\"the\"\"\nfirst\u{fffd}\"",
+            Location::Sqlite(_) => "\"ann, \"\"the\"\"'\nfirst\0\"",
+            Location::Postgres(_) => "\"ann, \"\"the\"\"'\nfirst\u{fffd}\"",
         };
         assert_eq!(
             lines.next().unwrap(),

@@ -158,6 +158,7 @@ impl Served {
             id,
             prompt: prompt.to_vec(),
             adapter,
+            cache_salt: None,
             params: Arc::new(greedy),
             max_tokens,
             stop_token_ids: [].into(),

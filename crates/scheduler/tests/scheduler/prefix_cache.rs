@@ -1,6 +1,6 @@
 //! Which prefixes are found in the cache, and which never are.
 
-use farthing_scheduler::{SchedulerConfig, SequenceId, SequenceRequest};
+use farthing_scheduler::{CacheSalt, SchedulerConfig, SequenceId, SequenceRequest};
 
 use crate::simulation::{Simulation, StepEnd, adapter, request};
 
@@ -97,6 +97,46 @@ fn adapters_and_the_base_never_meet() {
         };
         assert_eq!(cached(&mut simulation, request), 4);
     }
+}
+
+#[test]
+fn salts_never_meet() {
+    let mut simulation = Simulation::new(CONFIG);
+    // The last differs from the first in its last bit.
+    let mut twin = [1; 16];
+    twin[15] = 0;
+    let salts = [None, Some(CacheSalt([1; 16])), Some(CacheSalt(twin))];
+    for (id, cache_salt) in (0..).zip(salts) {
+        let request = SequenceRequest {
+            cache_salt,
+            ..request(id, &[1; 9], 1)
+        };
+        assert_eq!(cached(&mut simulation, request), 0);
+    }
+    for (id, cache_salt) in (3..).zip(salts) {
+        let request = SequenceRequest {
+            cache_salt,
+            ..request(id, &[1; 9], 1)
+        };
+        // Six of the eight blocks hold two of each salt.
+        assert_eq!(cached(&mut simulation, request), 8);
+    }
+}
+
+#[test]
+fn sequences_with_different_salts_share_no_block() {
+    let mut simulation = Simulation::new(CONFIG);
+    let with_salt = |id, salt| SequenceRequest {
+        cache_salt: Some(CacheSalt([salt; 16])),
+        ..request(id, &[1; 5], 2)
+    };
+    for (id, salt) in [(0, 1), (1, 1), (2, 2)] {
+        simulation.add(with_salt(id, salt)).unwrap();
+    }
+    simulation.step(StepEnd::Commit, &[]);
+    // One full block for each salt, and for each sequence the block that it fills.
+    assert_eq!(simulation.scheduler.count_held_blocks(), 2 + 3);
+    simulation.drain();
 }
 
 #[test]

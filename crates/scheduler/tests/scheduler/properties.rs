@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use farthing_scheduler::{SamplingParams, SchedulerConfig, SequenceId, SequenceRequest};
+use farthing_scheduler::{CacheSalt, SamplingParams, SchedulerConfig, SequenceId, SequenceRequest};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -66,10 +66,12 @@ fn any_request() -> impl Strategy<Value = SequenceRequest> {
         stops,
         any::<bool>(),
         prop::option::weighted(0.2, 0..3usize),
+        prop::option::weighted(0.3, 0..2u8),
     )
         .prop_map(
-            |(prompt, name, max_tokens, stop, penalty, prompt_logprobs)| SequenceRequest {
+            |(prompt, name, max_tokens, stop, penalty, prompt_logprobs, salt)| SequenceRequest {
                 adapter: name.map(adapter),
+                cache_salt: salt.map(|salt| CacheSalt([salt; 16])),
                 params: Arc::new(SamplingParams {
                     presence_penalty: if penalty { 0.5 } else { 0.0 },
                     ..Default::default()

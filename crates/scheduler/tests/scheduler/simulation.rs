@@ -286,6 +286,7 @@ pub(crate) fn request(id: u64, prompt: &[u32], max_tokens: usize) -> SequenceReq
         id: SequenceId(id),
         prompt: prompt.to_vec(),
         adapter: None,
+        cache_salt: None,
         params: Arc::new(SamplingParams::default()),
         max_tokens,
         stop_token_ids: Arc::new([]),

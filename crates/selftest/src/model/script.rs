@@ -203,6 +203,7 @@ impl Script {
             id: SequenceId(self.kind_of.len() as u64),
             prompt,
             adapter,
+            cache_salt: None,
             params: Arc::new(self.kinds[kind].params.clone()),
             max_tokens: ANSWER_TOKENS,
             stop_token_ids: Arc::new([]),

@@ -1,6 +1,7 @@
 //! `farthing ledger`: reports from the ledger.
 
 mod table;
+mod visible;
 
 use std::fs::{self, File};
 use std::io;
@@ -11,6 +12,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{Args, Subcommand};
 use farthing_ledger::{ExportFormat, Filter, GroupBy, LedgerReader, Location, Window};
 
+use self::visible::visible_json;
 use crate::cli::ledger_arg::{LedgerArg, default_location};
 
 /// Flags of `ledger`.
@@ -100,7 +102,7 @@ pub fn run(args: LedgerArgs) -> anyhow::Result<()> {
                 .open()?
                 .invoice(window, group_by, &Filter::default())?;
             if json {
-                println!("{:#}", table::json(&invoice));
+                println!("{}", visible_json(&format!("{:#}", table::json(&invoice))));
             } else {
                 print!("{}", table::text(&invoice));
             }

@@ -125,7 +125,10 @@ pub enum ApiError {
     )]
     NoLedger,
     /// The ledger cannot be read. The log has the details.
-    #[error("The ledger cannot be read")]
+    #[error(
+        "The ledger cannot be read now: its database failed or did not answer in time. Try again later \
+         or for a shorter time; the server's log has the reason."
+    )]
     LedgerUnreadable,
 }
 

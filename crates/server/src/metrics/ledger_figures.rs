@@ -32,7 +32,7 @@ pub(super) fn render(page: &mut Exposition, ledger: &LedgerStatus) {
     );
     page.gauge(
         "farthing_ledger_up",
-        "1 if the latest batch was written, 0 if it failed.",
+        "1 if the latest batch was written, 0 if it failed or has waited for an answer for 2 seconds.",
         u8::from(ledger.error.is_none()),
     );
 }

@@ -1,23 +1,33 @@
 //! Access to the ledger.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use farthing_economics::HourlyPrice;
 use farthing_engine::EngineStats;
 use farthing_ledger::{
-    DeviceSeconds, Ledger, LedgerConfig, LedgerError, LedgerStatus, Location, Place,
+    DeviceSeconds, Ledger, LedgerConfig, LedgerError, LedgerReader, LedgerStatus, Location, Place,
 };
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout_at;
 
 use crate::clock::unix_microseconds;
 use crate::http::error::ApiError;
 use crate::request::backend::Backend;
+
+/// Reports that are read from the ledger at the same time. Others wait for their turn.
+const READERS: usize = 4;
+
+/// How long a report may take, with the wait for its turn.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reserves a place in the ledger for each request before it begins. Cheap to clone.
 #[derive(Clone)]
 pub struct Bookkeeper {
     ledger: Ledger,
     location: Location,
+    readers: Arc<Semaphore>,
 }
 
 impl Bookkeeper {
@@ -40,11 +50,50 @@ impl Bookkeeper {
             started_us: unix_microseconds() - (up * 1e6) as i64,
         };
         let ledger = Ledger::open(config, move || device_seconds(&backend.stats()))?;
-        Ok(Self { ledger, location })
+        Ok(Self {
+            ledger,
+            location,
+            readers: Arc::new(Semaphore::new(READERS)),
+        })
     }
 
-    pub(crate) fn location(&self) -> &Location {
-        &self.location
+    /// Reads from the ledger. It runs on a thread of its own: queries take long, and a runtime that
+    /// ends would wait for one of its own threads.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut LedgerReader) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let until = Instant::now() + READ_TIMEOUT;
+        let unreadable = |reason: String| {
+            tracing::error!("{reason}");
+            ApiError::LedgerUnreadable
+        };
+        let late = || {
+            let seconds = READ_TIMEOUT.as_secs();
+            unreadable(format!(
+                "a report of the ledger took longer than {seconds} s"
+            ))
+        };
+        let turn = self.readers.clone().acquire_owned();
+        let turn = timeout_at(until.into(), turn).await.map_err(|_| late())?;
+        let location = self.location.clone();
+        let (sender, answer) = oneshot::channel();
+        let read = move || {
+            let answer =
+                LedgerReader::open_until(&location, until).and_then(|mut it| question(&mut it));
+            drop(turn);
+            // The caller may have left.
+            let _ = sender.send(answer);
+        };
+        let thread = thread::Builder::new().name("ledger-reader".to_owned());
+        thread
+            .spawn(read)
+            .map_err(|error| unreadable(format!("cannot start a thread: {error}")))?;
+        let answer = timeout_at(until.into(), answer).await.map_err(|_| late())?;
+        match answer {
+            Ok(answer) => answer.map_err(|error| unreadable(error.to_string())),
+            Err(_) => Err(ApiError::Failed("reading the ledger failed".to_owned())),
+        }
     }
 
     pub(crate) fn status(&self) -> LedgerStatus {

@@ -19,11 +19,12 @@ use farthing_engine::{
     SubmitError, TextError, Tokenizer,
 };
 use farthing_model::LoraAdapter;
-use farthing_scheduler::SamplingParams;
+use farthing_scheduler::{CacheSalt, SamplingParams};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::backend::Backend;
+use super::cache_salt::cache_salt;
 use super::context::RequestContext;
 use super::provider::{Provider, ProviderEvent, ProviderStream, RequestRead};
 use super::provider_error::ProviderError;
@@ -57,6 +58,7 @@ struct Ask {
     /// The parameter to name in an error about the prompt's length.
     prompt_param: &'static str,
     adapter: Option<AdapterInUse>,
+    cache_salt: Option<CacheSalt>,
     prompts: Vec<Vec<u32>>,
     sampling: Sampling,
     max_tokens: Option<usize>,
@@ -83,9 +85,10 @@ impl Provider for Local {
                 logprobs: request.logprobs.is_some(),
             };
             let ask = Ask {
-                caller,
                 prompt_param: "messages",
                 adapter,
+                cache_salt: cache_salt(caller.tenant(), request.cache_salt.as_deref()),
+                caller,
                 prompts: vec![prompt],
                 sampling: request.sampling,
                 max_tokens: request.max_tokens,
@@ -123,9 +126,10 @@ impl Provider for Local {
                 echoes,
             );
             let ask = Ask {
-                caller,
                 prompt_param: "prompt",
                 adapter,
+                cache_salt: cache_salt(caller.tenant(), request.cache_salt.as_deref()),
+                caller,
                 prompts,
                 sampling: request.sampling,
                 max_tokens: Some(request.max_tokens),
@@ -152,6 +156,7 @@ impl Local {
         let request = GenerationRequest {
             prompt: vec![0],
             adapter: None,
+            cache_salt: None,
             n: 1,
             sampling: SamplingParams {
                 temperature: 0.0,
@@ -272,6 +277,7 @@ impl Local {
             let request = GenerationRequest {
                 prompt,
                 adapter: adapter.clone(),
+                cache_salt: ask.cache_salt,
                 n,
                 sampling: sampling_params(&ask.sampling, ask.logprobs),
                 max_tokens: ask.max_tokens,

@@ -7,6 +7,8 @@ use farthing_ledger::{Charge, GroupKey, Invoice, InvoiceLine, Item, Usage};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
+use super::visible::visible;
+
 /// Digits after the point of amounts of money in the table.
 const DIGITS: u32 = 9;
 
@@ -96,7 +98,7 @@ fn row(line: &InvoiceLine, invoice: &Invoice) -> [String; 8] {
     let groups = groups
         .into_iter()
         .flatten()
-        .map(|group| format!(" {group}"));
+        .map(|group| format!(" {}", visible(group)));
     cells[0] = line.item.as_str().to_owned() + &groups.collect::<String>();
     cells
 }

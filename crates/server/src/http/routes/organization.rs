@@ -1,5 +1,7 @@
 //! `GET /v1/organization/usage/completions` and `GET /v1/organization/costs`
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -13,6 +15,9 @@ use crate::clock::unix_seconds;
 use crate::http::app::App;
 use crate::http::error::ApiError;
 use crate::organization;
+
+/// How long a shutdown waits for reports.
+const LAST_REPORTS: Duration = Duration::from_secs(2);
 
 type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
@@ -60,24 +65,19 @@ fn read(report: OrganizationReport, pairs: Pairs) -> Result<OrganizationQuery, A
     Ok(OrganizationQuery::from_pairs(report, pairs)?)
 }
 
-/// Queries take long, so they do not run on the async threads.
+/// A report that is not done soon after the server was asked to stop is not waited for.
 async fn ask<T: Send + 'static>(
     app: &App,
     question: impl FnOnce(&mut LedgerReader, i64) -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<Json<T>, ApiError> {
     let bookkeeper = app.books.bookkeeper.as_ref().ok_or(ApiError::NoLedger)?;
-    let location = bookkeeper.location().clone();
     let now = unix_seconds() as i64;
-    let asked = tokio::task::spawn_blocking(move || {
-        let mut ledger = LedgerReader::open(&location)?;
-        question(&mut ledger, now)
-    });
-    let answer = asked
-        .await
-        .map_err(|error| ApiError::Failed(error.to_string()))?;
-    let answer = answer.map_err(|error| {
-        tracing::error!("{error}");
-        ApiError::LedgerUnreadable
-    })?;
-    Ok(Json(answer))
+    let stopped = async {
+        app.lifecycle.draining().await;
+        tokio::time::sleep(LAST_REPORTS).await;
+    };
+    tokio::select! {
+        answer = bookkeeper.read(move |ledger| question(ledger, now)) => Ok(Json(answer?)),
+        () = stopped => Err(ApiError::ShuttingDown),
+    }
 }
