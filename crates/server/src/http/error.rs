@@ -71,6 +71,12 @@ pub enum ApiError {
         /// The number of sequences that may wait or run at once.
         limit: usize,
     },
+    /// The request was cancelled because too much of its answer was not read.
+    #[error(
+        "The answer was cancelled because too much of it waited to be read: read the stream as it \
+         arrives, or ask for fewer choices or log-probabilities"
+    )]
+    NotRead,
     /// The engine failed this request.
     #[error("The engine failed this request: {0}")]
     Failed(String),
@@ -105,6 +111,7 @@ impl From<ProviderError> for ApiError {
             error @ ProviderError::TooManyChoices { .. } => {
                 InvalidRequest::value("n", error.to_string()).into()
             }
+            ProviderError::NotRead => Self::NotRead,
             ProviderError::Failed(message) => Self::Failed(message),
             ProviderError::Unavailable => Self::EngineDead,
         }
@@ -125,7 +132,7 @@ impl ApiError {
             Self::BadAdminKey => StatusCode::UNAUTHORIZED,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooSlow { .. } | Self::NotRead => StatusCode::REQUEST_TIMEOUT,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -156,6 +163,7 @@ impl ApiError {
             Self::BadAdminKey => (None, Some("invalid_api_key")),
             Self::UnknownUrl { .. } => (None, Some("unknown_url")),
             Self::NoLedger => (None, Some("no_ledger")),
+            Self::NotRead => (None, Some("answer_not_read")),
             Self::MethodNotAllowed { .. } => (None, Some("method_not_supported")),
             Self::QueueFull { .. } => (None, Some("rate_limit_exceeded")),
             _ => (None, None),

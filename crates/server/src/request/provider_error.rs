@@ -39,6 +39,9 @@ pub enum ProviderError {
         /// The number of sequences that may wait or run at once.
         limit: usize,
     },
+    /// The request was cancelled because too much of its answer was not read.
+    #[error("the answer was not read fast enough")]
+    NotRead,
     /// The provider failed this request.
     #[error("{0}")]
     Failed(String),

@@ -66,6 +66,7 @@ pub(super) fn render<L>(
             events
         }
         GenerationEvent::Failed { message } => return vec![Err(ProviderError::Failed(message))],
+        GenerationEvent::CutOff => return vec![Err(ProviderError::NotRead)],
     };
     events.into_iter().map(Ok).collect()
 }
