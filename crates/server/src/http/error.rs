@@ -107,6 +107,12 @@ pub enum ApiError {
         /// The number of sequences that may wait or run at once.
         limit: usize,
     },
+    /// The request was cancelled because too much of its answer was not read.
+    #[error(
+        "The answer was cancelled because too much of it waited to be read: read the stream as it \
+         arrives, or ask for fewer choices or log-probabilities"
+    )]
+    NotRead,
     /// The engine failed this request.
     #[error("The engine failed this request: {0}")]
     Failed(String),
@@ -146,6 +152,7 @@ impl From<ProviderError> for ApiError {
             }
             ProviderError::RateLimited(limited) => Self::RateLimited(limited),
             ProviderError::OverBudget => Self::OverBudget,
+            ProviderError::NotRead => Self::NotRead,
             ProviderError::Failed(message) => Self::Failed(message),
             ProviderError::Unavailable => Self::EngineDead,
         }
@@ -172,7 +179,7 @@ impl ApiError {
             Self::BadAdminKey | Self::NoKey | Self::RefusedKey(_) => StatusCode::UNAUTHORIZED,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooSlow { .. } | Self::NotRead => StatusCode::REQUEST_TIMEOUT,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::QueueFull { .. }
             | Self::TooManyWrongKeys { .. }
@@ -222,6 +229,7 @@ impl ApiError {
             Self::OverBudget => (None, Some("insufficient_quota")),
             Self::UnknownUrl { .. } => (None, Some("unknown_url")),
             Self::NoLedger => (None, Some("no_ledger")),
+            Self::NotRead => (None, Some("answer_not_read")),
             Self::MethodNotAllowed { .. } => (None, Some("method_not_supported")),
             Self::QueueFull { .. } | Self::RateLimited(_) | Self::TooManyWrongKeys { .. } => {
                 (None, Some("rate_limit_exceeded"))

@@ -46,6 +46,9 @@ pub enum ProviderError {
     /// The caller's key has spent what it may spend today.
     #[error("the budget of the caller's key is used up")]
     OverBudget,
+    /// The request was cancelled because too much of its answer was not read.
+    #[error("the answer was not read fast enough")]
+    NotRead,
     /// The provider failed this request.
     #[error("{0}")]
     Failed(String),

@@ -232,6 +232,8 @@ impl RequestRecord {
     fn outcome(&self) -> Outcome {
         let reasons = || self.choices.iter().map(|choice| choice.reason);
         match &self.failure {
+            // It had been accepted, and its tokens were computed.
+            Some(ApiError::NotRead) => Outcome::Abort,
             Some(_) if self.is_refused() => Outcome::Refused,
             Some(_) => Outcome::Error,
             None if self.choices.is_empty() || reasons().any(|it| it.is_none()) => Outcome::Abort,
@@ -246,10 +248,9 @@ impl Drop for RequestRecord {
         let outcome = self.outcome();
         // `vllm:request_success_total` has no label for refused requests.
         if outcome != Outcome::Refused {
-            let unfinished = if self.failure.is_some() {
-                Outcome::Error
-            } else {
-                Outcome::Abort
+            let unfinished = match outcome {
+                Outcome::Error => Outcome::Error,
+                _ => Outcome::Abort,
             };
             let metrics = &self.books.metrics;
             metrics.count_unfinished(unfinished, self.usage.num_open());

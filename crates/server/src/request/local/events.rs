@@ -67,6 +67,7 @@ pub(super) fn render<L>(
         }
         GenerationEvent::OverBudget => return vec![Err(ProviderError::OverBudget)],
         GenerationEvent::Failed { message } => return vec![Err(ProviderError::Failed(message))],
+        GenerationEvent::CutOff => return vec![Err(ProviderError::NotRead)],
     };
     events.into_iter().map(Ok).collect()
 }
