@@ -6,6 +6,8 @@ use farthing_model::LoraAdapter;
 use farthing_scheduler::{AdapterId, FinishReason, SampledToken, SequenceId, SequenceRequest};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::mailbox::EventSender;
+use crate::queue_places::Place;
 use crate::{DeviceBudget, GenerationUsage, Receipt};
 
 /// A message from a caller to the engine thread.
@@ -31,9 +33,11 @@ pub(crate) struct NewSequence {
     pub adapter: Option<Arc<LoraAdapter>>,
     /// Index of the choice within the request.
     pub index: usize,
-    pub events: UnboundedSender<SequenceEvent>,
+    pub events: EventSender,
     pub receipts: Option<UnboundedSender<Receipt>>,
     pub budget: Option<Arc<DeviceBudget>>,
+    /// Held until the sequence ends, whether or not its caller has read the answer.
+    pub place: Place,
 }
 
 /// A message from the engine thread to a caller.
@@ -50,4 +54,23 @@ pub(crate) enum SequenceEvent {
     OverBudget,
     /// The engine failed the request.
     Failed { message: String },
+    /// The request was cancelled because its caller read too slowly.
+    CutOff,
+}
+
+impl SequenceEvent {
+    /// The memory that it takes while it waits.
+    pub(crate) fn bytes(&self) -> usize {
+        let behind = match self {
+            Self::Progress { sampled, .. } => {
+                let of_prompt = sampled.prompt_logprobs.iter();
+                let alternatives = of_prompt.chain(&sampled.logprobs);
+                let alternatives = alternatives.map(|it| size_of_val(it.top.as_slice()));
+                size_of_val(sampled.prompt_logprobs.as_slice()) + alternatives.sum::<usize>()
+            }
+            Self::Failed { message } => message.len(),
+            Self::Finished { .. } | Self::OverBudget | Self::CutOff => 0,
+        };
+        size_of::<Self>() + behind
+    }
 }

@@ -20,7 +20,9 @@ use crate::{
     account::Account,
     command::{Command, NewSequence, SequenceEvent},
     handle::EngineDoor,
+    mailbox::{Delivery, EventSender, Mailbox},
     meter::StepTaken,
+    queue_places::Place,
 };
 
 /// The state of the engine thread. No other thread accesses it.
@@ -37,15 +39,17 @@ pub struct EngineCore {
 struct Caller {
     index: usize,
     adapter: Option<AdapterId>,
-    events: UnboundedSender<SequenceEvent>,
+    events: EventSender,
     receipts: Option<UnboundedSender<Receipt>>,
     budget: Option<Arc<DeviceBudget>>,
     account: Account,
+    /// Free when the sequence ends, before its caller hears of it.
+    _place: Place,
 }
 
 /// A message to a caller that is sent after the step.
 enum Outgoing {
-    Event(UnboundedSender<SequenceEvent>, SequenceEvent),
+    Event(EventSender, SequenceEvent),
     Receipt(UnboundedSender<Receipt>, Receipt),
 }
 
@@ -112,7 +116,12 @@ impl EngineCore {
         outgoing.extend(self.end_over_budget());
         // Publish the figures first, so that a caller who reads them finds its own step in them.
         self.publish(adapters.len());
-        outgoing.into_iter().for_each(Outgoing::send);
+        for overfull in send(outgoing) {
+            self.cut_off(&overfull);
+        }
+        while let Some(slowest) = self.door.backlog.slowest_beyond_the_limit() {
+            self.cut_off(&slowest);
+        }
         self.meter.learn();
         next
     }
@@ -169,19 +178,8 @@ impl EngineCore {
     fn handle(&mut self, command: Command) {
         match command {
             Command::Start(new) => self.start(new),
-            Command::Stop(sequence) => {
-                if let Some(caller) = self.remove(sequence, FinishReason::Stop) {
-                    self.publish(0);
-                    caller.finished(FinishReason::Stop).send();
-                    caller.send_receipt(FinishReason::Stop);
-                }
-            }
-            Command::Abort(sequence) => {
-                if let Some(caller) = self.remove(sequence, FinishReason::Abort) {
-                    self.publish(0);
-                    caller.send_receipt(FinishReason::Abort);
-                }
-            }
+            Command::Stop(sequence) => self.end_early([sequence], FinishReason::Stop),
+            Command::Abort(sequence) => self.end_early([sequence], FinishReason::Abort),
             Command::EndWarmUp => self.end_warm_up(),
             Command::Prefetch(adapter) => {
                 self.load_adapter(|runner| runner.prefetch_adapter(adapter));
@@ -212,6 +210,7 @@ impl EngineCore {
             events,
             receipts,
             budget,
+            place,
         } = new;
         let id = sequence.id;
         let caller = Caller {
@@ -221,10 +220,10 @@ impl EngineCore {
             receipts,
             budget,
             account: Account::open(sequence.prompt.len()),
+            _place: place,
         };
         if caller.is_over_budget() {
-            caller.event(SequenceEvent::OverBudget).send();
-            caller.send_receipt(FinishReason::Abort);
+            send(caller.over_budget());
             return;
         }
         match self.scheduler.add(sequence) {
@@ -236,10 +235,26 @@ impl EngineCore {
                 }
             }
             Err(refusal) => {
-                caller.failed(refusal.to_string()).send();
-                caller.send_receipt(FinishReason::Error);
+                let messages = caller.ending(FinishReason::Error, Some(refusal.to_string()));
+                send(messages);
             }
         }
+    }
+
+    /// Ends those of the sequences that still wait or run.
+    fn end_early(&mut self, sequences: impl IntoIterator<Item = SequenceId>, reason: FinishReason) {
+        let mut messages = Vec::new();
+        for sequence in sequences {
+            let caller = self.remove(sequence, reason);
+            messages.extend(
+                caller
+                    .map(|caller| caller.ending(reason, None))
+                    .into_iter()
+                    .flatten(),
+            );
+        }
+        self.publish(0);
+        send(messages);
     }
 
     /// Removes a sequence before its end.
@@ -335,11 +350,7 @@ impl EngineCore {
                 continue;
             };
             if let Some(caller) = self.close(output.sequence, reason) {
-                outgoing.push(match error {
-                    Some(error) => caller.failed(error),
-                    None => caller.finished(reason),
-                });
-                outgoing.extend(caller.receipt(reason));
+                outgoing.extend(caller.ending(reason, error));
             }
         }
         outgoing
@@ -351,8 +362,7 @@ impl EngineCore {
         let mut outgoing = Vec::new();
         for output in self.scheduler.fail(batch) {
             if let Some(caller) = self.close(output.sequence, FinishReason::Error) {
-                outgoing.push(caller.failed(error.to_string()));
-                outgoing.extend(caller.receipt(FinishReason::Error));
+                outgoing.extend(caller.ending(FinishReason::Error, Some(error.to_string())));
             }
         }
         outgoing
@@ -365,11 +375,18 @@ impl EngineCore {
         let mut outgoing = Vec::new();
         for sequence in over {
             if let Some(caller) = self.remove(sequence, FinishReason::Abort) {
-                outgoing.push(caller.event(SequenceEvent::OverBudget));
-                outgoing.extend(caller.receipt(FinishReason::Abort));
+                outgoing.extend(caller.over_budget());
             }
         }
         outgoing
+    }
+
+    /// Cancels a request whose caller reads too slowly.
+    fn cut_off(&mut self, request: &Mailbox) {
+        if request.cut_off() {
+            self.totals.cut_off_requests += 1;
+            self.end_early(request.sequences(), FinishReason::Abort);
+        }
     }
 
     fn publish(&mut self, adapters_in_batch: usize) {
@@ -444,19 +461,46 @@ impl Caller {
         Some(Outgoing::Receipt(to, receipt))
     }
 
-    fn send_receipt(&self, reason: FinishReason) {
-        self.receipt(reason).into_iter().for_each(Outgoing::send);
+    /// The messages about its end. Its place is free before they are sent.
+    fn ending(self, reason: FinishReason, error: Option<String>) -> Vec<Outgoing> {
+        let event = match (error, reason) {
+            (Some(error), _) => Some(self.failed(error)),
+            (None, FinishReason::Abort) => None,
+            (None, _) => Some(self.finished(reason)),
+        };
+        event.into_iter().chain(self.receipt(reason)).collect()
+    }
+
+    /// The messages about its end if its budget is used up.
+    fn over_budget(self) -> Vec<Outgoing> {
+        let event = self.event(SequenceEvent::OverBudget);
+        let receipt = self.receipt(FinishReason::Abort);
+        [event].into_iter().chain(receipt).collect()
     }
 }
 
+/// Sends messages, and returns the requests of which too much is unread.
+fn send(messages: Vec<Outgoing>) -> Vec<Arc<Mailbox>> {
+    messages.into_iter().filter_map(Outgoing::send).collect()
+}
+
 impl Outgoing {
-    fn send(self) {
-        let sent = match self {
-            Self::Event(to, event) => to.send(event).is_ok(),
-            Self::Receipt(to, receipt) => to.send(receipt).is_ok(),
+    /// Returns the request if too much of it is unread.
+    fn send(self) -> Option<Arc<Mailbox>> {
+        let delivery = match self {
+            Self::Event(to, event) => to.send(event),
+            Self::Receipt(to, receipt) => match to.send(receipt) {
+                Ok(()) => Delivery::Sent,
+                Err(_) => Delivery::NoReader,
+            },
         };
-        if !sent {
-            debug!("a caller left before its event");
+        match delivery {
+            Delivery::Sent => None,
+            Delivery::Overfull(mailbox) => Some(mailbox),
+            Delivery::NoReader => {
+                debug!("a caller left before its event");
+                None
+            }
         }
     }
 }

@@ -83,6 +83,9 @@ pub enum GenerationEvent {
         /// The reason, in words for the caller.
         message: String,
     },
+    /// The request was cancelled because too much of its answer was not read. No event follows, and
+    /// what was not read is lost.
+    CutOff,
 }
 
 /// A sampled token.

@@ -15,7 +15,9 @@ use tokio::sync::{
 
 use crate::{
     EngineStats, GenerationRequest, GenerationStream, Tokenizer,
+    backlog::Backlog,
     command::{Command, NewSequence},
+    mailbox,
     queue_places::QueuePlaces,
 };
 
@@ -29,6 +31,9 @@ pub struct EngineLimits {
     /// Whether adapters are served. Then no single adapter, nor the base model, may take all
     /// places.
     pub serves_adapters: bool,
+    /// Maximum bytes of generated tokens that wait for callers to read them, over all requests. Above
+    /// it the request with the most is cancelled; one request may have a sixteenth.
+    pub max_unread_bytes: usize,
     /// The model's end-of-sequence tokens.
     pub eos_token_ids: Arc<[u32]>,
 }
@@ -65,18 +70,20 @@ pub enum SubmitError {
 #[derive(Clone)]
 pub struct EngineHandle {
     commands: UnboundedSender<Command>,
-    /// One place per sequence, held until its caller is done. This bounds the channel.
+    /// One place per sequence, held until the engine has ended it. This bounds the channel.
     places: Arc<QueuePlaces>,
     next_sequence: Arc<AtomicU64>,
     limits: EngineLimits,
     tokenizer: Arc<Tokenizer>,
     stats: watch::Receiver<EngineStats>,
+    backlog: Arc<Backlog>,
 }
 
 /// The engine thread's end of the channels.
 pub(crate) struct EngineDoor {
     pub commands: UnboundedReceiver<Command>,
     pub stats: watch::Sender<EngineStats>,
+    pub backlog: Arc<Backlog>,
 }
 
 impl EngineHandle {
@@ -85,6 +92,7 @@ impl EngineHandle {
         let (stats_sender, stats) = watch::channel(EngineStats::default());
         let places = QueuePlaces::new(limits.max_queued_sequences, limits.serves_adapters);
         let next_sequence = Arc::default();
+        let backlog = Arc::new(Backlog::new(limits.max_unread_bytes));
         let handle = Self {
             commands,
             places: Arc::new(places),
@@ -92,12 +100,14 @@ impl EngineHandle {
             limits,
             tokenizer,
             stats,
+            backlog: backlog.clone(),
         };
         (
             handle,
             EngineDoor {
                 commands: command_receiver,
                 stats: stats_sender,
+                backlog,
             },
         )
     }
@@ -128,9 +138,10 @@ impl EngineHandle {
         let first = self
             .next_sequence
             .fetch_add(request.n as u64, Ordering::Relaxed);
-        let (events, event_receiver) = mpsc::unbounded_channel();
+        let sequences = first..first + request.n as u64;
+        let (events, event_receiver) = mailbox::open(sequences, &self.backlog);
         let mut ids = Vec::with_capacity(request.n);
-        for index in 0..request.n {
+        for (index, place) in places.into_iter().enumerate() {
             let id = SequenceId(first + index as u64);
             ids.push(id);
             let sequence = self.sequence(&request, id, index, max_tokens);
@@ -141,6 +152,7 @@ impl EngineHandle {
                 events: events.clone(),
                 receipts: request.receipts.clone(),
                 budget: request.budget.clone(),
+                place,
             };
             self.commands
                 .send(Command::Start(new))
@@ -152,7 +164,6 @@ impl EngineHandle {
             ids,
             event_receiver,
             self.commands.clone(),
-            places,
         ))
     }
 
@@ -195,7 +206,10 @@ impl EngineHandle {
 
     /// The statistics that the engine published last, with the idle time since.
     pub fn stats(&self) -> EngineStats {
-        self.stats.borrow().as_of(Instant::now())
+        EngineStats {
+            unread_bytes: self.backlog.bytes(),
+            ..self.stats.borrow().as_of(Instant::now())
+        }
     }
 
     /// Ends the warm-up: resets all counters and counts all time until now as warm-up.

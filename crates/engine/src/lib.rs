@@ -1,6 +1,7 @@
 //! Runs the step loop on one thread, converts text at its edges, and meters device seconds.
 
 mod account;
+mod backlog;
 mod calibration;
 mod chat_template;
 mod command;
@@ -11,6 +12,7 @@ mod device_seconds;
 mod generation;
 mod handle;
 mod least_squares;
+mod mailbox;
 mod meter;
 mod queue_places;
 mod robust_fit;

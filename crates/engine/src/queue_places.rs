@@ -27,11 +27,10 @@ struct Taken {
     by_kind: HashMap<Option<AdapterId>, usize>,
 }
 
-/// The places of one request. Dropping it frees them.
-pub(crate) struct TakenPlaces {
+/// The place of one sequence. Dropping it frees the place.
+pub(crate) struct Place {
     places: Arc<QueuePlaces>,
     kind: Option<AdapterId>,
-    count: usize,
 }
 
 impl QueuePlaces {
@@ -48,7 +47,7 @@ impl QueuePlaces {
         self: &Arc<Self>,
         kind: Option<AdapterId>,
         count: usize,
-    ) -> Option<TakenPlaces> {
+    ) -> Option<Vec<Place>> {
         let mut taken = self.taken();
         let total = taken.total.checked_add(count)?;
         let free = self.limit.checked_sub(total)?;
@@ -58,11 +57,11 @@ impl QueuePlaces {
         }
         taken.total = total;
         taken.by_kind.insert(kind, of_kind);
-        Some(TakenPlaces {
+        let place = || Place {
             places: self.clone(),
             kind,
-            count,
-        })
+        };
+        Some(std::iter::repeat_with(place).take(count).collect())
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -71,12 +70,12 @@ impl QueuePlaces {
     }
 }
 
-impl Drop for TakenPlaces {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.taken();
-        taken.total -= self.count;
+        taken.total -= 1;
         if let Some(of_kind) = taken.by_kind.get_mut(&self.kind) {
-            *of_kind -= self.count;
+            *of_kind -= 1;
             if *of_kind == 0 {
                 taken.by_kind.remove(&self.kind);
             }
@@ -113,7 +112,7 @@ mod tests {
         let mut flood = |kind| {
             let mut count = 0;
             while let Some(place) = places.take(kind, 1) {
-                taken.push(place);
+                taken.extend(place);
                 count += 1;
             }
             count

@@ -53,6 +53,10 @@ pub struct EngineStats {
     pub prompt_tokens: u64,
     /// Sampled tokens that were sent to callers.
     pub generation_tokens: u64,
+    /// Bytes of generated tokens that callers have not read.
+    pub unread_bytes: usize,
+    /// Requests cancelled because too much of their answers was not read.
+    pub cut_off_requests: u64,
     /// Adapters with a row in the last batch.
     pub adapters_in_batch: usize,
     /// Adapters of sequences that have had a step, without duplicates.

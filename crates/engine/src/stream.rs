@@ -3,13 +3,13 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use farthing_scheduler::{FinishReason, SampledToken, SequenceId, TokenLogprobs};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
     Detokenizer, GeneratedToken, GenerationEvent, GenerationRequest, GenerationUsage, PromptToken,
     Tokenizer,
     command::{Command, SequenceEvent},
-    queue_places::TakenPlaces,
+    mailbox::EventReceiver,
 };
 
 /// The events of one request. Dropping it aborts the sequences that still run.
@@ -22,9 +22,8 @@ pub struct GenerationStream {
     /// Events that have to wait for the prompt's event.
     held: VecDeque<GenerationEvent>,
     prompt_sent: bool,
-    events: UnboundedReceiver<SequenceEvent>,
+    events: EventReceiver,
     commands: UnboundedSender<Command>,
-    _places: TakenPlaces,
 }
 
 struct Choice {
@@ -38,13 +37,17 @@ struct Choice {
 
 impl GenerationStream {
     pub(crate) fn new(
-        request: GenerationRequest,
+        mut request: GenerationRequest,
         tokenizer: Arc<Tokenizer>,
         sequences: Vec<SequenceId>,
-        events: UnboundedReceiver<SequenceEvent>,
+        events: EventReceiver,
         commands: UnboundedSender<Command>,
-        places: TakenPlaces,
     ) -> Self {
+        // A caller that does not read keeps nothing that it does not need.
+        request.adapter = None;
+        if request.prompt_logprobs.is_none() {
+            request.prompt = Vec::new();
+        }
         let detokenizer = if request.continues_text {
             Detokenizer::continuing(tokenizer, &request.stop)
         } else {
@@ -66,7 +69,6 @@ impl GenerationStream {
             request,
             events,
             commands,
-            _places: places,
         }
     }
 
@@ -96,6 +98,10 @@ impl GenerationStream {
             } => self.finish(index, reason, usage),
             SequenceEvent::OverBudget => self.end(GenerationEvent::OverBudget),
             SequenceEvent::Failed { message } => self.fail(message),
+            SequenceEvent::CutOff => {
+                self.abort();
+                self.ready.push_back(GenerationEvent::CutOff);
+            }
         }
     }
 

@@ -292,12 +292,25 @@ async fn a_full_queue_refuses_and_recovers() {
         max_queued_sequences: 2,
         ..WIDE
     });
-    let first = engine.handle.submit(greedy(prompt(1, 10), 100)).unwrap();
-    let second = engine.handle.submit(greedy(prompt(2, 10), 100)).unwrap();
-    let refused = engine.handle.submit(greedy(prompt(3, 10), 100)).err();
+    let mut too_many = greedy(prompt(1, 10), 1);
+    too_many.n = 3;
+    let refused = engine.handle.submit(too_many).err();
     assert!(matches!(refused, Some(SubmitError::QueueFull { limit: 2 })));
-    drop((first, second));
-    let third = engine.handle.submit(greedy(prompt(3, 10), 5)).unwrap();
+    let submit = |seed| engine.handle.submit(greedy(prompt(seed, 10), 240));
+    let is_full = |_| {
+        let running = [submit(1), submit(2)];
+        let refused = submit(3).err();
+        drop(running);
+        matches!(refused, Some(SubmitError::QueueFull { limit: 2 }))
+    };
+    assert!((0..ATTEMPTS).any(is_full));
+    // A place is free as soon as the engine has heard that its caller left.
+    let third = loop {
+        match engine.handle.submit(greedy(prompt(3, 10), 5)) {
+            Ok(third) => break third,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
     assert_eq!(collect(third, 1).await[0].tokens.len(), 5);
     engine.stop();
 }

@@ -5,6 +5,7 @@ pub(crate) mod args;
 pub mod bench;
 pub mod compare;
 pub mod inspect;
+pub mod keys;
 pub mod ledger;
 pub mod price;
 pub mod selftest;

@@ -3,6 +3,7 @@
 mod cli;
 mod startup;
 
+mod access;
 mod http;
 mod request;
 
@@ -20,11 +21,13 @@ mod lifecycle;
 pub mod log;
 mod random;
 
+pub use access::CallerKeys;
+pub use access::caller::Caller;
 pub use adapters::{
     AdapterError, AdapterLoader, AdapterSources, Adapters, AdaptersConfig, HostCapacity, NewAdapter,
 };
 pub use cli::args::{AdaptersCommand, Args, Command, ServeArgs};
-pub use cli::{bench, compare, inspect, ledger, price, selftest, tco};
+pub use cli::{bench, compare, inspect, keys, ledger, price, selftest, tco};
 pub use costs::CostsConfig;
 pub use http::admin_key::AdminKey;
 pub use http::app::{App, AppConfig};

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use farthing_server::{
-    AdaptersCommand, Args, Command, bench, compare, inspect, ledger, log, price, run, selftest, tco,
+    AdaptersCommand, Args, Command, bench, compare, inspect, keys, ledger, log, price, run,
+    selftest, tco,
 };
 
 fn main() -> ExitCode {
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         Command::Price(args) => price::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Keys(args) => keys::run(args),
         Command::Ledger(args) => ledger::run(args),
         Command::Selftest(args) => selftest::run(&args),
     };

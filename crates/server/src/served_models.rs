@@ -3,10 +3,12 @@
 use farthing_api::{AdapterCard, AdapterList, AdapterTier, ModelCard, ModelList};
 use farthing_scheduler::AdapterId;
 
+use crate::access::caller::Caller;
 use crate::adapters::{
     self, AdapterError, AdapterInUse, Adapters, FindError, HostFigures, NewAdapter,
 };
 use crate::clock::unix_seconds;
+use crate::http::error::ApiError;
 
 /// The base model and its adapters, by name.
 pub struct ServedModels {
@@ -68,7 +70,17 @@ impl ServedModels {
         self.adapters().ok_or(AdapterError::Off)?.unload(name).await
     }
 
-    pub(crate) fn list(&self) -> ModelList {
+    /// Refuses a name that the caller's key does not allow.
+    pub(crate) fn check_use(&self, caller: &Caller, name: &str) -> Result<(), ApiError> {
+        if caller.may_use(name, self.is_base(name)) {
+            Ok(())
+        } else {
+            Err(ApiError::ModelNotAllowed(name.to_owned()))
+        }
+    }
+
+    /// The models that the caller may use.
+    pub(crate) fn list(&self, caller: &Caller) -> ModelList {
         let base = self
             .base_names
             .iter()
@@ -78,7 +90,10 @@ impl ServedModels {
         let adapters =
             adapters.map(|(name, named, _)| self.card(&name, &named.root, parent(), named.created));
         ModelList {
-            data: base.chain(adapters).collect(),
+            data: base
+                .chain(adapters)
+                .filter(|card| caller.may_use(&card.id, card.parent.is_none()))
+                .collect(),
         }
     }
 

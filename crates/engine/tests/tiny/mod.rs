@@ -22,6 +22,7 @@ pub(crate) struct Room {
     pub(crate) max_num_seqs: usize,
     pub(crate) max_num_batched_tokens: usize,
     pub(crate) max_queued_sequences: usize,
+    pub(crate) max_unread_bytes: usize,
     pub(crate) max_adapters: usize,
     /// Equal to the maximum per batch, unless steps are meant to fail.
     pub(crate) adapter_slots: usize,
@@ -32,6 +33,7 @@ pub(crate) const WIDE: Room = Room {
     max_num_seqs: 32,
     max_num_batched_tokens: 256,
     max_queued_sequences: 1000,
+    max_unread_bytes: 64 << 20,
     max_adapters: 4,
     adapter_slots: 4,
 };
@@ -115,6 +117,7 @@ impl Engine {
             max_model_len: MAX_MODEL_LEN,
             max_queued_sequences: room.max_queued_sequences,
             serves_adapters: false,
+            max_unread_bytes: room.max_unread_bytes,
             eos_token_ids: Arc::new([EOS]),
         };
         let (handle, thread) =
@@ -261,6 +264,7 @@ pub(crate) async fn collect(mut stream: GenerationStream, n: usize) -> Vec<Answe
             }
             GenerationEvent::OverBudget => panic!("over budget"),
             GenerationEvent::Failed { message } => panic!("{message}"),
+            GenerationEvent::CutOff => panic!("the request was cut off"),
         }
     }
     answers

@@ -10,6 +10,7 @@ use farthing_model::SimdLevel;
 use super::bench::BenchArgs;
 use super::compare::CompareArgs;
 use super::inspect::InspectArgs;
+use super::keys::KeysArgs;
 use super::ledger::LedgerArgs;
 use super::ledger_arg::LedgerArg;
 use super::price::PriceArgs;
@@ -49,6 +50,8 @@ pub enum Command {
     Compare(CompareArgs),
     /// Benchmark a server with OpenAI's API: its speed and the cost of its tokens
     Bench(Box<BenchArgs>),
+    /// Make, list and revoke the keys of callers
+    Keys(KeysArgs),
     /// Read requests and their costs from the ledger
     Ledger(LedgerArgs),
 }
@@ -119,7 +122,15 @@ pub struct ServeArgs {
     /// Maximum rank of an adapter
     #[arg(long, value_name = "RANK", default_value_t = 64)]
     pub max_lora_rank: usize,
-    /// Key that loading and unloading adapters over HTTP requires; without a key both are off
+    /// Key file: only callers with one of its keys are answered, within the key's limits; `farthing
+    /// keys` makes it, and changes take effect while the server runs
+    #[arg(long, value_name = "FILE", env = "FARTHING_KEYS")]
+    pub keys: Option<PathBuf>,
+    /// Answer everybody on an address other than loopback
+    #[arg(long, conflicts_with = "keys")]
+    pub insecure_no_keys: bool,
+    /// Key of the operator: loads and unloads adapters over HTTP, and with --keys also reads figures
+    /// and costs
     #[arg(
         long,
         value_name = "KEY",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::admin_key::AdminKey;
+use crate::access::{Access, CallerKeys};
 use crate::costs::{Costs, CostsConfig};
 use crate::lifecycle::Lifecycle;
 use crate::machine::Machine;
@@ -22,7 +23,7 @@ pub struct App {
     pub(crate) engine: Option<Arc<dyn Backend>>,
     pub(crate) books: Books,
     pub(crate) lifecycle: Lifecycle,
-    pub(crate) admin_key: Option<Arc<AdminKey>>,
+    pub(crate) access: Access,
     pub(crate) machine: Option<Arc<Machine>>,
 }
 
@@ -39,7 +40,7 @@ pub struct AppConfig {
 }
 
 impl App {
-    /// Without an admin key, a ledger or a description of the machine.
+    /// Without keys, a ledger or a description of the machine.
     pub fn new(config: AppConfig) -> Self {
         let costs = Costs::new(config.engine.clone(), config.costs);
         let metrics = Metrics::new(config.models.metrics_name().to_owned());
@@ -53,17 +54,21 @@ impl App {
                 bookkeeper: None,
             },
             lifecycle: Lifecycle::default(),
-            admin_key: None,
+            access: Access::default(),
             machine: None,
         }
     }
 
     /// Lets requests with the key load and unload adapters. Without a key no request may.
-    pub fn with_admin_key(self, key: AdminKey) -> Self {
-        Self {
-            admin_key: Some(Arc::new(key)),
-            ..self
-        }
+    pub fn with_admin_key(mut self, key: AdminKey) -> Self {
+        self.access.admin_key = Some(Arc::new(key));
+        self
+    }
+
+    /// Admits only callers with one of these keys, and lets only the operator read what all of them do.
+    pub fn with_keys(mut self, keys: Arc<CallerKeys>) -> Self {
+        self.access.keys = Some(keys);
+        self
     }
 
     /// Describes the machine on the page and in `GET /v1/costs/now`.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use farthing_api::{ErrorBody, ErrorDetail, InvalidRequest};
+use farthing_keys::{RateLimited, RefusedKey};
 
 use crate::adapters::AdapterError;
 use crate::request::provider_error::ProviderError;
@@ -24,13 +25,48 @@ pub enum ApiError {
     Adapter(#[from] AdapterError),
     /// The server has no admin key.
     #[error(
-        "Loading and unloading adapters is off: start the server with an admin key \
+        "This is for the operator, and this server has no admin key: start it with one \
          (FARTHING_ADMIN_KEY) and send the key as 'Authorization: Bearer KEY'"
     )]
     AdminOff,
     /// The request has no admin key or a wrong one.
     #[error("Incorrect admin key provided: send it as 'Authorization: Bearer KEY'")]
     BadAdminKey,
+    /// The request has no key, and the server wants one.
+    #[error(
+        "You didn't provide an API key. You need to provide your API key in an Authorization header \
+         using Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
+    )]
+    NoKey,
+    /// The request's key is refused.
+    #[error("{0} Ask the operator of this server for a key.")]
+    RefusedKey(RefusedKey),
+    /// An address sent too many wrong keys.
+    #[error("Too many incorrect API keys from this address. Try again later.")]
+    TooManyWrongKeys {
+        /// Until the next one is looked at.
+        retry_after: Duration,
+    },
+    /// A caller's key on a route of the operator.
+    #[error(
+        "You have insufficient permissions for this operation: it needs the admin key of this server."
+    )]
+    CallerIsNoOperator,
+    /// The admin key on a route of callers.
+    #[error("The admin key is not for requests to models: send a key of `farthing keys add`.")]
+    OperatorIsNoCaller,
+    /// The key does not allow the model.
+    #[error("This API key does not have access to model `{0}`.")]
+    ModelNotAllowed(String),
+    /// The key's rate is used up.
+    #[error(transparent)]
+    RateLimited(#[from] RateLimited),
+    /// The key has spent what it may spend today.
+    #[error(
+        "You exceeded your current quota: this API key has spent its dollars for today. The day ends at \
+         midnight in UTC."
+    )]
+    OverBudget,
     /// No route has this path.
     #[error("Invalid URL ({method} {path})")]
     UnknownUrl {
@@ -71,6 +107,12 @@ pub enum ApiError {
         /// The number of sequences that may wait or run at once.
         limit: usize,
     },
+    /// The request was cancelled because too much of its answer was not read.
+    #[error(
+        "The answer was cancelled because too much of it waited to be read: read the stream as it \
+         arrives, or ask for fewer choices or log-probabilities"
+    )]
+    NotRead,
     /// The engine failed this request.
     #[error("The engine failed this request: {0}")]
     Failed(String),
@@ -108,14 +150,20 @@ impl From<ProviderError> for ApiError {
             error @ ProviderError::TooManyChoices { .. } => {
                 InvalidRequest::value("n", error.to_string()).into()
             }
+            ProviderError::RateLimited(limited) => Self::RateLimited(limited),
+            ProviderError::OverBudget => Self::OverBudget,
+            ProviderError::NotRead => Self::NotRead,
             ProviderError::Failed(message) => Self::Failed(message),
             ProviderError::Unavailable => Self::EngineDead,
         }
     }
 }
 
-/// The `Retry-After` of a 429: most answers free a place within seconds.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+/// The `Retry-After` of a full queue: most answers free a place within seconds.
+const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// OpenAI's clients do not retry a response with this header, however long they would wait.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 impl ApiError {
     /// The HTTP status if the error occurs before the first byte of the response.
@@ -124,13 +172,19 @@ impl ApiError {
             Self::Invalid(_) | Self::BodyUnreadable(_) => StatusCode::BAD_REQUEST,
             Self::ModelNotFound(_) | Self::UnknownUrl { .. } => StatusCode::NOT_FOUND,
             Self::Adapter(error) => adapter_status(error),
-            Self::AdminOff => StatusCode::FORBIDDEN,
-            Self::BadAdminKey => StatusCode::UNAUTHORIZED,
+            Self::AdminOff
+            | Self::CallerIsNoOperator
+            | Self::OperatorIsNoCaller
+            | Self::ModelNotAllowed(_) => StatusCode::FORBIDDEN,
+            Self::BadAdminKey | Self::NoKey | Self::RefusedKey(_) => StatusCode::UNAUTHORIZED,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooSlow { .. } | Self::NotRead => StatusCode::REQUEST_TIMEOUT,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::QueueFull { .. }
+            | Self::TooManyWrongKeys { .. }
+            | Self::RateLimited(_)
+            | Self::OverBudget => StatusCode::TOO_MANY_REQUESTS,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoLedger => StatusCode::NOT_FOUND,
             Self::EngineDead | Self::ShuttingDown | Self::LedgerFull | Self::LedgerUnreadable => {
@@ -139,9 +193,20 @@ impl ApiError {
         }
     }
 
+    /// When it is worth trying again; `None` if trying again soon is no use.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited(limited) => limited.retry_after(),
+            Self::TooManyWrongKeys { retry_after } => Some(*retry_after),
+            Self::OverBudget => None,
+            _ => Some(QUEUE_RETRY_AFTER),
+        }
+    }
+
     /// The error in OpenAI's format.
     pub fn body(&self) -> ErrorBody {
         let kind = match self.status() {
+            _ if matches!(self, Self::OverBudget) => "insufficient_quota",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             StatusCode::SERVICE_UNAVAILABLE => "service_unavailable_error",
             status if status.is_server_error() => "server_error",
@@ -156,11 +221,19 @@ impl ApiError {
             Self::Adapter(AdapterError::NotLoadable(_) | AdapterError::Unreachable(_)) => {
                 (Some("model".to_owned()), None)
             }
-            Self::BadAdminKey => (None, Some("invalid_api_key")),
+            Self::BadAdminKey | Self::RefusedKey(_) => (None, Some("invalid_api_key")),
+            Self::ModelNotAllowed(_) => (Some("model".to_owned()), Some("model_not_found")),
+            Self::CallerIsNoOperator | Self::OperatorIsNoCaller => {
+                (None, Some("insufficient_permissions"))
+            }
+            Self::OverBudget => (None, Some("insufficient_quota")),
             Self::UnknownUrl { .. } => (None, Some("unknown_url")),
             Self::NoLedger => (None, Some("no_ledger")),
+            Self::NotRead => (None, Some("answer_not_read")),
             Self::MethodNotAllowed { .. } => (None, Some("method_not_supported")),
-            Self::QueueFull { .. } => (None, Some("rate_limit_exceeded")),
+            Self::QueueFull { .. } | Self::RateLimited(_) | Self::TooManyWrongKeys { .. } => {
+                (None, Some("rate_limit_exceeded"))
+            }
             _ => (None, None),
         };
         ErrorBody {
@@ -196,10 +269,20 @@ impl IntoResponse for ApiError {
         let ErrorDetail { param, code, .. } = &body.error;
         tracing::info!(status = status.as_u16(), param, code, "refused");
         let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if status == StatusCode::TOO_MANY_REQUESTS {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+            match self.retry_after() {
+                Some(wait) => {
+                    let seconds = wait.as_secs_f64().ceil() as u64;
+                    headers.insert(header::RETRY_AFTER, seconds.max(1).into());
+                }
+                None => {
+                    headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+                }
+            }
         }
         response
     }

@@ -13,36 +13,51 @@ mod ready;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
+use super::admission::{admit_caller, admit_operator, admit_reader, identify};
 use super::app::App;
 use super::error::ApiError;
 use crate::http::json_body::MAX_BODY_BYTES;
 
-/// All routes. Errors have OpenAI's format.
+/// All routes, by who may use them. Errors have OpenAI's format.
 pub fn router(app: App) -> Router {
-    let page = page::routes().fold(Router::new(), |router, (path, file)| {
-        router.route(path, file)
-    });
-    page.route("/v1/chat/completions", post(chat_completions::create))
+    let callers = Router::new()
+        .route("/v1/chat/completions", post(chat_completions::create))
         .route("/v1/completions", post(completions::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
+        .route_layer(from_fn_with_state(app.clone(), admit_caller));
+    let readers = Router::new()
         .route("/v1/costs/now", get(costs_now::show))
         .route("/v1/lora_adapters", get(lora_adapters::list))
-        .route("/v1/load_lora_adapter", post(lora_adapters::load))
-        .route("/v1/unload_lora_adapter", post(lora_adapters::unload))
         .route(
             "/v1/organization/usage/completions",
             get(organization::usage),
         )
         .route("/v1/organization/costs", get(organization::costs))
-        .route("/health", get(health::check))
-        .route("/ready", get(ready::check))
         .route("/metrics", get(metrics::render))
+        .route_layer(from_fn_with_state(app.clone(), admit_reader));
+    let operators = Router::new()
+        .route("/v1/load_lora_adapter", post(lora_adapters::load))
+        .route("/v1/unload_lora_adapter", post(lora_adapters::unload))
+        .route_layer(from_fn_with_state(app.clone(), admit_operator));
+    // The page's files hold no figures, and probes have no keys.
+    let everybody = page::routes().fold(Router::new(), |router, (path, file)| {
+        router.route(path, file)
+    });
+    let everybody = everybody
+        .route("/health", get(health::check))
+        .route("/ready", get(ready::check));
+    everybody
+        .merge(callers)
+        .merge(readers)
+        .merge(operators)
         .fallback(unknown_url)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn(identify))
         .with_state(app)
 }
 

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::app::App;
 use super::routes;
+use crate::http::admission::Peer;
 use crate::http::json_body::BodyTimeout;
 use crate::lifecycle::Lifecycle;
 
@@ -44,8 +45,8 @@ pub async fn serve(
     let mut stop = pin!(stop);
     loop {
         tokio::select! {
-            (stream, _) = Listener::accept(&mut listener) => {
-                connections.spawn(converse(stream, router.clone(), lifecycle.clone(), timeouts.read));
+            (stream, peer) = Listener::accept(&mut listener) => {
+                connections.spawn(converse(stream, router.clone().layer(Extension(Peer(peer.ip()))), lifecycle.clone(), timeouts.read));
             }
             Some(_) = connections.join_next() => {}
             () = &mut stop => break,

@@ -103,6 +103,17 @@ pub(super) fn render(page: &mut Exposition, engine: &EngineStats) {
         engine.preemptions as f64,
     );
 
+    page.gauge(
+        "farthing_unread_bytes",
+        "Generated tokens that wait for callers to read them, in bytes.",
+        engine.unread_bytes as f64,
+    );
+    page.counter(
+        "farthing_cut_off_requests_total",
+        "Requests cancelled because too much of their answers waited to be read.",
+        engine.cut_off_requests as f64,
+    );
+
     let sizes = &engine.step_sizes;
     page.histogram(
         "vllm:iteration_tokens_total",

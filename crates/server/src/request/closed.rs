@@ -32,6 +32,9 @@ impl ClosedRequest {
     pub(crate) fn log(&self) {
         let usage = &self.usage;
         tracing::info!(
+            request_id = self.context.id,
+            api_key = self.context.caller.key_name(),
+            tenant = self.context.tenant(),
             model = self.model,
             generation = self.adapter.as_ref().map(|adapter| &adapter.generation),
             outcome = self.outcome.as_str(),

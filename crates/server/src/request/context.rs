@@ -1,22 +1,21 @@
 //! What every step of a request may know about the call.
 
-use crate::random;
+use crate::access::caller::Caller;
 
 /// Identifies a request and its caller. Providers get it beside the request itself.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RequestContext {
     /// The id of the answer, such as `chatcmpl-` and 32 hexadecimal digits.
     pub id: String,
-    /// The tenant: the `user` field of the request.
-    pub tenant: Option<String>,
+    /// Who sent the request.
+    pub caller: Caller,
+    /// The `user` field of the request: what the caller says, which nobody has verified.
+    pub user: Option<String>,
 }
 
 impl RequestContext {
-    /// A new request whose answer's id begins with `id_prefix`.
-    pub(crate) fn new(id_prefix: &str, tenant: Option<String>) -> Self {
-        Self {
-            id: random::answer_id(id_prefix),
-            tenant,
-        }
+    /// Who pays: the tenant of the key; without a key the `user` of the request.
+    pub fn tenant(&self) -> Option<&str> {
+        self.caller.tenant().or(self.user.as_deref())
     }
 }

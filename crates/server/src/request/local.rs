@@ -28,6 +28,7 @@ use super::cache_salt::cache_salt;
 use super::context::RequestContext;
 use super::provider::{Provider, ProviderEvent, ProviderStream, RequestRead};
 use super::provider_error::ProviderError;
+use crate::access::caller::Caller;
 use crate::adapters::AdapterInUse;
 use crate::random;
 use crate::served_models::ServedModels;
@@ -53,6 +54,7 @@ pub struct Local {
 
 /// What the engine is asked, over all prompts of a request.
 struct Ask {
+    caller: Caller,
     /// The parameter to name in an error about the prompt's length.
     prompt_param: &'static str,
     adapter: Option<AdapterInUse>,
@@ -69,8 +71,9 @@ struct Ask {
 type PromptEvents = Pin<Box<dyn Stream<Item = (usize, GenerationEvent)> + Send>>;
 
 impl Provider for Local {
-    fn chat(&self, request: ChatRequest, _: &RequestContext) -> ProviderStream<ChatLogprobs> {
+    fn chat(&self, request: ChatRequest, context: &RequestContext) -> ProviderStream<ChatLogprobs> {
         let local = self.clone();
+        let caller = context.caller.clone();
         started(async move {
             // An adapter that is not in memory is loaded while the text is tokenized.
             let (adapter, prompt) = tokio::try_join!(
@@ -84,7 +87,8 @@ impl Provider for Local {
             let ask = Ask {
                 prompt_param: "messages",
                 adapter,
-                cache_salt: cache_salt(None, request.cache_salt.as_deref()),
+                cache_salt: cache_salt(caller.tenant(), request.cache_salt.as_deref()),
+                caller,
                 prompts: vec![prompt],
                 sampling: request.sampling,
                 max_tokens: request.max_tokens,
@@ -99,9 +103,10 @@ impl Provider for Local {
     fn complete(
         &self,
         request: CompletionRequest,
-        _: &RequestContext,
+        context: &RequestContext,
     ) -> ProviderStream<CompletionLogprobs> {
         let local = self.clone();
+        let caller = context.caller.clone();
         started(async move {
             let (adapter, prompts) = tokio::try_join!(
                 local.find_adapter(&request.model),
@@ -123,7 +128,8 @@ impl Provider for Local {
             let ask = Ask {
                 prompt_param: "prompt",
                 adapter,
-                cache_salt: cache_salt(None, request.cache_salt.as_deref()),
+                cache_salt: cache_salt(caller.tenant(), request.cache_salt.as_deref()),
+                caller,
                 prompts,
                 sampling: request.sampling,
                 max_tokens: Some(request.max_tokens),
@@ -262,6 +268,8 @@ impl Local {
     ) -> Result<Vec<PromptEvents>, ProviderError> {
         let biased = ask.sampling.logit_bias.iter().map(|(token, _)| token);
         self.check_vocabulary("logit_bias", biased)?;
+        let tokens = ask.prompts.iter().map(Vec::len).sum();
+        ask.caller.take_prompt(tokens)?;
         let n = ask.sampling.n;
         let num_choices = n * ask.prompts.len();
         let mut streams: Vec<PromptEvents> = Vec::with_capacity(ask.prompts.len());
@@ -277,7 +285,7 @@ impl Local {
                 ignore_eos: ask.sampling.ignore_eos,
                 prompt_logprobs: ask.prompt_logprobs,
                 continues_text: ask.continues_text,
-                budget: None,
+                budget: ask.caller.budget().cloned(),
                 receipts: Some(receipts),
             };
             let events = self.backend.submit(request);

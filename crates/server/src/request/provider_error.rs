@@ -1,6 +1,7 @@
 //! Why a provider gives no answer.
 
 use farthing_api::InvalidRequest;
+use farthing_keys::RateLimited;
 
 use crate::adapters::{AdapterError, FindError};
 
@@ -39,6 +40,15 @@ pub enum ProviderError {
         /// The number of sequences that may wait or run at once.
         limit: usize,
     },
+    /// The caller's key has too few tokens left for the prompts.
+    #[error(transparent)]
+    RateLimited(#[from] RateLimited),
+    /// The caller's key has spent what it may spend today.
+    #[error("the budget of the caller's key is used up")]
+    OverBudget,
+    /// The request was cancelled because too much of its answer was not read.
+    #[error("the answer was not read fast enough")]
+    NotRead,
     /// The provider failed this request.
     #[error("{0}")]
     Failed(String),

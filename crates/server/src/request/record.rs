@@ -49,6 +49,7 @@ pub(crate) struct RequestRecord {
     first_token: Option<Duration>,
     /// Inter-token latencies in seconds. Kept only if there is a row for them.
     inter_token: Vec<f32>,
+    is_accepted: bool,
     failure: Option<ApiError>,
     books: Books,
     row: Option<OpenRow>,
@@ -82,6 +83,7 @@ impl RequestRecord {
             arrived: Instant::now(),
             first_token: None,
             inter_token: Vec::new(),
+            is_accepted: false,
             failure: None,
             books: books.clone(),
             row: place.map(OpenRow::new),
@@ -98,7 +100,8 @@ impl RequestRecord {
     }
 
     /// Counts a request that is queued.
-    pub(crate) fn accept(&self) {
+    pub(crate) fn accept(&mut self) {
+        self.is_accepted = true;
         let RequestTerms { n, max_tokens, .. } = self.terms;
         self.books.metrics.count_accepted(n, max_tokens);
     }
@@ -136,6 +139,7 @@ impl RequestRecord {
         let now = Instant::now();
         let choice = &mut self.choices[choice];
         choice.tokens += tokens;
+        self.context.caller.count_generated(tokens);
         let metrics = &self.books.metrics;
         match choice.last_token.replace(now) {
             Some(last) => {
@@ -166,7 +170,7 @@ impl RequestRecord {
         self.usage.close(choice, usage);
         self.books.metrics.count_finished(&FinishedChoice {
             model: &self.terms.model,
-            tenant: self.context.tenant.as_deref(),
+            tenant: self.context.tenant(),
             outcome,
             usage,
             elapsed: self.arrived.elapsed(),
@@ -219,15 +223,17 @@ impl RequestRecord {
         }
     }
 
-    /// Whether the server refused the request.
+    /// Whether the server refused the request before it computed anything.
     fn is_refused(&self) -> bool {
         let failure = self.failure.as_ref();
-        failure.is_some_and(|error| error.status().is_client_error())
+        !self.is_accepted && failure.is_some_and(|error| error.status().is_client_error())
     }
 
     fn outcome(&self) -> Outcome {
         let reasons = || self.choices.iter().map(|choice| choice.reason);
         match &self.failure {
+            // It had been accepted, and its tokens were computed.
+            Some(ApiError::NotRead) => Outcome::Abort,
             Some(_) if self.is_refused() => Outcome::Refused,
             Some(_) => Outcome::Error,
             None if self.choices.is_empty() || reasons().any(|it| it.is_none()) => Outcome::Abort,
@@ -242,10 +248,9 @@ impl Drop for RequestRecord {
         let outcome = self.outcome();
         // `vllm:request_success_total` has no label for refused requests.
         if outcome != Outcome::Refused {
-            let unfinished = if self.failure.is_some() {
-                Outcome::Error
-            } else {
-                Outcome::Abort
+            let unfinished = match outcome {
+                Outcome::Error => Outcome::Error,
+                _ => Outcome::Abort,
             };
             let metrics = &self.books.metrics;
             metrics.count_unfinished(unfinished, self.usage.num_open());

@@ -7,6 +7,7 @@ use farthing_engine::FitSource;
 use farthing_ledger::Location;
 use farthing_model::DeviceKind;
 
+use crate::access::caller::Caller;
 use crate::startup::config::Price;
 use crate::startup::start::Started;
 use crate::startup::step_model_cache::Origin;
@@ -32,7 +33,7 @@ impl fmt::Display for Banner<'_> {
             step_model_origin,
             ..
         } = self.started;
-        let cards = local.models.list().data;
+        let cards = local.models.list(&Caller::default()).data;
         let base = &cards[0];
         let adapters: Vec<_> = cards.iter().filter(|card| card.parent.is_some()).collect();
         let millions = model.num_parameters() as f64 / 1e6;

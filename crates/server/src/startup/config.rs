@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use farthing_economics::HourlyPrice;
+use farthing_keys::KeyFile;
 use farthing_ledger::Location;
 use farthing_model::{ComputeType, DeviceKind, LoadFormat};
 
@@ -117,6 +118,8 @@ pub(crate) struct HttpConfig {
     pub address: SocketAddr,
     pub shutdown_timeout: Duration,
     pub admin_key: Option<AdminKey>,
+    /// `None` answers everybody.
+    pub keys: Option<KeyFile>,
 }
 
 /// The price of the machine, and where it comes from.
@@ -195,6 +198,12 @@ impl TryFrom<ServeArgs> for Config {
             "--max-adapters 0 serves no adapters: leave out --adapter, --adapter-dir and \
              --adapters-from-hub"
         );
+        ensure!(
+            args.host.is_loopback() || args.keys.is_some() || args.insecure_no_keys,
+            "--host {} lets other machines in: give callers keys with --keys FILE (`farthing keys add` \
+             makes them), or answer everybody with --insecure-no-keys",
+            args.host
+        );
         let mut names = HashSet::new();
         let adapter_names = args.adapters.iter().map(|adapter| &adapter.name);
         for name in adapter_names.chain(&args.served_model_name) {
@@ -250,6 +259,7 @@ impl TryFrom<ServeArgs> for Config {
                 address: SocketAddr::new(args.host, args.port),
                 shutdown_timeout: Duration::from_secs(args.shutdown_timeout),
                 admin_key: args.admin_key,
+                keys: args.keys.map(KeyFile::new),
             },
             price,
             ledger: match args.ledger {

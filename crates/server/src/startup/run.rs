@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use farthing_economics::HourlyPrice;
 use farthing_engine::EngineHandle;
-use farthing_ledger::{Ledger, Location};
+use farthing_ledger::{Filter, GroupBy, Ledger, LedgerReader, Location, Window};
 use farthing_model::use_simd_level;
 use tokio::sync::oneshot;
 
+use crate::access::{CallerKeys, KeyWatch};
 use crate::cli::args::ServeArgs;
+use crate::clock::unix_seconds;
 use crate::costs::CostsConfig;
 use crate::http::app::{App, AppConfig};
 use crate::http::serve::{Timeouts, serve};
@@ -33,6 +35,8 @@ const LAST_STEP: Duration = Duration::from_secs(10);
 
 /// How often a learned step model is saved.
 const KEEP_EVERY: Duration = Duration::from_secs(30);
+
+const SECONDS_PER_DAY: i64 = 86_400;
 
 /// How long shutdown waits for rows to be written to the ledger.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(10);
@@ -55,6 +59,9 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let slo_tokens_per_second = config.slo_tokens_per_second;
     let device = config.model.device;
     let location = ledger.clone();
+    let keys = http.keys.as_ref();
+    let keys = keys.map(|file| CallerKeys::open(file, price.per_hour()));
+    let keys = keys.transpose()?.map(Arc::new);
     let started = tokio::task::spawn_blocking(move || {
         // The same holds for a ledger that cannot be opened.
         location.as_ref().map(Ledger::check).transpose()?;
@@ -81,6 +88,9 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     if let Some(key) = http.admin_key {
         app = app.with_admin_key(key);
     }
+    if let Some(keys) = &keys {
+        app = app.with_keys(keys.clone());
+    }
     started.local.warm_up().await?;
     let bookkeeper = match ledger.clone() {
         Some(location) => Some(open_ledger(location, price.per_hour(), &started.local).await?),
@@ -90,6 +100,11 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         Some(bookkeeper) => app.with_ledger(bookkeeper),
         None => app,
     };
+
+    if let (Some(keys), Some(location)) = (&keys, ledger.clone()) {
+        let keys = keys.clone();
+        tokio::task::spawn_blocking(move || count_spent(&keys, &location)).await??;
+    }
 
     let address = listener.local_addr()?;
     log::print(Banner {
@@ -107,6 +122,10 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         ..
     } = started;
     drop(local);
+    let watching = keys.zip(http.keys).map(|(keys, file)| {
+        let price = price.per_hour();
+        tokio::spawn(KeyWatch { file, price, keys }.run())
+    });
     let sampling = tokio::spawn(sample_costs(app.clone()));
     let keeping = tokio::spawn(keep_step_model(engine.clone(), step_model_keeper));
     let timeouts = Timeouts {
@@ -115,7 +134,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     };
     let listener = tokio::net::TcpListener::from_std(listener)?;
     serve(listener, app, stop_signal(engine.clone()), timeouts).await;
-    for task in [sampling, keeping] {
+    for task in [sampling, keeping].into_iter().chain(watching) {
         task.abort();
         // A cancelled task drops its engine handle.
         let _ = task.await;
@@ -145,6 +164,24 @@ async fn open_ledger(
     let backend = local.backend.clone();
     let open = move || Bookkeeper::open(location, model, price, backend);
     Ok(tokio::task::spawn_blocking(open).await??)
+}
+
+/// Counts what each key has spent today, so that a restart does not fill its budget again.
+fn count_spent(keys: &CallerKeys, ledger: &Location) -> anyhow::Result<()> {
+    let now = unix_seconds() as i64;
+    let today = Window::new(now - now % SECONDS_PER_DAY, now + 1)?;
+    let by_key = GroupBy {
+        api_key: true,
+        ..GroupBy::default()
+    };
+    let usage =
+        LedgerReader::open(ledger)?.usage(today, SECONDS_PER_DAY, by_key, &Filter::default());
+    for ((key, _), usage) in usage?.into_values().flatten() {
+        if let Some(name) = key.api_key {
+            keys.count_spent(&name, usage.device.time.as_secs_f64());
+        }
+    }
+    Ok(())
 }
 
 /// Samples costs every second, also when nobody requests them.

@@ -21,6 +21,9 @@ use crate::request::backend::Backend;
 use crate::request::local::Local;
 use crate::served_models::ServedModels;
 
+/// Limit on generated tokens that wait for callers to read them: a token takes 100 to 500 bytes.
+const MAX_UNREAD_BYTES: usize = 256 << 20;
+
 /// A running engine and what it consists of.
 pub(crate) struct Started {
     pub local: Local,
@@ -213,6 +216,7 @@ impl Parts<'_> {
             max_model_len: self.model.max_model_len,
             max_queued_sequences: self.config.limits.max_queued_sequences,
             serves_adapters: self.adapters.max_on_device > 0,
+            max_unread_bytes: MAX_UNREAD_BYTES,
             eos_token_ids: self.model.eos_token_ids(),
         }
     }

@@ -14,10 +14,10 @@ use crate::scripted_engine::usage;
 use crate::wire::{PATIENT, Server};
 
 /// A cell of an exported row by its column's name.
-type Row = HashMap<String, String>;
+pub(crate) type Row = HashMap<String, String>;
 
 /// The rows so far, once there are `count` of them.
-async fn rows(file: &Path, count: usize) -> Vec<Row> {
+pub(crate) async fn rows(file: &Path, count: usize) -> Vec<Row> {
     loop {
         let mut out = Vec::new();
         LedgerReader::open(&Location::Sqlite(file.to_owned()))
@@ -44,7 +44,7 @@ async fn rows(file: &Path, count: usize) -> Vec<Row> {
     }
 }
 
-async fn close(bookkeeper: Bookkeeper) {
+pub(crate) async fn close(bookkeeper: Bookkeeper) {
     let closing = move || bookkeeper.close(Duration::from_secs(30));
     tokio::task::spawn_blocking(closing).await.unwrap().unwrap();
 }
@@ -61,7 +61,7 @@ fn used(prompt: usize, cached: usize, completion: usize) -> GenerationUsage {
     }
 }
 
-fn assert_row(row: &Row, expected: &[(&str, &str)]) {
+pub(crate) fn assert_row(row: &Row, expected: &[(&str, &str)]) {
     for (name, value) in expected {
         assert_eq!(row[*name], *value, "{name} of {row:?}");
     }

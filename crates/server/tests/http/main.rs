@@ -12,6 +12,7 @@ mod chat;
 mod completions;
 mod costs;
 mod departures;
+mod keys;
 mod ledger;
 mod metrics;
 mod page;

@@ -41,7 +41,7 @@ async fn answers_chats() {
     assert_eq!(answer["usage"]["completion_tokens"], 2);
     let context = provider.contexts.lock().unwrap()[0].clone();
     assert_eq!(answer["id"], context.id.as_str());
-    assert_eq!(context.tenant.as_deref(), Some("someone"));
+    assert_eq!(context.tenant(), Some("someone"));
 }
 
 #[tokio::test]

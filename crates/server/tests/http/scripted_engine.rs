@@ -106,6 +106,11 @@ impl Play {
         });
     }
 
+    /// Ends the request as an engine does when its budget is used up.
+    pub(crate) fn end_over_budget(&self) {
+        self.send(GenerationEvent::OverBudget);
+    }
+
     pub(crate) fn fail(&self, message: &str) {
         self.send(GenerationEvent::Failed {
             message: message.to_owned(),

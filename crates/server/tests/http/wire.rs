@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farthing_engine::{ChatTemplate, Tokenizer, byte_level_alphabet};
+use farthing_keys::KeyFile;
 use farthing_ledger::Location;
 use farthing_model::GgufTokenizer;
 use farthing_server::{
-    AdminKey, App, AppConfig, Bookkeeper, CostsConfig, Local, ServedModels, Timeouts, serve,
+    AdminKey, App, AppConfig, Bookkeeper, CallerKeys, CostsConfig, Local, ServedModels, Timeouts,
+    serve,
 };
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
@@ -97,6 +99,25 @@ impl Server {
             app.with_ledger(bookkeeper)
         };
         let server = Self::start_app(Some("0.10"), PATIENT, with_ledger).await;
+        (server, kept.unwrap())
+    }
+
+    /// With the keys of a file, a price of 0.10 USD an hour and a ledger beside the file.
+    pub(crate) async fn start_with_keys(file: &KeyFile) -> (Self, Bookkeeper) {
+        let price = "0.10".parse().unwrap();
+        let keys = Arc::new(CallerKeys::open(file, Some(price)).unwrap());
+        let location = Location::Sqlite(file.path().with_extension("sqlite3"));
+        let mut kept = None;
+        let with_keys = |app: App, engine: &Arc<ScriptedEngine>| {
+            let model = "base".to_owned();
+            let bookkeeper =
+                Bookkeeper::open(location, model, Some(price), engine.clone()).unwrap();
+            kept = Some(bookkeeper.clone());
+            app.with_keys(keys)
+                .with_admin_key(ADMIN_KEY.parse().unwrap())
+                .with_ledger(bookkeeper)
+        };
+        let server = Self::start_app(Some("0.10"), PATIENT, with_keys).await;
         (server, kept.unwrap())
     }
 
@@ -209,12 +230,17 @@ impl Endpoint {
 
     /// Posts with further header lines.
     pub(crate) async fn post_with(&self, path: &str, body: &Value, headers: &str) -> Response {
+        self.open_with(path, body, headers).await.response().await
+    }
+
+    /// The same, to be answered later.
+    pub(crate) async fn open_with(&self, path: &str, body: &Value, headers: &str) -> Connection {
         let request = post(path, &body.to_string());
         let request = request.replace(
             "Connection: close\r\n",
             &format!("Connection: close\r\n{headers}"),
         );
-        self.open_raw(&request).await.response().await
+        self.open_raw(&request).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {

@@ -1,10 +1,12 @@
 //! `POST /v1/chat/completions`
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use farthing_api::ChatRequest;
 
+use crate::access::caller::Caller;
+use crate::http::admission::RequestId;
 use crate::http::app::App;
 use crate::http::error::ApiError;
 use crate::http::json_body::JsonBody;
@@ -16,12 +18,22 @@ use crate::request::record::{RequestRecord, RequestTerms};
 
 /// When a client leaves, this future is dropped, or the stream that it returned, and the request is
 /// cancelled.
-pub(super) async fn create(State(app): State<App>, body: JsonBody) -> Result<Response, ApiError> {
+pub(super) async fn create(
+    State(app): State<App>,
+    Extension(RequestId(id)): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
     let request = ChatRequest::from_json(&body.0)?;
     let stream = request.stream;
     let num_choices = request.sampling.n;
     let logprobs = request.logprobs.is_some();
-    let context = RequestContext::new("chatcmpl", request.user.clone());
+    app.models.check_use(&caller, &request.model)?;
+    let context = RequestContext {
+        id,
+        caller,
+        user: request.user.clone(),
+    };
     let terms = RequestTerms {
         model: request.model.clone(),
         n: request.sampling.n,

@@ -11,11 +11,10 @@ use farthing_economics::HourlyPrice;
 use farthing_engine::{EngineStats, FitSource};
 
 use crate::costs::{Residuals, basis};
-use crate::http::admin_key::AdminKey;
 use crate::http::app::App;
 
 /// If the server has an admin key, tenants are only shown to requests with it, as in
-/// `/v1/organization`. Everything else is public, as `/metrics` is.
+/// `/v1/organization`. Everything else is as public as `/metrics`.
 pub(super) async fn show(
     State(app): State<App>,
     headers: HeaderMap,
@@ -24,10 +23,7 @@ pub(super) async fn show(
     let costs = &*app.books.costs;
     let stats = costs.stats();
     let residuals = Residuals::of(&stats);
-    let tells_tenants = match app.admin_key.as_deref() {
-        Some(key) => AdminKey::admit(Some(key), &headers).is_ok(),
-        None => true,
-    };
+    let tells_tenants = app.access.admin_key.is_none() || app.access.is_operator(&headers);
     let answer = CostsNow {
         object: "costs.now",
         model: metrics.model_name().to_owned(),

@@ -12,7 +12,6 @@ use farthing_api::{
 use farthing_ledger::{LedgerError, LedgerReader};
 
 use crate::clock::unix_seconds;
-use crate::http::admin_key::AdminKey;
 use crate::http::app::App;
 use crate::http::error::ApiError;
 use crate::organization;
@@ -50,9 +49,10 @@ pub(super) async fn costs(
 }
 
 fn admit(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
-    match app.admin_key.as_deref() {
-        Some(key) => AdminKey::admit(Some(key), headers),
-        None => Ok(()),
+    if app.access.admin_key.is_none() || app.access.is_operator(headers) {
+        Ok(())
+    } else {
+        Err(ApiError::BadAdminKey)
     }
 }
 

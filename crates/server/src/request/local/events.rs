@@ -65,11 +65,9 @@ pub(super) fn render<L>(
             });
             events
         }
-        GenerationEvent::OverBudget => {
-            let message = "the budget of device time is used up".to_owned();
-            return vec![Err(ProviderError::Failed(message))];
-        }
+        GenerationEvent::OverBudget => return vec![Err(ProviderError::OverBudget)],
         GenerationEvent::Failed { message } => return vec![Err(ProviderError::Failed(message))],
+        GenerationEvent::CutOff => return vec![Err(ProviderError::NotRead)],
     };
     events.into_iter().map(Ok).collect()
 }
