@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::InvalidRequest;
 use crate::fields::Fields;
+use crate::invalid_request::shown;
 
 /// A message: its role and its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,8 +78,9 @@ impl Message {
             Some("assistant") => Role::Assistant,
             Some(other) => {
                 let message = format!(
-                    "Invalid value: '{other}'. Supported values are: 'system', 'developer', \
-                     'user' and 'assistant'."
+                    "Invalid value: '{}'. Supported values are: 'system', 'developer', \
+                     'user' and 'assistant'.",
+                    shown(other)
                 );
                 return Err(InvalidRequest::value(fields.path("role"), message));
             }
@@ -120,8 +122,10 @@ fn parse_parts(parts: Vec<Value>, path: &str) -> Result<Vec<String>, InvalidRequ
         match fields.string("type")?.as_deref() {
             Some("text") => {}
             Some(other) => {
-                let message =
-                    format!("Invalid value: '{other}'. Only parts of type 'text' are supported.");
+                let message = format!(
+                    "Invalid value: '{}'. Only parts of type 'text' are supported.",
+                    shown(&other)
+                );
                 return Err(InvalidRequest::value(fields.path("type"), message));
             }
             None => return Err(InvalidRequest::missing(fields.path("type"))),
