@@ -71,24 +71,27 @@ impl Writer {
             match inbox.recv_timeout(patience) {
                 Ok(Message::Entry(entry)) => self.take(*entry),
                 Ok(Message::Close { until }) => {
-                    self.take_the_rest(inbox, until);
-                    return self.close(until);
+                    let until = self.take_the_rest(inbox, until);
+                    return self.close(inbox, until);
                 }
                 Err(RecvTimeoutError::Timeout) => self.flush(),
-                Err(RecvTimeoutError::Disconnected) => return self.close(Instant::now()),
+                Err(RecvTimeoutError::Disconnected) => return self.close(inbox, Instant::now()),
             }
         }
     }
 
-    /// Waits for the rows of all taken places.
-    fn take_the_rest(&mut self, inbox: &Receiver<Message>, until: Instant) {
+    /// Waits for the rows of all taken places, until the time that is returned at the latest.
+    fn take_the_rest(&mut self, inbox: &Receiver<Message>, mut until: Instant) -> Instant {
         let are_open = |writer: &Self| writer.status.get().places_taken > writer.waiting.len();
         while are_open(self) && Instant::now() < until {
-            // A place that is dropped sends no message.
-            if let Ok(Message::Entry(entry)) = inbox.recv_timeout(LOOK_AGAIN) {
-                self.put_down(*entry);
+            match inbox.recv_timeout(LOOK_AGAIN) {
+                Ok(Message::Entry(entry)) => self.put_down(*entry),
+                Ok(Message::Close { until: sooner }) => until = until.min(sooner),
+                // A place that is dropped sends no message.
+                Err(_) => {}
             }
         }
+        until
     }
 
     fn put_down(&mut self, entry: LedgerEntry) {
@@ -155,15 +158,27 @@ impl Writer {
         }
     }
 
-    fn close(mut self, until: Instant) -> Result<(), LedgerError> {
+    fn close(mut self, inbox: &Receiver<Message>, mut until: Instant) -> Result<(), LedgerError> {
         loop {
+            // Rows whose places were not waited for.
+            while let Ok(message) = inbox.try_recv() {
+                match message {
+                    Message::Entry(entry) => self.put_down(*entry),
+                    Message::Close { until: sooner } => until = until.min(sooner),
+                }
+            }
             let Err(error) = self.write(true) else {
                 return Ok(());
             };
             self.failures += 1;
             let retry = FIRST_RETRY * self.failures;
             if Instant::now() + retry < until {
-                std::thread::sleep(retry);
+                match inbox.recv_timeout(retry) {
+                    Ok(Message::Entry(entry)) => self.put_down(*entry),
+                    Ok(Message::Close { until: sooner }) => until = until.min(sooner),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => std::thread::sleep(retry),
+                }
                 continue;
             }
             for (_, entry) in &self.waiting {
