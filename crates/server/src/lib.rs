@@ -19,6 +19,7 @@ mod clock;
 mod lifecycle;
 pub mod log;
 mod random;
+mod reload;
 
 pub use adapters::{
     AdapterError, AdapterLoader, AdapterSources, Adapters, AdaptersConfig, HostCapacity, NewAdapter,
@@ -28,10 +29,14 @@ pub use cli::{bench, compare, inspect, ledger, price, selftest, tco};
 pub use costs::CostsConfig;
 pub use http::admin_key::AdminKey;
 pub use http::app::{App, AppConfig};
+pub use http::cors::CorsOrigin;
 pub use http::error::ApiError;
+pub use http::hosts::HostName;
 pub use http::routes::router;
-pub use http::serve::{Timeouts, serve};
+pub use http::serve::{ServeConfig, Timeouts, serve};
+pub use http::tls::{Tls, TlsError};
 pub use machine::Machine;
+pub use reload::{Reload, ReloadRequests};
 pub use request::backend::{Backend, Events};
 pub use request::bookkeeper::Bookkeeper;
 pub use request::local::Local;
