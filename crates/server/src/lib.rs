@@ -17,9 +17,11 @@ mod metrics;
 mod organization;
 
 mod clock;
+mod lanes;
 mod lifecycle;
 pub mod log;
 mod random;
+mod visible;
 
 pub use access::CallerKeys;
 pub use access::caller::Caller;
@@ -34,6 +36,7 @@ pub use http::app::{App, AppConfig};
 pub use http::error::ApiError;
 pub use http::routes::router;
 pub use http::serve::{Timeouts, serve};
+pub use lanes::Lanes;
 pub use machine::Machine;
 pub use request::backend::{Backend, Events};
 pub use request::bookkeeper::Bookkeeper;

@@ -20,3 +20,4 @@ mod probes;
 mod providers;
 mod refusals;
 mod shutdown;
+mod sizes;

@@ -12,6 +12,9 @@ use farthing_scheduler::{AdapterId, FinishReason, TokenLogprob, TokenLogprobs};
 use farthing_server::{Backend, Events};
 use tokio::sync::mpsc;
 
+/// The most choices of a request.
+pub(crate) const MAX_QUEUED_SEQUENCES: usize = 1000;
+
 /// Hands each request to the test.
 pub(crate) struct ScriptedEngine {
     requests: mpsc::UnboundedSender<Play>,
@@ -55,6 +58,10 @@ impl Backend for ScriptedEngine {
         Ok(Box::pin(futures_util::stream::poll_fn(move |context| {
             receiver.poll_recv(context)
         })))
+    }
+
+    fn max_queued_sequences(&self) -> usize {
+        MAX_QUEUED_SEQUENCES
     }
 
     fn end_warm_up(&self) {}
@@ -115,6 +122,10 @@ impl Play {
         self.send(GenerationEvent::Failed {
             message: message.to_owned(),
         });
+    }
+
+    pub(crate) fn cut_off(&self) {
+        self.send(GenerationEvent::CutOff);
     }
 
     /// Returns once the server has dropped the request's stream.

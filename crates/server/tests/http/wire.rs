@@ -12,8 +12,8 @@ use farthing_keys::KeyFile;
 use farthing_ledger::Location;
 use farthing_model::GgufTokenizer;
 use farthing_server::{
-    AdminKey, App, AppConfig, Bookkeeper, CallerKeys, CostsConfig, Local, ServedModels, Timeouts,
-    serve,
+    AdminKey, App, AppConfig, Bookkeeper, CallerKeys, CostsConfig, Lanes, Local, ServedModels,
+    Timeouts, serve,
 };
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
@@ -146,6 +146,7 @@ impl Server {
             tokenizer,
             models: models.clone(),
             vocab_size: VOCAB_SIZE,
+            lanes: Lanes::default(),
         };
         let app = App::new(AppConfig {
             provider: Arc::new(local),
