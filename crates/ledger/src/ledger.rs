@@ -125,20 +125,18 @@ impl Ledger {
 
     /// Waits for the rows of all taken places, writes them, marks the run as closed and ends the
     /// writer, all within `patience`. Rows that the database does not accept in time are written to
-    /// the log. Closing again does nothing.
+    /// the log. Closing again waits for the same end, and may shorten the patience.
     ///
     /// # Errors
-    /// Rows were left over.
+    /// Rows were left over. Only the first caller is told so.
     pub fn close(&self, patience: Duration) -> Result<(), LedgerError> {
-        let thread = self
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let Some(thread) = thread else { return Ok(()) };
         let until = Instant::now() + patience;
         // If the writer has ended, it has logged why.
         let _ = self.messages.send(Message::Close { until });
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(thread) = writer.take() else {
+            return Ok(());
+        };
         match thread.join() {
             Ok(closed) => closed,
             Err(_) => Err(LedgerError::Unwritten {

@@ -80,30 +80,29 @@ impl Writer {
             match inbox.recv_timeout(patience) {
                 Ok(Message::Entry(entry)) => self.take(*entry),
                 Ok(Message::Close { until }) => {
-                    self.take_the_rest(inbox, until);
-                    return self.close(until);
+                    let until = self.take_the_rest(inbox, until);
+                    return self.close(inbox, until);
                 }
                 Err(RecvTimeoutError::Timeout) => self.flush(),
                 Err(RecvTimeoutError::Disconnected) => {
-                    return self.close(Instant::now() + FLUSH_TIMEOUT);
+                    return self.close(inbox, Instant::now() + FLUSH_TIMEOUT);
                 }
             }
         }
     }
 
-    /// Waits for the rows of all taken places.
-    fn take_the_rest(&mut self, inbox: &Receiver<Message>, until: Instant) {
+    /// Waits for the rows of all taken places, until the time that is returned at the latest.
+    fn take_the_rest(&mut self, inbox: &Receiver<Message>, mut until: Instant) -> Instant {
         let are_open = |writer: &Self| writer.status.get().places_taken > writer.waiting.len();
         while are_open(self) && Instant::now() < until {
-            // A place that is dropped sends no message.
-            if let Ok(Message::Entry(entry)) = inbox.recv_timeout(LOOK_AGAIN) {
-                self.put_down(*entry);
+            match inbox.recv_timeout(LOOK_AGAIN) {
+                Ok(Message::Entry(entry)) => self.put_down(*entry),
+                Ok(Message::Close { until: sooner }) => until = until.min(sooner),
+                // A place that is dropped sends no message.
+                Err(_) => {}
             }
         }
-        // Time may be up before this began, while rows that arrived are still in the channel.
-        while let Ok(Message::Entry(entry)) = inbox.try_recv() {
-            self.put_down(*entry);
-        }
+        until
     }
 
     fn put_down(&mut self, entry: LedgerEntry) {
@@ -181,8 +180,15 @@ impl Writer {
         }
     }
 
-    fn close(mut self, until: Instant) -> Result<(), LedgerError> {
+    fn close(mut self, inbox: &Receiver<Message>, mut until: Instant) -> Result<(), LedgerError> {
         loop {
+            // Rows that arrived late, or whose places were not waited for.
+            while let Ok(message) = inbox.try_recv() {
+                match message {
+                    Message::Entry(entry) => self.put_down(*entry),
+                    Message::Close { until: sooner } => until = until.min(sooner),
+                }
+            }
             let is_end = self.waiting.len() <= self.batch_rows;
             let try_until =
                 (Instant::now() + FLUSH_TIMEOUT).min(until.max(Instant::now() + LAST_TRY));
@@ -195,7 +201,12 @@ impl Writer {
             self.failures += 1;
             let retry = FIRST_RETRY * self.failures;
             if Instant::now() + retry < until {
-                std::thread::sleep(retry);
+                match inbox.recv_timeout(retry) {
+                    Ok(Message::Entry(entry)) => self.put_down(*entry),
+                    Ok(Message::Close { until: sooner }) => until = until.min(sooner),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => std::thread::sleep(retry),
+                }
                 continue;
             }
             self.log_waiting();

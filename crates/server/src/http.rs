@@ -4,6 +4,14 @@ pub(crate) mod app;
 pub(crate) mod routes;
 pub(crate) mod serve;
 
+mod connections;
+mod conversation;
+pub(crate) mod cors;
+pub(crate) mod hosts;
+mod peer_stream;
+mod request_body;
+pub(crate) mod tls;
+
 pub(crate) mod admin_key;
 pub(crate) mod admission;
 pub(crate) mod error;

@@ -17,22 +17,26 @@ fn main() -> ExitCode {
     }
     let done = match command {
         Command::Serve(args) => run(*args),
-        Command::Adapters(AdaptersCommand::Inspect(args)) => inspect::run(&args),
-        Command::Tco(args) => tco::run(&args),
-        Command::Price(args) => price::run(&args),
-        Command::Compare(args) => compare::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Keys(args) => keys::run(args),
-        Command::Ledger(args) => ledger::run(args),
-        Command::Selftest(args) => selftest::run(&args),
+        Command::Adapters(AdaptersCommand::Inspect(args)) => succeed(inspect::run(&args)),
+        Command::Tco(args) => succeed(tco::run(&args)),
+        Command::Price(args) => succeed(price::run(&args)),
+        Command::Compare(args) => succeed(compare::run(&args)),
+        Command::Bench(args) => succeed(bench::run(&args)),
+        Command::Keys(args) => succeed(keys::run(args)),
+        Command::Ledger(args) => succeed(ledger::run(args)),
+        Command::Selftest(args) => succeed(selftest::run(&args)),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             log::print_error(&without_repetition(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+fn succeed(done: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// The error with its causes. A cause that an earlier message contains is left out.

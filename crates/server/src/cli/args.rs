@@ -21,6 +21,8 @@ use super::values::{
     parse_share,
 };
 use crate::http::admin_key::AdminKey;
+use crate::http::cors::CorsOrigin;
+use crate::http::hosts::HostName;
 
 /// Serves Llama and Mistral models with LoRA adapters, and reports the cost of each answer
 #[derive(Debug, Parser)]
@@ -148,6 +150,19 @@ pub struct ServeArgs {
     /// Port to listen on; 0 selects a free port
     #[arg(long, default_value_t = 8000)]
     pub port: u16,
+    /// Host name that requests may be sent to, besides localhost and addresses; may be repeated
+    /// [default: any if --host is not a loopback address]
+    #[arg(long = "allowed-host", value_name = "NAME")]
+    pub allowed_hosts: Vec<HostName>,
+    /// Origin of web pages that may use the API from a browser, or * for all; may be repeated
+    #[arg(long = "cors-origin", value_name = "ORIGIN")]
+    pub cors_origins: Vec<CorsOrigin>,
+    /// Certificate with its chain, as PEM: serves https; read again when the file changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of the certificate, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// Seconds that running answers get to end after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub shutdown_timeout: u64,

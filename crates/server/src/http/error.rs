@@ -101,9 +101,30 @@ pub enum ApiError {
     /// The body is not declared as JSON.
     #[error("The request body must be JSON: send the header 'Content-Type: application/json'")]
     NotJson,
+    /// The body is compressed.
+    #[error(
+        "The request body must not be compressed (Content-Encoding: {0}): send it as it is, \
+         without this header"
+    )]
+    EncodedBody(String),
     /// The connection broke while the body was read.
     #[error("The request body could not be read: {0}")]
     BodyUnreadable(String),
+    /// The host is missing or malformed, or there are several.
+    #[error("{0}: send one, the server's name or address and its port")]
+    BadHost(&'static str),
+    /// The server does not answer for this host name.
+    #[error(
+        "This server does not answer for the host {0}: use localhost or an address, or start the \
+         server with --allowed-host {0}"
+    )]
+    HostNotAllowed(String),
+    /// The connection has no TLS.
+    #[error("This server uses TLS: send the request to its https:// address")]
+    NotTls,
+    /// All connections are in use.
+    #[error("The server has no room for another connection. Try again later.")]
+    TooManyConnections,
     /// The queue is full.
     #[error("The queue is full for this model ({limit} places in total). Try again later.")]
     QueueFull {
@@ -172,18 +193,21 @@ impl ApiError {
     /// The HTTP status if the error occurs before the first byte of the response.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Invalid(_) | Self::BodyUnreadable(_) => StatusCode::BAD_REQUEST,
+            Self::Invalid(_) | Self::BodyUnreadable(_) | Self::BadHost(_) | Self::NotTls => {
+                StatusCode::BAD_REQUEST
+            }
             Self::ModelNotFound(_) | Self::UnknownUrl { .. } => StatusCode::NOT_FOUND,
             Self::Adapter(error) => adapter_status(error),
             Self::AdminOff
             | Self::CallerIsNoOperator
             | Self::OperatorIsNoCaller
-            | Self::ModelNotAllowed(_) => StatusCode::FORBIDDEN,
+            | Self::ModelNotAllowed(_)
+            | Self::HostNotAllowed(_) => StatusCode::FORBIDDEN,
             Self::BadAdminKey | Self::NoKey | Self::RefusedKey(_) => StatusCode::UNAUTHORIZED,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow { .. } | Self::NotRead => StatusCode::REQUEST_TIMEOUT,
-            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NotJson | Self::EncodedBody(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::QueueFull { .. }
             | Self::TooManyWrongKeys { .. }
             | Self::RateLimited(_)
@@ -194,7 +218,8 @@ impl ApiError {
             | Self::EngineDead
             | Self::ShuttingDown
             | Self::LedgerFull
-            | Self::LedgerUnreadable => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::LedgerUnreadable
+            | Self::TooManyConnections => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -235,6 +260,7 @@ impl ApiError {
             Self::UnknownUrl { .. } => (None, Some("unknown_url")),
             Self::NoLedger => (None, Some("no_ledger")),
             Self::NotRead => (None, Some("answer_not_read")),
+            Self::HostNotAllowed(_) => (None, Some("host_not_allowed")),
             Self::MethodNotAllowed { .. } => (None, Some("method_not_supported")),
             Self::QueueFull { .. } | Self::RateLimited(_) | Self::TooManyWrongKeys { .. } => {
                 (None, Some("rate_limit_exceeded"))
@@ -288,6 +314,10 @@ impl IntoResponse for ApiError {
                     headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
                 }
             }
+        }
+        if matches!(self, Self::EncodedBody(_)) {
+            let identity = HeaderValue::from_static("identity");
+            headers.insert(header::ACCEPT_ENCODING, identity);
         }
         response
     }

@@ -20,6 +20,9 @@ pub(crate) const MAX_BODY_BYTES: usize = 16 << 20;
 /// Limit on the large bodies that are held at once.
 const MAX_HELD_BYTES: usize = 256 << 20;
 
+/// How much of a wrong header an error shows.
+const MAX_SHOWN_CHARS: usize = 40;
+
 /// The time limit for a body, as an extension of its request.
 #[derive(Clone, Copy)]
 pub(crate) struct BodyTimeout(pub Duration);
@@ -73,6 +76,9 @@ impl FromRequest<App> for JsonBody {
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         if !is_json(request.headers()) {
             return Err(ApiError::NotJson);
+        }
+        if let Some(encoding) = encoding(request.headers()) {
+            return Err(ApiError::EncodedBody(encoding));
         }
         // Refused before reading if the header gives the length, else while reading.
         let length = content_length(request.headers());
@@ -141,6 +147,16 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
         .ok()?
         .parse()
         .ok()
+}
+
+/// How the body is compressed; `None` if it is not.
+fn encoding(headers: &HeaderMap) -> Option<String> {
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut texts = encodings.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let is_none = |text: &str| text.is_empty() || text.eq_ignore_ascii_case("identity");
+    texts
+        .find(|text| !text.split(',').all(|encoding| is_none(encoding.trim())))
+        .map(|text| text.chars().take(MAX_SHOWN_CHARS).collect())
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -18,6 +18,7 @@ pub(crate) struct Banner<'a> {
     pub device: DeviceKind,
     pub price: Price,
     pub ledger: Option<&'a Location>,
+    pub scheme: &'static str,
     pub address: SocketAddr,
 }
 
@@ -85,7 +86,8 @@ impl fmt::Display for Banner<'_> {
             Some(ledger) => writeln!(f, "  ledger   {ledger}")?,
             None => writeln!(f, "  ledger   none: requests are not recorded")?,
         }
-        writeln!(f, "  address  http://{}/v1\n", self.address)?;
+        let url = format!("{}://{}/v1", self.scheme, self.address);
+        writeln!(f, "  address  {url}\n")?;
         writeln!(f, "Try it:")?;
         let question = serde_json::json!({
             "model": base.id,
@@ -96,8 +98,7 @@ impl fmt::Display for Banner<'_> {
         });
         writeln!(
             f,
-            "curl -N http://{}/v1/chat/completions -H 'Content-Type: application/json' -d '{question}'",
-            self.address
+            "curl -N {url}/chat/completions -H 'Content-Type: application/json' -d '{question}'",
         )
     }
 }

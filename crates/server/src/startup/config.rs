@@ -18,6 +18,9 @@ use crate::cli::args::ServeArgs;
 use crate::cli::ledger_arg::{LedgerArg, default_location};
 use crate::cli::values::{DEMO_MODEL, DtypeArg, LoadFormatArg};
 use crate::http::admin_key::AdminKey;
+use crate::http::cors::CorsOrigin;
+use crate::http::hosts::HostName;
+use crate::http::tls::{Tls, TlsError};
 use crate::log;
 use crate::models::LocalAdapter;
 
@@ -120,6 +123,22 @@ pub(crate) struct HttpConfig {
     pub admin_key: Option<AdminKey>,
     /// `None` answers everybody.
     pub keys: Option<KeyFile>,
+    pub allowed_hosts: Vec<HostName>,
+    pub cors_origins: Vec<CorsOrigin>,
+    pub tls: Option<TlsFiles>,
+}
+
+/// The files of a certificate and its key.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsFiles {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl TlsFiles {
+    pub(crate) fn open(self) -> Result<Tls, TlsError> {
+        Tls::open(self.certificate, self.key)
+    }
 }
 
 /// The price of the machine, and where it comes from.
@@ -260,6 +279,13 @@ impl TryFrom<ServeArgs> for Config {
                 shutdown_timeout: Duration::from_secs(args.shutdown_timeout),
                 admin_key: args.admin_key,
                 keys: args.keys.map(KeyFile::new),
+                allowed_hosts: args.allowed_hosts,
+                cors_origins: args.cors_origins,
+                tls: match (args.tls_cert, args.tls_key) {
+                    (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+                    // Each of the flags requires the other.
+                    _ => None,
+                },
             },
             price,
             ledger: match args.ledger {

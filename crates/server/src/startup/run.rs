@@ -1,6 +1,7 @@
 //! Runs the server from start to shutdown.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -10,20 +11,25 @@ use farthing_economics::HourlyPrice;
 use farthing_engine::EngineHandle;
 use farthing_ledger::{Filter, GroupBy, Ledger, LedgerReader, Location, Window};
 use farthing_model::use_simd_level;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use crate::access::{CallerKeys, KeyWatch};
 use crate::cli::args::ServeArgs;
 use crate::clock::unix_seconds;
 use crate::costs::CostsConfig;
 use crate::http::app::{App, AppConfig};
-use crate::http::serve::{Timeouts, serve};
+use crate::http::serve::{ServeConfig, Timeouts, serve};
 use crate::log;
 use crate::machine::Machine;
+use crate::reload::Reload;
 use crate::request::bookkeeper::Bookkeeper;
 use crate::request::local::Local;
 use crate::startup::banner::Banner;
 use crate::startup::config::{Config, Price};
+use crate::startup::open_files;
+use crate::startup::signals::Signals;
 use crate::startup::start::{Started, start};
 use crate::startup::step_model_cache::StepModelKeeper;
 
@@ -41,20 +47,46 @@ const SECONDS_PER_DAY: i64 = 86_400;
 /// How long shutdown waits for rows to be written to the ledger.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Loads a model and serves it until a signal arrives.
+/// The time limit for a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a peer may read nothing while there is something to write.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the end waits for rows after a second signal.
+const LAST_ROWS: Duration = Duration::from_millis(500);
+
+/// Loads a model and serves it until a signal arrives. The first signal lets running answers end; the
+/// second one ends the process with the status that shells give to it.
 ///
 /// # Errors
 /// The server cannot start, or the engine ended. The message says what to do.
-#[tokio::main]
-pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
+pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(async {
+        let reload = Reload::default();
+        let signals = Signals::listen(reload.clone()).context("cannot receive signals")?;
+        run_until(&signals, reload, args).await
+    });
+    // A download, or a database that does not answer, cannot hold up the end.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn run_until(signals: &Signals, reload: Reload, args: ServeArgs) -> anyhow::Result<ExitCode> {
     let process_began = Instant::now();
     if let Some(level) = args.simd_level {
         use_simd_level(level)?;
     }
     let config = Config::try_from(args)?;
+    let max_connections = open_files::max_connections();
     // Bind first: "address in use" should not come after a long load.
     let listener = bind(config.http.address)?;
     let (price, http) = (config.price, config.http.clone());
+    // The same holds for a certificate that cannot be used.
+    let tls = http.tls.clone().map(|files| files.open()).transpose()?;
     let ledger = config.ledger.clone();
     let slo_tokens_per_second = config.slo_tokens_per_second;
     let device = config.model.device;
@@ -62,14 +94,17 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let keys = http.keys.as_ref();
     let keys = keys.map(|file| CallerKeys::open(file, price.per_hour()));
     let keys = keys.transpose()?.map(Arc::new);
-    let started = tokio::task::spawn_blocking(move || {
-        // The same holds for a ledger that cannot be opened.
+    let starting = tokio::task::spawn_blocking(move || {
+        // And for a ledger that cannot be opened.
         location.as_ref().map(Ledger::check).transpose()?;
         start(&config, process_began, &|line| {
             log::print(format_args!("{line}\n"))
         })
     });
-    let started = started.await.context("loading the model")??;
+    let started = tokio::select! {
+        started = starting => started.context("loading the model")??,
+        signal = signals.first() => return Ok(signal.exit_code()),
+    };
     let config = AppConfig {
         provider: Arc::new(started.local.clone()),
         models: started.local.models.clone(),
@@ -106,53 +141,114 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         tokio::task::spawn_blocking(move || count_spent(&keys, &location)).await??;
     }
 
-    let address = listener.local_addr()?;
     log::print(Banner {
         started: &started,
         device,
         price,
         ledger: ledger.as_ref(),
-        address,
+        scheme: if tls.is_some() { "https" } else { "http" },
+        address: listener.local_addr()?,
     });
-    let Started {
-        engine,
-        engine_thread,
-        local,
-        step_model_keeper,
-        ..
-    } = started;
-    drop(local);
-    let watching = keys.zip(http.keys).map(|(keys, file)| {
-        let price = price.per_hour();
-        tokio::spawn(KeyWatch { file, price, keys }.run())
-    });
-    let sampling = tokio::spawn(sample_costs(app.clone()));
-    let keeping = tokio::spawn(keep_step_model(engine.clone(), step_model_keeper));
-    let timeouts = Timeouts {
-        read: READ_TIMEOUT,
-        shutdown: http.shutdown_timeout,
+    let serving = Serving {
+        listener,
+        app,
+        bookkeeper: bookkeeper.clone(),
+        reload,
+        key_watch: keys.zip(http.keys).map(|(keys, file)| KeyWatch {
+            file,
+            price: price.per_hour(),
+            keys,
+        }),
+        config: ServeConfig {
+            timeouts: Timeouts {
+                handshake: HANDSHAKE_TIMEOUT,
+                read: READ_TIMEOUT,
+                write: WRITE_TIMEOUT,
+                shutdown: http.shutdown_timeout,
+            },
+            max_connections,
+            allowed_hosts: http.allowed_hosts,
+            cors_origins: http.cors_origins,
+            tls,
+        },
     };
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    serve(listener, app, stop_signal(engine.clone()), timeouts).await;
-    for task in [sampling, keeping].into_iter().chain(watching) {
-        task.abort();
+    tokio::select! {
+        ended = serving.run(started, signals) => ended.map(|()| ExitCode::SUCCESS),
+        signal = signals.second() => {
+            tracing::warn!(signal = signal.name(), "ending at once");
+            if let Some(bookkeeper) = bookkeeper {
+                save_last_rows(bookkeeper).await;
+            }
+            Ok(signal.exit_code())
+        }
+    }
+}
+
+/// A server that is about to run.
+struct Serving {
+    listener: TcpListener,
+    app: App,
+    bookkeeper: Option<Bookkeeper>,
+    reload: Reload,
+    key_watch: Option<KeyWatch>,
+    config: ServeConfig,
+}
+
+impl Serving {
+    /// Serves until the first signal, or until the engine ends, and shuts down.
+    async fn run(self, started: Started, signals: &Signals) -> anyhow::Result<()> {
+        let Started {
+            engine,
+            engine_thread,
+            local,
+            step_model_keeper,
+            ..
+        } = started;
+        drop(local);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(sample_costs(self.app.clone()));
+        tasks.spawn(keep_step_model(engine.clone(), step_model_keeper));
+        if let Some(watch) = self.key_watch {
+            tasks.spawn(watch.run());
+        }
+        if let Some(tls) = self.config.tls.clone() {
+            tasks.spawn(tls.keep_fresh(self.reload));
+        }
+        let stop = stop_signal(signals, engine.clone());
+        serve(self.listener, self.app, stop, self.config).await;
         // A cancelled task drops its engine handle.
-        let _ = task.await;
+        tasks.shutdown().await;
+        if let Some(bookkeeper) = self.bookkeeper {
+            tokio::task::spawn_blocking(move || bookkeeper.close(LEDGER_PATIENCE)).await??;
+        }
+        if !engine.is_alive() {
+            bail!("the engine thread has ended: see the log above");
+        }
+        // The engine thread ends after its current step when the last handle is dropped.
+        drop(engine);
+        match end_of(engine_thread).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) => bail!("the engine thread has panicked: see the log above"),
+            None => tracing::warn!("the engine thread is still in a step: not waiting for it"),
+        }
+        Ok(())
     }
-    if let Some(bookkeeper) = bookkeeper {
-        tokio::task::spawn_blocking(move || bookkeeper.close(LEDGER_PATIENCE)).await??;
+}
+
+/// Writes the rows of the requests that a second signal has cut off, or logs them.
+async fn save_last_rows(bookkeeper: Bookkeeper) {
+    let closing = bookkeeper.clone();
+    let closing = tokio::task::spawn_blocking(move || closing.close(LAST_ROWS));
+    if let Ok(Ok(Err(error))) = tokio::time::timeout(2 * LAST_ROWS, closing).await {
+        tracing::error!("{error}");
     }
-    if !engine.is_alive() {
-        bail!("the engine thread has ended: see the log above");
+    let rows = bookkeeper.status().places_taken;
+    if rows > 0 {
+        tracing::error!(
+            rows,
+            "the process ends before these requests are in the ledger"
+        );
     }
-    // The engine thread ends after its current step when the last handle is dropped.
-    drop(engine);
-    match end_of(engine_thread).await {
-        Some(Ok(())) => {}
-        Some(Err(_)) => bail!("the engine thread has panicked: see the log above"),
-        None => tracing::warn!("the engine thread is still in a step: not waiting for it"),
-    }
-    Ok(())
 }
 
 async fn open_ledger(
@@ -218,47 +314,32 @@ async fn end_of(engine_thread: JoinHandle<()>) -> Option<thread::Result<()>> {
     tokio::time::timeout(LAST_STEP, receiver).await.ok()?.ok()
 }
 
+/// Connections that may wait to be accepted. Linux uses at most `net.core.somaxconn`.
+const BACKLOG: u32 = 4096;
+
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).with_context(|| {
+    let listener = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        // Otherwise a restart would have to wait for earlier connections to time out.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listener().with_context(|| {
         format!("cannot listen on {address}: choose another with --host and --port")
-    })?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    })
 }
 
-/// Completes when the process gets a signal, or when the engine has ended: a server without an
-/// engine must not keep running.
-async fn stop_signal(engine: EngineHandle) {
+/// Completes when a signal asks for the end, or when the engine has ended: a server without an engine
+/// must not keep running.
+async fn stop_signal(signals: &Signals, engine: EngineHandle) {
     let why = tokio::select! {
-        () = interrupt() => "interrupted",
-        () = terminate() => "asked to terminate",
+        signal = signals.first() => signal.name(),
         () = engine.closed() => "the engine has ended",
     };
     tracing::info!(why, "shutting down");
-}
-
-async fn interrupt() {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::warn!("cannot wait for SIGINT: {error}");
-        std::future::pending().await
-    }
-}
-
-#[cfg(unix)]
-async fn terminate() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut signal) => {
-            signal.recv().await;
-        }
-        Err(error) => {
-            tracing::warn!("cannot wait for SIGTERM: {error}");
-            std::future::pending().await
-        }
-    }
-}
-
-#[cfg(not(unix))]
-async fn terminate() {
-    std::future::pending().await
 }

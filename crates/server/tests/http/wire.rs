@@ -12,8 +12,8 @@ use farthing_keys::KeyFile;
 use farthing_ledger::Location;
 use farthing_model::GgufTokenizer;
 use farthing_server::{
-    AdminKey, App, AppConfig, Bookkeeper, CallerKeys, CostsConfig, Lanes, Local, ServedModels,
-    Timeouts, serve,
+    AdminKey, App, AppConfig, Bookkeeper, CallerKeys, CostsConfig, Lanes, Local, ServeConfig,
+    ServedModels, Timeouts, serve,
 };
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
@@ -29,7 +29,9 @@ pub(crate) const ADMIN_KEY: &str = "open sesame";
 
 /// Longer than any test takes.
 pub(crate) const PATIENT: Timeouts = Timeouts {
+    handshake: Duration::from_secs(30),
     read: Duration::from_secs(30),
+    write: Duration::from_secs(30),
     shutdown: Duration::from_secs(30),
 };
 
@@ -175,6 +177,10 @@ impl Server {
 
 impl Endpoint {
     pub(crate) async fn serve(app: App, timeouts: Timeouts) -> Self {
+        Self::serve_with(app, ServeConfig::new(timeouts)).await
+    }
+
+    pub(crate) async fn serve_with(app: App, config: ServeConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -185,7 +191,7 @@ impl Endpoint {
         Self {
             address,
             stop: Some(stop),
-            serving: tokio::spawn(serve(listener, app, stopped, timeouts)),
+            serving: tokio::spawn(serve(listener, app, stopped, config)),
         }
     }
 
@@ -251,14 +257,14 @@ impl Endpoint {
     /// Gets with further header lines.
     pub(crate) async fn get_with(&self, path: &str, headers: &str) -> Response {
         let request =
-            format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
         self.open_raw(&request).await.response().await
     }
 }
 
 pub(crate) fn post(path: &str, body: &str) -> String {
     format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )
