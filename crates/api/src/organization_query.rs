@@ -1,6 +1,7 @@
 //! The query of `GET /v1/organization/usage/completions` and `GET /v1/organization/costs`.
 
 use crate::InvalidRequest;
+use crate::invalid_request::shown;
 
 /// A validated query: which buckets of which requests to report. Usage and costs have the same
 /// parameters, except for `line_items`.
@@ -163,8 +164,10 @@ impl OrganizationQuery {
                 Ok(())
             }
             _ => {
-                let message =
-                    format!("Invalid 'page': {page:?} is not a 'next_page' of this query.");
+                let message = format!(
+                    "Invalid 'page': {:?} is not a 'next_page' of this query.",
+                    shown(&page)
+                );
                 Err(InvalidRequest::value("page", message))
             }
         }
@@ -260,7 +263,8 @@ impl Params {
 fn invalid_choice(name: &str, found: &str, known: &[&str]) -> InvalidRequest {
     let known: Vec<_> = known.iter().map(|known| format!("'{known}'")).collect();
     let message = format!(
-        "Invalid value: '{found}'. Supported values are: {}.",
+        "Invalid value: '{}'. Supported values are: {}.",
+        shown(found),
         known.join(", ")
     );
     InvalidRequest::value(name, message)

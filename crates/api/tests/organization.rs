@@ -187,3 +187,12 @@ fn money_keeps_its_digits() {
         json!({"value": null, "currency": "usd"})
     );
 }
+
+#[test]
+fn errors_show_the_beginning_of_long_values() {
+    let long = "é".repeat(100_000);
+    for query in ["bucket_width", "page", "group_by"] {
+        let error = usage(&format!("start_time=0&{query}={long}")).unwrap_err();
+        assert!(error.message.len() < 500, "{} bytes", error.message.len());
+    }
+}

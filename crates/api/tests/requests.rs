@@ -442,3 +442,17 @@ fn a_cache_salt_is_a_short_text() {
         }
     }
 }
+
+#[test]
+fn errors_show_the_beginning_of_long_values() {
+    let long = "é".repeat(100_000);
+    let part = json!([{"type": long, "text": "x"}]);
+    for messages in [
+        json!([{"role": long, "content": "x"}]),
+        json!([{"role": "user", "content": part}]),
+    ] {
+        let error = chat(json!({"messages": messages})).unwrap_err();
+        assert!(error.message.len() < 500, "{} bytes", error.message.len());
+        assert!(error.message.contains("éé…'"), "{}", error.message);
+    }
+}

@@ -15,6 +15,9 @@ pub(crate) struct AnswerReader {
     is_done: bool,
 }
 
+/// A server that never ends an event must not fill the memory.
+const MAX_EVENT_BYTES: usize = 16 << 20;
+
 /// What is wrong with a stream.
 pub(crate) type Fault = (FailureKind, String);
 
@@ -37,6 +40,10 @@ impl AnswerReader {
                 return Err((FailureKind::ErrorEvent, excerpt(&error.to_string())));
             }
             self.take_chunk(at, &chunk);
+        }
+        if self.events.pending_bytes() > MAX_EVENT_BYTES {
+            let message = format!("an event has more than {MAX_EVENT_BYTES} bytes");
+            return Err((FailureKind::NotAStream, message));
         }
         Ok(self.text_at.len() - pieces_before)
     }

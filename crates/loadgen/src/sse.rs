@@ -13,6 +13,11 @@ pub(crate) struct SseParser {
 }
 
 impl SseParser {
+    /// The size of the incomplete event.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.line.len() + self.data.as_ref().map_or(0, Vec::len)
+    }
+
     /// Returns the data of each event that these bytes complete.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
         let mut events = Vec::new();

@@ -1,6 +1,8 @@
 //! Exact figures from scripted streams with scripted moments.
 
-use super::AnswerReader;
+use farthing_fuzz::{Campaign, mutate_bytes, mutate_text};
+
+use super::{AnswerReader, MAX_EVENT_BYTES};
 use crate::record::{FailureKind, Record};
 
 fn record(sent_at: f64, pieces: &[(f64, &str)]) -> Record {
@@ -122,5 +124,70 @@ fn a_usage_of_nothing_is_none() {
     assert_eq!(
         record(0.0, &[(0.5, TEXT), (0.5, STOP), (0.5, nothing)]).usage(),
         None
+    );
+}
+
+#[test]
+fn an_event_without_an_end_is_refused() {
+    let mut reader = AnswerReader::default();
+    let line = vec![b'x'; MAX_EVENT_BYTES];
+    assert_eq!(reader.take(0.0, &line), Ok(0));
+    let (kind, message) = reader.take(0.0, b"xx").unwrap_err();
+    assert_eq!(kind, FailureKind::NotAStream);
+    assert!(message.contains("bytes"), "{message}");
+}
+
+/// Whatever a server sends, and wherever it is cut.
+#[test]
+fn any_stream_is_an_answer_or_a_fault() {
+    let seed = [ROLE, TEXT, TEXT, STOP, USAGE, DONE].concat();
+    let words = [
+        "data: ",
+        "data:",
+        "\n\n",
+        "\r\n",
+        "\r",
+        "\n",
+        "[DONE]",
+        ": comment\n",
+        "event: x\n",
+        "{",
+        "}",
+        "[",
+        "\"",
+        "null",
+        "1e999",
+        "-1",
+        "18446744073709551616",
+        "\"error\":{}",
+        "\"usage\":",
+        "\0",
+        "\u{feff}",
+    ];
+    let answer = |pieces: &[&[u8]]| {
+        let mut reader = AnswerReader::default();
+        for piece in pieces {
+            reader.take(1.0, piece)?;
+        }
+        reader.finish()
+    };
+    Campaign::new("sse", 20_000).run(
+        |random| {
+            let mut input = if random.one_in(4) {
+                mutate_bytes(random, seed.as_bytes())
+            } else {
+                mutate_text(random, &seed, &words).into()
+            };
+            // The last byte says where to cut.
+            input.push(random.below(256) as u8);
+            input
+        },
+        |input| {
+            let (&cut, stream) = input.split_last().unwrap();
+            let (first, second) = stream.split_at(usize::from(cut).min(stream.len()));
+            let whole = answer(&[stream]);
+            let pieces = answer(&[first, second]);
+            assert_eq!(format!("{whole:?}"), format!("{pieces:?}"));
+        },
     );
 }

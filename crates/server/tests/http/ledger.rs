@@ -399,6 +399,60 @@ async fn metrics_tell_how_the_ledger_is_doing() {
     assert_eq!(server.get("/ready").await.status, 200);
 }
 
+/// The value of a metric without labels of its own.
+async fn metric(server: &Server, name: &str) -> String {
+    let page = server.get("/metrics").await.body;
+    let line = page
+        .lines()
+        .find(|line| line.starts_with(&format!("{name}{{")));
+    line.unwrap().rsplit_once(' ').unwrap().1.to_owned()
+}
+
+#[tokio::test]
+async fn a_file_that_was_moved_away_is_noticed_and_found_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ledger.sqlite3");
+    let away = directory.path().join("away.sqlite3");
+    let (mut server, bookkeeper) = Server::start_with_ledger(&file).await;
+    answered(&mut server, "base", None).await;
+    rows(&file, 1).await;
+    std::fs::rename(&file, &away).unwrap();
+    answered(&mut server, "base", None).await;
+    while metric(&server, "farthing_ledger_up").await != "0" {
+        tokio::task::yield_now().await;
+    }
+    // Requests are still answered, because rows have room. Reports are not.
+    assert_eq!(server.get("/ready").await.status, 200);
+    let response = server.get("/v1/organization/costs?start_time=0").await;
+    assert_eq!(response.status, 503);
+    assert!(
+        response.body.contains("Try again later"),
+        "{}",
+        response.body
+    );
+
+    std::fs::rename(&away, &file).unwrap();
+    while metric(&server, "farthing_ledger_up").await != "1" {
+        tokio::task::yield_now().await;
+    }
+    close(bookkeeper).await;
+    rows(&file, 2).await;
+}
+
+#[tokio::test]
+async fn more_reports_than_readers_are_all_answered() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ledger.sqlite3");
+    let (mut server, bookkeeper) = Server::start_with_ledger(&file).await;
+    let reports = (0..20).map(|_| server.get("/v1/organization/costs?start_time=0"));
+    for response in futures_util::future::join_all(reports).await {
+        assert_eq!(response.status, 200, "{}", response.body);
+    }
+    server.stop();
+    (&mut server.serving).await.unwrap();
+    close(bookkeeper).await;
+}
+
 fn today() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = now.unwrap().as_secs() as i64;

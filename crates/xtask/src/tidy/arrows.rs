@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("economics", &[]),
     ("ledger", &["economics"]),
     ("keys", &[]),
+    ("fuzz", &[]),
     ("gateway", &["api", "economics", "ledger"]),
     ("loadgen", &["api", "economics"]),
     ("selftest", &["scheduler", "ops", "model"]),
@@ -38,8 +39,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("xtask", &[]),
 ];
-/// The crate that tests share. Every crate may have it as a dev-dependency, and only as that.
-const TEST_CRATE: &str = "testkit";
+/// The crates that tests share. Every crate may have them as dev-dependencies, and only as that.
+const TEST_CRATES: [&str; 2] = ["fuzz", "testkit"];
 const OUR_PREFIX: &str = "farthing-";
 
 pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
@@ -81,7 +82,7 @@ fn check_manifest(
         }
     };
     for (used, kind) in our_dependencies(&table) {
-        let is_for_tests = used == TEST_CRATE && kind == "dev-dependencies";
+        let is_for_tests = TEST_CRATES.contains(&used.as_str()) && kind == "dev-dependencies";
         if !is_for_tests && !allowed.contains(&used.as_str()) {
             let line = manifest.text.lines().position(|line| line.contains(&*used));
             findings.push(Finding::error(
