@@ -93,6 +93,15 @@ impl Play {
         self.delta(index, text, tokens.collect());
     }
 
+    /// One token, whatever the length of its text.
+    pub(crate) fn say_at_once(&self, index: usize, text: &str) {
+        let token = GeneratedToken {
+            id: b'a'.into(),
+            logprobs: None,
+        };
+        self.delta(index, text, vec![token]);
+    }
+
     pub(crate) fn delta(&self, index: usize, text: &str, tokens: Vec<GeneratedToken>) {
         self.send(GenerationEvent::Delta {
             index,
