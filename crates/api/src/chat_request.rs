@@ -32,9 +32,7 @@ impl ChatRequest {
     pub fn from_json(body: &[u8]) -> Result<Self, InvalidRequest> {
         let mut fields = Fields::of_body(body)?;
         let request = Self {
-            model: fields
-                .string("model")?
-                .ok_or_else(|| InvalidRequest::missing("model"))?,
+            model: fields.model()?,
             messages: match fields.value("messages") {
                 Some(messages) => Message::list(messages)?,
                 None => return Err(InvalidRequest::missing("messages")),

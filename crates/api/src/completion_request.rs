@@ -45,9 +45,7 @@ impl CompletionRequest {
     /// Parses and validates a request body.
     pub fn from_json(body: &[u8]) -> Result<Self, InvalidRequest> {
         let mut fields = Fields::of_body(body)?;
-        let model = fields
-            .string("model")?
-            .ok_or_else(|| InvalidRequest::missing("model"))?;
+        let model = fields.model()?;
         let prompts = match fields.value("prompt") {
             Some(value) => Prompt::list(value)?,
             None => return Err(InvalidRequest::missing("prompt")),

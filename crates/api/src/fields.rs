@@ -4,7 +4,9 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-use crate::InvalidRequest;
+use crate::{InvalidRequest, json};
+
+const MAX_MODEL_CHARS: usize = 512;
 
 /// The fields of an object in a request. Null counts as absent, as in OpenAI's API.
 pub(crate) struct Fields {
@@ -16,12 +18,7 @@ pub(crate) struct Fields {
 impl Fields {
     /// The fields of a request body.
     pub(crate) fn of_body(body: &[u8]) -> Result<Self, InvalidRequest> {
-        let value = serde_json::from_slice(body).map_err(|error| InvalidRequest {
-            message: format!("We could not parse the JSON body of your request: {error}."),
-            param: None,
-            code: None,
-        })?;
-        Self::of(value, String::new())
+        Self::of(json::parse(body)?, String::new())
     }
 
     /// The fields of the object at `path`.
@@ -54,6 +51,22 @@ impl Fields {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(InvalidRequest::kind(self.path(name), "a string", &other)),
         }
+    }
+
+    /// The model's or adapter's name. It is written to logs, metrics and the ledger.
+    pub(crate) fn model(&mut self) -> Result<String, InvalidRequest> {
+        let name = self.string("model")?;
+        let name = name.ok_or_else(|| InvalidRequest::missing(self.path("model")))?;
+        let length = name.chars().count();
+        if length > MAX_MODEL_CHARS {
+            let message = format!(
+                "Invalid 'model': string too long. Expected a string with maximum length \
+                 {MAX_MODEL_CHARS}, but got a string with length {length} instead."
+            );
+            let code = "string_above_max_length";
+            return Err(InvalidRequest::coded(code, self.path("model"), message));
+        }
+        Ok(name)
     }
 
     pub(crate) fn boolean(&mut self, name: &str) -> Result<Option<bool>, InvalidRequest> {

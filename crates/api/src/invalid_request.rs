@@ -39,6 +39,22 @@ impl InvalidRequest {
         Self::coded("context_length_exceeded", param, message)
     }
 
+    /// A text that is too long for the context, whatever its tokens are.
+    pub fn text_too_long(
+        param: impl Into<String>,
+        context: usize,
+        bytes: usize,
+        least_tokens: usize,
+    ) -> Self {
+        let param = param.into();
+        let message = format!(
+            "This model's maximum context length is {context} tokens. However, you requested at \
+             least {least_tokens} tokens ({bytes} bytes in the {param}). Please reduce the length of \
+             the {param} or completion."
+        );
+        Self::coded("context_length_exceeded", param, message)
+    }
+
     pub(crate) fn missing(param: impl Into<String>) -> Self {
         let param = param.into();
         let message = format!("Missing required parameter: '{param}'.");

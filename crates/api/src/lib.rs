@@ -9,6 +9,7 @@ mod chat_request;
 mod completion_request;
 mod fields;
 mod invalid_request;
+mod json;
 mod logit_bias;
 mod message;
 mod options;

@@ -26,6 +26,16 @@ pub enum Content {
     Parts(Vec<String>),
 }
 
+impl Content {
+    /// The bytes of all its text.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Parts(parts) => parts.iter().map(String::len).sum(),
+        }
+    }
+}
+
 /// The role of a speaker. OpenAI's `developer` is treated as `system`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -48,6 +58,9 @@ impl Role {
     }
 }
 
+/// Limit on messages, and on the parts of one. The limits of templates allow about as many.
+const MAX_ITEMS: usize = 16_384;
+
 impl Message {
     /// Parses the messages of a chat request; at least one.
     pub(crate) fn list(value: Value) -> Result<Vec<Self>, InvalidRequest> {
@@ -62,6 +75,7 @@ impl Message {
             let message = "Invalid 'messages': empty array. Expected at least one message.";
             return Err(InvalidRequest::coded("empty_array", "messages", message));
         }
+        check_length(items.len(), "messages")?;
         items
             .into_iter()
             .enumerate()
@@ -77,10 +91,10 @@ impl Message {
             Some("user") => Role::User,
             Some("assistant") => Role::Assistant,
             Some(other) => {
+                let other = shown(other);
                 let message = format!(
-                    "Invalid value: '{}'. Supported values are: 'system', 'developer', \
-                     'user' and 'assistant'.",
-                    shown(other)
+                    "Invalid value: '{other}'. Supported values are: 'system', 'developer', \
+                     'user' and 'assistant'."
                 );
                 return Err(InvalidRequest::value(fields.path("role"), message));
             }
@@ -115,17 +129,33 @@ impl Message {
     }
 }
 
+/// A chat template has to compute something for each of them.
+fn check_length(length: usize, path: &str) -> Result<(), InvalidRequest> {
+    if length <= MAX_ITEMS {
+        return Ok(());
+    }
+    let message = format!(
+        "Invalid '{path}': array too long. Expected an array with maximum length {MAX_ITEMS}, but \
+         got an array with length {length} instead."
+    );
+    Err(InvalidRequest::coded(
+        "array_above_max_length",
+        path,
+        message,
+    ))
+}
+
 fn parse_parts(parts: Vec<Value>, path: &str) -> Result<Vec<String>, InvalidRequest> {
+    check_length(parts.len(), path)?;
     let mut texts = Vec::with_capacity(parts.len());
     for (index, part) in parts.into_iter().enumerate() {
         let mut fields = Fields::of(part, format!("{path}[{index}]"))?;
         match fields.string("type")?.as_deref() {
             Some("text") => {}
             Some(other) => {
-                let message = format!(
-                    "Invalid value: '{}'. Only parts of type 'text' are supported.",
-                    shown(&other)
-                );
+                let other = shown(other);
+                let message =
+                    format!("Invalid value: '{other}'. Only parts of type 'text' are supported.");
                 return Err(InvalidRequest::value(fields.path("type"), message));
             }
             None => return Err(InvalidRequest::missing(fields.path("type"))),

@@ -218,6 +218,11 @@ impl EngineHandle {
         let _ = self.commands.send(Command::EndWarmUp);
     }
 
+    /// Maximum number of sequences that wait or run.
+    pub fn max_queued_sequences(&self) -> usize {
+        self.limits.max_queued_sequences
+    }
+
     /// Whether the engine thread is alive.
     pub fn is_alive(&self) -> bool {
         !self.commands.is_closed()

@@ -44,7 +44,9 @@ impl GenerationStream {
         commands: UnboundedSender<Command>,
     ) -> Self {
         // A caller that does not read keeps nothing that it does not need.
+        // Receipts end with the engine's last one.
         request.adapter = None;
+        request.receipts = None;
         if request.prompt_logprobs.is_none() {
             request.prompt = Vec::new();
         }
@@ -98,10 +100,7 @@ impl GenerationStream {
             } => self.finish(index, reason, usage),
             SequenceEvent::OverBudget => self.end(GenerationEvent::OverBudget),
             SequenceEvent::Failed { message } => self.fail(message),
-            SequenceEvent::CutOff => {
-                self.abort();
-                self.ready.push_back(GenerationEvent::CutOff);
-            }
+            SequenceEvent::CutOff => self.end(GenerationEvent::CutOff),
         }
     }
 

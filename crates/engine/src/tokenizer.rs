@@ -2,6 +2,7 @@
 
 mod directory;
 mod gguf;
+mod reach;
 mod token_bytes;
 
 use std::path::Path;
@@ -28,6 +29,8 @@ pub struct Tokenizer {
     suffix: Vec<u32>,
     bos: Option<u32>,
     eos: Option<u32>,
+    /// Bytes of a text that become one token at most, if there is such a limit.
+    max_bytes_per_token: Option<usize>,
 }
 
 impl Tokenizer {
@@ -67,6 +70,13 @@ impl Tokenizer {
             return Ok(encoding.get_ids().to_vec());
         }
         Ok([&self.prefix, encoding.get_ids(), &self.suffix].concat())
+    }
+
+    /// A number of tokens that every text of so many bytes has at least. It is 0 if the tokenizer may
+    /// drop any part of a text.
+    pub fn least_tokens(&self, bytes: usize) -> usize {
+        self.max_bytes_per_token
+            .map_or(0, |most| bytes.div_ceil(most.max(1)))
     }
 
     /// The token ids of a rendered chat prompt. The template has written all special tokens, so

@@ -300,3 +300,34 @@ fn a_file_that_is_cut_within_its_decoder_is_refused() {
         );
     }
 }
+
+#[test]
+fn a_text_has_at_least_the_tokens_of_its_bytes() {
+    let reference = json("tokenizations.json");
+    let texts = reference["texts"].as_array().unwrap();
+    let long = [" ".repeat(1000), "\u{2581}".repeat(1000), "a".repeat(1000)];
+    let mistral = [mistral("v1"), mistral("v3")].map(|gguf| Tokenizer::from_gguf(&gguf).unwrap());
+    let byte_level = [smollm2(), llama_3()].map(|gguf| Tokenizer::from_gguf(&gguf).unwrap());
+    for tokenizer in mistral.iter().chain(&byte_level) {
+        let texts = texts.iter().map(|text| text.as_str().unwrap());
+        for text in texts.chain(long.iter().map(String::as_str)) {
+            let tokens = tokenizer.encode(text, false).unwrap().len();
+            let least = tokenizer.least_tokens(text.len());
+            assert!(least <= tokens, "{text:?} has {tokens} tokens, not {least}");
+        }
+    }
+    // A vocabulary without some characters of the alphabet drops them: it has no bound.
+    let mut gguf = smollm2();
+    let dropped = gguf.tokens.iter().position(|token| token == "Q").unwrap();
+    gguf.tokens[dropped] = "<dropped>".to_owned();
+    gguf.merges.retain(|merge| !merge.contains('Q'));
+    if let Ok(tokenizer) = Tokenizer::from_gguf(&gguf) {
+        assert!(
+            tokenizer
+                .encode(&"Q".repeat(100), false)
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(tokenizer.least_tokens(100), 0);
+    }
+}

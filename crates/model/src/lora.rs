@@ -113,6 +113,16 @@ impl LoraAdapter {
         Loader::new(files, config, base)?.load()
     }
 
+    /// A number of bytes that the adapter in a directory takes at least on the device. Only the header
+    /// of its weights is read.
+    ///
+    /// # Errors
+    /// There are no weights, or their header does not fit their size.
+    pub fn least_bytes(directory: &Path, compute_type: ComputeType) -> Result<usize, ModelError> {
+        let elements = files::count_elements(directory)?;
+        Ok(elements.saturating_mul(compute_type.dtype().size_in_bytes()))
+    }
+
     /// The hash of its config and weights.
     pub fn id(&self) -> AdapterId {
         self.id

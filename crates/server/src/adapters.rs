@@ -116,7 +116,7 @@ impl Adapters {
         Ok(Self {
             registry: Mutex::new(Registry::new(config.capacity)),
             engine: config.engine,
-            loader: LoaderThread::start(config.loader)?,
+            loader: LoaderThread::start(config.loader, config.capacity.bytes)?,
             sources: Arc::new(config.sources),
             name_locks: NameLocks::default(),
             reads: Arc::new(Semaphore::new(MAX_READS)),

@@ -17,10 +17,12 @@ mod metrics;
 mod organization;
 
 mod clock;
+mod lanes;
 mod lifecycle;
 pub mod log;
 mod random;
 mod reload;
+mod visible;
 
 pub use access::CallerKeys;
 pub use access::caller::Caller;
@@ -38,6 +40,7 @@ pub use http::hosts::HostName;
 pub use http::routes::router;
 pub use http::serve::{ServeConfig, Timeouts, serve};
 pub use http::tls::{Tls, TlsError};
+pub use lanes::Lanes;
 pub use machine::Machine;
 pub use reload::{Reload, ReloadRequests};
 pub use request::backend::{Backend, Events};

@@ -1,6 +1,5 @@
 //! The binary `farthing`.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -30,7 +29,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {}", without_repetition(&error));
+            log::print_error(&without_repetition(&error));
             ExitCode::FAILURE
         }
     }

@@ -44,6 +44,11 @@ impl ServedModels {
         &self.base_names[0]
     }
 
+    /// Maximum tokens of a prompt and its answer together.
+    pub(crate) fn max_model_len(&self) -> usize {
+        self.max_model_len
+    }
+
     /// The adapter called `name`, loaded; `None` for the base model.
     pub(crate) async fn find(&self, name: &str) -> Result<Option<AdapterInUse>, FindError> {
         if self.is_base(name) {

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 
-use super::Tokenizer;
 use super::token_bytes::{Alphabet, TokenBytes};
+use super::{Tokenizer, reach};
 use crate::TextError;
 
 /// Limit on the size of each file. Tokenizers of 256,000 tokens have about 35 MB.
@@ -67,8 +67,10 @@ fn read(directory: &Path) -> Result<Tokenizer, TextError> {
             _ => {}
         }
     }
+    let token_bytes = token_bytes(&inner, &decoding.alphabet).map_err(bad_file)?;
     Ok(Tokenizer {
-        token_bytes: token_bytes(&inner, &decoding.alphabet).map_err(bad_file)?,
+        max_bytes_per_token: reach::max_bytes(&inner, &token_bytes),
+        token_bytes,
         strips_leading_space: decoding.strips_leading_space,
         doubles_leading_space: false,
         prefix,

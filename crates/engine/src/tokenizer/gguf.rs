@@ -13,8 +13,8 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
-use super::Tokenizer;
 use super::token_bytes::{Alphabet, TokenBytes};
+use super::{Tokenizer, reach};
 use crate::TextError;
 
 /// The regular expression of Llama 3's `tokenizer.json` that splits text into words.
@@ -120,6 +120,7 @@ fn finish(
     let eos = known("eos_token_id", gguf.eos_token_id)?;
     let add_eos = gguf.add_eos.unwrap_or(false);
     Ok(Tokenizer {
+        max_bytes_per_token: reach::max_bytes(&inner, &token_bytes),
         inner,
         token_bytes,
         strips_leading_space: false,

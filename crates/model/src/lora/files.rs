@@ -2,16 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fs::File,
+    io::{self, Read},
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use farthing_scheduler::AdapterId;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensors, tensor::Metadata};
 use sha2::{Digest, Sha256};
 
-use crate::{ModelError, checkpoint::FloatType, read_regular_file};
+use crate::{ModelError, checkpoint::FloatType, open_regular_file, read_regular_file};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -19,6 +20,8 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
 /// Limit on the size of the weights: rank 256 on all layers of an 8B model in f32 has 2.7 GB.
 const MAX_WEIGHTS_BYTES: u64 = 4 << 30;
+/// Limit on the header of the weights. An adapter of all layers of a 70B model has about 200 KB.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
 /// PEFT's prefix of module names.
 const PREFIX: &str = "base_model.model.";
 
@@ -165,6 +168,57 @@ impl AdapterFiles {
         };
         metadata.tensors().into_iter().map(locate).collect()
     }
+}
+
+/// The elements of all tensors, from the header of the weights. The tensors themselves are not read.
+pub(super) fn count_elements(directory: &Path) -> Result<usize, ModelError> {
+    let path = directory.join(WEIGHTS);
+    let unreadable = |source| ModelError::Read {
+        path: path.clone(),
+        source,
+    };
+    let mut file = match open_regular_file(&path) {
+        Ok(file) => file,
+        // The reason is the one that reading gives.
+        Err(_) => return read_weights(directory).map(|_| 0),
+    };
+    let size_bytes = file.metadata().map_err(unreadable)?.len();
+    let (header, metadata) = read_header(&mut file, size_bytes)
+        .map_err(unreadable)?
+        .map_err(|reason| refused(directory, format!("{WEIGHTS} {reason}")))?;
+    let needed = (header as u64).saturating_add(metadata.data_len() as u64);
+    if needed != size_bytes {
+        let reason =
+            format!("{WEIGHTS} has {size_bytes} bytes where its header calls for {needed}");
+        return Err(refused(directory, reason));
+    }
+    let infos = metadata.tensors();
+    let elements = infos
+        .values()
+        .map(|info| info.shape.iter().product::<usize>());
+    Ok(elements.fold(0, usize::saturating_add))
+}
+
+/// The header, and where the tensors begin.
+fn read_header(
+    file: &mut File,
+    size_bytes: u64,
+) -> io::Result<Result<(usize, Metadata), &'static str>> {
+    let mut length = [0; 8];
+    if size_bytes < length.len() as u64 {
+        return Ok(Err("is truncated or not a safetensors file"));
+    }
+    file.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER_BYTES || length > size_bytes - 8 {
+        return Ok(Err("is truncated or not a safetensors file"));
+    }
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header)?;
+    Ok(match serde_json::from_slice(&header) {
+        Ok(metadata) => Ok((header.len() + 8, metadata)),
+        Err(_) => Err("has an invalid header"),
+    })
 }
 
 /// An error for an adapter that cannot be served exactly.

@@ -20,6 +20,27 @@ pub struct AdapterLoader {
 }
 
 impl AdapterLoader {
+    /// Refuses an adapter that takes more than `limit_bytes`, without reading its weights. This blocks.
+    ///
+    /// # Errors
+    /// It is too large, or there is none.
+    pub(crate) fn check_size(
+        &self,
+        name: &str,
+        directory: &Path,
+        limit_bytes: usize,
+    ) -> Result<(), AdapterError> {
+        let size_bytes = LoraAdapter::least_bytes(directory, self.compute_type)
+            .map_err(|error| AdapterError::of_files(name, &error))?;
+        if size_bytes > limit_bytes {
+            return Err(AdapterError::NoRoom {
+                name: name.to_owned(),
+                size_bytes,
+            });
+        }
+        Ok(())
+    }
+
     /// Reads the adapter in a directory. This blocks.
     ///
     /// # Errors

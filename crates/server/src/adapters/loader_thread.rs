@@ -26,9 +26,11 @@ struct Job {
 }
 
 impl LoaderThread {
+    /// Adapters of more than `limit_bytes` are not read.
+    ///
     /// # Errors
     /// The thread cannot be started.
-    pub(super) fn start(loader: AdapterLoader) -> io::Result<Self> {
+    pub(super) fn start(loader: AdapterLoader, limit_bytes: usize) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
         thread::Builder::new()
             .name("adapter-loader".to_owned())
@@ -36,7 +38,7 @@ impl LoaderThread {
                 for job in queue {
                     // Skip the job if its requester has gone.
                     if !job.answer.is_closed() {
-                        job.run(&loader);
+                        job.run(&loader, limit_bytes);
                     }
                 }
             })?;
@@ -72,8 +74,9 @@ impl LoaderThread {
 impl Job {
     /// If the loader panics, no answer is sent: the requester gets an error and the thread
     /// continues.
-    fn run(self, loader: &AdapterLoader) {
+    fn run(self, loader: &AdapterLoader, limit_bytes: usize) {
         let read = catch_unwind(AssertUnwindSafe(|| {
+            loader.check_size(&self.name, &self.directory, limit_bytes)?;
             loader.load(&self.name, &self.directory)
         }));
         if let Ok(read) = read {

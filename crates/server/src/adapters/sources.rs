@@ -1,10 +1,11 @@
 //! Where adapters may be read from: only from places that the operator has permitted.
 
 use std::collections::HashSet;
-use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
 
 use crate::models::{HubAdapters, ModelSourceError};
+use crate::visible::visible;
 
 /// The places that adapters may be read from. All methods block.
 #[derive(Clone, Debug, Default)]
@@ -57,16 +58,35 @@ impl AdapterSources {
 
     /// The adapter called `name` in the directory, else on the hub.
     pub(super) fn by_name(&self, name: &str) -> Found {
-        let is_plain = |path: &Path| {
-            let mut components = path.components();
-            components.all(|component| matches!(component, Component::Normal(_)))
-        };
-        let directory = self.directory.iter().filter(|_| is_plain(Path::new(name)));
-        let path = directory.map(|directory| directory.join(name)).next();
-        match path.and_then(|path| self.checked(&path)) {
+        let directory = self.directory.as_deref();
+        match directory.and_then(|directory| self.named_in(directory, name)) {
             Some(path) => Ok(Some(path)),
             None => self.on_hub(name),
         }
+    }
+
+    /// The adapter that has exactly this name in the directory. Each adapter has one name, so that
+    /// callers cannot multiply it by `a//b`, `./a`, or `A` where the file system ignores case.
+    fn named_in(&self, directory: &Path, name: &str) -> Option<PathBuf> {
+        let parts: Vec<_> = name.split('/').collect();
+        let is_plain = |part: &&str| {
+            let mut components = Path::new(part).components();
+            matches!(components.next(), Some(Component::Normal(only)) if only == *part)
+                && components.next().is_none()
+        };
+        if visible(name) != name || !parts.iter().all(is_plain) {
+            return None;
+        }
+        let path = self.checked(&directory.join(name))?;
+        let mut parent = directory.to_owned();
+        for part in parts {
+            let mut entries = fs::read_dir(&parent).ok()?;
+            entries
+                .find(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name() == *part))?
+                .ok()?;
+            parent.push(part);
+        }
+        Some(path)
     }
 
     /// The adapter at `path`, relative to the directory or absolute, else on the hub.

@@ -9,6 +9,7 @@ use farthing_model::{AdapterReport, Checkpoint, ComputeType, DeviceKind, LoadFor
 use serde_json::{Value, json};
 
 use crate::models::{self, ModelRequest};
+use crate::visible::{visible, visible_json};
 
 /// Flags of `adapters inspect`.
 #[derive(Clone, Debug, clap::Args)]
@@ -42,7 +43,8 @@ pub fn run(args: &InspectArgs) -> anyhow::Result<()> {
     });
     let report = AdapterReport::read(&args.directory, base)?;
     if args.json {
-        println!("{:#}", to_json(&report, args.model.as_deref()));
+        let json = format!("{:#}", to_json(&report, args.model.as_deref()));
+        println!("{}", visible_json(&json));
     } else {
         print!("{}", to_text(&report, args.model.as_deref()));
     }
@@ -95,7 +97,7 @@ fn to_text(report: &AdapterReport, model: Option<&str>) -> String {
     let mut text = String::new();
     for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name:<14}{value}");
+        let _ = writeln!(text, "{name:<14}{}", visible(value));
     }
     text
 }

@@ -1,7 +1,6 @@
 //! `farthing ledger`: reports from the ledger.
 
 mod table;
-mod visible;
 
 use std::fs::{self, File};
 use std::io;
@@ -12,8 +11,8 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{Args, Subcommand};
 use farthing_ledger::{ExportFormat, Filter, GroupBy, LedgerReader, Location, Window};
 
-use self::visible::visible_json;
 use crate::cli::ledger_arg::{LedgerArg, default_location};
+use crate::visible::visible_json;
 
 /// Flags of `ledger`.
 #[derive(Clone, Debug, Args)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::admin_key::AdminKey;
 use crate::access::{Access, CallerKeys};
 use crate::costs::{Costs, CostsConfig};
+use crate::http::json_body::BodyLimits;
 use crate::lifecycle::Lifecycle;
 use crate::machine::Machine;
 use crate::metrics::Metrics;
@@ -25,6 +26,7 @@ pub struct App {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) access: Access,
     pub(crate) machine: Option<Arc<Machine>>,
+    pub(crate) body_limits: BodyLimits,
 }
 
 /// What an [`App`] consists of.
@@ -56,6 +58,7 @@ impl App {
             lifecycle: Lifecycle::default(),
             access: Access::default(),
             machine: None,
+            body_limits: BodyLimits::default(),
         }
     }
 

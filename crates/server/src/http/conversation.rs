@@ -101,6 +101,7 @@ impl Conversations {
             .timer(TokioTimer::new())
             .header_read_timeout(self.timeouts.read)
             .max_buf_size(BUFFER_BYTES)
+            .max_header_size(BUFFER_BYTES)
             .serve_connection(TokioIo::new(stream), service);
         let mut http = pin!(http);
         let ended = tokio::select! {

@@ -89,6 +89,9 @@ pub enum ApiError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The large bodies that are held take all the memory for them.
+    #[error("Too many large requests are being read. Try again later, or send a smaller one.")]
+    TooManyBodies,
     /// The body takes too long to arrive.
     #[error("The request body did not arrive within {timeout:?}")]
     BodyTooSlow {
@@ -211,7 +214,8 @@ impl ApiError {
             | Self::OverBudget => StatusCode::TOO_MANY_REQUESTS,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoLedger => StatusCode::NOT_FOUND,
-            Self::EngineDead
+            Self::TooManyBodies
+            | Self::EngineDead
             | Self::ShuttingDown
             | Self::LedgerFull
             | Self::LedgerUnreadable

@@ -1,15 +1,24 @@
 //! The raw body of a JSON request.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
+use farthing_api::InvalidRequest;
+use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::app::App;
 use super::error::ApiError;
+use crate::lanes::{Lanes, SMALL_BYTES};
 
 /// The size limit of a request body in bytes: enough for a context of a million tokens.
 pub(crate) const MAX_BODY_BYTES: usize = 16 << 20;
+
+/// Limit on the large bodies that are held at once.
+const MAX_HELD_BYTES: usize = 256 << 20;
 
 /// How much of a wrong header an error shows.
 const MAX_SHOWN_CHARS: usize = 40;
@@ -18,13 +27,53 @@ const MAX_SHOWN_CHARS: usize = 40;
 #[derive(Clone, Copy)]
 pub(crate) struct BodyTimeout(pub Duration);
 
-/// A body of at most [`MAX_BODY_BYTES`]. It is parsed by the `api` crate.
-pub(crate) struct JsonBody(pub Bytes);
+/// Limits the memory and the work of bodies. Cheap to clone.
+///
+/// The first [`SMALL_BYTES`] of a body are free, so that a flood of large bodies refuses no small one.
+/// What is beyond counts as it arrives, not as it is declared: a sender that declares much and sends
+/// nothing holds nothing.
+#[derive(Clone)]
+pub(crate) struct BodyLimits {
+    held: Arc<Semaphore>,
+    lanes: Lanes,
+}
 
-impl<S: Send + Sync> FromRequest<S> for JsonBody {
+impl Default for BodyLimits {
+    fn default() -> Self {
+        Self {
+            held: Arc::new(Semaphore::new(MAX_HELD_BYTES)),
+            lanes: Lanes::default(),
+        }
+    }
+}
+
+/// A body of at most [`MAX_BODY_BYTES`]. It is parsed by the `api` crate.
+pub(crate) struct JsonBody {
+    bytes: Vec<u8>,
+    held: HeldBytes,
+    lanes: Lanes,
+}
+
+/// The right to hold a large body, or what was made of it.
+pub(crate) struct HeldBytes(Option<OwnedSemaphorePermit>);
+
+impl HeldBytes {
+    /// Counts more bytes. Waiting for others would be a deadlock: they wait for room themselves.
+    fn add(&mut self, limit: &Arc<Semaphore>, bytes: usize) -> Result<(), ApiError> {
+        let more = limit.clone().try_acquire_many_owned(bytes as u32);
+        let more = more.map_err(|_| ApiError::TooManyBodies)?;
+        match &mut self.0 {
+            Some(held) => held.merge(more),
+            None => self.0 = Some(more),
+        }
+        Ok(())
+    }
+}
+
+impl FromRequest<App> for JsonBody {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         if !is_json(request.headers()) {
             return Err(ApiError::NotJson);
         }
@@ -32,24 +81,62 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
             return Err(ApiError::EncodedBody(encoding));
         }
         // Refused before reading if the header gives the length, else while reading.
-        if content_length(request.headers()).is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+        let length = content_length(request.headers());
+        if length.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
             return Err(ApiError::BodyTooLarge {
                 limit: MAX_BODY_BYTES,
             });
         }
         let timeout = request.extensions().get::<BodyTimeout>();
         let timeout = timeout.map_or(Duration::MAX, |timeout| timeout.0);
-        let reading = Bytes::from_request(request, state);
+        let reading = Self::read(request, &app.body_limits);
         let read = tokio::time::timeout(timeout, reading).await;
-        match read.map_err(|_| ApiError::BodyTooSlow { timeout })? {
-            Ok(bytes) => Ok(Self(bytes)),
-            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                Err(ApiError::BodyTooLarge {
+        read.map_err(|_| ApiError::BodyTooSlow { timeout })?
+    }
+}
+
+impl JsonBody {
+    async fn read(request: Request, limits: &BodyLimits) -> Result<Self, ApiError> {
+        let mut pieces = request.into_body().into_data_stream();
+        let mut bytes = Vec::new();
+        let mut held = HeldBytes(None);
+        while let Some(piece) = pieces.next().await {
+            let piece: Bytes =
+                piece.map_err(|error| ApiError::BodyUnreadable(error.to_string()))?;
+            let length = bytes.len() + piece.len();
+            if length > MAX_BODY_BYTES {
+                return Err(ApiError::BodyTooLarge {
                     limit: MAX_BODY_BYTES,
-                })
+                });
             }
-            Err(rejection) => Err(ApiError::BodyUnreadable(rejection.body_text())),
+            let counted = |length: usize| length.saturating_sub(SMALL_BYTES);
+            let more = counted(length) - counted(bytes.len());
+            if more > 0 {
+                held.add(&limits.held, more)?;
+            }
+            bytes.extend_from_slice(&piece);
         }
+        Ok(Self {
+            bytes,
+            held,
+            lanes: limits.lanes.clone(),
+        })
+    }
+
+    /// Parses the body, a large one in its turn. Hold the second result as long as the request's texts.
+    pub(crate) async fn parse<T: Send + 'static>(
+        self,
+        parse: fn(&[u8]) -> Result<T, InvalidRequest>,
+    ) -> Result<(T, HeldBytes), ApiError> {
+        let Self { bytes, held, lanes } = self;
+        if bytes.len() <= SMALL_BYTES {
+            return Ok((parse(&bytes)?, held));
+        }
+        // The body is held until the work is done, also if its sender leaves meanwhile.
+        let size = bytes.len();
+        let done = lanes.run(size, move || (parse(&bytes), held)).await;
+        let (parsed, held) = done.map_err(|error| ApiError::Failed(error.to_string()))?;
+        Ok((parsed?, held))
     }
 }
 

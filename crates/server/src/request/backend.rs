@@ -19,6 +19,9 @@ pub trait Backend: Send + Sync {
     /// The request can never fit, the queue is full, or the engine has ended.
     fn submit(&self, request: GenerationRequest) -> Result<Events, SubmitError>;
 
+    /// Maximum number of sequences that wait or run.
+    fn max_queued_sequences(&self) -> usize;
+
     /// Ends the warm-up: the time until now counts as warm-up.
     fn end_warm_up(&self);
     /// Copies an adapter to the device before its first request, if there is a free slot.
@@ -41,6 +44,10 @@ impl Backend for EngineHandle {
             generation,
             |mut generation| async { Some((generation.next().await?, generation)) },
         )))
+    }
+
+    fn max_queued_sequences(&self) -> usize {
+        EngineHandle::max_queued_sequences(self)
     }
 
     fn end_warm_up(&self) {

@@ -30,6 +30,7 @@ use super::provider::{Provider, ProviderEvent, ProviderStream, RequestRead};
 use super::provider_error::ProviderError;
 use crate::access::caller::Caller;
 use crate::adapters::AdapterInUse;
+use crate::lanes::Lanes;
 use crate::random;
 use crate::served_models::ServedModels;
 use accounts::accounts;
@@ -50,6 +51,8 @@ pub struct Local {
     pub models: Arc<ServedModels>,
     /// The number of token ids of the model.
     pub vocab_size: usize,
+    /// Turns for tokenizing.
+    pub lanes: Lanes,
 }
 
 /// What the engine is asked, over all prompts of a request.
@@ -78,7 +81,7 @@ impl Provider for Local {
             // An adapter that is not in memory is loaded while the text is tokenized.
             let (adapter, prompt) = tokio::try_join!(
                 local.find_adapter(&request.model),
-                local.render(&request.messages)
+                local.render(request.messages, request.max_tokens)
             )?;
             let renderer = ChatEvents {
                 tokenizer: local.tokenizer.clone(),
@@ -108,16 +111,20 @@ impl Provider for Local {
         let local = self.clone();
         let caller = context.caller.clone();
         started(async move {
-            let (adapter, prompts) = tokio::try_join!(
-                local.find_adapter(&request.model),
-                local.encode(&request.prompts)
-            )?;
             let n = request.sampling.n;
+            local.check_choices(n * request.prompts.len())?;
+            for prompt in &request.prompts {
+                local.check_length(prompt, request.max_tokens)?;
+            }
             let echoes = if request.echo {
                 local.texts(&request.prompts)
             } else {
                 Vec::new()
             };
+            let (adapter, prompts) = tokio::try_join!(
+                local.find_adapter(&request.model),
+                local.encode(request.prompts)
+            )?;
             let renderer = CompletionEvents::new(
                 local.tokenizer.clone(),
                 request.logprobs.is_some(),
@@ -186,27 +193,93 @@ impl Local {
 
     /// The token ids of a conversation. Long ones take milliseconds, so they are not tokenized on the
     /// async threads.
-    async fn render(&self, messages: &[Message]) -> Result<Vec<u32>, ProviderError> {
+    async fn render(
+        &self,
+        messages: Vec<Message>,
+        max_tokens: Option<usize>,
+    ) -> Result<Vec<u32>, ProviderError> {
         let template = self.chat_template.clone().ok_or(TextError::NoChatTemplate);
         let template = template.map_err(|error| text_error("messages", error))?;
-        let tokenizer = self.tokenizer.clone();
-        let messages: Vec<_> = messages.iter().map(chat_message).collect();
-        let prompt = off_thread(move || {
-            let prompt = template.render(&messages, true)?;
-            tokenizer.encode_rendered(&prompt)
+        let bytes = messages.iter().map(|message| message.content.bytes()).sum();
+        let messages: Vec<_> = messages.into_iter().map(chat_message).collect();
+        let local = self.clone();
+        // A template may drop any part of the messages, so only what it made of them can be too long.
+        let prompt = self.in_turn(bytes, move || {
+            let prompt = template.render(&messages, true);
+            drop(messages);
+            let prompt = prompt.map_err(|error| text_error("messages", error))?;
+            local.check_bytes("messages", prompt.len(), max_tokens.unwrap_or(1))?;
+            let ids = local.tokenizer.encode_rendered(&prompt);
+            ids.map_err(|error| text_error("messages", error))
         });
-        prompt.await?.map_err(|error| text_error("messages", error))
+        prompt.await?
+    }
+
+    /// Refuses more choices than there are places before anything is computed for them.
+    fn check_choices(&self, choices: usize) -> Result<(), ProviderError> {
+        let limit = self.backend.max_queued_sequences();
+        if choices > limit {
+            return Err(ProviderError::TooManyChoices { choices, limit });
+        }
+        Ok(())
+    }
+
+    /// Refuses a prompt that cannot fit, before it is tokenized.
+    fn check_length(&self, prompt: &Prompt, max_tokens: usize) -> Result<(), ProviderError> {
+        match prompt {
+            Prompt::Text(text) => self.check_bytes("prompt", text.len(), max_tokens),
+            Prompt::Tokens(ids) => {
+                let context = self.models.max_model_len();
+                // One token is sampled in any case.
+                if ids.len() + max_tokens.max(1) <= context {
+                    return Ok(());
+                }
+                let (prompt, answer) = (ids.len(), max_tokens.max(1));
+                Err(
+                    InvalidRequest::context_length_exceeded("prompt", context, prompt, answer)
+                        .into(),
+                )
+            }
+        }
+    }
+
+    /// Refuses a text that has too many tokens whatever they are.
+    fn check_bytes(
+        &self,
+        param: &str,
+        bytes: usize,
+        max_tokens: usize,
+    ) -> Result<(), ProviderError> {
+        let context = self.models.max_model_len();
+        let least = self.tokenizer.least_tokens(bytes) + max_tokens.max(1);
+        if least <= context {
+            return Ok(());
+        }
+        Err(InvalidRequest::text_too_long(param, context, bytes, least).into())
+    }
+
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ProviderError> {
+        let done = self.lanes.run(bytes, work).await;
+        done.map_err(|error| ProviderError::Failed(format!("reading the text: {error}")))
     }
 
     /// The token ids of prompts.
-    async fn encode(&self, prompts: &[Prompt]) -> Result<Vec<Vec<u32>>, ProviderError> {
+    async fn encode(&self, prompts: Vec<Prompt>) -> Result<Vec<Vec<u32>>, ProviderError> {
         let tokenizer = self.tokenizer.clone();
-        let prompts = prompts.to_vec();
+        let bytes = |prompt: &Prompt| match prompt {
+            Prompt::Text(text) => text.len(),
+            Prompt::Tokens(_) => 0,
+        };
+        let bytes = prompts.iter().map(bytes).sum();
         let encode = move |prompt| match prompt {
             Prompt::Text(text) => tokenizer.encode(&text, true),
             Prompt::Tokens(ids) => Ok(ids),
         };
-        let encoded = off_thread(move || prompts.into_iter().map(encode).collect());
+        let encoded = self.in_turn(bytes, move || prompts.into_iter().map(encode).collect());
         let encoded: Result<Vec<Vec<u32>>, TextError> = encoded.await?;
         let encoded = encoded.map_err(|error| text_error("prompt", error))?;
         if encoded.iter().any(Vec::is_empty) {
@@ -327,14 +400,14 @@ fn started<L: Send + 'static>(
     stream.flatten().boxed()
 }
 
-fn chat_message(message: &Message) -> ChatMessage {
+fn chat_message(message: Message) -> ChatMessage {
     ChatMessage {
         role: message.role.as_str().to_owned(),
-        content: match &message.content {
-            Content::Text(text) => ChatContent::Text(text.clone()),
-            Content::Parts(parts) => ChatContent::Parts(parts.clone()),
+        content: match message.content {
+            Content::Text(text) => ChatContent::Text(text),
+            Content::Parts(parts) => ChatContent::Parts(parts),
         },
-        name: message.name.clone(),
+        name: message.name,
     }
 }
 
@@ -352,13 +425,6 @@ fn sampling_params(sampling: &Sampling, logprobs: Option<usize>) -> SamplingPara
         seed: sampling.seed.map_or_else(random::bits, |seed| seed as u64),
         logprobs,
     }
-}
-
-async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, ProviderError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| ProviderError::Failed(format!("reading the text: {error}")))
 }
 
 fn text_error(param: &str, error: TextError) -> ProviderError {

@@ -17,6 +17,7 @@ use super::memory::{Memory, Weights};
 use super::opened_model::OpenedModel;
 use super::start_adapters::StartAdapters;
 use super::step_model_cache::{self, Circumstances, Origin, StepModelKeeper};
+use crate::lanes::Lanes;
 use crate::request::backend::Backend;
 use crate::request::local::Local;
 use crate::served_models::ServedModels;

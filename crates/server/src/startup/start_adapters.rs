@@ -43,6 +43,9 @@ impl StartAdapters {
             max_rank: config.adapters.max_rank,
         };
         let read = |wanted: LocalAdapter| {
+            if let Some(limit) = config.adapters.host_bytes {
+                loader.check_size(&wanted.name, &wanted.directory, limit)?;
+            }
             let adapter = loader.load(&wanted.name, &wanted.directory)?;
             anyhow::Ok((wanted, Arc::new(adapter)))
         };

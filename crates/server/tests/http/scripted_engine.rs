@@ -12,6 +12,9 @@ use farthing_scheduler::{AdapterId, FinishReason, TokenLogprob, TokenLogprobs};
 use farthing_server::{Backend, Events};
 use tokio::sync::mpsc;
 
+/// The most choices of a request.
+pub(crate) const MAX_QUEUED_SEQUENCES: usize = 1000;
+
 /// Hands each request to the test.
 pub(crate) struct ScriptedEngine {
     requests: mpsc::UnboundedSender<Play>,
@@ -57,6 +60,10 @@ impl Backend for ScriptedEngine {
         })))
     }
 
+    fn max_queued_sequences(&self) -> usize {
+        MAX_QUEUED_SEQUENCES
+    }
+
     fn end_warm_up(&self) {}
 
     fn prefetch_adapter(&self, adapter: Arc<LoraAdapter>) {
@@ -84,6 +91,15 @@ impl Play {
             logprobs: None,
         });
         self.delta(index, text, tokens.collect());
+    }
+
+    /// One token, whatever the length of its text.
+    pub(crate) fn say_at_once(&self, index: usize, text: &str) {
+        let token = GeneratedToken {
+            id: b'a'.into(),
+            logprobs: None,
+        };
+        self.delta(index, text, vec![token]);
     }
 
     pub(crate) fn delta(&self, index: usize, text: &str, tokens: Vec<GeneratedToken>) {
@@ -115,6 +131,10 @@ impl Play {
         self.send(GenerationEvent::Failed {
             message: message.to_owned(),
         });
+    }
+
+    pub(crate) fn cut_off(&self) {
+        self.send(GenerationEvent::CutOff);
     }
 
     /// Returns once the server has dropped the request's stream.

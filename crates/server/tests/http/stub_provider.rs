@@ -37,15 +37,23 @@ pub(crate) enum Last {
 impl StubProvider {
     /// Serves the model `remote` without a price.
     pub(crate) async fn serve(self: &Arc<Self>) -> Endpoint {
+        Endpoint::serve(Self::app_of(self.clone()), PATIENT).await
+    }
+
+    /// The same, to be served.
+    pub(crate) fn app(self) -> App {
+        Self::app_of(Arc::new(self))
+    }
+
+    fn app_of(provider: Arc<Self>) -> App {
         let names = vec!["remote".to_owned()];
         let models = ServedModels::new(names, "https://example.com".to_owned(), None, 4096);
-        let app = App::new(AppConfig {
-            provider: self.clone(),
+        App::new(AppConfig {
+            provider,
             models: Arc::new(models),
             engine: None,
             costs: CostsConfig::default(),
-        });
-        Endpoint::serve(app, PATIENT).await
+        })
     }
 
     fn answer<L: Send + 'static>(&self, prompt_tokens: Vec<usize>) -> ProviderStream<L> {

@@ -12,7 +12,7 @@ use farthing_keys::KeyFile;
 use farthing_ledger::Location;
 use farthing_model::GgufTokenizer;
 use farthing_server::{
-    AdminKey, App, AppConfig, Bookkeeper, CallerKeys, CostsConfig, Local, ServeConfig,
+    AdminKey, App, AppConfig, Bookkeeper, CallerKeys, CostsConfig, Lanes, Local, ServeConfig,
     ServedModels, Timeouts, serve,
 };
 use serde_json::Value;
@@ -85,7 +85,7 @@ impl Server {
             Some(key) => app.with_admin_key(key),
             None => app,
         };
-        Self::start_app(price, timeouts, with_key).await
+        Self::start_app(price, ServeConfig::new(timeouts), with_key).await
     }
 
     /// Without a key, and with a ledger in a file.
@@ -100,7 +100,7 @@ impl Server {
             kept = Some(bookkeeper.clone());
             app.with_ledger(bookkeeper)
         };
-        let server = Self::start_app(Some("0.10"), PATIENT, with_ledger).await;
+        let server = Self::start_app(Some("0.10"), ServeConfig::new(PATIENT), with_ledger).await;
         (server, kept.unwrap())
     }
 
@@ -123,9 +123,14 @@ impl Server {
         (server, kept.unwrap())
     }
 
+    /// Without a key and a price.
+    pub(crate) async fn start_served(config: ServeConfig) -> Self {
+        Self::start_app(None, config, |app, _| app).await
+    }
+
     async fn start_app(
         price: Option<&str>,
-        timeouts: Timeouts,
+        config: ServeConfig,
         finish: impl FnOnce(App, &Arc<ScriptedEngine>) -> App,
     ) -> Self {
         let (engine, plays) = ScriptedEngine::new();
@@ -148,6 +153,7 @@ impl Server {
             tokenizer,
             models: models.clone(),
             vocab_size: VOCAB_SIZE,
+            lanes: Lanes::default(),
         };
         let app = App::new(AppConfig {
             provider: Arc::new(local),
@@ -161,7 +167,7 @@ impl Server {
         });
         let app = finish(app, &engine);
         Self {
-            endpoint: Endpoint::serve(app, timeouts).await,
+            endpoint: Endpoint::serve_with(app, config).await,
             engine,
             shelf,
             plays,
@@ -205,19 +211,12 @@ impl Endpoint {
     }
 
     pub(crate) async fn open_raw(&self, request: &str) -> Connection {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let mut rest = request.as_bytes();
-        while !rest.is_empty() {
-            stream.writable().await.unwrap();
-            match stream.try_write(rest) {
-                Ok(written) => rest = &rest[written..],
-                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
-            }
-        }
-        Connection {
-            stream,
+        let connection = Connection {
+            stream: TcpStream::connect(self.address).await.unwrap(),
             unread: Vec::new(),
-        }
+        };
+        connection.send(request).await;
+        connection
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Response {
@@ -284,6 +283,25 @@ pub(crate) struct Response {
 }
 
 impl Connection {
+    pub(crate) async fn send(&self, text: &str) {
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            self.stream.writable().await.unwrap();
+            match self.stream.try_write(rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+        }
+    }
+
+    /// Reads until `end`, which must be the last that was sent.
+    pub(crate) async fn until(&mut self, end: &str) -> String {
+        while !self.unread.ends_with(end.as_bytes()) {
+            assert!(self.receive().await, "the connection is closed");
+        }
+        String::from_utf8(std::mem::take(&mut self.unread)).unwrap()
+    }
+
     /// The next event of a stream: its `data`.
     pub(crate) async fn event(&mut self) -> String {
         loop {

@@ -7,7 +7,7 @@ use farthing_ledger::{Charge, GroupKey, Invoice, InvoiceLine, Item, Usage};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::visible::visible;
+use crate::visible::visible;
 
 /// Digits after the point of amounts of money in the table.
 const DIGITS: u32 = 9;

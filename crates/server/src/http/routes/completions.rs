@@ -24,7 +24,7 @@ pub(super) async fn create(
     Extension(caller): Extension<Caller>,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let request = CompletionRequest::from_json(&body.0)?;
+    let (request, held) = body.parse(CompletionRequest::from_json).await?;
     let stream = request.stream;
     let num_choices = request.prompts.len() * request.sampling.n;
     let logprobs = request.logprobs.is_some();
@@ -46,6 +46,8 @@ pub(super) async fn create(
         num_choices,
         logprobs,
     };
+    // Its texts are tokens now.
+    drop(held);
     match stream {
         Some(options) => Ok(sse::respond(answer.chunks(options))),
         None => Ok(Json(answer.whole().await?).into_response()),

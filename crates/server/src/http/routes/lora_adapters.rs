@@ -16,7 +16,7 @@ pub(super) async fn list(State(app): State<App>) -> Json<AdapterList> {
 
 /// Responds with text, as vLLM does.
 pub(super) async fn load(State(app): State<App>, body: JsonBody) -> Result<String, ApiError> {
-    let request = LoadAdapterRequest::from_json(&body.0)?;
+    let (request, _) = body.parse(LoadAdapterRequest::from_json).await?;
     let name = &request.lora_name;
     let new = NewAdapter {
         name,
@@ -31,7 +31,8 @@ pub(super) async fn load(State(app): State<App>, body: JsonBody) -> Result<Strin
 }
 
 pub(super) async fn unload(State(app): State<App>, body: JsonBody) -> Result<String, ApiError> {
-    let UnloadAdapterRequest { lora_name: name } = UnloadAdapterRequest::from_json(&body.0)?;
+    let (UnloadAdapterRequest { lora_name: name }, _) =
+        body.parse(UnloadAdapterRequest::from_json).await?;
     app.models.unload(&name).await?;
     Ok(format!(
         "Success: LoRA adapter '{name}' removed successfully."

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// Replaces what a terminal would obey, or would show in another order, by its number: `\\u{1b}`.
-pub(super) fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     text.chars()
         .flat_map(|character| {
             let is_hidden = is_hidden(character);
@@ -15,7 +15,7 @@ pub(super) fn visible(text: &str) -> String {
 }
 
 /// Like [`visible`] for JSON, where the numbers are written as JSON does.
-pub(super) fn visible_json(json: &str) -> String {
+pub(crate) fn visible_json(json: &str) -> String {
     let mut visible = String::with_capacity(json.len());
     for character in json.chars() {
         // Outside strings JSON has line breaks; inside they are escaped already.

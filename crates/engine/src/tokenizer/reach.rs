@@ -1,0 +1,107 @@
+//! How many bytes of a text one token can stand for.
+//!
+//! This gives a lower bound on the tokens of a text without tokenizing it. The bound only holds if no
+//! step of the tokenizer drops or fuses text: a normalizer could shrink it, a pre-tokenizer could remove
+//! what it splits at, `<unk>` could stand for any number of unknown characters, and an added token
+//! could take all spaces beside it. A tokenizer with such a step, or with one that is not listed here,
+//! has no bound.
+
+use serde_json::Value;
+use tokenizers::models::ModelWrapper;
+use tokenizers::{NormalizedString, Normalizer, Tokenizer};
+
+use super::token_bytes::{TokenBytes, byte_level_alphabet};
+
+/// The largest number of bytes of a text that become one token; `None` if there is no limit.
+pub(super) fn max_bytes(inner: &Tokenizer, token_bytes: &TokenBytes) -> Option<usize> {
+    let ModelWrapper::BPE(bpe) = inner.get_model() else {
+        return None;
+    };
+    let is_plain = bpe.dropout.is_none_or(|dropout| dropout == 0.0)
+        && bpe.continuing_subword_prefix.is_none()
+        && bpe.end_of_word_suffix.is_none();
+    let normalizer = serde_json::to_value(inner.get_normalizer()).ok()?;
+    let pre_tokenizer = serde_json::to_value(inner.get_pre_tokenizer()).ok()?;
+    if !(is_plain && keeps_length(&normalizer) && keeps_text(&pre_tokenizer)) {
+        return None;
+    }
+    let knows = |token: &str| inner.token_to_id(token).is_some();
+    let longest = if is_byte_level(&pre_tokenizer) {
+        // Each byte is spelled as one character, which has to be in the vocabulary.
+        let all = byte_level_alphabet();
+        if !all
+            .iter()
+            .all(|character| knows(character.encode_utf8(&mut [0; 4])))
+        {
+            return None;
+        }
+        let ids = 0..token_bytes.len() as u32;
+        ids.map(|id| token_bytes.get(id).len()).max()?
+    } else {
+        // A character without a token becomes the tokens of its bytes. In a token `▁` stands for
+        // itself or for a shorter space.
+        let has_all_bytes = (0..=u8::MAX).all(|byte| knows(&format!("<0x{byte:02X}>")));
+        if !(bpe.byte_fallback && has_all_bytes) {
+            return None;
+        }
+        inner.get_vocab(true).keys().map(String::len).max()?
+    };
+    let mut longest = longest;
+    for added in inner.get_added_tokens_decoder().values() {
+        if added.lstrip || added.rstrip {
+            return None;
+        }
+        let mut normalized = NormalizedString::from(added.content.as_str());
+        if let Some(normalizer) = inner.get_normalizer() {
+            normalizer.normalize(&mut normalized).ok()?;
+        }
+        longest = longest.max(added.content.len()).max(normalized.get().len());
+    }
+    Some(longest)
+}
+
+/// Whether the normalized text has at least as many bytes as the text.
+fn keeps_length(normalizer: &Value) -> bool {
+    match kind(normalizer) {
+        Some("Prepend") => true,
+        Some("Replace") => {
+            let pattern = normalizer["pattern"]["String"].as_str();
+            let content = normalizer["content"].as_str();
+            pattern
+                .zip(content)
+                .is_some_and(|(from, to)| from.len() <= to.len())
+        }
+        Some("Sequence") => all(&normalizer["normalizers"], keeps_length),
+        _ => normalizer.is_null(),
+    }
+}
+
+/// Whether the words together are the text, as it is or with each byte spelled as a character.
+fn keeps_text(pre_tokenizer: &Value) -> bool {
+    match kind(pre_tokenizer) {
+        Some("ByteLevel" | "Digits") => true,
+        Some("Metaspace") => pre_tokenizer["replacement"] == "\u{2581}",
+        Some("Split" | "Punctuation") => {
+            let behavior = pre_tokenizer["behavior"].as_str();
+            behavior.is_some_and(|behavior| behavior != "Removed")
+        }
+        Some("Sequence") => all(&pre_tokenizer["pretokenizers"], keeps_text),
+        _ => pre_tokenizer.is_null(),
+    }
+}
+
+fn is_byte_level(pre_tokenizer: &Value) -> bool {
+    let parts = pre_tokenizer["pretokenizers"].as_array();
+    kind(pre_tokenizer) == Some("ByteLevel")
+        || parts.is_some_and(|parts| parts.iter().any(is_byte_level))
+}
+
+fn all(parts: &Value, is_fine: fn(&Value) -> bool) -> bool {
+    parts
+        .as_array()
+        .is_some_and(|parts| parts.iter().all(is_fine))
+}
+
+fn kind(component: &Value) -> Option<&str> {
+    component["type"].as_str()
+}
