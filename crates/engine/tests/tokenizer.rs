@@ -315,3 +315,19 @@ fn a_text_has_at_least_the_tokens_of_its_bytes() {
         assert_eq!(tokenizer.least_tokens(100), 0);
     }
 }
+
+/// The tokenizers crate panics at these.
+#[test]
+fn a_file_that_is_cut_within_its_decoder_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let good = fs::read_to_string(fixture("directories/llama-3/tokenizer.json")).unwrap();
+    let decoder = good.find("\"decoder\"").unwrap();
+    for end in [decoder + 12, decoder + 20] {
+        fs::write(directory.path().join("tokenizer.json"), &good[..end]).unwrap();
+        let refused = Tokenizer::from_dir(directory.path());
+        assert!(
+            matches!(refused, Err(TextError::BadFile { .. })),
+            "{refused:?}"
+        );
+    }
+}

@@ -47,7 +47,7 @@ impl Watch {
     }
 }
 
-/// The largest memory of this process so far, where the system tells it.
+/// The largest memory of this process so far, where the system reports it.
 pub(crate) fn peak_bytes() -> Option<u64> {
     status_bytes("VmHWM:")
 }

@@ -35,6 +35,7 @@ async function ask() {
       signal: AbortSignal.timeout(PATIENCE_MS),
       cache: 'no-store',
     });
+    if (response.status === 401) askForAdminKey();
     if (!response.ok) throw new Error(`the server answered ${response.status}`);
     costs = await response.json();
     since = new Date();
@@ -44,6 +45,12 @@ async function ask() {
     const age = since ? `: figures are of ${since.toLocaleTimeString('en-GB')}` : '';
     say('gone', `${reason(error)}${age}`);
   }
+}
+
+/** Where callers need keys, figures are for the operator. */
+function askForAdminKey() {
+  byId('unlock').hidden = false;
+  byId('unlock-note').textContent = 'Figures are shown to those who have the admin key.';
 }
 
 function reason(error) {

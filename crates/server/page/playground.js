@@ -16,13 +16,19 @@ export function startPlayground() {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) byId('ask').requestSubmit();
   });
   byId('model').addEventListener('focus', listModels);
+  byId('api-key').addEventListener('change', listModels);
   listModels();
 }
 
 async function listModels() {
   const select = byId('model');
   try {
-    const response = await fetch('/v1/models');
+    const response = await fetch('/v1/models', { headers: authorization() });
+    if (response.status === 401) {
+      byId('key-field').hidden = false;
+      say('This server asks for an API key.');
+      return;
+    }
     const names = (await response.json()).data.map((card) => card.id);
     const known = [...select.options].map((option) => option.value);
     if (names.join('\n') === known.join('\n')) return;
@@ -32,6 +38,12 @@ async function listModels() {
   } catch {
     say('The models cannot be listed: the server does not answer.');
   }
+}
+
+/** The key is stored only in the form, and sent only to this server. */
+function authorization() {
+  const key = byId('api-key').value;
+  return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
 const say = (text) => {
@@ -74,7 +86,7 @@ async function stream(model, prompt, answer, signal) {
   let firstToken = null;
   const response = await fetch('/v1/chat/completions', {
     method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
+    headers: { 'Content-Type': 'application/json', ...authorization() },
     signal,
     body: JSON.stringify({
       model,

@@ -1,6 +1,6 @@
 //! The log on stderr. It never delays an answer: if stderr is not read, lines are dropped and counted.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
 

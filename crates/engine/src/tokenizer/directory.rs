@@ -1,5 +1,6 @@
 //! The tokenizer of a Hugging Face model directory.
 
+use std::panic;
 use std::path::Path;
 use std::slice;
 
@@ -15,7 +16,18 @@ use crate::TextError;
 /// Limit on the size of each file. Tokenizers of 256,000 tokens have about 35 MB.
 const MAX_BYTES: u64 = 256 << 20;
 
+/// The tokenizers crate panics where a file is not JSON within a decoder, and nobody knows all such
+/// places.
 pub(super) fn load(directory: &Path) -> Result<Tokenizer, TextError> {
+    panic::catch_unwind(|| read(directory)).unwrap_or_else(|_| {
+        Err(TextError::BadFile {
+            path: directory.join("tokenizer.json"),
+            message: "it is damaged".to_owned(),
+        })
+    })
+}
+
+fn read(directory: &Path) -> Result<Tokenizer, TextError> {
     let path = directory.join("tokenizer.json");
     if !path.exists() {
         return Err(TextError::BadFile {

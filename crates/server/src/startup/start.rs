@@ -244,5 +244,6 @@ fn local(
         chat_template: model.text.chat_template.clone(),
         models: Arc::new(models),
         vocab_size: model.vocab_size(),
+        lanes: Lanes::default(),
     })
 }

@@ -119,7 +119,7 @@ impl Server {
                 .with_admin_key(ADMIN_KEY.parse().unwrap())
                 .with_ledger(bookkeeper)
         };
-        let server = Self::start_app(Some("0.10"), PATIENT, with_keys).await;
+        let server = Self::start_app(Some("0.10"), ServeConfig::new(PATIENT), with_keys).await;
         (server, kept.unwrap())
     }
 
