@@ -18,6 +18,7 @@ use super::cors::{self, CorsOrigin};
 use super::error::ApiError;
 use super::hosts::{self, HostName, Hosts};
 use super::routes;
+use super::timeouts::Timeouts;
 use super::tls::Tls;
 use crate::http::json_body::BodyTimeout;
 
@@ -35,20 +36,6 @@ pub struct ServeConfig {
     pub cors_origins: Vec<CorsOrigin>,
     /// Without it, connections are not encrypted.
     pub tls: Option<Tls>,
-}
-
-/// Time limits of connections.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// For a TLS handshake.
-    pub handshake: Duration,
-    /// For the head of a request, and again for its body, so that slow senders cannot hold
-    /// connections. Also closes idle connections.
-    pub read: Duration,
-    /// For a peer that reads nothing while there is something to write.
-    pub write: Duration,
-    /// For running answers to end during shutdown.
-    pub shutdown: Duration,
 }
 
 /// More connections than any load needs. It limits the memory that idle ones take.
