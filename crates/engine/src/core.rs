@@ -18,11 +18,12 @@ use crate::{
     DeviceBudget, EngineHandle, EngineLimits, EngineStats, Meter, Pause, Receipt, RowWork, Runner,
     Split, Tokenizer,
     account::Account,
-    command::{Command, NewSequence, SequenceEvent},
+    command::{Command, NewSequence},
     handle::EngineDoor,
     mailbox::{Delivery, EventSender, Mailbox},
     meter::StepTaken,
     queue_places::Place,
+    sequence_event::SequenceEvent,
 };
 
 /// The state of the engine thread. No other thread accesses it.

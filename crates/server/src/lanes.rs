@@ -31,7 +31,7 @@ impl Default for Lanes {
 }
 
 impl Lanes {
-    /// Runs `work` on so many bytes when it is their turn.
+    /// Runs `work` on `bytes` bytes of input when it is their turn.
     ///
     /// # Errors
     /// The work panicked.

@@ -266,7 +266,8 @@ async fn open_ledger(
 /// Counts what each key has spent today, so that a restart does not fill its budget again.
 fn count_spent(keys: &CallerKeys, ledger: &Location) -> anyhow::Result<()> {
     let now = unix_seconds() as i64;
-    let today = Window::new(now - now % SECONDS_PER_DAY, now + 1)?;
+    let midnight = now - now % SECONDS_PER_DAY;
+    let today = Window::new(midnight, midnight + SECONDS_PER_DAY)?;
     let by_key = GroupBy {
         api_key: true,
         ..GroupBy::default()
