@@ -227,6 +227,11 @@ impl EngineCore {
             send(caller.over_budget());
             return;
         }
+        // Another choice of the request was cut off before this one began.
+        if !caller.events.is_read() {
+            send(caller.ending(FinishReason::Abort, None));
+            return;
+        }
         match self.scheduler.add(sequence) {
             Ok(()) => {
                 self.callers.insert(id, caller);

@@ -137,6 +137,11 @@ impl EventSender {
             Delivery::Sent
         }
     }
+
+    /// Whether the caller is there and was not cut off.
+    pub(crate) fn is_read(&self) -> bool {
+        self.mailbox.unread().reader == Reader::Reads
+    }
 }
 
 impl Clone for EventSender {

@@ -147,6 +147,7 @@ async fn run_until(signals: &Signals, reload: Reload, args: ServeArgs) -> anyhow
         device,
         price,
         ledger: ledger.as_ref(),
+        keys: http.keys.as_ref(),
         scheme: if tls.is_some() { "https" } else { "http" },
         address: listener.local_addr()?,
     });
