@@ -37,7 +37,6 @@ pub use http::app::{App, AppConfig};
 pub use http::cors::CorsOrigin;
 pub use http::error::ApiError;
 pub use http::hosts::HostName;
-pub use http::routes::router;
 pub use http::serve::{ServeConfig, serve};
 pub use http::timeouts::Timeouts;
 pub use http::tls::{Tls, TlsError};

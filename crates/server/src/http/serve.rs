@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::admission::identify;
 use super::app::App;
 use super::connections::Connections;
 use super::conversation::{Conversations, refuse};
@@ -70,7 +71,7 @@ pub async fn serve(
 ) {
     let lifecycle = app.lifecycle.clone();
     let timeouts = config.timeouts;
-    let connections = Connections::new(config.max_connections);
+    let connections = Connections::new(config.max_connections, app.books.metrics.clone());
     let conversations = Arc::new(Conversations {
         router: router(app, &listener, &config),
         lifecycle: lifecycle.clone(),
@@ -126,10 +127,12 @@ fn router(app: App, listener: &TcpListener, config: &ServeConfig) -> Router {
     let router = routes::router(app)
         .layer(Extension(BodyTimeout(config.timeouts.read)))
         .layer(middleware::from_fn_with_state(hosts, hosts::check));
-    match cors::layer(&config.cors_origins) {
+    let router = match cors::layer(&config.cors_origins) {
         Some(cors) => router.layer(cors),
         None => router,
-    }
+    };
+    // Outside of all others, so that what they refuse has an id, too.
+    router.layer(middleware::from_fn(identify))
 }
 
 /// The pause after a failed accept, so that a lack of descriptors costs no time of the processor.
