@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::memory::allocated_bytes;
 use crate::{FinishReason, Usage, UsedAdapter};
 
 /// A `chat.completion` object.
@@ -75,4 +76,21 @@ pub struct ChatTopLogprob {
     pub logprob: f32,
     /// Its exact bytes.
     pub bytes: Vec<u8>,
+}
+
+impl ChatLogprobs {
+    /// About how many bytes of memory it takes.
+    pub fn memory_bytes(&self) -> usize {
+        let entry = |entry: &ChatLogprob| {
+            let top = entry.top_logprobs.iter();
+            entry.chosen.memory_bytes() + top.map(ChatTopLogprob::memory_bytes).sum::<usize>()
+        };
+        self.content.iter().map(entry).sum()
+    }
+}
+
+impl ChatTopLogprob {
+    fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + allocated_bytes(self.token.len()) + allocated_bytes(self.bytes.len())
+    }
 }

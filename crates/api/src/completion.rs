@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
+use crate::memory::allocated_bytes;
 use crate::{FinishReason, StreamedUsage, UsedAdapter};
 
 /// A `text_completion` object.
@@ -71,6 +72,15 @@ impl Serialize for TopLogprobs {
 }
 
 impl CompletionLogprobs {
+    /// About how many bytes of memory it takes.
+    pub fn memory_bytes(&self) -> usize {
+        let fixed = size_of::<(String, Option<f32>, Option<TopLogprobs>, usize)>();
+        let texts = self.tokens.iter().map(|text| allocated_bytes(text.len()));
+        let top = self.top_logprobs.iter().flatten().flat_map(|top| &top.0);
+        let top = top.map(|(text, _)| size_of::<(String, f32)>() + allocated_bytes(text.len()));
+        self.tokens.len() * fixed + texts.sum::<usize>() + top.sum::<usize>()
+    }
+
     /// Appends the entries of a later chunk.
     pub fn append(&mut self, mut later: Self) {
         self.tokens.append(&mut later.tokens);

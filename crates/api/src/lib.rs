@@ -23,6 +23,7 @@ mod cost_comparison;
 mod costs_now;
 mod error_body;
 mod machine_now;
+mod memory;
 mod model_card;
 mod organization_report;
 mod usage;

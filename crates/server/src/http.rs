@@ -18,3 +18,4 @@ pub(crate) mod admission;
 pub(crate) mod error;
 pub(crate) mod json_body;
 pub(crate) mod sse;
+pub(crate) mod whole_answer;

@@ -5,6 +5,7 @@ pub(crate) mod provider;
 pub(crate) mod provider_error;
 
 pub(crate) mod answer;
+pub(crate) mod answer_memory;
 pub(crate) mod chat_answer;
 pub(crate) mod completion_answer;
 pub(crate) mod record;

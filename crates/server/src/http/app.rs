@@ -8,6 +8,7 @@ use super::admin_key::AdminKey;
 use crate::access::{Access, CallerKeys};
 use crate::costs::{Costs, CostsConfig};
 use crate::http::json_body::BodyLimits;
+use crate::http::whole_answer::WholeAnswers;
 use crate::lifecycle::Lifecycle;
 use crate::machine::Machine;
 use crate::metrics::Metrics;
@@ -29,6 +30,7 @@ pub struct App {
     pub(crate) access: Access,
     pub(crate) machine: Option<Arc<Machine>>,
     pub(crate) body_limits: BodyLimits,
+    pub(crate) whole_answers: WholeAnswers,
 }
 
 impl FromRef<App> for BodyLimits {
@@ -67,6 +69,7 @@ impl App {
             access: Access::default(),
             machine: None,
             body_limits: BodyLimits::default(),
+            whole_answers: WholeAnswers::default(),
         }
     }
 

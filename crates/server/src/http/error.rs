@@ -137,6 +137,22 @@ pub enum ApiError {
          arrives, or ask for fewer choices or log-probabilities"
     )]
     NotRead,
+    /// The request was cancelled because its answer, which is not streamed, is too large.
+    #[error(
+        "The answer was cancelled because it takes more than {} MiB of the server's memory: stream it, or \
+         ask for fewer choices, tokens or log-probabilities",
+        limit >> 20
+    )]
+    AnswerTooLarge {
+        /// What a whole answer may hold, in bytes.
+        limit: usize,
+    },
+    /// The request was cancelled because many large answers are collected at once.
+    #[error(
+        "The answer was cancelled because it and other large ones take all memory for answers: stream it, \
+         or try again later"
+    )]
+    TooManyAnswers,
     /// The engine failed this request.
     #[error("The engine failed this request: {0}")]
     Failed(String),
@@ -193,9 +209,11 @@ impl ApiError {
     /// The HTTP status if the error occurs before the first byte of the response.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Invalid(_) | Self::BodyUnreadable(_) | Self::BadHost(_) | Self::NotTls => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Invalid(_)
+            | Self::BodyUnreadable(_)
+            | Self::BadHost(_)
+            | Self::NotTls
+            | Self::AnswerTooLarge { .. } => StatusCode::BAD_REQUEST,
             Self::ModelNotFound(_) | Self::UnknownUrl { .. } => StatusCode::NOT_FOUND,
             Self::Adapter(error) => adapter_status(error),
             Self::AdminOff
@@ -215,6 +233,7 @@ impl ApiError {
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoLedger => StatusCode::NOT_FOUND,
             Self::TooManyBodies
+            | Self::TooManyAnswers
             | Self::EngineDead
             | Self::ShuttingDown
             | Self::LedgerFull
@@ -260,6 +279,7 @@ impl ApiError {
             Self::UnknownUrl { .. } => (None, Some("unknown_url")),
             Self::NoLedger => (None, Some("no_ledger")),
             Self::NotRead => (None, Some("answer_not_read")),
+            Self::AnswerTooLarge { .. } => (None, Some("answer_too_large")),
             Self::HostNotAllowed(_) => (None, Some("host_not_allowed")),
             Self::MethodNotAllowed { .. } => (None, Some("method_not_supported")),
             Self::QueueFull { .. } | Self::RateLimited(_) | Self::TooManyWrongKeys { .. } => {

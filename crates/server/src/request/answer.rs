@@ -127,7 +127,7 @@ impl<L: Send + 'static> Answer<L> {
     }
 
     /// Records the failure and cancels what still runs of the request.
-    fn fail(&mut self, error: ApiError) -> ApiError {
+    pub(super) fn fail(&mut self, error: ApiError) -> ApiError {
         self.events = stream::empty().boxed();
         self.record.fail(&error);
         error

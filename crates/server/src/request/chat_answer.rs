@@ -7,6 +7,7 @@ use farthing_api::{
 use futures_util::{Stream, StreamExt, stream};
 
 use super::answer::{Answer, AnswerEvent, FINGERPRINT};
+use super::answer_memory::{AnswerMemory, HeldAnswer};
 use super::provider::Piece;
 use crate::http::error::ApiError;
 
@@ -20,7 +21,11 @@ pub(crate) struct ChatAnswer {
 
 impl ChatAnswer {
     /// The whole answer, not streamed.
-    pub(crate) async fn whole(mut self) -> Result<ChatCompletion, ApiError> {
+    pub(crate) async fn whole(
+        mut self,
+        memory: &AnswerMemory,
+    ) -> Result<(ChatCompletion, HeldAnswer), ApiError> {
+        let mut held = memory.open();
         let new_choice = |index| ChatChoice {
             index,
             message: AssistantMessage {
@@ -36,6 +41,10 @@ impl ChatAnswer {
                 AnswerEvent::Delta { choice, pieces } => {
                     let choice = &mut choices[choice];
                     for piece in pieces {
+                        let logprobs = piece.logprobs.as_ref();
+                        let bytes = logprobs.map_or(0, ChatLogprobs::memory_bytes);
+                        held.add(piece.text.len() + bytes)
+                            .map_err(|error| self.answer.fail(error))?;
                         choice.message.content.push_str(&piece.text);
                         if let (Some(whole), Some(more)) = (&mut choice.logprobs, piece.logprobs) {
                             whole.content.extend(more.content);
@@ -45,7 +54,7 @@ impl ChatAnswer {
                 AnswerEvent::Finished { choice, reason } => choices[choice].finish_reason = reason,
             }
         }
-        Ok(ChatCompletion {
+        let whole = ChatCompletion {
             usage: self.answer.usage(),
             id: self.answer.id.clone(),
             created: self.answer.created,
@@ -53,7 +62,8 @@ impl ChatAnswer {
             adapter: self.answer.adapter.clone(),
             choices,
             system_fingerprint: FINGERPRINT.to_owned(),
-        })
+        };
+        Ok((whole, held))
     }
 
     /// The answer as a stream of chunks.

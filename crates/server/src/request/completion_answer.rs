@@ -6,6 +6,7 @@ use farthing_api::{
 use futures_util::{Stream, StreamExt, stream};
 
 use super::answer::{Answer, AnswerEvent, FINGERPRINT};
+use super::answer_memory::{AnswerMemory, HeldAnswer};
 use crate::http::error::ApiError;
 
 /// An answer to a completion request.
@@ -19,7 +20,11 @@ pub(crate) struct CompletionAnswer {
 
 impl CompletionAnswer {
     /// The whole answer, not streamed.
-    pub(crate) async fn whole(mut self) -> Result<Completion, ApiError> {
+    pub(crate) async fn whole(
+        mut self,
+        memory: &AnswerMemory,
+    ) -> Result<(Completion, HeldAnswer), ApiError> {
+        let mut held = memory.open();
         let new_choice = |index| CompletionChoice {
             index,
             text: String::new(),
@@ -29,6 +34,10 @@ impl CompletionAnswer {
         let mut choices: Vec<_> = (0..self.num_choices).map(new_choice).collect();
         while let Some(event) = self.answer.next().await {
             for piece in pieces(event?) {
+                let logprobs = piece.logprobs.as_ref();
+                let bytes = logprobs.map_or(0, CompletionLogprobs::memory_bytes);
+                held.add(piece.text.len() + bytes)
+                    .map_err(|error| self.answer.fail(error))?;
                 let choice = &mut choices[piece.index];
                 choice.text.push_str(&piece.text);
                 choice.finish_reason = piece.finish_reason.or(choice.finish_reason);
@@ -38,7 +47,7 @@ impl CompletionAnswer {
             }
         }
         let usage = StreamedUsage::Complete(self.answer.usage());
-        Ok(completion(&self.answer, choices, usage))
+        Ok((completion(&self.answer, choices, usage), held))
     }
 
     /// The answer as a stream of chunks.

@@ -233,7 +233,9 @@ impl RequestRecord {
         let reasons = || self.choices.iter().map(|choice| choice.reason);
         match &self.failure {
             // It had been accepted, and its tokens were computed.
-            Some(ApiError::NotRead) => Outcome::Abort,
+            Some(
+                ApiError::NotRead | ApiError::AnswerTooLarge { .. } | ApiError::TooManyAnswers,
+            ) => Outcome::Abort,
             Some(_) if self.is_refused() => Outcome::Refused,
             Some(_) => Outcome::Error,
             None if self.choices.is_empty() || reasons().any(|it| it.is_none()) => Outcome::Abort,

@@ -3,9 +3,12 @@
 use std::fs::{self, File};
 use std::io::Write;
 
+use farthing_engine::Receipt;
+use farthing_scheduler::FinishReason;
 use serde_json::{Value, json};
 
-use crate::scripted_engine::MAX_QUEUED_SEQUENCES;
+use crate::ledger::{assert_row, close, rows};
+use crate::scripted_engine::{MAX_QUEUED_SEQUENCES, token, usage};
 use crate::wire::Server;
 
 const CHAT: &str = "/v1/chat/completions";
@@ -208,4 +211,77 @@ async fn an_adapter_beyond_the_memory_for_adapters_is_not_read() {
         "{message}"
     );
     fs::remove_file(weights).unwrap();
+}
+
+/// An answer may hold 64 MiB if it is not streamed. Its sequences end, and the row has what they took.
+#[tokio::test]
+async fn a_whole_answer_is_limited() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ledger.sqlite3");
+    let (mut server, bookkeeper) = Server::start_with_ledger(&file).await;
+    let piece = "a".repeat(1 << 20);
+    let chat_body = chat(json!([{"role": "user", "content": "hi"}]));
+    let completion = json!({"model": "base", "prompt": "hi", "max_tokens": 9});
+    for (path, body) in [(CHAT, chat_body), (COMPLETIONS, completion)] {
+        let connection = server.open(path, &body).await;
+        let play = server.play().await;
+        for _ in 0..65 {
+            play.say_at_once(0, &piece);
+        }
+        play.dropped().await;
+        let receipt = Receipt {
+            index: 0,
+            reason: FinishReason::Abort,
+            usage: usage(3, 0, 65),
+        };
+        let receipts = play.request.receipts.as_ref().unwrap();
+        receipts.send(receipt).unwrap();
+        let response = connection.response().await;
+        assert_eq!(response.status, 400);
+        assert_eq!(response.error()[2], "answer_too_large");
+    }
+    close(bookkeeper).await;
+    for row in rows(&file, 2).await {
+        assert_row(
+            &row,
+            &[
+                ("outcome", "abort"),
+                ("status", "400"),
+                ("output_tokens", "65"),
+            ],
+        );
+    }
+}
+
+#[tokio::test]
+async fn log_probabilities_count_as_part_of_an_answer() {
+    let mut server = Server::start().await;
+    let body = json!({"model": "base", "prompt": "hi", "max_tokens": 9, "logprobs": 5});
+    let connection = server.open(COMPLETIONS, &body).await;
+    let play = server.play().await;
+    let top: Vec<_> = (b'a'..=b'z').map(|byte| (byte, -1.0)).collect();
+    // 26 alternatives take more than 1 KB, and the text of the token one byte.
+    for _ in 0..64 {
+        play.delta(0, "a", vec![token(b'a', -1.0, &top); 1024]);
+    }
+    play.dropped().await;
+    let response = connection.response().await;
+    assert_eq!(response.error()[2], "answer_too_large");
+}
+
+/// The limit is for answers that the server collects.
+#[tokio::test]
+async fn a_streamed_answer_has_no_limit() {
+    let mut server = Server::start().await;
+    let piece = "a".repeat(1 << 20);
+    let body = json!({"model": "base", "prompt": "hi", "max_tokens": 9, "stream": true});
+    let connection = server.open(COMPLETIONS, &body).await;
+    let play = server.play().await;
+    for _ in 0..65 {
+        play.say_at_once(0, &piece);
+    }
+    play.finish(0, FinishReason::Length, usage(3, 0, 65));
+    let response = connection.response().await;
+    assert!(response.body.len() > 65 << 20);
+    assert!(response.body.trim_end().ends_with("[DONE]"));
 }

@@ -1,8 +1,8 @@
 //! `POST /v1/chat/completions`
 
+use axum::Extension;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use axum::response::Response;
 use farthing_api::ChatRequest;
 
 use crate::access::caller::Caller;
@@ -50,6 +50,9 @@ pub(super) async fn create(
     drop(held);
     match stream {
         Some(options) => Ok(sse::respond(answer.chunks(options))),
-        None => Ok(Json(answer.whole().await?).into_response()),
+        None => {
+            let whole = answer.whole(&app.whole_answers.memory).await?;
+            app.whole_answers.respond(whole).await
+        }
     }
 }
