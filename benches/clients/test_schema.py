@@ -51,7 +51,7 @@ def test_no_request_of_the_schema_fails_the_server(document: pathlib.Path) -> No
 
 def mutated(rng: random.Random, body: bytes) -> bytes:
     body = bytearray(body)
-    for _ in range(rng.randint(1, 6)):
+    for _ in range(rng.randint(0, 6)):
         at = rng.randrange(len(body) + 1)
         match rng.randrange(5):
             case 0:
@@ -92,4 +92,4 @@ def test_no_bytes_fail_the_server(document: pathlib.Path) -> None:
         assert response.status < 500, (number, path, body, answer)
         statuses[response.status] = statuses.get(response.status, 0) + 1
     # Some mutations change nothing that matters, and most are refused.
-    assert statuses[200] > 0 and statuses[400] > 0, statuses
+    assert statuses.get(200, 0) > 0 and statuses.get(400, 0) > 0, statuses
