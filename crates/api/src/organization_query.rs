@@ -166,7 +166,7 @@ impl OrganizationQuery {
             _ => {
                 let message = format!(
                     "Invalid 'page': {:?} is not a 'next_page' of this query.",
-                    shown(&page)
+                    shown(page)
                 );
                 Err(InvalidRequest::value("page", message))
             }

@@ -3,24 +3,28 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::mailbox::Mailbox;
-
 /// The unread events of all requests together, and their limit.
 ///
 /// A caller that does not read may collect what its request generates: many only pause. Only if all
 /// unread events together exceed the limit, the request with the most of them is cancelled. A caller
 /// that reads has next to none, so no flood of others can cancel it. One request may take a part of
 /// the limit, so that emptying a mailbox never delays a step for long.
-pub(crate) struct Backlog {
+pub(crate) struct Backlog<M> {
     limit_bytes: usize,
     bytes: AtomicUsize,
-    mailboxes: Mutex<Vec<Weak<Mailbox>>>,
+    mailboxes: Mutex<Vec<Weak<M>>>,
+}
+
+/// Something in which events wait.
+pub(crate) trait HasUnread {
+    /// Bytes of the events that wait.
+    fn unread_bytes(&self) -> usize;
 }
 
 /// A request may have this part of the limit.
 const REQUESTS_AT_THE_LIMIT: usize = 16;
 
-impl Backlog {
+impl<M: HasUnread> Backlog<M> {
     pub(crate) fn new(limit_bytes: usize) -> Self {
         Self {
             limit_bytes,
@@ -42,7 +46,7 @@ impl Backlog {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn register(&self, mailbox: &Arc<Mailbox>) {
+    pub(crate) fn register(&self, mailbox: &Arc<M>) {
         let mut mailboxes = self
             .mailboxes
             .lock()
@@ -53,13 +57,13 @@ impl Backlog {
         mailboxes.push(Arc::downgrade(mailbox));
     }
 
-    /// Whether a request with so many unread bytes has to be cancelled.
+    /// Whether a request with this number of unread bytes has to be cancelled.
     pub(crate) fn is_too_much(&self, bytes: usize) -> bool {
         bytes > self.limit_bytes / REQUESTS_AT_THE_LIMIT
     }
 
     /// The request with the most unread bytes, if all together exceed the limit.
-    pub(crate) fn slowest_beyond_the_limit(&self) -> Option<Arc<Mailbox>> {
+    pub(crate) fn slowest_beyond_the_limit(&self) -> Option<Arc<M>> {
         if self.bytes() <= self.limit_bytes {
             return None;
         }

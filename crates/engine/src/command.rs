@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use farthing_model::LoraAdapter;
-use farthing_scheduler::{AdapterId, FinishReason, SampledToken, SequenceId, SequenceRequest};
+use farthing_scheduler::{AdapterId, SequenceId, SequenceRequest};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::mailbox::EventSender;
 use crate::queue_places::Place;
-use crate::{DeviceBudget, GenerationUsage, Receipt};
+use crate::{DeviceBudget, Receipt};
 
 /// A message from a caller to the engine thread.
 pub(crate) enum Command {
@@ -38,39 +38,4 @@ pub(crate) struct NewSequence {
     pub budget: Option<Arc<DeviceBudget>>,
     /// Held until the sequence ends, whether or not its caller has read the answer.
     pub place: Place,
-}
-
-/// A message from the engine thread to a caller.
-pub(crate) enum SequenceEvent {
-    /// The result of one step for choice `index`.
-    Progress { index: usize, sampled: SampledToken },
-    /// Choice `index` ended.
-    Finished {
-        index: usize,
-        reason: FinishReason,
-        usage: GenerationUsage,
-    },
-    /// The request's budget is used up.
-    OverBudget,
-    /// The engine failed the request.
-    Failed { message: String },
-    /// The request was cancelled because its caller read too slowly.
-    CutOff,
-}
-
-impl SequenceEvent {
-    /// The memory that it takes while it waits.
-    pub(crate) fn bytes(&self) -> usize {
-        let behind = match self {
-            Self::Progress { sampled, .. } => {
-                let of_prompt = sampled.prompt_logprobs.iter();
-                let alternatives = of_prompt.chain(&sampled.logprobs);
-                let alternatives = alternatives.map(|it| size_of_val(it.top.as_slice()));
-                size_of_val(sampled.prompt_logprobs.as_slice()) + alternatives.sum::<usize>()
-            }
-            Self::Failed { message } => message.len(),
-            Self::Finished { .. } | Self::OverBudget | Self::CutOff => 0,
-        };
-        size_of::<Self>() + behind
-    }
 }

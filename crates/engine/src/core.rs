@@ -18,11 +18,12 @@ use crate::{
     DeviceBudget, EngineHandle, EngineLimits, EngineStats, Meter, Pause, Receipt, RowWork, Runner,
     Split, Tokenizer,
     account::Account,
-    command::{Command, NewSequence, SequenceEvent},
+    command::{Command, NewSequence},
     handle::EngineDoor,
     mailbox::{Delivery, EventSender, Mailbox},
     meter::StepTaken,
     queue_places::Place,
+    sequence_event::SequenceEvent,
 };
 
 /// The state of the engine thread. No other thread accesses it.
@@ -224,6 +225,11 @@ impl EngineCore {
         };
         if caller.is_over_budget() {
             send(caller.over_budget());
+            return;
+        }
+        // Another choice of the request was cut off before this one began.
+        if !caller.events.is_read() {
+            send(caller.ending(FinishReason::Abort, None));
             return;
         }
         match self.scheduler.add(sequence) {

@@ -17,7 +17,7 @@ use crate::{
     EngineStats, GenerationRequest, GenerationStream, Tokenizer,
     backlog::Backlog,
     command::{Command, NewSequence},
-    mailbox,
+    mailbox::{self, Mailbox},
     queue_places::QueuePlaces,
 };
 
@@ -76,14 +76,14 @@ pub struct EngineHandle {
     limits: EngineLimits,
     tokenizer: Arc<Tokenizer>,
     stats: watch::Receiver<EngineStats>,
-    backlog: Arc<Backlog>,
+    backlog: Arc<Backlog<Mailbox>>,
 }
 
 /// The engine thread's end of the channels.
 pub(crate) struct EngineDoor {
     pub commands: UnboundedReceiver<Command>,
     pub stats: watch::Sender<EngineStats>,
-    pub backlog: Arc<Backlog>,
+    pub backlog: Arc<Backlog<Mailbox>>,
 }
 
 impl EngineHandle {

@@ -17,6 +17,7 @@ mod meter;
 mod queue_places;
 mod robust_fit;
 mod runner;
+mod sequence_event;
 mod served_steps;
 mod split_basis;
 mod stats;

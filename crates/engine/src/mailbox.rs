@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use farthing_scheduler::SequenceId;
 use tokio::sync::Notify;
 
-use crate::backlog::Backlog;
-use crate::command::SequenceEvent;
+use crate::backlog::{Backlog, HasUnread};
+use crate::sequence_event::SequenceEvent;
 
 /// The events of one request that its caller has not read.
 ///
@@ -21,7 +21,7 @@ pub(crate) struct Mailbox {
     unread: Mutex<Unread>,
     senders: AtomicUsize,
     news: Notify,
-    backlog: Arc<Backlog>,
+    backlog: Arc<Backlog<Mailbox>>,
 }
 
 #[derive(Default)]
@@ -60,7 +60,10 @@ pub(crate) struct EventReceiver {
 }
 
 /// Opens the channel of a request with these sequences.
-pub(crate) fn open(sequences: Range<u64>, backlog: &Arc<Backlog>) -> (EventSender, EventReceiver) {
+pub(crate) fn open(
+    sequences: Range<u64>,
+    backlog: &Arc<Backlog<Mailbox>>,
+) -> (EventSender, EventReceiver) {
     let mailbox = Arc::new(Mailbox {
         sequences,
         unread: Mutex::default(),
@@ -75,11 +78,13 @@ pub(crate) fn open(sequences: Range<u64>, backlog: &Arc<Backlog>) -> (EventSende
     (sender, EventReceiver { mailbox })
 }
 
-impl Mailbox {
-    pub(crate) fn unread_bytes(&self) -> usize {
+impl HasUnread for Mailbox {
+    fn unread_bytes(&self) -> usize {
         self.unread().bytes
     }
+}
 
+impl Mailbox {
     /// The sequences of the request.
     pub(crate) fn sequences(&self) -> impl Iterator<Item = SequenceId> {
         self.sequences.clone().map(SequenceId)
@@ -131,6 +136,11 @@ impl EventSender {
         } else {
             Delivery::Sent
         }
+    }
+
+    /// Whether the caller is there and was not cut off.
+    pub(crate) fn is_read(&self) -> bool {
+        self.mailbox.unread().reader == Reader::Reads
     }
 }
 

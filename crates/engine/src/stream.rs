@@ -7,9 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
     Detokenizer, GeneratedToken, GenerationEvent, GenerationRequest, GenerationUsage, PromptToken,
-    Tokenizer,
-    command::{Command, SequenceEvent},
-    mailbox::EventReceiver,
+    Tokenizer, command::Command, mailbox::EventReceiver, sequence_event::SequenceEvent,
 };
 
 /// The events of one request. Dropping it aborts the sequences that still run.

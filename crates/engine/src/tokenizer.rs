@@ -72,7 +72,7 @@ impl Tokenizer {
         Ok([&self.prefix, encoding.get_ids(), &self.suffix].concat())
     }
 
-    /// A number of tokens that every text of so many bytes has at least. It is 0 if the tokenizer may
+    /// A number of tokens that every text of `bytes` bytes has at least. It is 0 if the tokenizer may
     /// drop any part of a text.
     pub fn least_tokens(&self, bytes: usize) -> usize {
         self.max_bytes_per_token

@@ -117,6 +117,8 @@ async fn a_request_that_nobody_reads_is_cut_off_at_its_share() {
     let charged: f64 = receipts.iter().map(|it| it.usage.device_seconds).sum();
     assert!((charged - stats.attributed_seconds).abs() < 1e-9);
     assert!((charged - stats.seconds.steps).abs() < 1e-9);
+    // It holds a handle of the engine, whose end is awaited below.
+    drop(stream);
     engine.stop();
 }
 

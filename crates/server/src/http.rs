@@ -10,6 +10,7 @@ pub(crate) mod cors;
 pub(crate) mod hosts;
 mod peer_stream;
 mod request_body;
+pub(crate) mod timeouts;
 pub(crate) mod tls;
 
 pub(crate) mod admin_key;

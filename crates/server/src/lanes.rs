@@ -31,7 +31,7 @@ impl Default for Lanes {
 }
 
 impl Lanes {
-    /// Runs `work` on so many bytes when it is their turn.
+    /// Runs `work` on `bytes` bytes of input when it is their turn.
     ///
     /// # Errors
     /// The work panicked.
@@ -40,10 +40,12 @@ impl Lanes {
         bytes: usize,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JoinError> {
-        let lane = match bytes {
-            ..=SMALL_BYTES => &self.small,
-            ..=MEDIUM_BYTES => &self.medium,
-            _ => &self.large,
+        let lane = if bytes <= SMALL_BYTES {
+            &self.small
+        } else if bytes <= MEDIUM_BYTES {
+            &self.medium
+        } else {
+            &self.large
         };
         // Lanes are never closed.
         let turn = lane.clone().acquire_owned().await.ok();

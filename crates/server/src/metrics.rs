@@ -2,6 +2,7 @@
 //! dashboards made for vLLM work, and `farthing_` names for the rest.
 
 mod adapter_figures;
+mod connection_figures;
 mod cost_figures;
 mod engine_figures;
 mod ledger_figures;
@@ -19,6 +20,7 @@ use farthing_engine::EngineStats;
 use farthing_ledger::{LedgerStatus, Outcome};
 
 use crate::adapters::HostFigures;
+use connection_figures::ConnectionFigures;
 use exposition::Exposition;
 use totals::Totals;
 
@@ -31,6 +33,7 @@ pub(crate) struct Metrics {
     /// The base model's name: vLLM's label `model_name`.
     model_name: String,
     totals: Mutex<Totals>,
+    connections: ConnectionFigures,
 }
 
 /// What the page consists of beside the counters of requests.
@@ -59,11 +62,16 @@ impl Metrics {
         Self {
             model_name,
             totals: Mutex::new(Totals::default()),
+            connections: ConnectionFigures::default(),
         }
     }
 
     pub(crate) fn model_name(&self) -> &str {
         &self.model_name
+    }
+
+    pub(crate) fn connections(&self) -> &ConnectionFigures {
+        &self.connections
     }
 
     /// Counts a request that was queued.
@@ -131,6 +139,7 @@ impl Metrics {
         if let Some(ledger) = sources.ledger {
             ledger_figures::render(&mut page, ledger);
         }
+        self.connections.render(&mut page);
         page.counter(
             "farthing_log_lines_dropped_total",
             "Log lines that were dropped because nobody read stderr.",

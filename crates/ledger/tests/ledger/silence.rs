@@ -57,7 +57,7 @@ fn rows_wait_for_a_table_that_is_locked() {
         let refused =
             LedgerReader::open_until(&location(database), Instant::now() + Duration::from_secs(1))
                 .and_then(|mut reader| {
-                    reader.export(Window::ALL, ExportFormat::Csv, &mut Vec::new())
+                    reader.export(Window::ALL, ExportFormat::Csv, Vec::new())
                 });
         assert!(refused.is_err(), "{refused:?}");
 
@@ -148,6 +148,6 @@ fn long_names_are_recorded() {
 
 fn requests(database: &str) -> u64 {
     reader(database)
-        .export(Window::ALL, ExportFormat::Csv, &mut Vec::new())
+        .export(Window::ALL, ExportFormat::Csv, Vec::new())
         .unwrap()
 }

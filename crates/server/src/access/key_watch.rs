@@ -62,8 +62,8 @@ pub(super) fn read(file: &KeyFile, price: Option<HourlyPrice>) -> anyhow::Result
     if let Some(key) = capped {
         ensure!(
             price.is_some(),
-            "the key {:?} has a cap in dollars, but the price of this machine is unknown: start the \
-             server with --price-per-hour",
+            "the key {:?} has a cap in dollars, but the price of this machine is unknown: give the \
+             server its price per hour",
             key.name
         );
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use axum::extract::FromRef;
+
 use super::admin_key::AdminKey;
 use crate::access::{Access, CallerKeys};
 use crate::costs::{Costs, CostsConfig};
@@ -29,6 +31,12 @@ pub struct App {
     pub(crate) machine: Option<Arc<Machine>>,
     pub(crate) body_limits: BodyLimits,
     pub(crate) whole_answers: WholeAnswers,
+}
+
+impl FromRef<App> for BodyLimits {
+    fn from_ref(app: &App) -> Self {
+        app.body_limits.clone()
+    }
 }
 
 /// What an [`App`] consists of.

@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use crate::metrics::Metrics;
+
 /// Limits the open connections. At the limit, the connection that has waited for its peer the longest
 /// makes room for a new one, so that idle and slow peers keep nobody out.
 pub(crate) struct Connections {
     permits: Arc<Semaphore>,
     waiting: Arc<Mutex<WaitingConnections>>,
+    metrics: Arc<Metrics>,
 }
 
 /// The connections that wait for their peer.
@@ -22,10 +25,11 @@ struct WaitingConnections {
 }
 
 impl Connections {
-    pub(crate) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))),
             waiting: Arc::default(),
+            metrics,
         }
     }
 
@@ -38,13 +42,18 @@ impl Connections {
                 // Its task ends as soon as it runs.
                 self.permits.clone().acquire_owned().await.ok()?
             }
-            Err(_) => return None,
+            Err(_) => {
+                self.metrics.connections().count_refused();
+                return None;
+            }
         };
+        self.metrics.connections().count_opened();
         let connection = Connection {
             waiting: self.waiting.clone(),
             close: Arc::default(),
             state: Mutex::default(),
             lingers: AtomicBool::new(false),
+            metrics: self.metrics.clone(),
             _permit: permit,
         };
         connection.update(|_| {});
@@ -56,6 +65,7 @@ impl Connections {
         let longest = lock(&self.waiting).by_ticket.pop_first();
         if let Some((_, close)) = &longest {
             tracing::debug!("too many connections: one that waited for its peer is closed");
+            self.metrics.connections().count_evicted();
             close.notify_one();
         }
         longest.is_some()
@@ -69,6 +79,7 @@ pub(crate) struct Connection {
     close: Arc<Notify>,
     state: Mutex<ConnectionState>,
     lingers: AtomicBool,
+    metrics: Arc<Metrics>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -129,6 +140,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.metrics.connections().count_closed();
         if let Some(ticket) = lock(&self.state).ticket {
             lock(&self.waiting).by_ticket.remove(&ticket);
         }

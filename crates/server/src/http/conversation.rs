@@ -25,7 +25,7 @@ use super::connections::Connection;
 use super::error::ApiError;
 use super::peer_stream::PeerStream;
 use super::request_body::RequestBody;
-use super::serve::Timeouts;
+use super::timeouts::Timeouts;
 use super::tls::Tls;
 use crate::lifecycle::Lifecycle;
 

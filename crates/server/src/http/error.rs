@@ -116,7 +116,7 @@ pub enum ApiError {
     /// The server does not answer for this host name.
     #[error(
         "This server does not answer for the host {0}: use localhost or an address, or start the \
-         server with --allowed-host {0}"
+         server with the option allowed-host={0}"
     )]
     HostNotAllowed(String),
     /// The connection has no TLS.

@@ -17,7 +17,7 @@ use super::error::ApiError;
 /// Which host names requests may be sent to.
 ///
 /// A web page can let its own name resolve to 127.0.0.1, and then the browser takes a local server for
-/// the page's own (DNS rebinding). Only the `Host` of its requests tells. A page cannot do the same with
+/// the page's own (DNS rebinding). Only the `Host` of its requests shows this. A page cannot do the same with
 /// an address in place of a name, so addresses are always accepted.
 #[derive(Clone, Debug)]
 pub(crate) enum Hosts {

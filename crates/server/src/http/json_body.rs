@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use farthing_api::InvalidRequest;
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::app::App;
 use super::error::ApiError;
 use crate::lanes::{Lanes, SMALL_BYTES};
 
@@ -70,10 +69,14 @@ impl HeldBytes {
     }
 }
 
-impl FromRequest<App> for JsonBody {
+impl<S> FromRequest<S> for JsonBody
+where
+    S: Send + Sync,
+    BodyLimits: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         if !is_json(request.headers()) {
             return Err(ApiError::NotJson);
         }
@@ -89,7 +92,8 @@ impl FromRequest<App> for JsonBody {
         }
         let timeout = request.extensions().get::<BodyTimeout>();
         let timeout = timeout.map_or(Duration::MAX, |timeout| timeout.0);
-        let reading = Self::read(request, &app.body_limits);
+        let limits = BodyLimits::from_ref(state);
+        let reading = Self::read(request, &limits);
         let read = tokio::time::timeout(timeout, reading).await;
         read.map_err(|_| ApiError::BodyTooSlow { timeout })?
     }

@@ -16,7 +16,7 @@ use super::connections::Connection;
 const MAX_DRAINED_BYTES: u64 = 256 << 10;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Tells the connection when the body's rest has not arrived, and keeps what the handler does not read.
+/// Reports to the connection when the body's rest has not arrived, and keeps what the handler does not read.
 pub(crate) struct RequestBody {
     /// `None` only while it is dropped.
     body: Option<Incoming>,

@@ -13,16 +13,16 @@ mod ready;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
-use super::admission::{admit_caller, admit_operator, admit_reader, identify};
+use super::admission::{admit_caller, admit_operator, admit_reader};
 use super::app::App;
 use super::error::ApiError;
 use crate::http::json_body::MAX_BODY_BYTES;
 
 /// All routes, by who may use them. Errors have OpenAI's format.
-pub fn router(app: App) -> Router {
+pub(crate) fn router(app: App) -> Router {
     let callers = Router::new()
         .route("/v1/chat/completions", post(chat_completions::create))
         .route("/v1/completions", post(completions::create))
@@ -57,7 +57,6 @@ pub fn router(app: App) -> Router {
         .fallback(unknown_url)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(from_fn(identify))
         .with_state(app)
 }
 

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::admission::identify;
 use super::app::App;
 use super::connections::Connections;
 use super::conversation::{Conversations, refuse};
@@ -18,6 +19,7 @@ use super::cors::{self, CorsOrigin};
 use super::error::ApiError;
 use super::hosts::{self, HostName, Hosts};
 use super::routes;
+use super::timeouts::Timeouts;
 use super::tls::Tls;
 use crate::http::json_body::BodyTimeout;
 
@@ -35,20 +37,6 @@ pub struct ServeConfig {
     pub cors_origins: Vec<CorsOrigin>,
     /// Without it, connections are not encrypted.
     pub tls: Option<Tls>,
-}
-
-/// Time limits of connections.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// For a TLS handshake.
-    pub handshake: Duration,
-    /// For the head of a request, and again for its body, so that slow senders cannot hold
-    /// connections. Also closes idle connections.
-    pub read: Duration,
-    /// For a peer that reads nothing while there is something to write.
-    pub write: Duration,
-    /// For running answers to end during shutdown.
-    pub shutdown: Duration,
 }
 
 /// More connections than any load needs. It limits the memory that idle ones take.
@@ -83,7 +71,7 @@ pub async fn serve(
 ) {
     let lifecycle = app.lifecycle.clone();
     let timeouts = config.timeouts;
-    let connections = Connections::new(config.max_connections);
+    let connections = Connections::new(config.max_connections, app.books.metrics.clone());
     let conversations = Arc::new(Conversations {
         router: router(app, &listener, &config),
         lifecycle: lifecycle.clone(),
@@ -139,10 +127,12 @@ fn router(app: App, listener: &TcpListener, config: &ServeConfig) -> Router {
     let router = routes::router(app)
         .layer(Extension(BodyTimeout(config.timeouts.read)))
         .layer(middleware::from_fn_with_state(hosts, hosts::check));
-    match cors::layer(&config.cors_origins) {
+    let router = match cors::layer(&config.cors_origins) {
         Some(cors) => router.layer(cors),
         None => router,
-    }
+    };
+    // Outside of all others, so that what they refuse has an id, too.
+    router.layer(middleware::from_fn(identify))
 }
 
 /// The pause after a failed accept, so that a lack of descriptors costs no time of the processor.

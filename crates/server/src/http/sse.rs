@@ -29,7 +29,9 @@ pub(crate) fn respond<C: Serialize>(
         .into_response()
 }
 
+/// The event takes the text as a whole: `Event::json_data` searches each piece that the serializer writes
+/// for line breaks, and JSON has none.
 fn event(body: &impl Serialize) -> Event {
-    let event = Event::default().json_data(body);
-    event.expect("the wire types have string keys and no failing serializers")
+    let text = serde_json::to_string(body);
+    Event::default().data(text.expect("the wire types have string keys and no failing serializers"))
 }

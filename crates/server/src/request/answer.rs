@@ -1,5 +1,8 @@
 //! The events of one request on their way to the caller, counted and recorded.
 
+use std::future::Future;
+use std::pin::Pin;
+
 use farthing_api::{FinishReason, StreamOptions, StreamedUsage, Usage, UsedAdapter};
 use futures_util::{StreamExt, stream};
 
@@ -23,7 +26,8 @@ pub(crate) struct Answer<L> {
     pub(super) adapter: Option<UsedAdapter>,
     events: ProviderStream<L>,
     record: RequestRecord,
-    lifecycle: Lifecycle,
+    /// Completes when running requests are cut off. It is registered once, not for each token.
+    cut_off: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// One event. The index of a choice counts over all prompts.
@@ -54,7 +58,7 @@ impl<L: Send + 'static> Answer<L> {
             adapter: None,
             events,
             record,
-            lifecycle,
+            cut_off: Box::pin(async move { lifecycle.cutting_off().await }),
         };
         loop {
             match answer.events.next().await {
@@ -78,8 +82,9 @@ impl<L: Send + 'static> Answer<L> {
             return None;
         }
         let next = tokio::select! {
+            biased;
+            () = &mut self.cut_off => return Some(Err(self.fail(ApiError::ShuttingDown))),
             event = self.events.next() => event,
-            () = self.lifecycle.cutting_off() => return Some(Err(self.fail(ApiError::ShuttingDown))),
         };
         Some(match next {
             Some(Ok(ProviderEvent::Delta {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use farthing_engine::FitSource;
+use farthing_keys::KeyFile;
 use farthing_ledger::Location;
 use farthing_model::DeviceKind;
 
@@ -18,6 +19,8 @@ pub(crate) struct Banner<'a> {
     pub device: DeviceKind,
     pub price: Price,
     pub ledger: Option<&'a Location>,
+    /// `None` if everybody is answered.
+    pub keys: Option<&'a KeyFile>,
     pub scheme: &'static str,
     pub address: SocketAddr,
 }
@@ -86,9 +89,24 @@ impl fmt::Display for Banner<'_> {
             Some(ledger) => writeln!(f, "  ledger   {ledger}")?,
             None => writeln!(f, "  ledger   none: requests are not recorded")?,
         }
+        match self.keys {
+            Some(keys) => writeln!(f, "  callers  with a key of {}", keys.path().display())?,
+            None if self.address.ip().is_loopback() => {
+                writeln!(f, "  callers  everybody on this machine")?;
+            }
+            None => writeln!(
+                f,
+                "  callers  everybody who reaches the address: no key is asked for"
+            )?,
+        }
         let url = format!("{}://{}/v1", self.scheme, self.address);
         writeln!(f, "  address  {url}\n")?;
         writeln!(f, "Try it:")?;
+        let key = if self.keys.is_some() {
+            "-H 'Authorization: Bearer YOUR_KEY' "
+        } else {
+            ""
+        };
         let question = serde_json::json!({
             "model": base.id,
             "messages": [{"role": "user", "content": "What is the capital of France?"}],
@@ -98,7 +116,7 @@ impl fmt::Display for Banner<'_> {
         });
         writeln!(
             f,
-            "curl -N {url}/chat/completions -H 'Content-Type: application/json' -d '{question}'",
+            "curl -N {url}/chat/completions {key}-H 'Content-Type: application/json' -d '{question}'",
         )
     }
 }

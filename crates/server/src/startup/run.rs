@@ -20,7 +20,8 @@ use crate::cli::args::ServeArgs;
 use crate::clock::unix_seconds;
 use crate::costs::CostsConfig;
 use crate::http::app::{App, AppConfig};
-use crate::http::serve::{ServeConfig, Timeouts, serve};
+use crate::http::serve::{ServeConfig, serve};
+use crate::http::timeouts::Timeouts;
 use crate::log;
 use crate::machine::Machine;
 use crate::reload::Reload;
@@ -146,6 +147,7 @@ async fn run_until(signals: &Signals, reload: Reload, args: ServeArgs) -> anyhow
         device,
         price,
         ledger: ledger.as_ref(),
+        keys: http.keys.as_ref(),
         scheme: if tls.is_some() { "https" } else { "http" },
         address: listener.local_addr()?,
     });
@@ -265,7 +267,8 @@ async fn open_ledger(
 /// Counts what each key has spent today, so that a restart does not fill its budget again.
 fn count_spent(keys: &CallerKeys, ledger: &Location) -> anyhow::Result<()> {
     let now = unix_seconds() as i64;
-    let today = Window::new(now - now % SECONDS_PER_DAY, now + 1)?;
+    let midnight = now - now % SECONDS_PER_DAY;
+    let today = Window::new(midnight, midnight + SECONDS_PER_DAY)?;
     let by_key = GroupBy {
         api_key: true,
         ..GroupBy::default()

@@ -200,3 +200,45 @@ async fn a_head_has_a_limit() {
     let connection: Connection = server.open_raw(&head(40 << 10)).await;
     assert!(connection.until_closed().await.starts_with("HTTP/1.1 431 "));
 }
+
+/// The value of a metric without labels of its own.
+async fn figure(server: &Endpoint, name: &str) -> u64 {
+    let page = server.get("/metrics").await.body;
+    let mut lines = page.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.split_once("} "));
+    value.unwrap().1.parse().unwrap()
+}
+
+#[tokio::test]
+async fn metrics_count_connections() {
+    let mut server = start(2, PATIENT).await;
+    let open = "farthing_connections_open";
+    let evicted = "farthing_connections_evicted_total";
+    let refused = "farthing_connections_refused_total";
+    // The connection of the question itself.
+    assert_eq!(figure(&server, open).await, 1);
+    // A server learns a moment later that a connection is closed: the question evicts it then.
+    let evicted_before = figure(&server, evicted).await;
+    let idle = [server.open_raw("").await, server.open_raw("").await];
+    while figure(&server, evicted).await == evicted_before {}
+    assert_eq!(figure(&server, refused).await, 0);
+    drop(idle);
+    let mut connections = Vec::new();
+    let mut plays = Vec::new();
+    for _ in 0..2 {
+        let mut connection = server.open("/v1/chat/completions", &streamed()).await;
+        let play = server.play().await;
+        play.say(0, "a");
+        connection.event().await;
+        connections.push(connection);
+        plays.push(play);
+    }
+    for _ in 0..3 {
+        assert_eq!(server.get("/health").await.status, 503);
+    }
+    let play = plays.pop().unwrap();
+    play.finish(0, FinishReason::Stop, usage(1, 0, 1));
+    connections.pop().unwrap().until_closed().await;
+    while !is_healthy_or_refused(&server).await {}
+    assert!(figure(&server, refused).await >= 3);
+}

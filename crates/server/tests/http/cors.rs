@@ -51,6 +51,8 @@ async fn a_page_of_an_allowed_origin_may_send_what_openais_library_sends() {
     let server = serve(&["http://localhost:3000", APP]).await;
     let response = preflight(&server, APP).await;
     assert_eq!(response.status, 200);
+    let has_id = response.head.contains("\r\nx-request-id: ");
+    assert!(has_id, "{}", response.head);
     for line in [
         "access-control-allow-origin: https://app.example.com\r\n",
         "access-control-allow-headers: authorization,content-type,x-stainless-arch,\

@@ -26,6 +26,12 @@ async fn another_name_is_refused_on_every_route() {
             format!("GET {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
         let response = ask(&server, &head).await;
         assert_eq!(response.status, 403, "{path}");
+        assert!(response.head.contains("\r\nx-request-id: "), "{path}");
+        let message = response.json()["error"]["message"].to_string();
+        assert!(
+            message.contains("evil.example") && message.contains("allowed-host"),
+            "{message}"
+        );
         assert_eq!(
             response.error(),
             [
@@ -56,6 +62,7 @@ async fn a_host_that_is_missing_or_doubled_is_a_400_in_openais_shape() {
     ] {
         let response = ask(&server, head).await;
         assert_eq!(response.status, 400, "{head}");
+        assert!(response.head.contains("\r\nx-request-id: "), "{head}");
         assert_eq!(response.error()[0], "invalid_request_error");
     }
     let old = ask(&server, "GET /health HTTP/1.0\r\n\r\n").await;

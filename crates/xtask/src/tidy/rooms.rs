@@ -48,6 +48,11 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
         "it knows rows only",
     ),
     (
+        "crates/keys/src/",
+        &["candle_core", "axum", "tokio"],
+        "it knows keys and their terms only",
+    ),
+    (
         "crates/loadgen/src/",
         &["candle_core", "axum", "tokenizers"],
         "it is a client like any other",

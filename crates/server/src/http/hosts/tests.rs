@@ -154,7 +154,7 @@ fn the_refusal_names_the_flag() {
     let request = Request::builder().header("host", "Evil.example:80");
     let error = hosts.check(&request.body(Body::empty()).unwrap());
     let message = error.unwrap_err().to_string();
-    assert!(message.contains("--allowed-host evil.example"), "{message}");
+    assert!(message.contains("allowed-host=evil.example"), "{message}");
 }
 
 #[test]

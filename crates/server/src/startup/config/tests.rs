@@ -111,10 +111,49 @@ fn what_cannot_be_is_refused() {
         (&["--price-per-hour", "cheap"], "for example 0.10"),
         (&["--dtype", "fp8"], "invalid value 'fp8'"),
         (&["--gpu-memory-utilization", "1.1"], "expected a share"),
+        (&["--tls-cert", "cert.pem"], "--tls-key <FILE>"),
+        (&["--tls-key", "key.pem"], "--tls-cert <FILE>"),
+        (&["--host", "0.0.0.0"], "--insecure-no-keys"),
+        (&["--host", "::"], "--keys FILE"),
+        (
+            &["--keys", "keys.toml", "--insecure-no-keys"],
+            "cannot be used with",
+        ),
+        (
+            &["--allowed-host", "https://api.example.com"],
+            "without a scheme or a port",
+        ),
+        (
+            &["--allowed-host", "localhost:8000"],
+            "without a scheme or a port",
+        ),
     ] {
         let error = config(flags).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn other_machines_are_let_in_with_keys_or_knowingly_without() {
+    for flags in [
+        &["--host", "0.0.0.0", "--keys", "keys.toml"][..],
+        &["--host", "0.0.0.0", "--insecure-no-keys"],
+        &["--host", "127.0.0.2"],
+        &["--host", "::1"],
+    ] {
+        assert!(config(flags).is_ok(), "{flags:?}");
+    }
+    let keys = config(&["--keys", "keys.toml"]).unwrap().http.keys;
+    assert_eq!(keys.unwrap().path().to_str(), Some("keys.toml"));
+}
+
+#[test]
+fn a_certificate_and_its_key_are_read_together() {
+    assert!(config(&[]).unwrap().http.tls.is_none());
+    let flags = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"];
+    let tls = config(&flags).unwrap().http.tls.unwrap();
+    let [certificate, key] = ["cert.pem", "key.pem"].map(PathBuf::from);
+    assert_eq!((tls.certificate, tls.key), (certificate, key));
 }
 
 #[test]
