@@ -56,9 +56,7 @@ fn rows_wait_for_a_table_that_is_locked() {
         assert!(error.contains("lock timeout"), "{error}");
         let refused =
             LedgerReader::open_until(&location(database), Instant::now() + Duration::from_secs(1))
-                .and_then(|mut reader| {
-                    reader.export(Window::ALL, ExportFormat::Csv, Vec::new())
-                });
+                .and_then(|mut reader| reader.export(Window::ALL, ExportFormat::Csv, Vec::new()));
         assert!(refused.is_err(), "{refused:?}");
 
         transaction.rollback().unwrap();
