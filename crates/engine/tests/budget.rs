@@ -7,65 +7,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farthing_engine::{
-    DeviceBudget, GenerationEvent, GenerationRequest, GenerationStream, Meter, Receipt, Runner,
-    StepModel,
+    DeviceBudget, GenerationEvent, GenerationRequest, GenerationStream, Meter, Receipt, StepModel,
 };
-use farthing_model::{AdapterPoolStats, LoraAdapter, ModelError};
-use farthing_scheduler::{AdapterId, Batch, FinishReason, SampledToken};
-use tiny::{Engine, WIDE, collect, greedy, prompt};
+use farthing_scheduler::FinishReason;
+use tiny::{Engine, Scripted, WIDE, collect, greedy, prompt};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-/// Each of its steps takes one millisecond of the device. That time has to pass, because no device can
-/// be busy for longer than the clock says.
-struct OneMillisecond;
-
+/// The device time of each step.
 const STEP: Duration = Duration::from_millis(1);
-
-impl Runner for OneMillisecond {
-    fn execute(&mut self, batch: &Batch) -> Result<Vec<SampledToken>, ModelError> {
-        let began = Instant::now();
-        while began.elapsed() < STEP {
-            std::hint::spin_loop();
-        }
-        let sampled = |token| SampledToken {
-            token,
-            ..SampledToken::default()
-        };
-        let rows = batch.rows.iter();
-        Ok(rows
-            .map(|row| sampled(row.sample.as_ref().map(|_| 65)))
-            .collect())
-    }
-
-    fn device_seconds(&self) -> Option<f64> {
-        Some(STEP.as_secs_f64())
-    }
-
-    fn add_adapter(&mut self, _: Arc<LoraAdapter>) {}
-
-    fn release_adapter(&mut self, _: AdapterId) -> bool {
-        true
-    }
-
-    fn prefetch_adapter(&mut self, _: Arc<LoraAdapter>) {}
-
-    fn retire_adapter(&mut self, _: AdapterId) {}
-
-    fn adapter_stats(&self) -> AdapterPoolStats {
-        AdapterPoolStats::default()
-    }
-}
 
 fn engine() -> Engine {
     let model = StepModel {
         fixed_seconds: 0.001,
         ..StepModel::default()
     };
-    Engine::with_runner(
-        OneMillisecond,
-        Meter::new(model, None, Instant::now()),
-        WIDE,
-    )
+    let runner = Scripted {
+        step: Some(STEP),
+        ..Scripted::default()
+    };
+    Engine::with_runner(runner, Meter::new(model, None, Instant::now()), WIDE)
 }
 
 fn limited(

@@ -5,14 +5,12 @@
 
 mod tiny;
 
-use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Instant;
 
-use farthing_engine::{GenerationEvent, Meter, Runner, StepModel, SubmitError};
-use farthing_model::{AdapterPoolStats, LoraAdapter, ModelError};
-use farthing_scheduler::{AdapterId, Batch, FinishReason, SampledToken, SamplingParams};
-use tiny::{ATTEMPTS, Engine, MAX_MODEL_LEN, Room, WIDE, collect, greedy, prompt};
+use farthing_engine::{GenerationEvent, Meter, StepModel, SubmitError};
+use farthing_model::ModelError;
+use farthing_scheduler::{FinishReason, SamplingParams};
+use tiny::{ATTEMPTS, Engine, MAX_MODEL_LEN, Room, Scripted, WIDE, collect, greedy, prompt};
 
 async fn tokens_alone(prompt: Vec<u32>, max_tokens: usize) -> Vec<u32> {
     let engine = Engine::start(WIDE);
@@ -333,48 +331,10 @@ async fn what_can_never_fit_is_refused() {
     engine.stop();
 }
 
-/// A device whose steps end as the script says, including after the end of the script.
-struct Scripted {
-    failures: VecDeque<Option<ModelError>>,
-}
-
-impl Runner for Scripted {
-    fn execute(&mut self, batch: &Batch) -> Result<Vec<SampledToken>, ModelError> {
-        if let Some(Some(failure)) = self.failures.pop_front() {
-            return Err(failure);
-        }
-        let sampled = |token| SampledToken {
-            token,
-            ..SampledToken::default()
-        };
-        let rows = batch.rows.iter();
-        Ok(rows
-            .map(|row| sampled(row.sample.as_ref().map(|_| 65)))
-            .collect())
-    }
-
-    fn device_seconds(&self) -> Option<f64> {
-        None
-    }
-
-    fn add_adapter(&mut self, _: Arc<LoraAdapter>) {}
-
-    fn release_adapter(&mut self, _: AdapterId) -> bool {
-        true
-    }
-
-    fn prefetch_adapter(&mut self, _: Arc<LoraAdapter>) {}
-
-    fn retire_adapter(&mut self, _: AdapterId) {}
-
-    fn adapter_stats(&self) -> AdapterPoolStats {
-        AdapterPoolStats::default()
-    }
-}
-
 fn scripted(failures: impl IntoIterator<Item = Option<ModelError>>) -> Engine {
     let runner = Scripted {
         failures: failures.into_iter().collect(),
+        ..Scripted::default()
     };
     let model = StepModel {
         fixed_seconds: 1.0,

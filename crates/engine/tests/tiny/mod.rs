@@ -2,17 +2,25 @@
 
 #![allow(dead_code, reason = "each test file takes the half it needs")]
 
-use std::{fs, sync::Arc, thread::JoinHandle, time::Instant};
+use std::{
+    collections::VecDeque,
+    fs,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use farthing_engine::{
     Calibration, EngineCore, EngineHandle, EngineLimits, GenerationEvent, GenerationRequest,
     GenerationStream, GenerationUsage, Meter, Runner, Tokenizer, byte_level_alphabet,
 };
 use farthing_model::{
-    BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, GgufTokenizer, Llama, LoadFormat, LoraAdapter,
-    LoraBase, ModelError, ModelRunner, RunnerConfig,
+    AdapterPoolStats, BLOCK_SIZE, Checkpoint, ComputeType, DeviceKind, GgufTokenizer, Llama,
+    LoadFormat, LoraAdapter, LoraBase, ModelError, ModelRunner, RunnerConfig,
 };
-use farthing_scheduler::{Batch, FinishReason, SamplingParams, Scheduler, SchedulerConfig};
+use farthing_scheduler::{
+    AdapterId, Batch, FinishReason, SampledToken, SamplingParams, Scheduler, SchedulerConfig,
+};
 use farthing_testkit::RandomAdapter;
 
 /// The engine's capacity. Small values force chunks and preemptions.
@@ -146,6 +154,53 @@ impl Engine {
     pub(crate) fn stop(self) {
         drop(self.handle);
         self.thread.join().unwrap();
+    }
+}
+
+/// A device whose steps end as the script says, including after the end of the script.
+#[derive(Default)]
+pub(crate) struct Scripted {
+    pub(crate) failures: VecDeque<Option<ModelError>>,
+    /// The device's own time for each step. It has to pass, because no device can be busy for longer
+    /// than the clock says.
+    pub(crate) step: Option<Duration>,
+}
+
+impl Runner for Scripted {
+    fn execute(&mut self, batch: &Batch) -> Result<Vec<SampledToken>, ModelError> {
+        let began = Instant::now();
+        while self.step.is_some_and(|step| began.elapsed() < step) {
+            std::hint::spin_loop();
+        }
+        if let Some(Some(failure)) = self.failures.pop_front() {
+            return Err(failure);
+        }
+        let sampled = |token| SampledToken {
+            token,
+            ..SampledToken::default()
+        };
+        let rows = batch.rows.iter();
+        Ok(rows
+            .map(|row| sampled(row.sample.as_ref().map(|_| 65)))
+            .collect())
+    }
+
+    fn device_seconds(&self) -> Option<f64> {
+        self.step.map(|step| step.as_secs_f64())
+    }
+
+    fn add_adapter(&mut self, _: Arc<LoraAdapter>) {}
+
+    fn release_adapter(&mut self, _: AdapterId) -> bool {
+        true
+    }
+
+    fn prefetch_adapter(&mut self, _: Arc<LoraAdapter>) {}
+
+    fn retire_adapter(&mut self, _: AdapterId) {}
+
+    fn adapter_stats(&self) -> AdapterPoolStats {
+        AdapterPoolStats::default()
     }
 }
 
