@@ -138,8 +138,13 @@ impl Access {
         }
     }
 
+    /// Whether the request may see who the tenants are: with the admin key, if there is one.
+    pub(crate) fn may_see_tenants(&self, headers: &HeaderMap) -> bool {
+        self.admin_key.is_none() || self.is_operator(headers)
+    }
+
     /// Whether the request has the admin key.
-    pub(crate) fn is_operator(&self, headers: &HeaderMap) -> bool {
+    fn is_operator(&self, headers: &HeaderMap) -> bool {
         let key = self.admin_key.as_ref().zip(bearer(headers));
         key.is_some_and(|(key, sent)| key.matches(sent))
     }

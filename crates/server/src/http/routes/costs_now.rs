@@ -23,7 +23,7 @@ pub(super) async fn show(
     let costs = &*app.books.costs;
     let stats = costs.stats();
     let residuals = Residuals::of(&stats);
-    let tells_tenants = app.access.admin_key.is_none() || app.access.is_operator(&headers);
+    let tells_tenants = app.access.may_see_tenants(&headers);
     let answer = CostsNow {
         object: "costs.now",
         model: metrics.model_name().to_owned(),

@@ -49,7 +49,7 @@ pub(super) async fn costs(
 }
 
 fn admit(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
-    if app.access.admin_key.is_none() || app.access.is_operator(headers) {
+    if app.access.may_see_tenants(headers) {
         Ok(())
     } else {
         Err(ApiError::BadAdminKey)
