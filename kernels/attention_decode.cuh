@@ -13,6 +13,8 @@ constexpr u32 DECODE_WARPS = 4;
 constexpr u32 DECODE_THREADS = DECODE_WARPS * WARP_SIZE;
 /// Tokens of a warp's tile: one page or half a page.
 constexpr u32 DECODE_TOKENS = 16;
+/// Number of tiles of a warp in shared memory: one is loaded while another is used.
+constexpr u32 STAGES = 2;
 /// The length of a split is a multiple of the number of tokens that a block reads at a time.
 constexpr u32 SPLIT_TOKENS = DECODE_WARPS * DECODE_TOKENS;
 
@@ -68,6 +70,39 @@ template <typename T, u32 D> struct DecodeTiles {
     }
 };
 
+/// The 16 rows of queries of a sequence, in registers.
+template <typename T, u32 D> struct DecodeQueries {
+    /// Registers have no index at run time.
+    static constexpr u32 UNROLL = D / 16;
+
+    u32 of[D / 16][4];
+    u32 ends[2];
+
+    __device__ DecodeQueries(const Batch<T>& batch, const Sequence& sequence) {
+#pragma unroll
+        for (u32 i = 0; i < 2; ++i) {
+            const u32 row = lane_id() / 4 + i * 8;
+            ends[i] = sequence.row_end(row, batch.group);
+            const bool is_real = ends[i] > 0;
+            const T* from = query_of<T, D>(batch, sequence, row) + lane_id() % 4 * 2;
+#pragma unroll
+            for (u32 k = 0; k < D / 16; ++k) {
+                of[k][i] = is_real ? *reinterpret_cast<const u32*>(from + k * 16) : 0;
+                of[k][i + 2] = is_real ? *reinterpret_cast<const u32*>(from + k * 16 + 8) : 0;
+            }
+        }
+    }
+
+    __device__ void load(u32 (&operand)[4], u32, u32 k) const {
+#pragma unroll
+        for (u32 i = 0; i < 4; ++i) {
+            operand[i] = of[k][i];
+        }
+    }
+
+    __device__ u32 end(u32 row) const { return ends[row / 8]; }
+};
+
 /// The partial results of the splits of each sequence and kv head.
 struct Partials {
     float* out;    // [rows, kv_heads, splits, 16, D]
@@ -83,19 +118,19 @@ template <u32 D> struct Merge {
     float* sums;                                  // [warps, 16, ROW]
     float (&stats)[DECODE_WARPS][MMA_ROWS][2];
 
-    template <typename T> __device__ void put(const Rows<T, D>& rows) {
+    template <typename T> __device__ void put(const Rows<T, D, 1>& rows, float scale) {
 #pragma unroll
         for (u32 i = 0; i < 2; ++i) {
             const u32 row = lane_id() / 4 + i * 8;
             if (lane_id() % 4 == 0) {
-                stats[warp_id()][row][0] = rows.highest[i];
+                stats[warp_id()][row][0] = rows.highest[i] * scale;
                 stats[warp_id()][row][1] = rows.totals[i];
             }
             float* to = sums + (warp_id() * MMA_ROWS + row) * ROW + lane_id() % 4 * 2;
 #pragma unroll
             for (u32 n = 0; n < D / 8; ++n) {
                 *reinterpret_cast<float2*>(to + n * 8) =
-                    make_float2(rows.sums[n][2 * i], rows.sums[n][2 * i + 1]);
+                    make_float2(rows.sums[0][n][2 * i], rows.sums[0][n][2 * i + 1]);
             }
         }
     }
@@ -202,8 +237,8 @@ decode(T* out, const Partials& partials, const Batch<T>& batch, const u32* live)
     T* stages = reinterpret_cast<T*>(shared) + warp_id() * STAGES * 2 * TILE;
     DecodeTiles<T, D> tiles_ahead(batch, sequence, seen, split, stages);
     tiles_ahead.read(0);
-    Rows<T, D> rows;
-    rows.load_queries(batch, sequence, 0);
+    const DecodeQueries<T, D> queries(batch, sequence);
+    Rows<T, D, 1> rows;
     const float scale = batch.scale * LOG2_E;
     u32 index = 0;
     for (u32 at = split.from + warp_id() * DECODE_TOKENS; at < split.to; at += SPLIT_TOKENS) {
@@ -211,7 +246,10 @@ decode(T* out, const Partials& partials, const Batch<T>& batch, const u32* live)
         cp_async_wait<1>();
         __syncwarp();
         const T* keys = tiles_ahead.stage(index);
-        rows.template attend<1>(keys, keys + TILE, at, scale);
+        typename Rows<T, D, 1>::template Scores<1> scores;
+        scores.multiply(queries, keys);
+        rows.mask(scores, queries, at, batch.window);
+        rows.add(rows.weigh(scores, scale), keys + TILE);
         __syncwarp();
         ++index;
     }
@@ -222,7 +260,7 @@ decode(T* out, const Partials& partials, const Batch<T>& batch, const u32* live)
     __syncthreads();
     __shared__ float stats[DECODE_WARPS][MMA_ROWS][2];
     Merge<D> merge = {reinterpret_cast<float*>(shared), stats};
-    merge.put(rows);
+    merge.put(rows, scale);
     __syncthreads();
 
     const u64 pair = u64(sequence.row) * batch.kv_heads + sequence.kv_head;

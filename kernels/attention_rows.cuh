@@ -1,4 +1,4 @@
-// The common part of prefill and decode attention: a warp's online softmax over 16 rows of queries.
+// The common part of prefill and decode attention: a warp's online softmax over its rows of queries.
 //
 // A row is a query of one head. The heads that share a kv head are packed into the rows of one matrix,
 // query by query: row = query · group + head in the group. In a decode step with 4 heads per kv head, a
@@ -13,8 +13,6 @@
 namespace attention {
 
 constexpr u32 MMA_ROWS = 16;
-/// Number of tiles in shared memory: one is loaded while another is used.
-constexpr u32 STAGES = 2;
 constexpr float NEVER = -INFINITY;
 constexpr float LOG2_E = 1.4426950408889634f;
 
@@ -48,6 +46,12 @@ struct Sequence {
 
     __device__ u32 position(u32 query) const { return context - queries + query; }
 
+    /// The end of the positions to which a row attends. Rows past the last one attend to none.
+    __device__ u32 row_end(u32 row, u32 group) const {
+        const u32 query = row / group;
+        return query < queries ? position(query) + 1 : 0;
+    }
+
     /// The first position to which a query attends.
     __device__ u32 first_seen(u32 query, u32 window) const {
         const u32 end = position(query) + 1;
@@ -72,6 +76,15 @@ template <typename T, u32 D> __device__ inline u64 values_offset(const Batch<T>&
     return u64(batch.kv_heads) * batch.block_size * D;
 }
 
+/// The address of a packed row's query.
+template <typename T, u32 D>
+__device__ inline const T* query_of(const Batch<T>& batch, const Sequence& sequence, u32 row) {
+    const u32 heads = batch.kv_heads * batch.group;
+    const u32 head = sequence.kv_head * batch.group + row % batch.group;
+    const u64 token = sequence.first_query + row / batch.group;
+    return batch.qkv + (token * (heads + 2 * batch.kv_heads) + head) * D;
+}
+
 /// The index of a chunk of 8 elements of a token in a tile in shared memory with D elements per token.
 /// The chunks of a token are permuted so that the 8 rows of an 8 × 8 matrix are in different banks.
 template <u32 D> __device__ inline u32 tile_index(u32 token, u32 chunk) {
@@ -80,159 +93,195 @@ template <u32 D> __device__ inline u32 tile_index(u32 token, u32 chunk) {
     return (token * CHUNKS + (chunk ^ turn)) * VECTOR;
 }
 
-/// The 16 rows of a warp. A lane's row 0 is row `lane / 4`, its row 1 is row `lane / 4 + 8`.
-template <typename T, u32 D> struct Rows {
+/// The rows of a warp: `M` tiles of 16. A lane has `2 M` of them: its row `i` is row
+/// `16 (i / 2) + 8 (i % 2) + lane / 4`.
+template <typename T, u32 D, u32 M> struct Rows {
     static_assert(D == 64 || D == 96 || D == 128, "the tile's banks are laid out for these");
 
-    u32 queries[D / 16][4];
-    /// Sums of values weighted by e^(score - highest), in the layout of the mma's accumulator.
-    float sums[D / 8][4];
-    /// The highest score so far, times log2(e).
-    float highest[2];
+    /// Sums of values weighted by e^(scale · (score - highest)), in the layout of the mma's accumulator.
+    float sums[M][D / 8][4];
+    /// The highest score so far.
+    float highest[2 * M];
     /// Sums of this lane's weights.
-    float totals[2];
-    /// Each row attends to the positions `begins[i]..ends[i]`.
-    u32 begins[2];
-    u32 ends[2];
+    float totals[2 * M];
 
-    /// Loads the rows of a sequence from `first_row` on. Rows past the last one attend to no position.
-    __device__ void load_queries(const Batch<T>& batch, const Sequence& sequence, u32 first_row) {
-        const u32 heads = batch.kv_heads * batch.group;
-        const u64 row_len = u64(heads + 2 * batch.kv_heads) * D;
+    /// Starts with rows that have attended to nothing yet.
+    __device__ Rows() {
 #pragma unroll
-        for (u32 i = 0; i < 2; ++i) {
-            const u32 row = first_row + lane_id() / 4 + i * 8;
-            const u32 query = row / batch.group;
-            const bool is_real = query < sequence.queries;
-            begins[i] = is_real ? sequence.first_seen(query, batch.window) : 0;
-            ends[i] = is_real ? sequence.position(query) + 1 : 0;
-            const u32 head = sequence.kv_head * batch.group + row % batch.group;
-            const T* from =
-                batch.qkv + (sequence.first_query + query) * row_len + head * D + lane_id() % 4 * 2;
-#pragma unroll
-            for (u32 k = 0; k < D / 16; ++k) {
-                queries[k][i] = is_real ? *reinterpret_cast<const u32*>(from + k * 16) : 0;
-                queries[k][i + 2] = is_real ? *reinterpret_cast<const u32*>(from + k * 16 + 8) : 0;
-            }
+        for (u32 i = 0; i < 2 * M; ++i) {
             highest[i] = NEVER;
             totals[i] = 0.0f;
         }
 #pragma unroll
-        for (u32 n = 0; n < D / 8; ++n) {
-#pragma unroll
-            for (u32 e = 0; e < 4; ++e) {
-                sums[n][e] = 0.0f;
-            }
-        }
-    }
-
-    /// Attends to `STEPS` · 16 tokens from `position` on. Their keys and values are tiles in shared
-    /// memory. `scale` includes the factor log2(e). The values of masked tokens must be finite.
-    template <u32 STEPS>
-    __device__ void attend(const T* keys, const T* values, u32 position, float scale) {
-        float scores[2 * STEPS][4];
-        multiply_keys<STEPS>(scores, keys);
-        mask_and_scale<STEPS>(scores, position, scale);
-        weigh<STEPS>(scores);
-        add_values<STEPS>(scores, values);
-    }
-
-    /// Adds up the weights of the four lanes of each row.
-    __device__ void finish() {
-#pragma unroll
-        for (u32 i = 0; i < 2; ++i) {
-            totals[i] += __shfl_xor_sync(ALL_LANES, totals[i], 1);
-            totals[i] += __shfl_xor_sync(ALL_LANES, totals[i], 2);
-        }
-    }
-
-  private:
-    template <u32 STEPS>
-    __device__ void multiply_keys(float (&scores)[2 * STEPS][4], const T* keys) const {
-#pragma unroll
-        for (u32 n = 0; n < 2 * STEPS; ++n) {
-#pragma unroll
-            for (u32 e = 0; e < 4; ++e) {
-                scores[n][e] = 0.0f;
-            }
-        }
-#pragma unroll
-        for (u32 k = 0; k < D / 16; ++k) {
-#pragma unroll
-            for (u32 step = 0; step < STEPS; ++step) {
-                const u32 token = step * 16 + lane_id() / 16 * 8 + lane_id() % 8;
-                u32 pairs[4];
-                ldmatrix_4(pairs, keys + tile_index<D>(token, 2 * k + lane_id() / 8 % 2));
-                mma_16x8x16<T>(scores[2 * step], queries[k], pairs[0], pairs[1]);
-                mma_16x8x16<T>(scores[2 * step + 1], queries[k], pairs[2], pairs[3]);
-            }
-        }
-    }
-
-    template <u32 STEPS>
-    __device__ void
-    mask_and_scale(float (&scores)[2 * STEPS][4], u32 position, float scale) const {
-#pragma unroll
-        for (u32 n = 0; n < 2 * STEPS; ++n) {
-#pragma unroll
-            for (u32 e = 0; e < 4; ++e) {
-                const u32 at = position + n * 8 + lane_id() % 4 * 2 + e % 2;
-                const bool is_seen = at >= begins[e / 2] && at < ends[e / 2];
-                scores[n][e] = is_seen ? scores[n][e] * scale : NEVER;
-            }
-        }
-    }
-
-    /// Converts scores to weights relative to the highest score so far.
-    template <u32 STEPS> __device__ void weigh(float (&scores)[2 * STEPS][4]) {
-#pragma unroll
-        for (u32 i = 0; i < 2; ++i) {
-            float top = highest[i];
-#pragma unroll
-            for (u32 n = 0; n < 2 * STEPS; ++n) {
-                top = fmaxf(top, fmaxf(scores[n][2 * i], scores[n][2 * i + 1]));
-            }
-            top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 1));
-            top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 2));
-            // A row with no token so far has no highest score to subtract.
-            const float base = top == NEVER ? 0.0f : top;
-            const float correction = fast_exp2(highest[i] - base);
-            highest[i] = top;
-            totals[i] *= correction;
+        for (u32 m = 0; m < M; ++m) {
 #pragma unroll
             for (u32 n = 0; n < D / 8; ++n) {
-                sums[n][2 * i] *= correction;
-                sums[n][2 * i + 1] *= correction;
-            }
 #pragma unroll
-            for (u32 n = 0; n < 2 * STEPS; ++n) {
-#pragma unroll
-                for (u32 e = 2 * i; e < 2 * i + 2; ++e) {
-                    scores[n][e] = fast_exp2(scores[n][e] - base);
-                    totals[i] += scores[n][e];
+                for (u32 e = 0; e < 4; ++e) {
+                    sums[m][n][e] = 0.0f;
                 }
             }
         }
     }
 
-    /// The scores in the mma's result have the same layout as the weights in its left operand.
-    template <u32 STEPS>
-    __device__ void add_values(const float (&weights)[2 * STEPS][4], const T* values) {
+    __device__ static u32 lane_row(u32 i) {
+        return i / 2 * MMA_ROWS + i % 2 * 8 + lane_id() / 4;
+    }
+
+    /// The scores of `STEPS` · 16 tokens.
+    template <u32 STEPS> struct Scores {
+        float of[M][2 * STEPS][4];
+
+        /// The keys are a tile in shared memory. `queries.load(a, m, k)` loads the left operand of an mma:
+        /// the dimensions `16 k..16 (k + 1)` of tile `m`'s rows.
+        template <typename Q> __device__ void multiply(const Q& queries, const T* keys) {
+#pragma unroll
+            for (u32 m = 0; m < M; ++m) {
+#pragma unroll
+                for (u32 n = 0; n < 2 * STEPS; ++n) {
+#pragma unroll
+                    for (u32 e = 0; e < 4; ++e) {
+                        of[m][n][e] = 0.0f;
+                    }
+                }
+            }
+#pragma unroll Q::UNROLL
+            for (u32 k = 0; k < D / 16; ++k) {
+                u32 rows[M][4];
+#pragma unroll
+                for (u32 m = 0; m < M; ++m) {
+                    queries.load(rows[m], m, k);
+                }
+#pragma unroll
+                for (u32 step = 0; step < STEPS; ++step) {
+                    const u32 token = step * 16 + lane_id() / 16 * 8 + lane_id() % 8;
+                    u32 pairs[4];
+                    ldmatrix_4(pairs, keys + tile_index<D>(token, 2 * k + lane_id() / 8 % 2));
+#pragma unroll
+                    for (u32 m = 0; m < M; ++m) {
+                        mma_16x8x16<T>(of[m][2 * step], rows[m], pairs[0], pairs[1]);
+                        mma_16x8x16<T>(of[m][2 * step + 1], rows[m], pairs[2], pairs[3]);
+                    }
+                }
+            }
+        }
+    };
+
+    /// Removes the scores of tokens that a row does not attend to. The first token is at `position`. Row
+    /// `i` attends to the positions before `queries.end(lane_row(i))`, within the window.
+    template <u32 STEPS, typename Q>
+    __device__ static void
+    mask(Scores<STEPS>& scores, const Q& queries, u32 position, u32 window) {
+        const u32 first = position + lane_id() % 4 * 2;
+#pragma unroll
+        for (u32 i = 0; i < 2 * M; ++i) {
+            // The row attends to the tokens `begin..end` after the lane's first one.
+            const u32 end = max(queries.end(lane_row(i)), first) - first;
+            const u32 begin = window != 0 && end > window ? end - window : 0;
+#pragma unroll
+            for (u32 n = 0; n < 2 * STEPS; ++n) {
+#pragma unroll
+                for (u32 e = 0; e < 2; ++e) {
+                    if (n * 8 + e < begin || n * 8 + e >= end) {
+                        scores.of[i / 2][n][i % 2 * 2 + e] = NEVER;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Weights of `STEPS` · 16 tokens, as left operands of mmas. The scores in an mma's result have the
+    /// same layout.
+    template <u32 STEPS> struct Weights {
+        u32 of[M][STEPS][4];
+    };
+
+    /// Converts scores to weights relative to the highest score so far. `scale` is the factor of a score,
+    /// times log2(e), and positive.
+    template <u32 STEPS> __device__ Weights<STEPS> weigh(Scores<STEPS>& scores, float scale) {
+        float corrections[2 * M];
+        bool is_higher = false;
+#pragma unroll
+        for (u32 i = 0; i < 2 * M; ++i) {
+            const float(&own)[2 * STEPS][4] = scores.of[i / 2];
+            float top = highest[i];
+#pragma unroll
+            for (u32 n = 0; n < 2 * STEPS; ++n) {
+                top = fmaxf(top, fmaxf(own[n][i % 2 * 2], own[n][i % 2 * 2 + 1]));
+            }
+            top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 1));
+            top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 2));
+            is_higher |= top > highest[i];
+            corrections[i] = fast_exp2(highest[i] * scale - base_of(top, scale));
+            highest[i] = top;
+        }
+        // After the first tiles, most have no higher score.
+        if (__any_sync(ALL_LANES, is_higher)) {
+            correct(corrections);
+        }
+        Weights<STEPS> weights;
+#pragma unroll
+        for (u32 m = 0; m < M; ++m) {
+            const float bases[2] = {
+                base_of(highest[2 * m], scale), base_of(highest[2 * m + 1], scale)};
+#pragma unroll
+            for (u32 n = 0; n < 2 * STEPS; ++n) {
+                float(&own)[4] = scores.of[m][n];
+#pragma unroll
+                for (u32 e = 0; e < 4; ++e) {
+                    own[e] = fast_exp2(own[e] * scale - bases[e / 2]);
+                    totals[2 * m + e / 2] += own[e];
+                }
+                weights.of[m][n / 2][n % 2 * 2] = pack<T>(own[0], own[1]);
+                weights.of[m][n / 2][n % 2 * 2 + 1] = pack<T>(own[2], own[3]);
+            }
+        }
+        return weights;
+    }
+
+    /// Adds the values of a tile in shared memory. The values of masked tokens must be finite.
+    template <u32 STEPS> __device__ void add(const Weights<STEPS>& weights, const T* values) {
 #pragma unroll
         for (u32 step = 0; step < STEPS; ++step) {
-            const float(&low)[4] = weights[2 * step];
-            const float(&high)[4] = weights[2 * step + 1];
-            const u32 pairs[4] = {
-                pack<T>(low[0], low[1]), pack<T>(low[2], low[3]), pack<T>(high[0], high[1]),
-                pack<T>(high[2], high[3])};
 #pragma unroll
             for (u32 n = 0; n < D / 16; ++n) {
                 const u32 token = step * 16 + lane_id() % 16;
                 u32 columns[4];
                 ldmatrix_4_transposed(
                     columns, values + tile_index<D>(token, 2 * n + lane_id() / 16));
-                mma_16x8x16<T>(sums[2 * n], pairs, columns[0], columns[1]);
-                mma_16x8x16<T>(sums[2 * n + 1], pairs, columns[2], columns[3]);
+#pragma unroll
+                for (u32 m = 0; m < M; ++m) {
+                    const u32(&rows)[4] = weights.of[m][step];
+                    mma_16x8x16<T>(sums[m][2 * n], rows, columns[0], columns[1]);
+                    mma_16x8x16<T>(sums[m][2 * n + 1], rows, columns[2], columns[3]);
+                }
+            }
+        }
+    }
+
+    /// Adds up the weights of the four lanes of each row.
+    __device__ void finish() {
+#pragma unroll
+        for (u32 i = 0; i < 2 * M; ++i) {
+            totals[i] += __shfl_xor_sync(ALL_LANES, totals[i], 1);
+            totals[i] += __shfl_xor_sync(ALL_LANES, totals[i], 2);
+        }
+    }
+
+  private:
+    /// What is subtracted from the scaled scores: nothing if a row has seen no token.
+    __device__ static float base_of(float top, float scale) {
+        return top == NEVER ? 0.0f : top * scale;
+    }
+
+    __device__ void correct(const float (&corrections)[2 * M]) {
+#pragma unroll
+        for (u32 i = 0; i < 2 * M; ++i) {
+            totals[i] *= corrections[i];
+#pragma unroll
+            for (u32 n = 0; n < D / 8; ++n) {
+                sums[i / 2][n][i % 2 * 2] *= corrections[i];
+                sums[i / 2][n][i % 2 * 2 + 1] *= corrections[i];
             }
         }
     }

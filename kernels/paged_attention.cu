@@ -17,7 +17,7 @@
 // partial_out: f32 [rows, kv_heads, splits, 16, head_dim]; partial_stats: f32 [rows, kv_heads, splits,
 // 16, 2]; arrived: u32 [rows, kv_heads], zero before and after the launch. All three may be null if
 // splits is 1.
-// Prefill: grid (at least Σ ceil(queries · group / 128) over its sequences, kv_heads), 256 threads,
+// Prefill: grid (at least Σ ceil(queries · group / 128) over its sequences, kv_heads), 128 threads,
 // 512 · head_dim bytes of shared memory.
 #include "attention_decode.cuh"
 #include "attention_prefill.cuh"

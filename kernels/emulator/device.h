@@ -134,6 +134,8 @@ inline u32 __ballot_sync(u32 mask, bool vote) {
     return own.result;
 }
 
+inline bool __any_sync(u32 mask, bool vote) { return __ballot_sync(mask, vote) != 0; }
+
 inline void __syncwarp() {
     emulator::thread().copies.publish();
     emulator::meet("__syncwarp", nullptr, [](void* const (&)[32]) {});

@@ -241,7 +241,7 @@ impl<T: Half> Paged<T> {
         let tiles =
             (case.queries_and_padding() * case.group()).div_ceil(128) + case.rows_and_padding();
         let entry = format!("paged_attention_prefill_{}_{}", T::NAME, case.head_dim);
-        let launch = Launch::new("paged_attention", entry, 256)
+        let launch = Launch::new("paged_attention", entry, 128)
             .grid(tiles, case.kv_heads, 1)
             .memory(out);
         self.arguments(case, launch).get(0)
