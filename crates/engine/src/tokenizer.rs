@@ -2,6 +2,7 @@
 
 mod directory;
 mod gguf;
+mod growth;
 mod reach;
 mod token_bytes;
 

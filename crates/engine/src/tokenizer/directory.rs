@@ -10,7 +10,7 @@ use tokenizers::decoders::DecoderWrapper;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 
 use super::token_bytes::{Alphabet, TokenBytes};
-use super::{Tokenizer, reach};
+use super::{Tokenizer, growth, reach};
 use crate::TextError;
 
 /// Limit on the size of each file. Tokenizers of 256,000 tokens have about 35 MB.
@@ -44,6 +44,7 @@ fn read(directory: &Path) -> Result<Tokenizer, TextError> {
     let json = read_regular_file(&path, MAX_BYTES).map_err(|error| bad_file(error.to_string()))?;
     let mut inner =
         tokenizers::Tokenizer::from_bytes(json).map_err(|error| bad_file(error.to_string()))?;
+    growth::check(&inner).map_err(bad_file)?;
     // The server never truncates or pads prompts.
     inner
         .with_truncation(None)

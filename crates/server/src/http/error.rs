@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use farthing_api::{ErrorBody, ErrorDetail, InvalidRequest};
@@ -178,6 +179,18 @@ pub enum ApiError {
     LedgerUnreadable,
 }
 
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        Self::unreadable_url(rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::unreadable_url(rejection.body_text())
+    }
+}
+
 impl From<ProviderError> for ApiError {
     fn from(error: ProviderError) -> Self {
         match error {
@@ -206,6 +219,14 @@ const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(1);
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 impl ApiError {
+    fn unreadable_url(message: String) -> Self {
+        Self::Invalid(InvalidRequest {
+            message,
+            param: None,
+            code: None,
+        })
+    }
+
     /// The HTTP status if the error occurs before the first byte of the response.
     pub fn status(&self) -> StatusCode {
         match self {

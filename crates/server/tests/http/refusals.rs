@@ -145,6 +145,19 @@ async fn an_unknown_model_is_a_404() {
 }
 
 #[tokio::test]
+async fn a_url_that_is_no_text_has_openais_shape() {
+    let server = Server::start().await;
+    for path in ["/v1/models/%ff", "/v1/models/a%2Fb%c3%28"] {
+        let response = server.get(path).await;
+        assert_eq!(
+            (response.status, response.error()[0].clone()),
+            (400, json!("invalid_request_error")),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn too_long_a_context_has_openais_code() {
     let server = Server::start().await;
     for (path, body, param) in [

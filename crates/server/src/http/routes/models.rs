@@ -1,5 +1,6 @@
 //! `GET /v1/models` and `GET /v1/models/{id}`
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use farthing_api::{ModelCard, ModelList};
@@ -20,8 +21,9 @@ pub(super) async fn list(
 pub(super) async fn retrieve(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ModelCard>, ApiError> {
+    let Path(id) = id?;
     let mut cards = app.models.list(&caller).data.into_iter();
     let card = cards.find(|card| card.id == id);
     card.map(Json).ok_or(ApiError::ModelNotFound(id))

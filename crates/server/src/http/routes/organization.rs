@@ -6,9 +6,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
-use farthing_api::{
-    CompletionsUsage, Costs, InvalidRequest, OrganizationQuery, OrganizationReport, UsagePage,
-};
+use farthing_api::{CompletionsUsage, Costs, OrganizationQuery, OrganizationReport, UsagePage};
 use farthing_ledger::{LedgerError, LedgerReader};
 
 use crate::clock::unix_seconds;
@@ -57,11 +55,7 @@ fn admit(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 fn read(report: OrganizationReport, pairs: Pairs) -> Result<OrganizationQuery, ApiError> {
-    let Query(pairs) = pairs.map_err(|rejection| InvalidRequest {
-        message: rejection.body_text(),
-        param: None,
-        code: None,
-    })?;
+    let Query(pairs) = pairs?;
     Ok(OrganizationQuery::from_pairs(report, pairs)?)
 }
 
