@@ -61,12 +61,13 @@ impl EngineCore {
     /// # Errors
     /// The operating system cannot start a thread.
     pub fn spawn(
-        scheduler: Scheduler,
+        mut scheduler: Scheduler,
         runner: impl Runner + 'static,
         meter: Meter,
         limits: EngineLimits,
         tokenizer: Arc<Tokenizer>,
     ) -> io::Result<(EngineHandle, JoinHandle<()>)> {
+        scheduler.set_fixed_tokens(meter.model().fixed_tokens());
         let (handle, door) = EngineHandle::new(limits, tokenizer);
         let core = Self {
             scheduler,
@@ -123,7 +124,10 @@ impl EngineCore {
         while let Some(slowest) = self.door.backlog.slowest_beyond_the_limit() {
             self.cut_off(&slowest);
         }
-        self.meter.learn();
+        if self.meter.learn() {
+            self.scheduler
+                .set_fixed_tokens(self.meter.model().fixed_tokens());
+        }
         next
     }
 

@@ -183,6 +183,7 @@ impl EngineHandle {
             cache_salt: request.cache_salt,
             params: Arc::new(params),
             max_tokens,
+            siblings: request.n,
             stop_token_ids: if request.ignore_eos {
                 Arc::default()
             } else {

@@ -125,13 +125,14 @@ impl Meter {
         split
     }
 
-    /// Refits the model if enough new steps were served. Earlier charges do not change.
-    pub(crate) fn learn(&mut self) {
+    /// Refits the model if enough new steps were served, and says whether it has changed. Earlier
+    /// charges do not change.
+    pub(crate) fn learn(&mut self) -> bool {
         if !self.learner.is_due() {
-            return;
+            return false;
         }
         let Some(model) = self.learner.look(&self.model) else {
-            return;
+            return false;
         };
         let before = self.basis();
         self.refits += u64::from(model.coefficients() != self.model.coefficients());
@@ -145,6 +146,7 @@ impl Meter {
                 "the step model was fitted to served steps"
             );
         }
+        true
     }
 
     /// Books the time since the last booking, and returns the current time.

@@ -152,6 +152,25 @@ impl StepModel {
         features.dot(&self.coefficients())
     }
 
+    /// The number of tokens that take as long as the fixed part of a step, if the model is good.
+    pub(crate) fn fixed_tokens(&self) -> Option<usize> {
+        if !self.fit.is_good() {
+            return None;
+        }
+        let (mut left_seconds, mut tokens) = (self.fixed_seconds, 0.0);
+        let knots = TOKEN_KNOTS.into_iter().chain([f64::INFINITY]);
+        for (knot, slope) in knots.zip(self.seconds_per_token) {
+            let here = left_seconds / (slope + self.seconds_per_logits);
+            if tokens + here <= knot {
+                tokens += here;
+                break;
+            }
+            left_seconds -= (knot - tokens) * (slope + self.seconds_per_logits);
+            tokens = knot;
+        }
+        Some(tokens as usize)
+    }
+
     /// Whether the model may split a step with this work: it is good, and was fitted to similar
     /// steps.
     pub(crate) fn is_good_for(&self, features: &StepFeatures) -> bool {

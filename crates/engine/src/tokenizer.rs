@@ -12,6 +12,7 @@ use farthing_model::GgufTokenizer;
 
 use crate::TextError;
 
+use reach::Reach;
 use token_bytes::TokenBytes;
 pub use token_bytes::byte_level_alphabet;
 
@@ -30,8 +31,8 @@ pub struct Tokenizer {
     suffix: Vec<u32>,
     bos: Option<u32>,
     eos: Option<u32>,
-    /// Bytes of a text that become one token at most, if there is such a limit.
-    max_bytes_per_token: Option<usize>,
+    /// What one token can stand for, if that is limited.
+    reach: Option<Reach>,
 }
 
 impl Tokenizer {
@@ -73,11 +74,11 @@ impl Tokenizer {
         Ok([&self.prefix, encoding.get_ids(), &self.suffix].concat())
     }
 
-    /// A number of tokens that every text of `bytes` bytes has at least. It is 0 if the tokenizer may
-    /// drop any part of a text.
-    pub fn least_tokens(&self, bytes: usize) -> usize {
-        self.max_bytes_per_token
-            .map_or(0, |most| bytes.div_ceil(most.max(1)))
+    /// A number of tokens that the text has at least, found without tokenizing it. It is 0 if the
+    /// tokenizer may drop any part of a text.
+    pub fn least_tokens(&self, text: &str) -> usize {
+        let reach = self.reach.as_ref();
+        reach.map_or(0, |reach| reach.least_tokens(text))
     }
 
     /// The token ids of a rendered chat prompt. The template has written all special tokens, so

@@ -207,6 +207,10 @@ fn refusals_are_the_callers_and_bad_templates_are_not() {
         "{bad}"
     );
 
+    // The template engine panics.
+    let panicked = render("{% import 'a' as t % t %}", &[]).unwrap_err();
+    assert!(matches!(panicked, TextError::BadTemplate(_)), "{panicked}");
+
     let failed = render(
         "{{ messages[0].content.nothing.at.all }}",
         &[ChatMessage::new("user", "")],

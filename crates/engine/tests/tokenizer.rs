@@ -296,11 +296,12 @@ fn a_text_has_at_least_the_tokens_of_its_bytes() {
         let texts = texts.iter().map(|text| text.as_str().unwrap());
         for text in texts.chain(long.iter().map(String::as_str)) {
             let tokens = tokenizer.encode(text, false).unwrap().len();
-            let least = tokenizer.least_tokens(text.len());
+            let least = tokenizer.least_tokens(text);
             assert!(least <= tokens, "{text:?} has {tokens} tokens, not {least}");
         }
+        assert!(tokenizer.least_tokens(&long[2]) > 0);
     }
-    // A vocabulary without some characters of the alphabet drops them: it has no bound.
+    // A vocabulary without some characters of the alphabet drops them: they do not count.
     let mut gguf = smollm2();
     let dropped = gguf.tokens.iter().position(|token| token == "Q").unwrap();
     gguf.tokens[dropped] = "<dropped>".to_owned();
@@ -312,7 +313,10 @@ fn a_text_has_at_least_the_tokens_of_its_bytes() {
                 .unwrap()
                 .is_empty()
         );
-        assert_eq!(tokenizer.least_tokens(100), 0);
+        assert_eq!(tokenizer.least_tokens(&"Q".repeat(100)), 0);
+        let least = tokenizer.least_tokens(&"aQ".repeat(100));
+        assert_eq!(least, tokenizer.least_tokens(&"a".repeat(100)));
+        assert!(least > 0);
     }
 }
 

@@ -19,6 +19,7 @@ mod block_manager;
 mod block_table;
 mod error;
 mod fair_share;
+mod length;
 
 pub use batch::{Batch, BatchRow, SampleRow};
 pub use error::{AdmissionError, ConfigError};

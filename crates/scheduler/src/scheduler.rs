@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use crate::block_manager::{BlockManager, OutOfBlocks};
 use crate::fair_share::FairShare;
+use crate::length::Length;
 use crate::sequence::{RowState, Sequence};
 use crate::{
     AdapterId, AdmissionError, Batch, BatchRow, ConfigError, FinishReason, SampledToken,
@@ -17,7 +18,7 @@ pub struct SchedulerConfig {
     pub block_size: usize,
     /// Blocks of the cache.
     pub num_blocks: usize,
-    /// Maximum number of running sequences.
+    /// Maximum number of sequences in a step.
     pub max_num_seqs: usize,
     /// Maximum number of tokens per step.
     pub max_num_batched_tokens: usize,
@@ -42,6 +43,12 @@ pub struct SchedulerConfig {
 /// A waiting sequence whose adapter has no slot is skipped. Sequences of the base model may start
 /// before it without limit, since they take no adapter slot. Sequences with adapters prolong its
 /// wait, so only `max_num_seqs` of them may.
+///
+/// While there are short requests and longer ones, a step serves the shortest first, with up to half of
+/// its places and tokens, and of the others as many tokens as take the same time. So the shortest take
+/// about twice as long as alone, and the others get half of the time, however many requests of either
+/// kind there are. Where memory bounds a step, as on a GPU, hardly any of the others are left out. So
+/// that the shortest need not wait for a place, some more of them may run than fit a step.
 #[derive(Debug)]
 pub struct Scheduler {
     config: SchedulerConfig,
@@ -51,6 +58,8 @@ pub struct Scheduler {
     /// In the order of arrival, preempted sequences first.
     waiting: VecDeque<Sequence>,
     shares: FairShare,
+    /// Tokens that take as long as what every step takes; `None` if that is not known.
+    fixed_tokens: Option<usize>,
     prefix_queries: u64,
     prefix_hits: u64,
     preemptions: u64,
@@ -77,6 +86,9 @@ pub struct SchedulerStats {
     pub preemptions: u64,
 }
 
+/// One more short sequence may run for this many places of a step.
+const PLACES_PER_EXTRA: usize = 8;
+
 impl Scheduler {
     /// A scheduler without sequences and with an empty cache.
     ///
@@ -89,10 +101,17 @@ impl Scheduler {
             running: Vec::new(),
             waiting: VecDeque::new(),
             shares: FairShare::default(),
+            fixed_tokens: None,
             prefix_queries: 0,
             prefix_hits: 0,
             preemptions: 0,
         })
+    }
+
+    /// Sets how many tokens take as long as what every step takes, such as reading the weights. As long
+    /// as this is not known, short requests do not come before long ones.
+    pub fn set_fixed_tokens(&mut self, fixed_tokens: Option<usize>) {
+        self.fixed_tokens = fixed_tokens;
     }
 
     /// Adds a sequence to the waiting queue.
@@ -146,8 +165,11 @@ impl Scheduler {
             return None;
         }
         let mut step = Step::new(&self.config);
-        self.plan_running(&mut step);
-        self.plan_waiting(&mut step);
+        self.plan_shortest(&mut step);
+        if step.rows.is_empty() {
+            self.plan_running(&mut step);
+            self.plan_waiting(&mut step, None);
+        }
         (!step.rows.is_empty()).then_some(Batch { rows: step.rows })
     }
 
@@ -212,12 +234,52 @@ impl Scheduler {
         self.running.iter().filter_map(Sequence::adapter).collect()
     }
 
-    /// Plans the running sequences, oldest first, so that a preempted sequence has not been planned
-    /// yet.
+    /// Plans the shortest requests if there are longer ones, and their company. Sequences that were
+    /// preempted come even before them, and nobody is preempted for them.
+    fn plan_shortest(&mut self, step: &mut Step) {
+        let Some(fixed_tokens) = self.fixed_tokens else {
+            return;
+        };
+        let Some(length) = Length::shortest(self.sequences()) else {
+            return;
+        };
+        let whole = step.room;
+        step.room = Room {
+            rows: whole.rows / 2,
+            tokens: whole.tokens / 2,
+        };
+        for sequence in &mut self.running {
+            if step.has_room()
+                && Length::of(sequence) == length
+                && self.blocks.allocate(sequence, sequence.remaining()).is_ok()
+            {
+                step.take(sequence, &mut self.shares);
+            }
+        }
+        self.plan_waiting(step, Some(length));
+        let tokens = step.tokens();
+        if tokens == 0 {
+            step.room = whole;
+            return;
+        }
+        step.room = Room {
+            rows: whole.rows - step.rows.len(),
+            tokens: (whole.tokens - tokens).min(fixed_tokens.saturating_add(tokens)),
+        };
+        self.plan_running(step);
+        self.plan_waiting(step, None);
+    }
+
+    /// Plans the running sequences that have no row yet, oldest first, so that a preempted sequence has
+    /// not been planned yet.
     fn plan_running(&mut self, step: &mut Step) {
         let mut index = 0;
-        while index < self.running.len() && step.budget > 0 {
+        while index < self.running.len() && step.has_room() {
             let sequence = &mut self.running[index];
+            if sequence.row_state() != RowState::Idle {
+                index += 1;
+                continue;
+            }
             match self.blocks.allocate(sequence, sequence.remaining()) {
                 Ok(()) => {
                     step.take(sequence, &mut self.shares);
@@ -228,21 +290,31 @@ impl Scheduler {
         }
     }
 
+    /// Preempts the newest sequence that has no row yet.
     fn preempt_newest(&mut self) {
-        let Some(mut newest) = self.running.pop() else {
+        let is_idle = |sequence: &Sequence| sequence.row_state() == RowState::Idle;
+        let Some(newest) = self.running.iter().rposition(is_idle) else {
             return;
         };
+        let mut newest = self.running.remove(newest);
         self.blocks.free(newest.preempt());
         self.waiting.push_front(newest);
         self.preemptions += 1;
     }
 
-    fn plan_waiting(&mut self, step: &mut Step) {
+    /// Starts waiting sequences, or only those of a length.
+    fn plan_waiting(&mut self, step: &mut Step, length: Option<Length>) {
+        let places = match length {
+            None => self.config.max_num_seqs,
+            Some(_) => {
+                self.config.max_num_seqs + self.config.max_num_seqs.div_ceil(PLACES_PER_EXTRA)
+            }
+        };
         let mut adapters = self.running_adapters();
         let mut without_room = HashSet::new(); // kinds
         let mut adapters_may_pass = true;
-        while step.budget > 0 && self.running.len() < self.config.max_num_seqs {
-            let Some(index) = self.next_waiting(&without_room) else {
+        while step.has_room() && self.running.len() < places {
+            let Some(index) = self.next_waiting(&without_room, length) else {
                 break;
             };
             let next = &self.waiting[index];
@@ -274,10 +346,17 @@ impl Scheduler {
         }
     }
 
-    /// Index of the next waiting sequence, ignoring the kinds in `without_room`.
-    fn next_waiting(&self, without_room: &HashSet<Option<AdapterId>>) -> Option<usize> {
+    /// Index of the next waiting sequence, ignoring the kinds in `without_room` and, if a length is
+    /// given, sequences of other lengths that have not been preempted.
+    fn next_waiting(
+        &self,
+        without_room: &HashSet<Option<AdapterId>>,
+        length: Option<Length>,
+    ) -> Option<usize> {
         let mut kinds = without_room.clone();
         let firsts = self.waiting.iter().enumerate();
+        let firsts = firsts
+            .filter(|(_, sequence)| length.is_none_or(|length| Length::of(sequence) == length));
         let firsts = firsts.filter(|(_, sequence)| kinds.insert(sequence.adapter()));
         let turn = |&(index, sequence): &(usize, &Sequence)| match sequence.preemptions() {
             0 => (1, self.shares.had(sequence.adapter()), index),
@@ -375,24 +454,42 @@ impl Scheduler {
 /// A step that is being planned.
 struct Step {
     block_size: usize,
-    /// Tokens that may still be added to the step.
-    budget: usize,
+    room: Room,
     rows: Vec<BatchRow>,
+}
+
+/// What may still be added to a step.
+#[derive(Clone, Copy)]
+struct Room {
+    rows: usize,
+    tokens: usize,
 }
 
 impl Step {
     fn new(config: &SchedulerConfig) -> Self {
         Self {
             block_size: config.block_size,
-            budget: config.max_num_batched_tokens,
+            room: Room {
+                rows: config.max_num_seqs,
+                tokens: config.max_num_batched_tokens,
+            },
             rows: Vec::new(),
         }
     }
 
-    /// Plans as many tokens as the sequence lacks and the budget allows.
+    fn has_room(&self) -> bool {
+        self.room.rows > 0 && self.room.tokens > 0
+    }
+
+    fn tokens(&self) -> usize {
+        self.rows.iter().map(|row| row.tokens.len()).sum()
+    }
+
+    /// Plans as many tokens as the sequence lacks and the room allows.
     fn take(&mut self, sequence: &mut Sequence, shares: &mut FairShare) {
-        let n = sequence.remaining().min(self.budget);
-        self.budget -= n;
+        let n = sequence.remaining().min(self.room.tokens);
+        self.room.tokens -= n;
+        self.room.rows -= 1;
         shares.charge(sequence.adapter(), n);
         self.rows.push(sequence.plan_row(n, self.block_size));
     }

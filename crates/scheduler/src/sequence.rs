@@ -34,6 +34,9 @@ pub struct SequenceRequest {
     pub params: Arc<SamplingParams>,
     /// Maximum number of generated tokens; 0 only computes the prompt (for `echo` with `logprobs`).
     pub max_tokens: usize,
+    /// Number of sequences of the caller's request, this one included: short requests come before
+    /// long ones, but not because they are cut into many sequences.
+    pub siblings: usize,
     /// The sequence ends after any of these tokens, which count as generated. Empty with
     /// `ignore_eos`.
     pub stop_token_ids: Arc<[u32]>,
@@ -55,6 +58,7 @@ pub(crate) struct Sequence {
     cache_salt: Option<CacheSalt>,
     params: Arc<SamplingParams>,
     max_tokens: usize,
+    siblings: usize,
     stop_token_ids: Arc<[u32]>,
     prompt_logprobs: Option<usize>,
     /// How many log-probabilities of prompt tokens were returned. The first token never has one.
@@ -88,6 +92,7 @@ impl Sequence {
             cache_salt: request.cache_salt,
             params: request.params,
             max_tokens: request.max_tokens,
+            siblings: request.siblings,
             stop_token_ids: request.stop_token_ids,
             prompt_logprobs: request.prompt_logprobs,
             returned_logprobs: 0,
@@ -107,6 +112,13 @@ impl Sequence {
 
     pub(crate) fn prompt_len(&self) -> usize {
         self.prompt_len
+    }
+
+    /// Maximum number of tokens, prompt and answer, of the whole request. Its sequences are counted as
+    /// if they were alike.
+    pub(crate) fn request_tokens(&self) -> usize {
+        let own = self.prompt_len.saturating_add(self.max_tokens);
+        own.saturating_mul(self.siblings)
     }
 
     pub(crate) fn adapter(&self) -> Option<AdapterId> {

@@ -1,12 +1,13 @@
 //! Turns for work whose cost grows with what a caller sent.
 
 use std::sync::Arc;
+use std::thread;
 
-use tokio::sync::Semaphore;
-use tokio::task::JoinError;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Runs work on other threads than those that serve connections. Few large texts are worked on at once,
-/// which bounds the memory that they take together, and small ones do not wait for large ones.
+/// which bounds the memory that they take together, and small ones do not wait for large ones. Large ones
+/// have a low priority, so that they hardly slow down the engine's steps.
 #[derive(Clone, Debug)]
 pub struct Lanes {
     small: Arc<Semaphore>,
@@ -34,12 +35,12 @@ impl Lanes {
     /// Runs `work` on `bytes` bytes of input when it is their turn.
     ///
     /// # Errors
-    /// The work panicked.
+    /// The work panicked, or no thread could be started.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         bytes: usize,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, JoinError> {
+    ) -> Result<T, LostWork> {
         let lane = if bytes <= SMALL_BYTES {
             &self.small
         } else if bytes <= MEDIUM_BYTES {
@@ -49,12 +50,42 @@ impl Lanes {
         };
         // Lanes are never closed.
         let turn = lane.clone().acquire_owned().await.ok();
-        let done = tokio::task::spawn_blocking(move || {
+        let work = move || {
             let result = work();
             // The turn ends with the work, also if the caller has left.
             drop(turn);
             result
-        });
-        done.await
+        };
+        if bytes <= MEDIUM_BYTES {
+            return tokio::task::spawn_blocking(work)
+                .await
+                .map_err(|_| LostWork);
+        }
+        // A thread cannot get its priority back, so this one serves nothing else.
+        let (sender, receiver) = oneshot::channel();
+        let started = thread::Builder::new()
+            .name("large-text".to_owned())
+            .spawn(|| {
+                yield_to_others();
+                // The caller may have left.
+                let _ = sender.send(work());
+            });
+        started.map_err(|_| LostWork)?;
+        receiver.await.map_err(|_| LostWork)
+    }
+}
+
+/// The work was not done.
+#[derive(Debug, thiserror::Error)]
+#[error("a thread for the request panicked, or could not be started")]
+pub(crate) struct LostWork;
+
+/// Gives this thread a tenth of a busy processor: the engine needs the rest, and the text must not wait
+/// forever. On other systems than Linux the call would mean the process.
+fn yield_to_others() {
+    #[cfg(target_os = "linux")]
+    {
+        // Any process may do this; without it, the thread only competes with the others.
+        let _ = rustix::process::setpriority_process(None, 10);
     }
 }

@@ -5,7 +5,6 @@
 //! provides the stack for it.
 
 use std::collections::HashSet;
-use std::panic::resume_unwind;
 use std::thread;
 
 use minijinja::machinery::{Token, tokenize};
@@ -87,7 +86,8 @@ pub(super) fn check(source: &str, syntax: &SyntaxConfig) -> Result<(), TextError
     Ok(())
 }
 
-/// Calls `f` on a thread with a large stack.
+/// Calls `f` on a thread with a large stack. A panic is an error of the template: the template engine
+/// panics for some that it should refuse.
 pub(super) fn with_deep_stack<R: Send>(f: impl FnOnce() -> R + Send) -> Result<R, TextError> {
     thread::scope(|scope| {
         let builder = thread::Builder::new().stack_size(STACK_BYTES);
@@ -95,7 +95,9 @@ pub(super) fn with_deep_stack<R: Send>(f: impl FnOnce() -> R + Send) -> Result<R
             .name("chat-template".to_owned())
             .spawn_scoped(scope, f);
         let thread = started.map_err(|error| TextError::Render(error.to_string()))?;
-        Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        thread.join().map_err(|_| {
+            TextError::BadTemplate("the template engine panicked and cannot run it".to_owned())
+        })
     })
 }
 

@@ -1,6 +1,6 @@
-//! Properties of R².
+//! Properties of R², and of the knee of the token curve.
 
-use super::Fit;
+use super::{Fit, StepModel};
 
 /// 1 − Σ(m − e)² / Σ(m − mean)², computed by hand: 1 − 0.02/2 for the seconds, and less for their
 /// logarithms.
@@ -27,4 +27,28 @@ fn long_steps_alone_do_not_carry_r_squared() {
     }
     let fit = Fit::of_served(&measured, &expected);
     assert!(!fit.is_good(), "{fit:?}");
+}
+
+#[test]
+fn the_fixed_part_takes_as_long_as_these_tokens() {
+    let model = |fixed_seconds, seconds_per_token, r_squared| StepModel {
+        fixed_seconds,
+        seconds_per_token,
+        seconds_per_logits: 1.0,
+        fit: Fit {
+            r_squared,
+            ..Fit::default()
+        },
+        ..StepModel::default()
+    };
+    // 2 seconds per token: within the first 16. Then 16 for 32 seconds, and 8 at 1.5 each.
+    assert_eq!(model(10.0, [1.0; 3], 0.95).fixed_tokens(), Some(5));
+    assert_eq!(model(44.0, [1.0, 0.5, 1.0], 0.95).fixed_tokens(), Some(24));
+    // Tokens that cost nothing may accompany any step.
+    let free = StepModel {
+        seconds_per_logits: 0.0,
+        ..model(1.0, [0.0; 3], 0.95)
+    };
+    assert_eq!(free.fixed_tokens(), Some(usize::MAX));
+    assert_eq!(model(10.0, [1.0; 3], 0.5).fixed_tokens(), None);
 }

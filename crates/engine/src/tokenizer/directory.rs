@@ -70,7 +70,7 @@ fn read(directory: &Path) -> Result<Tokenizer, TextError> {
     }
     let token_bytes = token_bytes(&inner, &decoding.alphabet).map_err(bad_file)?;
     Ok(Tokenizer {
-        max_bytes_per_token: reach::max_bytes(&inner, &token_bytes),
+        reach: reach::of(&inner, &token_bytes),
         token_bytes,
         strips_leading_space: decoding.strips_leading_space,
         doubles_leading_space: false,

@@ -120,7 +120,7 @@ fn finish(
     let eos = known("eos_token_id", gguf.eos_token_id)?;
     let add_eos = gguf.add_eos.unwrap_or(false);
     Ok(Tokenizer {
-        max_bytes_per_token: reach::max_bytes(&inner, &token_bytes),
+        reach: reach::of(&inner, &token_bytes),
         inner,
         token_bytes,
         strips_leading_space: false,

@@ -12,8 +12,35 @@ use tokenizers::{NormalizedString, Normalizer, Tokenizer};
 
 use super::token_bytes::{TokenBytes, byte_level_alphabet};
 
-/// The largest number of bytes of a text that become one token; `None` if there is no limit.
-pub(super) fn max_bytes(inner: &Tokenizer, token_bytes: &TokenBytes) -> Option<usize> {
+/// The limit of one token.
+#[derive(Debug)]
+pub(super) struct Reach {
+    /// The largest number of bytes of a text that become one token, without those that are dropped.
+    most_bytes: usize,
+    /// Bytes that become no token, because the vocabulary lacks them.
+    dropped: Vec<u8>,
+}
+
+impl Reach {
+    /// A number of tokens that the text has at least.
+    pub(super) fn least_tokens(&self, text: &str) -> usize {
+        let mut bytes = text.len();
+        if !self.dropped.is_empty() {
+            let mut is_kept = [true; 256];
+            for &byte in &self.dropped {
+                is_kept[usize::from(byte)] = false;
+            }
+            bytes = text
+                .bytes()
+                .filter(|&byte| is_kept[usize::from(byte)])
+                .count();
+        }
+        bytes.div_ceil(self.most_bytes.max(1))
+    }
+}
+
+/// The limit of one token; `None` if there is none.
+pub(super) fn of(inner: &Tokenizer, token_bytes: &TokenBytes) -> Option<Reach> {
     let ModelWrapper::BPE(bpe) = inner.get_model() else {
         return None;
     };
@@ -26,15 +53,12 @@ pub(super) fn max_bytes(inner: &Tokenizer, token_bytes: &TokenBytes) -> Option<u
         return None;
     }
     let knows = |token: &str| inner.token_to_id(token).is_some();
+    let mut dropped = Vec::new();
     let longest = if is_byte_level(&pre_tokenizer) {
-        // Each byte is spelled as one character, which has to be in the vocabulary.
-        let all = byte_level_alphabet();
-        if !all
-            .iter()
-            .all(|character| knows(character.encode_utf8(&mut [0; 4])))
-        {
-            return None;
-        }
+        // Each byte is spelled as one character. Many vocabularies lack some control characters.
+        let all = (0..=u8::MAX).zip(byte_level_alphabet());
+        let unknown = all.filter(|(_, character)| !knows(character.encode_utf8(&mut [0; 4])));
+        dropped = unknown.map(|(byte, _)| byte).collect();
         let ids = 0..token_bytes.len() as u32;
         ids.map(|id| token_bytes.get(id).len()).max()?
     } else {
@@ -57,7 +81,10 @@ pub(super) fn max_bytes(inner: &Tokenizer, token_bytes: &TokenBytes) -> Option<u
         }
         longest = longest.max(added.content.len()).max(normalized.get().len());
     }
-    Some(longest)
+    Some(Reach {
+        most_bytes: longest,
+        dropped,
+    })
 }
 
 /// Whether the normalized text has at least as many bytes as the text.

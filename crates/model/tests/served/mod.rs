@@ -161,6 +161,7 @@ impl Served {
             cache_salt: None,
             params: Arc::new(greedy),
             max_tokens,
+            siblings: 1,
             stop_token_ids: [].into(),
             prompt_logprobs: None,
         };

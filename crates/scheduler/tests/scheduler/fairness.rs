@@ -22,6 +22,7 @@ proptest! {
         max_adapters in 1..3usize,
         max_num_batched_tokens in 1..8usize,
         spare_blocks in 0..8usize,
+        fixed_tokens in prop::option::of(0..20usize),
         popular_base in any::<bool>(),
         rare_adapter in any::<bool>(),
         rare_prompt in 1..9usize,
@@ -42,6 +43,7 @@ proptest! {
             kinds.push(None);
         }
         let mut crowd = Crowd { kinds, lengths, simulation: Simulation::new(config), added: 0 };
+        crowd.simulation.scheduler.set_fixed_tokens(fixed_tokens);
 
         for pause in arrivals {
             for _ in 0..pause {
@@ -110,7 +112,8 @@ impl Crowd {
         let alone = (2 * TOKENS).div_ceil(self.simulation.config.max_num_batched_tokens) + TOKENS;
         let stats = self.simulation.scheduler.stats();
         let before = stats.running + stats.waiting + 2 * self.simulation.config.max_num_seqs;
-        2 * alone * (before + 1)
+        // Shorter requests may take half of each step.
+        4 * alone * (before + 1)
     }
 }
 

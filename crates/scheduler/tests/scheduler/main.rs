@@ -10,4 +10,5 @@ mod ends;
 mod fairness;
 mod prefix_cache;
 mod properties;
+mod short_lane;
 mod traces;

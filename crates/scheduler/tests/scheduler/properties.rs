@@ -109,9 +109,11 @@ proptest! {
     #[test]
     fn every_sequence_gets_its_own(
         config in config(),
+        fixed_tokens in prop::option::of(0..20usize),
         events in prop::collection::vec(event(), 1..120),
     ) {
         let mut simulation = Simulation::new(config);
+        simulation.scheduler.set_fixed_tokens(fixed_tokens);
         let mut added = 0;
         for event in events {
             match event {

@@ -183,7 +183,8 @@ impl Simulation {
         let tokens: usize = batch.rows.iter().map(|row| row.tokens.len()).sum();
         assert!(tokens <= self.config.max_num_batched_tokens);
         assert!(batch.rows.len() <= self.config.max_num_seqs);
-        assert!(self.scheduler.stats().running <= self.config.max_num_seqs);
+        let places = self.config.max_num_seqs;
+        assert!(self.scheduler.stats().running <= places + places.div_ceil(8));
         let adapters: BTreeSet<_> = batch.rows.iter().filter_map(|row| row.adapter).collect();
         assert!(adapters.len() <= self.config.max_adapters);
         let sequences: BTreeSet<_> = batch.rows.iter().map(|row| row.sequence).collect();
@@ -289,6 +290,7 @@ pub(crate) fn request(id: u64, prompt: &[u32], max_tokens: usize) -> SequenceReq
         cache_salt: None,
         params: Arc::new(SamplingParams::default()),
         max_tokens,
+        siblings: 1,
         stop_token_ids: Arc::new([]),
         prompt_logprobs: None,
     }

@@ -206,6 +206,7 @@ impl Script {
             cache_salt: None,
             params: Arc::new(self.kinds[kind].params.clone()),
             max_tokens: ANSWER_TOKENS,
+            siblings: 1,
             stop_token_ids: Arc::new([]),
             prompt_logprobs,
         };

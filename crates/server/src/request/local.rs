@@ -208,7 +208,7 @@ impl Local {
             let prompt = template.render(&messages, true);
             drop(messages);
             let prompt = prompt.map_err(|error| text_error("messages", error))?;
-            local.check_bytes("messages", prompt.len(), max_tokens.unwrap_or(1))?;
+            local.check_text("messages", &prompt, max_tokens.unwrap_or(1))?;
             let ids = local.tokenizer.encode_rendered(&prompt);
             ids.map_err(|error| text_error("messages", error))
         });
@@ -227,7 +227,7 @@ impl Local {
     /// Refuses a prompt that cannot fit, before it is tokenized.
     fn check_length(&self, prompt: &Prompt, max_tokens: usize) -> Result<(), ProviderError> {
         match prompt {
-            Prompt::Text(text) => self.check_bytes("prompt", text.len(), max_tokens),
+            Prompt::Text(text) => self.check_text("prompt", text, max_tokens),
             Prompt::Tokens(ids) => {
                 let context = self.models.max_model_len();
                 // One token is sampled in any case.
@@ -244,18 +244,13 @@ impl Local {
     }
 
     /// Refuses a text that has too many tokens whatever they are.
-    fn check_bytes(
-        &self,
-        param: &str,
-        bytes: usize,
-        max_tokens: usize,
-    ) -> Result<(), ProviderError> {
+    fn check_text(&self, param: &str, text: &str, max_tokens: usize) -> Result<(), ProviderError> {
         let context = self.models.max_model_len();
-        let least = self.tokenizer.least_tokens(bytes) + max_tokens.max(1);
+        let least = self.tokenizer.least_tokens(text) + max_tokens.max(1);
         if least <= context {
             return Ok(());
         }
-        Err(InvalidRequest::text_too_long(param, context, bytes, least).into())
+        Err(InvalidRequest::text_too_long(param, context, text.len(), least).into())
     }
 
     async fn in_turn<T: Send + 'static>(
