@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Measures a small chat alone, and beside callers that take much: callers that never read, streams, and
-prompts of 16 MB that cannot fit. The limit is twice its time alone plus one step: the mean step of the
+a prompt of 16 MB each second, which cannot fit. The limit is twice its time alone plus one step: the mean step of the
 load before the chats begin."""
 
 import argparse
@@ -75,7 +75,8 @@ class Background:
     """Threads of another process that repeat a request until the end of the block, and the statuses that
     they got. The process has a low priority: the server and the chat need the processors."""
 
-    def __init__(self, address: str, threads: int, body: bytes):
+    def __init__(self, address: str, threads: int, body: bytes, pause_seconds: float = 0):
+        self.pause_seconds = pause_seconds
         self.ended = multiprocessing.Event()
         self.results = multiprocessing.SimpleQueue()
         self.process = multiprocessing.Process(target=self._run, args=(address, threads, body))
@@ -91,6 +92,7 @@ class Background:
                     statuses.append(str(post(address, "/v1/completions", body)[0]))
                 except OSError as error:
                     statuses.append(type(error).__name__)
+                self.ended.wait(self.pause_seconds)
 
         running = [threading.Thread(target=repeat, daemon=True) for _ in range(threads)]
         for thread in running:
@@ -128,7 +130,7 @@ def main() -> None:
     parser.add_argument("--model", help="a model as in `serve`; the demo model by default")
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--slow", type=int, default=12)
-    parser.add_argument("--large", type=int, default=1, help="16 MB prompts at any time")
+    parser.add_argument("--large", type=int, default=1, help="callers with a 16 MB prompt a second")
     parser.add_argument("--chats", type=int, default=20)
     parser.add_argument("--note", default="")
     arguments = parser.parse_args()
@@ -155,7 +157,7 @@ def main() -> None:
             callers = [never_read(server, model) for _ in range(slow)]
             with (
                 Background(server.address, streams, small) as many,
-                Background(server.address, prompts, large) as huge,
+                Background(server.address, prompts, large, pause_seconds=1) as huge,
             ):
                 time.sleep(2)
                 steps = Steps(server)
