@@ -157,6 +157,7 @@ impl StepLoop {
                 cache_salt: None,
                 params: params.clone(),
                 max_tokens,
+                siblings: 1,
                 stop_token_ids: [].into(),
                 prompt_logprobs: None,
             })?;
