@@ -3,7 +3,7 @@
     python benches/gpu/vllm_side.py --json FILE [--load IN/OUT/1,8,64,256]...
 
 Needs vllm 0.25 and a GPU. Weights are bf16. Answers are greedy and always have their full length. The
-prefix cache is off. vLLM takes one to three minutes to start, so one start serves all loads. Not yet run.
+prefix cache is off. vLLM takes one to three minutes to start, so one start serves all loads.
 """
 
 import json
