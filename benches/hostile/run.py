@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures a small chat alone, and beside callers that take much: callers that never read, streams, and
-a prompt of 16 MB each second, which cannot fit. The limit is twice its time alone plus one step: the mean step of the
-load before the chats begin."""
+a prompt of 16 MB each second, which cannot fit. The limit is twice its time alone plus one step: the mean
+step of the load before the chats begin."""
 
 import argparse
 import collections

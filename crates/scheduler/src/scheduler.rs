@@ -47,8 +47,9 @@ pub struct SchedulerConfig {
 /// While there are short requests and longer ones, a step serves the shortest first, with up to half of
 /// its places and tokens, and of the others as many tokens as take three quarters of that time. So the
 /// shortest take less than twice as long as alone, and the others keep two fifths of the time, however
-/// many requests of either kind there are. Where memory bounds a step, as on a GPU, hardly any of the others are left out. So
-/// that the shortest need not wait for a place, some more of them may run than fit a step.
+/// many requests of either kind there are. Where memory bounds a step, as on a GPU, hardly any of the
+/// others are left out. So that the shortest need not wait for a place, some more of them may run than
+/// fit a step.
 #[derive(Debug)]
 pub struct Scheduler {
     config: SchedulerConfig,

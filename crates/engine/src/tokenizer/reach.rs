@@ -17,25 +17,16 @@ use super::token_bytes::{TokenBytes, byte_level_alphabet};
 pub(super) struct Reach {
     /// The largest number of bytes of a text that become one token, without those that are dropped.
     most_bytes: usize,
-    /// Bytes that become no token, because the vocabulary lacks them.
-    dropped: Vec<u8>,
+    /// Which bytes become tokens; the others are dropped, because the vocabulary lacks them.
+    is_kept: [bool; 256],
 }
 
 impl Reach {
     /// A number of tokens that the text has at least.
     pub(super) fn least_tokens(&self, text: &str) -> usize {
-        let mut bytes = text.len();
-        if !self.dropped.is_empty() {
-            let mut is_kept = [true; 256];
-            for &byte in &self.dropped {
-                is_kept[usize::from(byte)] = false;
-            }
-            bytes = text
-                .bytes()
-                .filter(|&byte| is_kept[usize::from(byte)])
-                .count();
-        }
-        bytes.div_ceil(self.most_bytes.max(1))
+        let bytes = text.bytes();
+        let kept = bytes.filter(|&byte| self.is_kept[usize::from(byte)]);
+        kept.count().div_ceil(self.most_bytes.max(1))
     }
 }
 
@@ -53,12 +44,11 @@ pub(super) fn of(inner: &Tokenizer, token_bytes: &TokenBytes) -> Option<Reach> {
         return None;
     }
     let knows = |token: &str| inner.token_to_id(token).is_some();
-    let mut dropped = Vec::new();
+    let mut is_kept = [true; 256];
     let longest = if is_byte_level(&pre_tokenizer) {
         // Each byte is spelled as one character. Many vocabularies lack some control characters.
-        let all = (0..=u8::MAX).zip(byte_level_alphabet());
-        let unknown = all.filter(|(_, character)| !knows(character.encode_utf8(&mut [0; 4])));
-        dropped = unknown.map(|(byte, _)| byte).collect();
+        let all = byte_level_alphabet();
+        is_kept = all.map(|character| knows(character.encode_utf8(&mut [0; 4])));
         let ids = 0..token_bytes.len() as u32;
         ids.map(|id| token_bytes.get(id).len()).max()?
     } else {
@@ -83,7 +73,7 @@ pub(super) fn of(inner: &Tokenizer, token_bytes: &TokenBytes) -> Option<Reach> {
     }
     Some(Reach {
         most_bytes: longest,
-        dropped,
+        is_kept,
     })
 }
 

@@ -10,13 +10,15 @@ mod pieces;
 use pieces::{Kind, pieces};
 
 /// Folders that are not part of the sources. In a worktree of git, `.git` is a file.
-const SKIPPED: [&str; 6] = [
+const SKIPPED: [&str; 8] = [
     ".git",
     "target",
     ".venv",
     "__pycache__",
     ".cache",
     ".pytest_cache",
+    ".hypothesis",
+    ".schemathesis",
 ];
 /// Larger files are weights or recordings, which no rule applies to.
 const LONGEST_BYTES: u64 = 2 << 20;
