@@ -11,8 +11,8 @@ use std::thread;
 use candle_core::{DType, Device, Tensor};
 use farthing_ops::{
     Accumulate, LinearWeight, LinearWeightBuilder, LoraSegment, RopeTable, add, embed, gather_rows,
-    linear, lora, paged_attention, plan_linear, planned_rows, read_ahead, rms_norm, rope_and_cache,
-    silu_mul,
+    linear, lora, move_together, paged_attention, plan_linear, planned_rows, read_ahead, rms_norm,
+    rope_and_cache, silu_mul,
 };
 
 use crate::{
@@ -42,9 +42,21 @@ struct DecoderLayer {
     down_proj: LinearWeight,     // [hidden, intermediate]
 }
 
+impl DecoderLayer {
+    /// In the order in which a step reads them.
+    fn weights_mut(&mut self) -> [&mut LinearWeight; 4] {
+        [
+            &mut self.qkv_proj,
+            &mut self.o_proj,
+            &mut self.gate_up_proj,
+            &mut self.down_proj,
+        ]
+    }
+}
+
 impl Llama {
-    /// Reads the weights and packs them for the device. Peak memory is the weights loaded so far
-    /// plus a chunk of rows.
+    /// Reads the weights and packs them for the device. Peak memory is the weights plus
+    /// a chunk of rows, or plus the small weights that are moved together at last.
     ///
     /// # Errors
     /// A tensor is missing, has the wrong shape or cannot be read.
@@ -62,7 +74,9 @@ impl Llama {
             device: &device,
             threads: thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS)),
         };
-        room_for("the weights", loader.llama(config, max_positions))
+        let mut llama = room_for("the weights", loader.llama(config, max_positions))?;
+        move_together(llama.layers.iter_mut().flat_map(DecoderLayer::weights_mut))?;
+        Ok(llama)
     }
 
     /// The model's configuration.

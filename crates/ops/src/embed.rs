@@ -42,7 +42,7 @@ impl InplaceOp3 for Embed {
         ids: &CpuStorage,
         ids_layout: &Layout,
         table: &CpuStorage,
-        _: &Layout,
+        table_layout: &Layout,
     ) -> Result<()> {
         self.check(out_layout, ids_layout)?;
         let ids = source::<u32>("embed: ids", ids, ids_layout)?;
@@ -53,7 +53,7 @@ impl InplaceOp3 for Embed {
             );
         }
         let out = destination("embed: out", out, out_layout)?;
-        let table = Panels::new(table)?;
+        let table = Panels::new(table, table_layout)?;
         for (row, id) in out.chunks_exact_mut(self.hidden).zip(ids) {
             self.read_row(table, *id as usize, row);
         }

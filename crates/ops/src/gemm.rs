@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use candle_core::{CpuStorage, Result, bail};
+use candle_core::{CpuStorage, Layout, Result, bail};
 use half::bf16;
 
 use crate::grid::{Ahead, Grid, dot_panels, for_each_tile};
 use crate::linear_weight::{PANEL, panel_len};
+use crate::operand::source;
 use crate::pool;
 use crate::simd::{Activation, Dot, Kernel, Lanes, MAX_TILE_ROWS, Simd, SimdLevel, dispatch};
 
@@ -23,6 +24,10 @@ const PANEL_GROUP: usize = 6;
 /// pair and memory speed, that is about the memory's latency. The hardware prefetches within a page
 /// of 4 KiB only.
 const PREFETCH: usize = 64;
+
+/// The same for one row of one panel, whose weights are one stream: the hardware prefetches it, and
+/// more would only take the places of its own prefetches.
+const PREFETCH_OF_ONE_STREAM: usize = 4;
 
 /// Multiplications per task: about 4 µs, or 20 µs if the weights come from memory.
 const TASK_WORK: usize = 128 * 1024;
@@ -81,10 +86,10 @@ pub(crate) enum Panels<'a> {
 }
 
 impl<'a> Panels<'a> {
-    pub(crate) fn new(storage: &'a CpuStorage) -> Result<Self> {
+    pub(crate) fn new(storage: &'a CpuStorage, layout: &Layout) -> Result<Self> {
         match storage {
-            CpuStorage::BF16(panels) => Ok(Self::Bf16(panels)),
-            CpuStorage::F32(panels) => Ok(Self::F32(panels)),
+            CpuStorage::BF16(_) => source("weight", storage, layout).map(Self::Bf16),
+            CpuStorage::F32(_) => source("weight", storage, layout).map(Self::F32),
             _ => bail!("weights must be BF16 or F32"),
         }
     }
@@ -324,7 +329,11 @@ impl<S: Dot<W>, W> Grid<S, W> for Product<S::X, W> {
             let (x_stride, pairs) = (self.x_stride, self.pairs);
             let sums = if pass == 0 {
                 // After the last pairs of these panels come the first of the next P panels.
-                let distance = (PREFETCH / P).min(pairs);
+                let ahead = match M * P {
+                    1 => PREFETCH_OF_ONE_STREAM,
+                    _ => PREFETCH / P,
+                };
+                let distance = ahead.min(pairs);
                 let mut panels = weights;
                 for p in 0..P {
                     panels[p] = panels[p].wrapping_add(distance * 2 * PANEL);

@@ -51,7 +51,7 @@ pub use gpu_info::GpuInfo;
 pub use kv_cache_layer::{BLOCK_SIZE, KvCacheLayer};
 pub use limits::Limits;
 pub use linear::{Accumulate, linear, plan_linear, planned_rows, read_ahead};
-pub use linear_weight::{LinearWeight, LinearWeightBuilder, WeightElement};
+pub use linear_weight::{LinearWeight, LinearWeightBuilder, WeightElement, move_together};
 pub use lora::{
     LORA_TILE_WORDS, LoraExpand, LoraRows, LoraScratch, LoraSegment, LoraStack, LoraStackShape,
     LoraWeight, lora, lora_expand, lora_shrink, lora_tiles, max_lora_tiles,

@@ -38,10 +38,15 @@ pub fn linear(
 /// Hints that a later [`linear`] uses `weight`. On the CPU, threads that wait until then prefetch the
 /// beginning of it into their caches.
 pub fn read_ahead(weight: &LinearWeight) {
-    match &*weight.panels().storage_and_layout().0 {
-        Storage::Cpu(CpuStorage::BF16(panels)) => pool::read_ahead(panels),
-        Storage::Cpu(CpuStorage::F32(panels)) => pool::read_ahead(panels),
-        _ => (),
+    let (storage, layout) = weight.panels().storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else {
+        return;
+    };
+    match Panels::new(storage, layout) {
+        Ok(Panels::Bf16(panels)) => pool::read_ahead(panels),
+        Ok(Panels::F32(panels)) => pool::read_ahead(panels),
+        // The product will say what is wrong.
+        Err(_) => (),
     }
 }
 
@@ -96,7 +101,7 @@ impl InplaceOp3 for Linear {
         x: &CpuStorage,
         x_layout: &Layout,
         weight: &CpuStorage,
-        _: &Layout,
+        weight_layout: &Layout,
     ) -> Result<()> {
         let rows = self.check(out_layout, x_layout)?;
         if self.plans {
@@ -108,7 +113,7 @@ impl InplaceOp3 for Linear {
             x_stride: self.in_features,
             out: Output::new(out, self.out_features, 0),
             rows,
-            weight: Panels::new(weight)?,
+            weight: Panels::new(weight, weight_layout)?,
             in_features: self.in_features,
             out_features: self.out_features,
             add: self.accumulate == Accumulate::Add,

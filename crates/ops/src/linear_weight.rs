@@ -1,11 +1,12 @@
 //! A weight matrix in the layout of the compute kernels.
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{DType, Device, Result, Storage, Tensor, WithDType, bail};
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 
 use crate::cuda::WeightUpload;
-use crate::huge_pages::filled;
+use crate::huge_pages::{filled, return_free_memory, with_room};
+use crate::operand::source;
 use crate::simd::Activation;
 
 /// Output rows of a panel: one vector of accumulators.
@@ -62,6 +63,71 @@ impl LinearWeight {
     pub(crate) fn panels(&self) -> &Tensor {
         &self.panels
     }
+}
+
+/// Weights below this size are moved together.
+const SMALL_BYTES: usize = 32 << 20;
+
+/// Bytes that are moved together: a few huge pages at the ends do not count.
+const TOGETHER_BYTES: usize = 64 << 20;
+
+/// Moves small weights into shared buffers, in the order in which they are given. There are huge
+/// pages only within one buffer: a weight of 1 MiB on its own has none. Weights on a GPU stay where
+/// they are.
+///
+/// # Errors
+/// Two weights of the CPU differ in type.
+pub fn move_together<'a>(weights: impl IntoIterator<Item = &'a mut LinearWeight>) -> Result<()> {
+    let small = |weight: &&mut LinearWeight| {
+        weight.panels.device().is_cpu() && weight.size_bytes() < SMALL_BYTES
+    };
+    let mut together: Vec<&mut LinearWeight> = Vec::new();
+    let mut bytes = 0;
+    for weight in weights.into_iter().filter(small) {
+        if bytes + weight.size_bytes() > TOGETHER_BYTES {
+            move_all(&mut together)?;
+            together.clear();
+            bytes = 0;
+        }
+        bytes += weight.size_bytes();
+        together.push(weight);
+    }
+    move_all(&mut together)?;
+    return_free_memory();
+    Ok(())
+}
+
+fn move_all(weights: &mut [&mut LinearWeight]) -> Result<()> {
+    let Some(first) = weights.first() else {
+        return Ok(());
+    };
+    let moved = match first.dtype() {
+        DType::BF16 => concatenated::<bf16>(weights)?,
+        _ => concatenated::<f32>(weights)?,
+    };
+    let mut start = 0;
+    for weight in weights {
+        let len = weight.panels.elem_count();
+        weight.panels = moved.narrow(0, start, len)?;
+        start += len;
+    }
+    Ok(())
+}
+
+fn concatenated<T: WithDType>(weights: &[&mut LinearWeight]) -> Result<Tensor> {
+    let len = weights
+        .iter()
+        .map(|weight| weight.panels.elem_count())
+        .sum();
+    let mut all: Vec<T> = with_room(len);
+    for weight in weights {
+        let (storage, layout) = weight.panels.storage_and_layout();
+        match &*storage {
+            Storage::Cpu(storage) => all.extend_from_slice(source("weight", storage, layout)?),
+            _ => bail!("a weight of a GPU cannot be moved"),
+        }
+    }
+    Tensor::from_vec(all, len, &Device::Cpu)
 }
 
 /// An element type of the rows that are loaded.

@@ -278,13 +278,13 @@ fn vector<'a>(guard: &'a Option<(StorageRef<'_>, Layout)>) -> Result<Option<&'a 
     }
 }
 
-fn guard(weight: &LinearWeight) -> StorageRef<'_> {
-    weight.panels().storage_and_layout().0
+fn guard(weight: &LinearWeight) -> (StorageRef<'_>, &Layout) {
+    weight.panels().storage_and_layout()
 }
 
-fn panels<'a>(guard: &'a StorageRef<'_>) -> Result<Panels<'a>> {
-    match &**guard {
-        Storage::Cpu(storage) => Panels::new(storage),
+fn panels<'a>((storage, layout): &'a (StorageRef<'_>, &Layout)) -> Result<Panels<'a>> {
+    match &**storage {
+        Storage::Cpu(storage) => Panels::new(storage, layout),
         _ => bail!("lora: the adapter is on another device than x"),
     }
 }

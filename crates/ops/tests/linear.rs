@@ -4,9 +4,14 @@
 mod reference;
 
 use candle_core::{DType, Device, Tensor};
-use farthing_ops::{Accumulate, LinearWeightBuilder, linear, planned_rows};
+use farthing_ops::{
+    Accumulate, LinearWeight, LinearWeightBuilder, embed, linear, move_together, planned_rows,
+    read_ahead,
+};
 use half::bf16;
-use reference::{Random, assert_close, flat, matrix, message, on_every_level, product, weight};
+use reference::{
+    Random, assert_close, flat, integers, matrix, message, on_every_level, product, weight,
+};
 
 const SHAPES: [(usize, usize); 9] = [
     (1, 1),
@@ -171,6 +176,56 @@ fn rows_of_bf16_make_the_same_weight() {
             assert_eq!(times_x(of_bf16), times_x(of_f32), "{dtype:?}");
         }
     }
+}
+
+#[test]
+fn moved_weights_are_the_same() {
+    let mut random = Random(9);
+    let shapes = [(48, 64), (37, 33), (17, 2), (960, 576)];
+    for dtype in [DType::BF16, DType::F32] {
+        let mut weights: Vec<_> = shapes
+            .iter()
+            .map(|(rows, columns)| {
+                weight(&random.exact(rows * columns, dtype), *rows, *columns, dtype)
+            })
+            .collect();
+        let x: Vec<_> = shapes
+            .iter()
+            .map(|(_, columns)| matrix(&random.values(2 * columns), 2, *columns))
+            .collect();
+        let ids = integers(&[16, 0, 3]);
+        let results = |weights: &[LinearWeight]| -> Vec<_> {
+            let results = weights.iter().zip(&x).map(|(weight, x)| {
+                read_ahead(weight);
+                let out = matrix(
+                    &vec![0.0; 2 * weight.out_features()],
+                    2,
+                    weight.out_features(),
+                );
+                linear(&out, x, weight, Accumulate::Overwrite).unwrap();
+                let rows = matrix(
+                    &vec![0.0; 3 * weight.in_features()],
+                    3,
+                    weight.in_features(),
+                );
+                embed(&rows, &ids, weight).unwrap();
+                (flat(&out), flat(&rows), weight.size_bytes())
+            });
+            results.collect()
+        };
+        let before = results(&weights);
+        move_together(&mut weights).unwrap();
+        assert_eq!(results(&weights), before, "{dtype:?}");
+        // And once more, from the shared buffer.
+        move_together(weights.iter_mut().rev()).unwrap();
+        assert_eq!(results(&weights), before, "{dtype:?}");
+    }
+}
+
+#[test]
+fn weights_that_are_moved_together_have_one_type() {
+    let mut weights = [DType::BF16, DType::F32].map(|dtype| weight(&[1.0; 6], 2, 3, dtype));
+    assert!(message(move_together(&mut weights)).contains("must be BF16"));
 }
 
 #[test]

@@ -20,7 +20,7 @@ impl Dot<bf16> for Avx512<true> {
     type X = bf16;
     type Operand = __m512i;
     const STEPS: usize = 1;
-    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 6, 6, 6, 6, 4, 4];
+    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 1, 6, 6, 6, 4, 4];
     const FENCED_SUMS: usize = usize::MAX;
 
     #[inline(always)]
