@@ -16,6 +16,7 @@ use farthing_loadgen::{
 };
 use serde_json::{Map, Value};
 
+use crate::visible::visible_lines;
 use progress::ProgressLine;
 
 /// Flags of `bench`. Those that vLLM's benchmark has too have vLLM's names.
@@ -200,7 +201,8 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let report = runtime.block_on(bench(&config, &|it| progress.show(it)));
     progress.finish();
     let report = report?;
-    print!("{report}");
+    // It quotes what the server answered.
+    print!("{}", visible_lines(&report.to_string()));
     if let Some(path) = &args.json {
         let json = serde_json::to_string_pretty(&report)? + "\n";
         fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;

@@ -60,7 +60,7 @@ fn open(model: &str, args: &InspectArgs) -> anyhow::Result<Checkpoint> {
         revision: args.revision.as_deref(),
         load_format: LoadFormat::Auto,
     };
-    let resolved = models::resolve(request, &|line| eprintln!("{line}"))?;
+    let resolved = models::resolve(request, &|line| eprintln!("{}", visible(line)))?;
     Ok(resolved.open(LoadFormat::Auto, 0)?)
 }
 

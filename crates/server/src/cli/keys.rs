@@ -12,6 +12,8 @@ use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
+use crate::visible::{visible, visible_json};
+
 /// Flags of `keys`.
 #[derive(Clone, Debug, Args)]
 pub struct KeysArgs {
@@ -111,9 +113,10 @@ pub fn run(args: KeysArgs) -> anyhow::Result<()> {
             let keys = KeyFile::new(file.path).read()?;
             if json {
                 let keys: Vec<_> = keys.iter().map(card).collect();
-                println!("{:#}", Value::from(keys));
+                println!("{}", visible_json(&format!("{:#}", Value::from(keys))));
             } else {
-                keys.iter().for_each(|key| println!("{}", line(key)));
+                keys.iter()
+                    .for_each(|key| println!("{}", visible(&line(key))));
             }
         }
         KeysCommand::Revoke { file, key } => {

@@ -1,9 +1,10 @@
 //! `farthing ledger`: reports from the ledger.
 
+mod csv_on_terminal;
 mod table;
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -13,6 +14,7 @@ use farthing_ledger::{ExportFormat, Filter, GroupBy, LedgerReader, Location, Win
 
 use crate::cli::ledger_arg::{LedgerArg, default_location};
 use crate::visible::visible_json;
+use csv_on_terminal::CsvOnTerminal;
 
 /// Flags of `ledger`.
 #[derive(Clone, Debug, Args)]
@@ -114,13 +116,29 @@ pub fn run(args: LedgerArgs) -> anyhow::Result<()> {
             let window = source.window()?;
             let mut ledger = source.open()?;
             if out == Path::new("-") {
-                ledger.export(window, format, io::stdout())?;
+                export_to_stdout(&mut ledger, window, format)?;
             } else {
                 let rows = write_whole(&out, |file| Ok(ledger.export(window, format, file)?))?;
                 eprintln!("{rows} rows in {}", out.display());
             }
         }
     }
+    Ok(())
+}
+
+fn export_to_stdout(
+    ledger: &mut LedgerReader,
+    window: Window,
+    format: ExportFormat,
+) -> anyhow::Result<()> {
+    let stdout = io::stdout();
+    match format {
+        _ if !stdout.is_terminal() => ledger.export(window, format, stdout)?,
+        ExportFormat::Csv => ledger.export(window, format, CsvOnTerminal::new(stdout))?,
+        ExportFormat::Parquet => {
+            bail!("Parquet is nothing to read on a terminal: name a file with --out")
+        }
+    };
     Ok(())
 }
 

@@ -98,9 +98,7 @@ async fn run_until(signals: &Signals, reload: Reload, args: ServeArgs) -> anyhow
     let starting = tokio::task::spawn_blocking(move || {
         // And for a ledger that cannot be opened.
         location.as_ref().map(Ledger::check).transpose()?;
-        start(&config, process_began, &|line| {
-            log::print(format_args!("{line}\n"))
-        })
+        start(&config, process_began, &log::print_progress)
     });
     let started = tokio::select! {
         started = starting => started.context("loading the model")??,
@@ -142,7 +140,7 @@ async fn run_until(signals: &Signals, reload: Reload, args: ServeArgs) -> anyhow
         tokio::task::spawn_blocking(move || count_spent(&keys, &location)).await??;
     }
 
-    log::print(Banner {
+    let banner = Banner {
         started: &started,
         device,
         price,
@@ -150,7 +148,8 @@ async fn run_until(signals: &Signals, reload: Reload, args: ServeArgs) -> anyhow
         keys: http.keys.as_ref(),
         scheme: if tls.is_some() { "https" } else { "http" },
         address: listener.local_addr()?,
-    });
+    };
+    log::print(&banner.lines());
     let serving = Serving {
         listener,
         app,
@@ -208,7 +207,7 @@ impl Serving {
         } = started;
         drop(local);
         let mut tasks = JoinSet::new();
-        tasks.spawn(sample_costs(self.app.clone()));
+        tasks.spawn(tick(self.app.clone()));
         tasks.spawn(keep_step_model(engine.clone(), step_model_keeper));
         if let Some(watch) = self.key_watch {
             tasks.spawn(watch.run());
@@ -283,12 +282,13 @@ fn count_spent(keys: &CallerKeys, ledger: &Location) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Samples costs every second, also when nobody requests them.
-async fn sample_costs(app: App) {
+/// Samples costs and forgets wrong keys every second, whether there are requests or not.
+async fn tick(app: App) {
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
         every_second.tick().await;
         app.books.costs.sample();
+        app.access.forget_wrong_keys();
     }
 }
 

@@ -137,6 +137,10 @@ impl Play {
         self.send(GenerationEvent::CutOff);
     }
 
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.events.is_closed()
+    }
+
     /// Returns once the server has dropped the request's stream.
     pub(crate) async fn dropped(&self) {
         self.events.closed().await;

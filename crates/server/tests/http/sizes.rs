@@ -253,6 +253,48 @@ async fn a_whole_answer_is_limited() {
     }
 }
 
+/// All answers that are not streamed may hold 512 MiB together.
+#[tokio::test]
+async fn whole_answers_are_limited_together() {
+    let mut server = Server::start().await;
+    let body = chat(json!([{"role": "user", "content": "hi"}]));
+    let piece = "a".repeat(60 << 20);
+    let mut large = Vec::new();
+    for _ in 0..7 {
+        let connection = server.open(CHAT, &body).await;
+        let play = server.play().await;
+        play.say_at_once(0, &piece);
+        large.push((connection, play));
+    }
+    let refused = server.open(CHAT, &body).await;
+    let play = server.play().await;
+    // Until the server has collected the others, this one may hold more.
+    while !play.is_dropped() {
+        play.say_at_once(0, &piece[..1 << 20]);
+        tokio::task::yield_now().await;
+    }
+    let response = refused.response().await;
+    assert_eq!(response.status, 503, "{}", response.body);
+    assert_eq!(response.error()[0], "service_unavailable_error");
+    let message = response.json()["error"]["message"].to_string();
+    assert!(message.contains("all memory for answers"), "{message}");
+
+    // A small one has room, and so has a large one after the others.
+    for (size, held) in [(1, large), (60 << 20, Vec::new())] {
+        let connection = server.open(CHAT, &body).await;
+        let play = server.play().await;
+        play.say_at_once(0, &piece[..size]);
+        play.finish(0, FinishReason::Stop, usage(3, 0, 1));
+        let response = connection.response().await;
+        assert_eq!(response.status, 200);
+        assert!(response.body.len() > size);
+        for (connection, play) in held {
+            drop(connection);
+            play.dropped().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn log_probabilities_count_as_part_of_an_answer() {
     let mut server = Server::start().await;
