@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use farthing_ledger::{ExportFormat, Filter, GroupBy, LedgerReader, Location, Window};
 
 use crate::cli::ledger_arg::{LedgerArg, default_location};
+use crate::cli::output;
 use crate::visible::visible_json;
 use csv_on_terminal::CsvOnTerminal;
 
@@ -103,9 +104,9 @@ pub fn run(args: LedgerArgs) -> anyhow::Result<()> {
                 .open()?
                 .invoice(window, group_by, &Filter::default())?;
             if json {
-                println!("{}", visible_json(&format!("{:#}", table::json(&invoice))));
+                output::print_line(visible_json(&format!("{:#}", table::json(&invoice))))?;
             } else {
-                print!("{}", table::text(&invoice));
+                output::print(table::text(&invoice))?;
             }
         }
         LedgerCommand::Export {
@@ -119,7 +120,7 @@ pub fn run(args: LedgerArgs) -> anyhow::Result<()> {
                 export_to_stdout(&mut ledger, window, format)?;
             } else {
                 let rows = write_whole(&out, |file| Ok(ledger.export(window, format, file)?))?;
-                eprintln!("{rows} rows in {}", out.display());
+                output::tell(&format!("{rows} rows in {}", out.display()));
             }
         }
     }

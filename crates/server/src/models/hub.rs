@@ -13,16 +13,14 @@ use std::{
 use axum::http::Uri;
 use hf_hub::{
     Repo, RepoType,
-    api::{
-        RepoInfo,
-        sync::{Api, ApiBuilder, ApiError, ApiRepo},
-    },
+    api::sync::{ApiBuilder, ApiError, ApiRepo},
 };
 use serde::Deserialize;
 
 use super::{
     cache::{self, Cache},
     error::ModelSourceError,
+    hub_info::HubInfo,
 };
 
 /// A model on the hub.
@@ -119,7 +117,7 @@ impl HubSource {
         Repo::with_revision(self.repo.clone(), RepoType::Model, revision.to_owned())
     }
 
-    fn refused(&self, reason: impl Into<String>) -> ModelSourceError {
+    pub(super) fn refused(&self, reason: impl Into<String>) -> ModelSourceError {
         ModelSourceError::Hub {
             repo: self.repo.clone(),
             reason: reason.into(),
@@ -208,15 +206,22 @@ impl Hub {
             return Err(ModelSourceError::HubUnreachable { reason });
         }
         self.connect()?;
-        let entry = locks.entry(&format!("hub--{}", source.repo.replace('/', "--")))?;
-        let _lock = entry.lock(say)?;
         let api = ApiBuilder::from_cache(self.cache.clone())
             .with_endpoint(self.endpoint.clone())
             .with_token(self.token.clone())
             .with_retries(3)
             .build()
             .map_err(|error| source.failed(error))?;
-        let info = self.info(&api, source)?;
+        let branch = api.repo(source.at(&source.revision));
+        let info = within(ANSWER_TIMEOUT, move || HubInfo::ask(&branch)).ok_or_else(|| {
+            let reason = format!("no answer within {ANSWER_TIMEOUT:?}");
+            ModelSourceError::HubUnreachable { reason }
+        })?;
+        let info = info.map_err(|error| source.failed(error))?;
+        info.check_id(source)?;
+        // Only now, so that asking for what does not exist leaves no files.
+        let entry = locks.entry(&format!("hub--{}", source.repo.replace('/', "--")))?;
+        let _lock = entry.lock(say)?;
         // All files come from one commit, even if the branch moves meanwhile.
         let repo = api.repo(source.at(&info.sha));
         let download = Download {
@@ -224,11 +229,7 @@ impl Hub {
             repo: &repo,
             say,
         };
-        let offered: BTreeSet<_> = info
-            .siblings
-            .into_iter()
-            .map(|file| file.rfilename)
-            .collect();
+        let offered = info.files();
         let mut config = None;
         let small_files = wanted.small_files().iter();
         for name in small_files.filter(|name| offered.contains(**name)) {
@@ -291,15 +292,6 @@ impl Hub {
         })
         .unwrap_or_else(|| Err(format!("no connection within {CONNECT_TIMEOUT:?}")))
         .map_err(unreachable)
-    }
-
-    fn info(&self, api: &Api, source: &HubSource) -> Result<RepoInfo, ModelSourceError> {
-        let repo = api.repo(source.at(&source.revision));
-        let info = within(ANSWER_TIMEOUT, move || repo.info()).ok_or_else(|| {
-            let reason = format!("no answer within {ANSWER_TIMEOUT:?}");
-            ModelSourceError::HubUnreachable { reason }
-        })?;
-        info.map_err(|error| source.failed(error))
     }
 }
 

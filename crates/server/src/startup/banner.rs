@@ -3,25 +3,19 @@
 use std::net::SocketAddr;
 
 use farthing_engine::FitSource;
-use farthing_keys::KeyFile;
 use farthing_ledger::Location;
-use farthing_model::DeviceKind;
 
 use crate::access::caller::Caller;
-use crate::startup::config::Price;
+use crate::startup::config::{Config, Price};
 use crate::startup::start::Started;
 use crate::startup::step_model_cache::Origin;
 use crate::visible::{visible, visible_json};
 
 /// What is served, in which memory, at which price, and how to try it.
 pub(crate) struct Banner<'a> {
+    pub config: &'a Config,
     pub started: &'a Started,
-    pub device: DeviceKind,
-    pub price: Price,
-    pub ledger: Option<&'a Location>,
-    /// `None` if everybody is answered.
-    pub keys: Option<&'a KeyFile>,
-    pub scheme: &'static str,
+    pub is_encrypted: bool,
     pub address: SocketAddr,
 }
 
@@ -40,7 +34,8 @@ impl Banner<'_> {
         let base = &cards[0];
         let adapters = cards.iter().filter(|card| card.parent.is_some());
         let millions = model.num_parameters() as f64 / 1e6;
-        let url = format!("{}://{}/v1", self.scheme, self.address);
+        let scheme = if self.is_encrypted { "https" } else { "http" };
+        let url = format!("{scheme}://{}/v1", self.address);
         let mut lines = vec![
             format!("Farthing {}", env!("CARGO_PKG_VERSION")),
             format!(
@@ -50,7 +45,7 @@ impl Banner<'_> {
         ];
         lines.extend(adapters.map(|it| format!("  adapter  {} from {}", it.id, it.root)));
         lines.extend([
-            format!("  device   {}", self.device.describe()),
+            format!("  device   {}", self.config.model.device.describe()),
             format!("  memory   {memory}"),
             format!("  price    {}", self.price_line()),
             format!("  meter    {}", self.meter_line()),
@@ -66,7 +61,7 @@ impl Banner<'_> {
     }
 
     fn price_line(&self) -> String {
-        match self.price {
+        match self.config.price {
             Price::Given(price) => format!("{} USD per hour", price.usd()),
             Price::Example(price) => format!(
                 "{} USD per hour, an example price: set yours with --price-per-hour",
@@ -102,14 +97,14 @@ impl Banner<'_> {
     }
 
     fn ledger_line(&self) -> String {
-        self.ledger.map_or_else(
+        self.config.ledger.as_ref().map_or_else(
             || "none: requests are not recorded".to_owned(),
             Location::to_string,
         )
     }
 
     fn callers_line(&self) -> String {
-        match self.keys {
+        match &self.config.http.keys {
             Some(keys) => format!("with a key of {}", keys.path().display()),
             None if self.address.ip().is_loopback() => "everybody on this machine".to_owned(),
             None => "everybody who reaches the address: no key is asked for".to_owned(),
@@ -118,7 +113,7 @@ impl Banner<'_> {
 
     /// A command that asks the model something.
     fn command(&self, model: &str, url: &str) -> String {
-        let key = if self.keys.is_some() {
+        let key = if self.config.http.keys.is_some() {
             "-H 'Authorization: Bearer YOUR_KEY' "
         } else {
             ""

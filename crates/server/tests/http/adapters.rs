@@ -490,6 +490,25 @@ async fn nothing_outside_the_directory_is_ever_read() {
     assert_eq!(load(&server, "x", "alias").await.status, 200);
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_is_no_second_name_for_callers() {
+    use std::os::unix::fs::symlink;
+
+    let server = Server::start().await;
+    server.shelf.put("team/draft", 6);
+    let shelf = server.shelf.directory();
+    symlink("team", shelf.join("crew")).unwrap();
+    symlink("team/draft", shelf.join("sketch")).unwrap();
+    symlink(".", shelf.join("loop")).unwrap();
+    for name in ["crew/draft", "sketch", "loop/legal", "loop/loop/team/draft"] {
+        let response = server.post("/v1/completions", &ask(name)).await;
+        assert_refused(&response, 404, "does not exist");
+    }
+    let listed = server.get("/v1/lora_adapters").await.json();
+    assert_eq!(listed["data"].as_array().unwrap().len(), 1, "{listed}");
+}
+
 #[tokio::test]
 async fn the_least_recently_used_leaves_host_memory_and_comes_back() {
     let mut server = Server::start().await;

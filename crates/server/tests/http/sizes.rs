@@ -8,7 +8,7 @@ use farthing_scheduler::FinishReason;
 use serde_json::{Value, json};
 
 use crate::ledger::{assert_row, close, rows};
-use crate::scripted_engine::{MAX_QUEUED_SEQUENCES, token, usage};
+use crate::scripted_engine::{MAX_CHOICES, token, usage};
 use crate::wire::Server;
 
 const CHAT: &str = "/v1/chat/completions";
@@ -59,7 +59,7 @@ async fn a_text_that_cannot_fit_is_refused_by_its_bytes() {
 #[tokio::test]
 async fn more_choices_than_places_are_refused_before_they_are_read() {
     let server = Server::start().await;
-    let prompts = vec!["a"; MAX_QUEUED_SEQUENCES / 100 + 1];
+    let prompts = vec!["a"; MAX_CHOICES / 100 + 1];
     let body = json!({"model": "base", "prompt": prompts, "n": 100, "max_tokens": 1});
     let response = server.post(COMPLETIONS, &body).await;
     assert_eq!((response.status, &response.error()[1]), (400, &json!("n")));

@@ -6,6 +6,7 @@
 mod farthing;
 
 mod full_disk;
+mod output;
 mod signals;
 mod terminal;
 mod tls;

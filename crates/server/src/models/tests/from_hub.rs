@@ -174,3 +174,33 @@ fn a_pickled_adapter_is_refused() {
     let error = adapters.get("owner/name").unwrap().unwrap_err();
     assert!(error.to_string().contains("safetensors"), "{error}");
 }
+
+/// The hub takes both for one repository.
+#[test]
+fn a_name_in_another_case_is_no_second_repository() {
+    let hub = FakeHub::serve(&[
+        ("adapter_config.json", b"{}"),
+        ("adapter_model.safetensors", &content()),
+    ]);
+    let fixture = Fixture::new();
+    let mut adapters = HubAdapters {
+        hub: fixture.resolver.hub.clone(),
+        cache: fixture.resolver.cache.clone(),
+    };
+    adapters.hub.endpoint = hub.endpoint();
+    for other in ["Owner/name", "owner/NAME", "OWNER/NAME"] {
+        let error = adapters.get(other).unwrap().unwrap_err().to_string();
+        assert!(error.contains("the hub calls it `owner/name`"), "{error}");
+    }
+    // Nothing was stored for them, nor for what does not exist.
+    adapters.hub.endpoint = FakeHub::refuse(404).endpoint();
+    assert!(adapters.get("owner/none").unwrap().is_err());
+    assert!(
+        fs::read_dir(fixture.folder.path())
+            .unwrap()
+            .next()
+            .is_none()
+    );
+    adapters.hub.endpoint = hub.endpoint();
+    assert!(adapters.get(fake_hub::REPO).unwrap().is_ok());
+}
