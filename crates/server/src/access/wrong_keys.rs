@@ -14,7 +14,7 @@ use crate::http::error::ApiError;
 /// right key is always admitted: behind a proxy, all callers have one address.
 const PER_MINUTE: NonZeroU32 = NonZeroU32::new(30).expect("it is not zero");
 
-/// Addresses that are remembered at once. While there are so many, every wrong key gets a 429.
+/// Addresses that are remembered at once. While all are in use, every wrong key gets a 429.
 const MAX_ADDRESSES: usize = 100_000;
 
 /// An address with one wrong key is remembered for as long.

@@ -25,7 +25,7 @@ pub(super) fn print_line(line: impl Display) -> anyhow::Result<()> {
     print(format_args!("{line}\n"))
 }
 
-/// Tells on stderr what happens. It may quote other programs, and a full disk is no reason to stop.
+/// Reports on stderr what happens. It may quote other programs, and a full disk is no reason to stop.
 pub(super) fn tell(text: &str) {
     let _ = writeln!(io::stderr(), "{}", visible_lines(text));
 }

@@ -40,7 +40,7 @@ pub(crate) enum Wanted {
     /// All but the weights.
     NoWeights,
     /// An adapter's configuration and weights.
-    Adapter,
+    Adapter { max_file_bytes: u64 },
 }
 
 impl Wanted {
@@ -48,7 +48,7 @@ impl Wanted {
     fn config(self) -> &'static str {
         match self {
             Self::Everything | Self::NoWeights => "config.json",
-            Self::Adapter => ADAPTER_CONFIG,
+            Self::Adapter { .. } => ADAPTER_CONFIG,
         }
     }
 
@@ -57,7 +57,7 @@ impl Wanted {
     fn small_files(self) -> &'static [&'static str] {
         match self {
             Self::Everything | Self::NoWeights => &SMALL_FILES,
-            Self::Adapter => &[ADAPTER_CONFIG],
+            Self::Adapter { .. } => &[ADAPTER_CONFIG],
         }
     }
 }
@@ -117,7 +117,7 @@ impl HubSource {
         Repo::with_revision(self.repo.clone(), RepoType::Model, revision.to_owned())
     }
 
-    pub(super) fn refused(&self, reason: impl Into<String>) -> ModelSourceError {
+    fn refused(&self, reason: impl Into<String>) -> ModelSourceError {
         ModelSourceError::Hub {
             repo: self.repo.clone(),
             reason: reason.into(),
@@ -187,7 +187,7 @@ impl Hub {
         let is_whole = match wanted {
             Wanted::Everything => has("tokenizer.json") && has_weights(),
             Wanted::NoWeights => has("tokenizer.json"),
-            Wanted::Adapter => has(ADAPTER),
+            Wanted::Adapter { .. } => has(ADAPTER),
         };
         is_whole.then_some(folder)
     }
@@ -218,7 +218,11 @@ impl Hub {
             ModelSourceError::HubUnreachable { reason }
         })?;
         let info = info.map_err(|error| source.failed(error))?;
-        info.check_id(source)?;
+        let checked = info.check_id(&source.repo).and_then(|()| match wanted {
+            Wanted::Adapter { max_file_bytes } => info.check_size(ADAPTER, max_file_bytes),
+            Wanted::Everything | Wanted::NoWeights => Ok(()),
+        });
+        checked.map_err(|reason| source.refused(reason))?;
         // Only now, so that asking for what does not exist leaves no files.
         let entry = locks.entry(&format!("hub--{}", source.repo.replace('/', "--")))?;
         let _lock = entry.lock(say)?;
@@ -243,8 +247,8 @@ impl Hub {
         match wanted {
             Wanted::Everything => download.weights(&offered)?,
             Wanted::NoWeights => {}
-            Wanted::Adapter if offered.contains(ADAPTER) => download.weight_file(ADAPTER)?,
-            Wanted::Adapter => {
+            Wanted::Adapter { .. } if offered.contains(ADAPTER) => download.weight_file(ADAPTER)?,
+            Wanted::Adapter { .. } => {
                 return Err(source.refused(format!(
                     "has no {ADAPTER}; pickled adapters are never read: save it as safetensors, \
                      as PEFT does by default"

@@ -5,9 +5,6 @@ use std::collections::BTreeSet;
 use hf_hub::api::sync::{ApiError, ApiRepo};
 use serde::Deserialize;
 
-use super::error::ModelSourceError;
-use super::hub::HubSource;
-
 /// A commit of a repository.
 #[derive(Debug, Deserialize)]
 pub(super) struct HubInfo {
@@ -22,12 +19,19 @@ pub(super) struct HubInfo {
 #[derive(Debug, Deserialize)]
 struct HubFile {
     rfilename: String,
+    #[serde(default)]
+    size: Option<u64>,
 }
 
 impl HubInfo {
     /// Asks the hub. This blocks.
     pub(super) fn ask(repo: &ApiRepo) -> Result<Self, ApiError> {
-        let mut answer = repo.info_request().call().map_err(Box::new)?;
+        let mut answer = repo
+            .info_request()
+            // With the sizes of files.
+            .query("blobs", "true")
+            .call()
+            .map_err(Box::new)?;
         Ok(answer.body_mut().read_json().map_err(Box::new)?)
     }
 
@@ -37,13 +41,24 @@ impl HubInfo {
         files.map(|file| file.rfilename.clone()).collect()
     }
 
+    /// Refuses a file before it is downloaded, if it is larger than `max_bytes`. The error is the reason.
+    pub(super) fn check_size(&self, file: &str, max_bytes: u64) -> Result<(), String> {
+        let mut files = self.siblings.iter();
+        let size = files.find(|it| it.rfilename == file).and_then(|it| it.size);
+        match size.filter(|size| *size > max_bytes) {
+            Some(size) => Err(format!(
+                "its {file} has {size} bytes, more than the memory for adapters has room for"
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses a name that differs from the hub's only in case. The hub takes both for one repository,
-    /// which would be stored and served twice here.
-    pub(super) fn check_id(&self, source: &HubSource) -> Result<(), ModelSourceError> {
-        let asked = &source.repo;
+    /// which would be stored and served twice here. The error is the reason.
+    pub(super) fn check_id(&self, asked: &str) -> Result<(), String> {
         match &self.id {
             Some(id) if id != asked && id.eq_ignore_ascii_case(asked) => {
-                Err(source.refused(format!("the hub calls it `{id}`: use this name")))
+                Err(format!("the hub calls it `{id}`: use this name"))
             }
             _ => Ok(()),
         }

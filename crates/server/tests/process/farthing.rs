@@ -5,15 +5,45 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// How often something is looked at that happens soon.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// What a server has logged so far.
+#[derive(Default)]
+struct Log {
+    state: Mutex<LogState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct LogState {
+    text: String,
+    is_over: bool,
+}
+
+impl Log {
+    /// Reads until the process closes its end.
+    fn read(&self, stderr: impl Read) {
+        for line in BufReader::new(stderr).lines() {
+            let mut state = self.state.lock().unwrap();
+            state.text.push_str(&line.unwrap());
+            state.text.push('\n');
+            self.changed.notify_all();
+        }
+        self.state.lock().unwrap().is_over = true;
+        self.changed.notify_all();
+    }
+
+    /// The log, once this holds for it or it is over.
+    fn wait_until(&self, is_reached: impl Fn(&LogState) -> bool) -> String {
+        let state = self.state.lock().unwrap();
+        let waits = |state: &mut LogState| !state.is_over && !is_reached(state);
+        self.changed.wait_while(state, waits).unwrap().text.clone()
+    }
+}
 
 /// A directory with what a server needs.
 pub(crate) struct Home {
@@ -27,8 +57,7 @@ pub(crate) struct Farthing {
     /// What it printed until it said its address.
     pub(crate) start_lines: String,
     rest: Option<JoinHandle<String>>,
-    log: Arc<Mutex<String>>,
-    read_log: Option<JoinHandle<()>>,
+    log: Arc<Log>,
 }
 
 impl Home {
@@ -94,23 +123,17 @@ impl Home {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let read_log = {
-            let (log, stderr) = (log.clone(), child.stderr.take().unwrap());
-            thread::spawn(move || {
-                for line in BufReader::new(stderr).lines() {
-                    let mut log = log.lock().unwrap();
-                    log.push_str(&line.unwrap());
-                    log.push('\n');
-                }
-            })
-        };
+        let log = Arc::new(Log::default());
+        let (reader, stderr) = (log.clone(), child.stderr.take().unwrap());
+        thread::spawn(move || reader.read(stderr));
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut start_lines = String::new();
         let address = loop {
             let line = start_lines.len();
             let read = stdout.read_line(&mut start_lines).unwrap();
-            assert!(read > 0, "{start_lines}{}", log.lock().unwrap());
+            if read == 0 {
+                panic!("{start_lines}{}", log.wait_until(|log| log.is_over));
+            }
             let line = start_lines[line..].trim_start();
             if let Some((_, address)) = line
                 .split_once("://")
@@ -129,7 +152,6 @@ impl Home {
                 rest
             })),
             log,
-            read_log: Some(read_log),
         }
     }
 
@@ -157,21 +179,17 @@ impl Farthing {
     /// Waits for its end, and for the end of its log.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let status = self.child.wait().unwrap();
-        if let Some(read_log) = self.read_log.take() {
-            read_log.join().unwrap();
-        }
+        self.log.wait_until(|log| log.is_over);
         status
     }
 
     pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.log.wait_until(|_| true)
     }
 
-    pub(crate) fn wait_for_log(&mut self, text: &str) {
-        while !self.log().contains(text) {
-            assert!(self.is_running(), "{}", self.log());
-            thread::sleep(LOOK_AGAIN);
-        }
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        let log = self.log.wait_until(|log| log.text.contains(text));
+        assert!(log.contains(text), "{log}");
     }
 
     /// Ends it: all that it has printed.
@@ -213,7 +231,7 @@ impl Farthing {
             if value.parse() == Ok(expected) {
                 return;
             }
-            thread::sleep(LOOK_AGAIN);
+            thread::yield_now();
         }
     }
 }

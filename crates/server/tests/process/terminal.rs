@@ -1,9 +1,11 @@
 //! What others write never commands the operator's terminal, and forges no line of the log.
 
 use std::fs;
+use std::process::Command;
+use std::time::SystemTime;
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::farthing::{Home, post};
 
@@ -43,6 +45,20 @@ fn the_start_shows_what_files_are_called() {
     let log = server.log();
     check(&server.stop());
     check(&log);
+}
+
+#[test]
+fn the_command_to_try_can_be_copied_to_a_shell() {
+    let home = Home::new();
+    let mut command = home.command(&home.model("tiny"));
+    command.args(["--served-model-name", "it's; \"$(a)\" \u{202e}"]);
+    let lines = home.start(command).stop();
+    let (_, words) = lines.trim_end().rsplit_once("curl -N ").unwrap();
+    let print = format!("printf '%s\\n' {words}");
+    let output = Command::new("sh").args(["-c", &print]).output().unwrap();
+    let words = String::from_utf8(output.stdout).unwrap();
+    let question: Value = serde_json::from_str(words.lines().last().unwrap()).unwrap();
+    assert_eq!(question["model"], "it's; \"$(a)\" \u{202e}");
 }
 
 #[test]
@@ -100,10 +116,24 @@ fn no_request_forges_a_line_of_the_log() {
     // The log has what they sent, in another form.
     server.wait_for_log("forged line");
     server.wait_for_log("client_request_id=\"a\\tb\"");
-    for page in ["/metrics", "/v1/costs/now", "/v1/lora_adapters"] {
-        let answer = server.get(page);
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        check(&body.replace("\r\n", "\n"));
+    // The operator's pages have it in JSON's form.
+    server.wait_for_metric("farthing_ledger_places_taken", 0.0);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let start = now.unwrap().as_secs() - 3600;
+    let usage = format!("/v1/organization/usage/completions?group_by=user_id&start_time={start}");
+    for (page, has_user) in [
+        ("/metrics", false),
+        ("/v1/costs/now", true),
+        ("/v1/lora_adapters", false),
+        (&usage, true),
+    ] {
+        let request =
+            format!("GET {page} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{admin}\r\n");
+        let answer = server.ask(request.as_bytes());
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert_eq!(body.contains("\\u001b[2J"), has_user, "{body}");
+        check(body);
     }
     server.signal(Signal::TERM);
     assert!(server.wait().success());

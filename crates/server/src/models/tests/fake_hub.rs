@@ -117,7 +117,7 @@ fn response(state: &State, path: &str, request: &[String]) -> (String, Vec<u8>) 
         let siblings: Vec<_> = state
             .files
             .iter()
-            .map(|(name, _)| serde_json::json!({ "rfilename": name }))
+            .map(|(name, bytes)| serde_json::json!({ "rfilename": name, "size": bytes.len() }))
             .collect();
         let info = serde_json::json!({ "id": REPO, "sha": COMMIT, "siblings": siblings });
         return (
