@@ -16,7 +16,7 @@ use farthing_api::{
 };
 use farthing_keys::KeyFile;
 use farthing_server::{
-    App, AppConfig, CallerKeys, ChoiceUsage, CostsConfig, Piece, Provider, ProviderError,
+    App, AppConfig, CallerKeys, ChoiceUsage, CostsConfig, Lanes, Piece, Provider, ProviderError,
     ProviderEvent, ProviderStream, RequestContext, RequestRead, ServeConfig, ServedModels,
     Timeouts,
 };
@@ -77,6 +77,7 @@ async fn serve_farthing(
             price,
             ..CostsConfig::default()
         },
+        lanes: Lanes::default(),
     });
     let app = app.with_keys(Arc::new(CallerKeys::open(keys, price)?));
     let config = ServeConfig::new(Timeouts {

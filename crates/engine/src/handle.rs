@@ -219,9 +219,10 @@ impl EngineHandle {
         let _ = self.commands.send(Command::EndWarmUp);
     }
 
-    /// Maximum number of sequences that wait or run.
-    pub fn max_queued_sequences(&self) -> usize {
-        self.limits.max_queued_sequences
+    /// Maximum number of sequences of one request: as many as find places while nothing else waits or
+    /// runs.
+    pub fn max_choices(&self) -> usize {
+        self.places.most_of_one_kind()
     }
 
     /// Whether the engine thread is alive.

@@ -64,6 +64,15 @@ impl QueuePlaces {
         Some(std::iter::repeat_with(place).take(count).collect())
     }
 
+    /// The most places that sequences of one kind can have.
+    pub(crate) fn most_of_one_kind(&self) -> usize {
+        if self.serves_adapters {
+            self.limit * SHARE / (SHARE + 1)
+        } else {
+            self.limit
+        }
+    }
+
     fn taken(&self) -> MutexGuard<'_, Taken> {
         // The code under the lock does not panic.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
@@ -103,6 +112,18 @@ mod tests {
         drop(all);
         assert!(places.take(None, 11).is_none());
         assert!(places.take(None, 10).is_some());
+    }
+
+    #[test]
+    fn the_most_of_one_kind_find_places_in_an_empty_queue() {
+        for limit in [2, 5, 9, 10, 1024] {
+            for serves_adapters in [false, true] {
+                let places = Arc::new(QueuePlaces::new(limit, serves_adapters));
+                let most = places.most_of_one_kind();
+                assert!(places.take(None, most + 1).is_none());
+                assert!(places.take(adapter(1), most).is_some());
+            }
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 use farthing_economics::HourlyPrice;
-use farthing_keys::{KeyFile, KeyRing};
+use farthing_keys::{KeyFile, KeyRing, RefusedKey};
 use jiff::Timestamp;
 
 use crate::http::admin_key::AdminKey;
@@ -25,7 +25,6 @@ use wrong_keys::WrongKeys;
 pub struct CallerKeys {
     ring: KeyRing,
     caps: SpendingCaps,
-    wrong_keys: WrongKeys,
 }
 
 impl CallerKeys {
@@ -37,7 +36,6 @@ impl CallerKeys {
         Ok(Self {
             ring: KeyRing::new(read(file, price)?),
             caps: SpendingCaps::new(price),
-            wrong_keys: WrongKeys::default(),
         })
     }
 
@@ -51,22 +49,13 @@ impl CallerKeys {
         for key in self.ring.in_use() {
             self.caps.budget(&key.key, Timestamp::now());
         }
-        self.wrong_keys.forget_old();
     }
 
-    fn verify(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Caller, ApiError> {
-        let text = bearer(headers).ok_or(ApiError::NoKey)?;
+    fn verify(&self, key: &str) -> Result<Caller, RefusedKey> {
         let now = Timestamp::now();
-        match self.ring.verify(text, now) {
-            Ok(key) => {
-                let budget = self.caps.budget(&key.key, now);
-                Ok(Caller::of(key, budget))
-            }
-            Err(refused) => {
-                self.wrong_keys.count(peer)?;
-                Err(ApiError::RefusedKey(refused))
-            }
-        }
+        let key = self.ring.verify(key, now)?;
+        let budget = self.caps.budget(&key.key, now);
+        Ok(Caller::of(key, budget))
     }
 }
 
@@ -77,6 +66,7 @@ pub(crate) struct Access {
     pub keys: Option<Arc<CallerKeys>>,
     /// Without one, nothing can be changed.
     pub admin_key: Option<Arc<AdminKey>>,
+    wrong_keys: Arc<WrongKeys>,
 }
 
 impl Access {
@@ -95,7 +85,11 @@ impl Access {
         if self.is_operator(headers) {
             return Err(ApiError::OperatorIsNoCaller);
         }
-        keys.verify(headers, peer)
+        let key = bearer(headers).ok_or(ApiError::NoKey)?;
+        keys.verify(key).or_else(|refused| {
+            self.wrong_keys.count(peer)?;
+            Err(ApiError::RefusedKey(refused))
+        })
     }
 
     /// Admits the operator. Where callers need no keys, everybody may read.
@@ -128,14 +122,34 @@ impl Access {
         if self.is_operator(headers) {
             return Ok(());
         }
-        let Some(keys) = &self.keys else {
+        let Some(key) = bearer(headers) else {
             return Err(ApiError::BadAdminKey);
         };
-        match keys.verify(headers, peer) {
-            Ok(_) => Err(ApiError::CallerIsNoOperator),
-            Err(error @ ApiError::TooManyWrongKeys { .. }) => Err(error),
-            Err(_) => Err(ApiError::BadAdminKey),
+        if (self.keys.as_ref()).is_some_and(|keys| keys.verify(key).is_ok()) {
+            return Err(ApiError::CallerIsNoOperator);
         }
+        self.wrong_keys.count(peer)?;
+        Err(ApiError::BadAdminKey)
+    }
+
+    /// Admits who may read what each tenant does: if there is an admin key, only the operator.
+    ///
+    /// # Errors
+    /// The request does not have the admin key.
+    pub(crate) fn read_tenants(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<IpAddr>,
+    ) -> Result<(), ApiError> {
+        match (&self.keys, &self.admin_key) {
+            (None, None) => Ok(()),
+            _ => self.operator(headers, peer),
+        }
+    }
+
+    /// Forgets wrong keys that are no longer counted.
+    pub(crate) fn forget_wrong_keys(&self) {
+        self.wrong_keys.forget_old();
     }
 
     /// Whether the request may see who the tenants are: with the admin key, if there is one.

@@ -14,5 +14,6 @@ pub mod tco;
 mod figure;
 mod fleet_args;
 pub(crate) mod ledger_arg;
+mod output;
 mod price_source;
 pub(crate) mod values;

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+pub(crate) const SECONDS_PER_DAY: i64 = 86_400;
+
 /// Seconds since 1970, as in OpenAI's `created` fields.
 pub(crate) fn unix_seconds() -> u64 {
     since_1970().as_secs()

@@ -17,5 +17,6 @@ pub(crate) mod admin_key;
 pub(crate) mod admission;
 pub(crate) mod error;
 pub(crate) mod json_body;
+pub(crate) mod operator_json;
 pub(crate) mod sse;
 pub(crate) mod whole_answer;

@@ -5,7 +5,8 @@ use std::thread;
 
 use tokio::sync::{Semaphore, oneshot};
 
-/// Runs work on other threads than those that serve connections. Few large texts are worked on at once,
+/// Runs work on other threads than those that serve connections. A server has one, for bodies, texts and
+/// answers together. Few large texts are worked on at once,
 /// which bounds the memory that they take together, and small ones do not wait for large ones. Large ones
 /// have a low priority, so that they hardly slow down the engine's steps.
 #[derive(Clone, Debug)]

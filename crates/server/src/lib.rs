@@ -1,5 +1,8 @@
 //! The server behind the binary `farthing`: command line, startup, HTTP and wiring.
 
+// `println!` panics where nothing can be written, and prints texts as they are.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod cli;
 mod startup;
 

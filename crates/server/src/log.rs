@@ -1,8 +1,10 @@
 //! The log on stderr. It never delays an answer: if stderr is not read, lines are dropped and counted.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
+use std::{panic, thread};
 
 use tracing::field::Field;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -10,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
-use crate::visible::visible;
+use crate::visible::{visible, visible_lines};
 
 /// Lines that may wait for stderr.
 const MAX_LINES: usize = 8192;
@@ -32,6 +34,15 @@ pub fn start() -> WorkerGuard {
         .with_writer(writer)
         .with_ansi(io::stderr().is_terminal())
         .init();
+    // A panic may quote a text, and the line that Rust prints for it has the text as it is.
+    panic::set_hook(Box::new(|panic| {
+        tracing::error!(thread = thread::current().name(), "{panic}");
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            let frames = backtrace.to_string();
+            frames.lines().for_each(|frame| tracing::error!("{frame}"));
+        }
+    }));
     guard
 }
 
@@ -51,15 +62,19 @@ pub(crate) fn dropped_lines() -> usize {
     DROPPED.get().map_or(0, ErrorCounter::dropped_lines)
 }
 
-/// Prints a line of the start. A closed stdout is no reason to stop.
-pub(crate) fn print(text: impl std::fmt::Display) {
+/// Prints lines of the start, as they are. A closed stdout is no reason to stop.
+pub(crate) fn print(lines: &[String]) {
     use std::io::Write;
-    let _ = write!(io::stdout(), "{text}");
+    let _ = writeln!(io::stdout(), "{}", lines.join("\n"));
+}
+
+/// Prints what the start does just now. It may quote a file, or another server.
+pub(crate) fn print_progress(line: &str) {
+    print(&[visible(line)]);
 }
 
 /// Prints the error that ends the program. It may quote a file that someone else wrote.
 pub fn print_error(error: &str) {
     use std::io::Write;
-    let lines: Vec<_> = error.lines().map(visible).collect();
-    let _ = writeln!(io::stderr(), "error: {}", lines.join("\n"));
+    let _ = writeln!(io::stderr(), "error: {}", visible_lines(error));
 }

@@ -5,6 +5,7 @@ mod embedded_adapters;
 mod error;
 mod hub;
 mod hub_adapters;
+mod hub_info;
 mod local_adapter;
 mod manifest;
 mod pypi;

@@ -14,6 +14,11 @@ pub(crate) fn visible(text: &str) -> String {
         .collect()
 }
 
+/// Like [`visible`] for a text of several lines.
+pub(crate) fn visible_lines(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
+}
+
 /// Like [`visible`] for JSON, where the numbers are written as JSON does.
 pub(crate) fn visible_json(json: &str) -> String {
     let mut visible = String::with_capacity(json.len());

@@ -1,23 +1,24 @@
 //! A ledger in a SQLite file in WAL mode: readers and the writer do not block each other.
 
+mod connection;
 mod file_identity;
+mod owner;
 mod read_only;
+mod refusal;
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::types::{FromSql, Value};
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params,
-    params_from_iter,
+    Connection, ErrorCode, OptionalExtension, TransactionBehavior, params, params_from_iter,
 };
 
+use self::connection::{Purpose, open_for_reading, open_for_writing, verify};
 use self::file_identity::{FileIdentity, OpenFiles, beside};
+use self::refusal::refusal;
 use super::{Access, Flush, INSERT_ATTEMPTS, OpenRun, Row, Run, Store, UPDATE_RUN, UPSERT_MINUTE};
-use crate::schema::{MIGRATIONS, VERSION};
 use crate::{LedgerEntry, LedgerError, Location};
 
 /// How long to wait for another process that writes the file.
@@ -30,12 +31,6 @@ const VERIFY_TIMEOUT: Duration = Duration::from_secs(5);
 /// a copy takes time.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// SQLite asks after this many of its instructions whether to go on.
-const INSTRUCTIONS_BETWEEN_CHECKS: i32 = 10_000;
-
-/// "FRTH": identifies a ledger among SQLite files.
-const APPLICATION_ID: i64 = 0x4652_5448;
-
 pub(super) struct SqliteStore {
     location: Location,
     path: PathBuf,
@@ -46,15 +41,6 @@ pub(super) struct SqliteStore {
     run: Option<OpenRun>,
     /// When a reader gives up.
     until: Option<(Instant, Instant)>,
-}
-
-/// What opening may do.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// Create or migrate the ledger of a server that starts.
-    Start,
-    /// Open the ledger of a server that runs. It must be there as it was.
-    Resume,
 }
 
 impl SqliteStore {
@@ -182,199 +168,6 @@ impl SqliteStore {
             what,
         }
     }
-}
-
-fn refusal(location: &Location, reason: impl ToString) -> LedgerError {
-    LedgerError::Open {
-        location: location.clone(),
-        reason: reason.to_string(),
-    }
-}
-
-/// The message of SQLite, and what to do.
-fn explained(location: &Location, error: &rusqlite::Error) -> LedgerError {
-    let advice = match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => {
-            "it is not a ledger, or damaged: use another file, or restore it from a backup"
-        }
-        Some(ErrorCode::DatabaseCorrupt) => {
-            "it is damaged: restore it from a backup, or save its rows with `sqlite3 FILE .recover`"
-        }
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            "check that the file and its directory exist and may be written"
-        }
-        Some(ErrorCode::DiskFull) => "free some space on its disk",
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            "another program has locked it: end that program"
-        }
-        _ => return refusal(location, error),
-    };
-    refusal(location, format!("{error}: {advice}"))
-}
-
-/// Pipes and devices would block or never end.
-fn check_kind(location: &Location, path: &Path) -> Result<(), LedgerError> {
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => Ok(()),
-        Ok(_) => Err(refusal(location, "it is not a regular file: name a file")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(refusal(location, error)),
-    }
-}
-
-fn open_for_reading(
-    location: &Location,
-    path: &Path,
-    until: Option<(Instant, Instant)>,
-) -> Result<Connection, LedgerError> {
-    check_kind(location, path)?;
-    if !path.exists() {
-        return Err(refusal(location, "there is no such file"));
-    }
-    let mut connection = read_only::open(path).map_err(|error| explained(location, &error))?;
-    check_owner(location, &connection)?;
-    let done = migrate(&mut connection, location, Access::Read { until: None });
-    done?;
-    if let Some((_, until)) = until {
-        interrupt_at(&mut connection, until)?;
-    }
-    // A reader sees one snapshot, however many queries it runs.
-    connection.execute_batch("BEGIN")?;
-    Ok(connection)
-}
-
-fn open_for_writing(
-    location: &Location,
-    path: &Path,
-    purpose: Purpose,
-) -> Result<Connection, LedgerError> {
-    check_kind(location, path)?;
-    let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_WRITE;
-    if purpose == Purpose::Start {
-        flags |= OpenFlags::SQLITE_OPEN_CREATE;
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).map_err(|error| refusal(location, error))?;
-        }
-    } else if fs::metadata(path).is_ok_and(|file| file.len() == 0) {
-        return Err(refusal(
-            location,
-            "an empty file is in its place: put the ledger back, or restart the server to begin a \
-             new one",
-        ));
-    }
-    let connection = Connection::open_with_flags(path, flags);
-    let mut connection = connection.map_err(|error| explained(location, &error))?;
-    // Checked before any setting, because even the journal mode is stored in the file.
-    check_owner(location, &connection)?;
-    if purpose == Purpose::Resume {
-        let found = pragma(&connection, "user_version")?;
-        super::check_unchanged(location, Access::Write, found)?;
-    }
-    set_up(&connection).map_err(|error| explained(location, &error))?;
-    match migrate(&mut connection, location, Access::Write) {
-        Err(LedgerError::Sqlite(error)) => Err(explained(location, &error)),
-        done => done.map(|()| connection),
-    }
-}
-
-/// Rejects files of other programs.
-fn check_owner(location: &Location, connection: &Connection) -> Result<(), LedgerError> {
-    match is_ledger_or_new(connection) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(refusal(
-            location,
-            "it is another program's SQLite file: use another file",
-        )),
-        Err(error) => Err(explained(location, &error)),
-    }
-}
-
-/// Rejects an unknown schema, and migrates an older one.
-fn migrate(
-    connection: &mut Connection,
-    location: &Location,
-    access: Access,
-) -> Result<(), LedgerError> {
-    let behavior = match access {
-        Access::Read { .. } => TransactionBehavior::Deferred,
-        // Only one process at a time checks and migrates.
-        Access::Write => TransactionBehavior::Immediate,
-    };
-    let transaction = connection.transaction_with_behavior(behavior)?;
-    let found = pragma(&transaction, "user_version")?;
-    super::check_version(location, access, found)?;
-    if found < VERSION {
-        for migration in &MIGRATIONS[found as usize..] {
-            transaction.execute_batch(migration.sqlite)?;
-        }
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
-    }
-    Ok(transaction.commit()?)
-}
-
-/// Looks for damage, for `patience` at most.
-fn verify(
-    location: &Location,
-    connection: &mut Connection,
-    patience: Duration,
-) -> Result<(), LedgerError> {
-    interrupt_at(connection, Instant::now() + patience)?;
-    let found: rusqlite::Result<String> =
-        connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0));
-    connection.progress_handler(0, None::<fn() -> bool>)?;
-    match found {
-        Ok(found) if found == "ok" => Ok(()),
-        Ok(damage) => Err(refusal(
-            location,
-            format!(
-                "it is damaged ({}): restore it from a backup, or save its rows with `sqlite3 FILE \
-                 .recover`",
-                damage.trim().replace('\n', " ")
-            ),
-        )),
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(()),
-        Err(error) => Err(explained(location, &error)),
-    }
-}
-
-fn interrupt_at(connection: &mut Connection, until: Instant) -> rusqlite::Result<()> {
-    let is_late = move || Instant::now() >= until;
-    connection.progress_handler(INSTRUCTIONS_BETWEEN_CHECKS, Some(is_late))
-}
-
-fn is_ledger_or_new(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    let is_empty = "SELECT count(*) = 0 FROM sqlite_schema";
-    let is_empty = connection.query_row(is_empty, (), |row| row.get(0))?;
-    Ok(is_empty || pragma(connection, "application_id")? == APPLICATION_ID)
-}
-
-fn set_up(connection: &Connection) -> rusqlite::Result<()> {
-    use_wal(connection)?;
-    // A completed flush survives a crash of the machine.
-    connection.pragma_update(None, "synchronous", "FULL")
-}
-
-/// Switches to write-ahead logging. SQLite does not wait if others open a new file at the same time.
-fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
-    const PAUSE: Duration = Duration::from_millis(5);
-    let deadline = Instant::now() + BUSY_TIMEOUT;
-    loop {
-        match connection.pragma_update(None, "journal_mode", "WAL") {
-            Err(error)
-                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                    && Instant::now() < deadline =>
-            {
-                thread::sleep(PAUSE);
-            }
-            done => return done,
-        }
-    }
-}
-
-fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
-    connection.pragma_query_value(None, name, |row| row.get(0))
 }
 
 fn insert_run(connection: &mut Connection, run: &Run) -> rusqlite::Result<i64> {

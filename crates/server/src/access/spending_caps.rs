@@ -10,6 +10,8 @@ use jiff::Timestamp;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
+use crate::clock::SECONDS_PER_DAY;
+
 /// The budget of each key with a cap. The engine takes each step's charge from it at once, so there is
 /// no estimate to hold back and to settle: what is spent is what was measured.
 pub(super) struct SpendingCaps {
@@ -32,7 +34,6 @@ struct Cap {
     budget: Arc<DeviceBudget>,
 }
 
-const SECONDS_PER_DAY: i64 = 86_400;
 const SECONDS_PER_HOUR: f64 = 3600.0;
 
 impl SpendingCaps {
@@ -87,7 +88,7 @@ impl SpendingCaps {
 
 /// Device seconds that cost this much. More than a year of a machine is no limit for a day.
 fn seconds(usd: Decimal, price: HourlyPrice) -> f64 {
-    const NO_LIMIT_SECONDS: f64 = 366.0 * 86_400.0;
+    const NO_LIMIT_SECONDS: f64 = 366.0 * SECONDS_PER_DAY as f64;
     let hours = usd.checked_div(price.usd()).and_then(|it| it.to_f64());
     hours.map_or(NO_LIMIT_SECONDS, |hours| {
         (hours * SECONDS_PER_HOUR).min(NO_LIMIT_SECONDS)

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::state::keyed::HashMapStateStore;
@@ -13,8 +14,11 @@ use crate::http::error::ApiError;
 /// right key is always admitted: behind a proxy, all callers have one address.
 const PER_MINUTE: NonZeroU32 = NonZeroU32::new(30).expect("it is not zero");
 
-/// Addresses that are remembered at once.
+/// Addresses that are remembered at once. While all are in use, every wrong key gets a 429.
 const MAX_ADDRESSES: usize = 100_000;
+
+/// An address with one wrong key is remembered for as long.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Counts wrong keys by address.
 pub(super) struct WrongKeys {
@@ -39,7 +43,8 @@ impl WrongKeys {
             return Ok(());
         };
         if self.limiter.len() >= MAX_ADDRESSES {
-            self.limiter.retain_recent();
+            // Some are forgotten within a second.
+            return Err(ApiError::TooManyWrongKeys { retry_after: PAUSE });
         }
         self.limiter.check_key(&network(peer)).map_err(|refusal| {
             let retry_after = refusal.wait_time_from(DefaultClock::default().now());

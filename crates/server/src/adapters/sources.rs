@@ -66,7 +66,8 @@ impl AdapterSources {
     }
 
     /// The adapter that has exactly this name in the directory. Each adapter has one name, so that
-    /// callers cannot multiply it by `a//b`, `./a`, or `A` where the file system ignores case.
+    /// callers cannot multiply it by `a//b`, `./a`, links to directories, or `A` where the file system
+    /// ignores case.
     fn named_in(&self, directory: &Path, name: &str) -> Option<PathBuf> {
         let parts: Vec<_> = name.split('/').collect();
         let is_plain = |part: &&str| {
@@ -77,7 +78,8 @@ impl AdapterSources {
         if visible(name) != name || !parts.iter().all(is_plain) {
             return None;
         }
-        let path = self.checked(&directory.join(name))?;
+        let named = directory.join(name);
+        let path = self.checked(&named).filter(|path| *path == named)?;
         let mut parent = directory.to_owned();
         for part in parts {
             let mut entries = fs::read_dir(&parent).ok()?;

@@ -16,6 +16,8 @@ use farthing_loadgen::{
 };
 use serde_json::{Map, Value};
 
+use super::output;
+use crate::visible::visible_lines;
 use progress::ProgressLine;
 
 /// Flags of `bench`. Those that vLLM's benchmark has too have vLLM's names.
@@ -200,7 +202,8 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let report = runtime.block_on(bench(&config, &|it| progress.show(it)));
     progress.finish();
     let report = report?;
-    print!("{report}");
+    // It quotes what the server answered.
+    output::print(visible_lines(&report.to_string()))?;
     if let Some(path) = &args.json {
         let json = serde_json::to_string_pretty(&report)? + "\n";
         fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
@@ -314,7 +317,9 @@ impl BenchArgs {
         let shortened = trace.shorten(most(self.max_input_len), most(self.max_output_len));
         if shortened > 0 {
             let all = trace.requests().len();
-            eprintln!("truncated {shortened} of the trace's {all} requests");
+            output::tell(&format!(
+                "truncated {shortened} of the trace's {all} requests"
+            ));
         }
         Ok(Lengths::Trace(Arc::new(trace)))
     }
@@ -326,8 +331,8 @@ async fn stop_by_hand(stop: Stop) {
         return;
     }
     stop.request();
-    eprintln!(
-        "\nstopping: the report follows when running requests end; press Ctrl-C again to abort"
+    output::tell(
+        "\nstopping: the report follows when running requests end; press Ctrl-C again to abort",
     );
     if tokio::signal::ctrl_c().await.is_ok() {
         // The exit status of a process that SIGINT ended.

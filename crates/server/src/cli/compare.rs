@@ -17,6 +17,7 @@ use rust_decimal::Decimal;
 
 use super::figure::{amount, figure, share};
 use super::fleet_args::FleetArgs;
+use super::output;
 use super::price_source::{PriceSourceArgs, token_price};
 use crate::clock::today;
 
@@ -107,9 +108,9 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
     let comparison = Comparison::new(&work, &fleet, measured.as_ref(), &offers, today());
     let comparison = comparison.map_err(with_flags)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&comparison)?);
+        output::print_line(serde_json::to_string_pretty(&comparison)?)?;
     } else {
-        print!("{}", table::Table(&comparison));
+        output::print(table::Table(&comparison))?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use anyhow::bail;
 use farthing_model::{AdapterReport, Checkpoint, ComputeType, DeviceKind, LoadFormat, LoraBase};
 use serde_json::{Value, json};
 
+use super::output;
 use crate::models::{self, ModelRequest};
 use crate::visible::{visible, visible_json};
 
@@ -44,9 +45,9 @@ pub fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let report = AdapterReport::read(&args.directory, base)?;
     if args.json {
         let json = format!("{:#}", to_json(&report, args.model.as_deref()));
-        println!("{}", visible_json(&json));
+        output::print_line(visible_json(&json))?;
     } else {
-        print!("{}", to_text(&report, args.model.as_deref()));
+        output::print(to_text(&report, args.model.as_deref()))?;
     }
     match report.refusal {
         None => Ok(()),
@@ -60,7 +61,7 @@ fn open(model: &str, args: &InspectArgs) -> anyhow::Result<Checkpoint> {
         revision: args.revision.as_deref(),
         load_format: LoadFormat::Auto,
     };
-    let resolved = models::resolve(request, &|line| eprintln!("{line}"))?;
+    let resolved = models::resolve(request, &output::tell)?;
     Ok(resolved.open(LoadFormat::Auto, 0)?)
 }
 

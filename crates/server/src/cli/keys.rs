@@ -12,6 +12,9 @@ use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
+use super::output;
+use crate::visible::{visible, visible_json};
+
 /// Flags of `keys`.
 #[derive(Clone, Debug, Args)]
 pub struct KeysArgs {
@@ -101,24 +104,29 @@ pub fn run(args: KeysArgs) -> anyhow::Result<()> {
             let (name, terms) = key.into_terms()?;
             let file = KeyFile::new(file.path);
             let secret = file.add(&name, terms)?;
-            println!("{}", secret.text());
-            eprintln!(
+            output::print_line(secret.text())?;
+            output::tell(&format!(
                 "The key {name:?} is in {}. It is shown only this once.",
                 file.path().display()
-            );
+            ));
         }
         KeysCommand::List { file, json } => {
             let keys = KeyFile::new(file.path).read()?;
             if json {
                 let keys: Vec<_> = keys.iter().map(card).collect();
-                println!("{:#}", Value::from(keys));
+                output::print_line(visible_json(&format!("{:#}", Value::from(keys))))?;
             } else {
-                keys.iter().for_each(|key| println!("{}", line(key)));
+                for key in &keys {
+                    output::print_line(visible(&line(key)))?;
+                }
             }
         }
         KeysCommand::Revoke { file, key } => {
             let revoked = KeyFile::new(file.path).revoke(&key)?;
-            eprintln!("The key {:?} ({}) is revoked.", revoked.name, revoked.id);
+            output::tell(&format!(
+                "The key {:?} ({}) is revoked.",
+                revoked.name, revoked.id
+            ));
         }
     }
     Ok(())

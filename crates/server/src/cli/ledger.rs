@@ -1,9 +1,10 @@
 //! `farthing ledger`: reports from the ledger.
 
+mod csv_on_terminal;
 mod table;
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -12,7 +13,9 @@ use clap::{Args, Subcommand};
 use farthing_ledger::{ExportFormat, Filter, GroupBy, LedgerReader, Location, Window};
 
 use crate::cli::ledger_arg::{LedgerArg, default_location};
+use crate::cli::output;
 use crate::visible::visible_json;
+use csv_on_terminal::CsvOnTerminal;
 
 /// Flags of `ledger`.
 #[derive(Clone, Debug, Args)]
@@ -101,9 +104,9 @@ pub fn run(args: LedgerArgs) -> anyhow::Result<()> {
                 .open()?
                 .invoice(window, group_by, &Filter::default())?;
             if json {
-                println!("{}", visible_json(&format!("{:#}", table::json(&invoice))));
+                output::print_line(visible_json(&format!("{:#}", table::json(&invoice))))?;
             } else {
-                print!("{}", table::text(&invoice));
+                output::print(table::text(&invoice))?;
             }
         }
         LedgerCommand::Export {
@@ -114,13 +117,29 @@ pub fn run(args: LedgerArgs) -> anyhow::Result<()> {
             let window = source.window()?;
             let mut ledger = source.open()?;
             if out == Path::new("-") {
-                ledger.export(window, format, io::stdout())?;
+                export_to_stdout(&mut ledger, window, format)?;
             } else {
                 let rows = write_whole(&out, |file| Ok(ledger.export(window, format, file)?))?;
-                eprintln!("{rows} rows in {}", out.display());
+                output::tell(&format!("{rows} rows in {}", out.display()));
             }
         }
     }
+    Ok(())
+}
+
+fn export_to_stdout(
+    ledger: &mut LedgerReader,
+    window: Window,
+    format: ExportFormat,
+) -> anyhow::Result<()> {
+    let stdout = io::stdout();
+    match format {
+        _ if !stdout.is_terminal() => ledger.export(window, format, stdout)?,
+        ExportFormat::Csv => ledger.export(window, format, CsvOnTerminal::new(stdout))?,
+        ExportFormat::Parquet => {
+            bail!("Parquet is nothing to read on a terminal: name a file with --out")
+        }
+    };
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use rust_decimal::Decimal;
 use serde::Serialize;
 
+use super::output;
 use super::price_source::{PriceSourceArgs, shown_source, token_price};
 use crate::clock::today;
 
@@ -58,10 +59,10 @@ pub fn run(args: &PriceArgs) -> anyhow::Result<()> {
     }
     let priced = Priced::new(args)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&priced)?);
+        output::print_line(serde_json::to_string_pretty(&priced)?)?;
     } else {
         // Only the figure, for scripts.
-        println!("{}", priced.cost.usd.normalize());
+        output::print_line(priced.cost.usd.normalize())?;
     }
     Ok(())
 }
@@ -165,28 +166,27 @@ fn list(source: &PriceSourceArgs, text: &str, json: bool) -> anyhow::Result<()> 
             .collect(),
     };
     if json {
-        println!("{}", serde_json::to_string_pretty(&list)?);
-        return Ok(());
+        return output::print_line(serde_json::to_string_pretty(&list)?);
     }
-    println!("US dollars per million tokens: input, cached input, output");
+    output::print_line("US dollars per million tokens: input, cached input, output")?;
     for Dated { price, .. } in &list.token_prices {
         let rates = price.standard.rates;
         let [input, cached, output] = [rates.input, rates.cached_input, rates.output]
             .map(|rate| rate.map_or("-".to_owned(), shown_usd));
-        println!(
+        output::print_line(format_args!(
             "{:48} {input:>8} {cached:>8} {output:>8}  {}",
             price.name(),
             shown_source(&price.provenance)
-        );
+        ))?;
     }
-    println!("\nUS dollars per GPU-hour");
+    output::print_line("\nUS dollars per GPU-hour")?;
     for Dated { price, .. } in &list.gpu_prices {
-        println!(
+        output::print_line(format_args!(
             "{:48} {:>8}  {}",
             format!("{} {}", price.vendor, price.gpu),
             shown_usd(price.on_demand.usd()),
             shown_source(&price.provenance)
-        );
+        ))?;
     }
     Ok(())
 }

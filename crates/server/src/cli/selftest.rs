@@ -9,7 +9,9 @@ use clap::ValueEnum;
 use farthing_model::{SimdLevel, use_simd_level};
 use farthing_selftest::{Part, SelfTest, SelfTestOptions, Shape, StepsOptions};
 
+use super::output;
 use super::values::DeviceArg;
+use crate::log;
 
 /// Flags of `selftest`.
 #[derive(Clone, Debug, clap::Args)]
@@ -72,7 +74,7 @@ pub fn run(args: &SelfTestArgs) -> anyhow::Result<()> {
     if let Some(level) = args.simd_level {
         use_simd_level(level)?;
     }
-    let device = args.device.choose(&|line| println!("{line}"));
+    let device = args.device.choose(&log::print_progress);
     let steps = StepsOptions {
         shape: args.shape.unwrap_or_else(|| Shape::of(device)),
         temperature: args.temperature,
@@ -84,11 +86,17 @@ pub fn run(args: &SelfTestArgs) -> anyhow::Result<()> {
         op: args.op.clone(),
         steps,
     };
-    let report = SelfTest::run(&options, &mut |line| println!("{line}"))?;
+    let mut printed = Ok(());
+    let report = SelfTest::run(&options, &mut |line| {
+        if printed.is_ok() {
+            printed = output::print_line(line);
+        }
+    })?;
+    printed?;
     if let Some((path, mut file)) = file {
         serde_json::to_writer_pretty(&mut file, &report)?;
         writeln!(file).with_context(|| cannot_write(path))?;
-        println!("\nwritten to {}", path.display());
+        output::print_line(format_args!("\nwritten to {}", path.display()))?;
     }
     let failed = report.failed();
     if !failed.is_empty() {
@@ -102,10 +110,10 @@ pub fn run(args: &SelfTestArgs) -> anyhow::Result<()> {
         bail!("unexpectedly slow: {}", slow.join("; "));
     }
     if !report.checks.is_empty() {
-        println!("\nEvery operation agrees with its reference.");
+        output::print_line("\nEvery operation agrees with its reference.")?;
     }
     if !report.model.is_empty() {
-        println!("\nThe model agrees with its reference.");
+        output::print_line("\nThe model agrees with its reference.")?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod args;
 mod report;
 
+use super::output;
 pub use args::TcoArgs;
 use report::Report;
 
@@ -13,9 +14,9 @@ use report::Report;
 pub fn run(args: &TcoArgs) -> anyhow::Result<()> {
     let report = Report::new(args)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        output::print_line(serde_json::to_string_pretty(&report)?)?;
     } else {
-        print!("{report}");
+        output::print(report)?;
     }
     Ok(())
 }

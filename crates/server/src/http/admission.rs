@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
@@ -16,14 +16,23 @@ use crate::random;
 #[derive(Clone, Copy)]
 pub(crate) struct Peer(pub IpAddr);
 
-/// The id of a request: that of its answer where there is one. In the response it is the header
-/// `x-request-id`, in the log the field `request_id`, in the ledger the column of that name.
+/// What a request is called.
 #[derive(Clone)]
-pub(crate) struct RequestId(pub String);
+pub(crate) struct RequestIds {
+    /// Our id, which is that of the answer where there is one. In the response it is the header
+    /// `x-request-id`, in the log the field `request_id`, in the ledger the column of that name.
+    pub id: String,
+    /// The caller's own id: OpenAI's header `x-client-request-id`. It is only logged.
+    pub client_id: Option<String>,
+}
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
 
-/// Gives the request its id.
+/// OpenAI's limit.
+const MAX_CLIENT_ID_BYTES: usize = 512;
+
+/// Gives the request its ids.
 pub(super) async fn identify(mut request: Request, next: Next) -> Response {
     let prefix = match request.uri().path() {
         "/v1/chat/completions" => "chatcmpl",
@@ -31,13 +40,41 @@ pub(super) async fn identify(mut request: Request, next: Next) -> Response {
         _ => "req",
     };
     let id = random::answer_id(prefix);
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let span = tracing::info_span!("http", request_id = id);
-    let mut response = next.run(request).instrument(span).await;
+    let client_id = client_id(request.headers());
+    let shown = client_id.clone().unwrap_or_default();
+    let span = tracing::info_span!("http", request_id = id, client_request_id = shown);
+    let ids = client_id.map(|client_id| RequestIds {
+        id: id.clone(),
+        client_id,
+    });
+    let answer = async {
+        match ids {
+            Ok(ids) => {
+                request.extensions_mut().insert(ids);
+                next.run(request).await
+            }
+            Err(error) => error.into_response(),
+        }
+    };
+    let mut response = answer.instrument(span).await;
     if let Ok(value) = HeaderValue::try_from(id) {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
     response
+}
+
+/// The caller's id of a request.
+///
+/// # Errors
+/// It is malformed, which OpenAI refuses too.
+fn client_id(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get(X_CLIENT_REQUEST_ID) else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok(id) if id.len() <= MAX_CLIENT_ID_BYTES => Ok(Some(id.to_owned())),
+        _ => Err(ApiError::BadClientRequestId),
+    }
 }
 
 /// Admits callers, and counts their requests.
@@ -69,6 +106,16 @@ pub(super) async fn admit_reader(
 ) -> Result<Response, ApiError> {
     app.access
         .read_as_operator(request.headers(), peer(&request))?;
+    Ok(next.run(request).await)
+}
+
+/// Admits whoever may read what each tenant does.
+pub(super) async fn admit_accountant(
+    State(app): State<App>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    app.access.read_tenants(request.headers(), peer(&request))?;
     Ok(next.run(request).await)
 }
 

@@ -9,6 +9,7 @@ use crate::access::{Access, CallerKeys};
 use crate::costs::{Costs, CostsConfig};
 use crate::http::json_body::BodyLimits;
 use crate::http::whole_answer::WholeAnswers;
+use crate::lanes::Lanes;
 use crate::lifecycle::Lifecycle;
 use crate::machine::Machine;
 use crate::metrics::Metrics;
@@ -49,6 +50,8 @@ pub struct AppConfig {
     pub engine: Option<Arc<dyn Backend>>,
     /// What costs depend on.
     pub costs: CostsConfig,
+    /// Turns for large bodies and answers; a provider that works on texts shares them.
+    pub lanes: Lanes,
 }
 
 impl App {
@@ -68,8 +71,8 @@ impl App {
             lifecycle: Lifecycle::default(),
             access: Access::default(),
             machine: None,
-            body_limits: BodyLimits::default(),
-            whole_answers: WholeAnswers::default(),
+            body_limits: BodyLimits::new(config.lanes.clone()),
+            whole_answers: WholeAnswers::new(config.lanes),
         }
     }
 

@@ -111,6 +111,9 @@ pub enum ApiError {
     /// The connection broke while the body was read.
     #[error("The request body could not be read: {0}")]
     BodyUnreadable(String),
+    /// The caller's id of the request is malformed.
+    #[error("Invalid 'X-Client-Request-Id' header: expected at most 512 ASCII characters.")]
+    BadClientRequestId,
     /// The host is missing or malformed, or there are several.
     #[error("{0}: send one, the server's name or address and its port")]
     BadHost(&'static str),
@@ -232,6 +235,7 @@ impl ApiError {
         match self {
             Self::Invalid(_)
             | Self::BodyUnreadable(_)
+            | Self::BadClientRequestId
             | Self::BadHost(_)
             | Self::NotTls
             | Self::AnswerTooLarge { .. } => StatusCode::BAD_REQUEST,

@@ -37,11 +37,11 @@ pub(crate) struct BodyLimits {
     lanes: Lanes,
 }
 
-impl Default for BodyLimits {
-    fn default() -> Self {
+impl BodyLimits {
+    pub(crate) fn new(lanes: Lanes) -> Self {
         Self {
             held: Arc::new(Semaphore::new(MAX_HELD_BYTES)),
-            lanes: Lanes::default(),
+            lanes,
         }
     }
 }

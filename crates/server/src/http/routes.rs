@@ -16,7 +16,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
-use super::admission::{admit_caller, admit_operator, admit_reader};
+use super::admission::{admit_accountant, admit_caller, admit_operator, admit_reader};
 use super::app::App;
 use super::error::ApiError;
 use crate::http::json_body::MAX_BODY_BYTES;
@@ -32,13 +32,15 @@ pub(crate) fn router(app: App) -> Router {
     let readers = Router::new()
         .route("/v1/costs/now", get(costs_now::show))
         .route("/v1/lora_adapters", get(lora_adapters::list))
+        .route("/metrics", get(metrics::render))
+        .route_layer(from_fn_with_state(app.clone(), admit_reader));
+    let accountants = Router::new()
         .route(
             "/v1/organization/usage/completions",
             get(organization::usage),
         )
         .route("/v1/organization/costs", get(organization::costs))
-        .route("/metrics", get(metrics::render))
-        .route_layer(from_fn_with_state(app.clone(), admit_reader));
+        .route_layer(from_fn_with_state(app.clone(), admit_accountant));
     let operators = Router::new()
         .route("/v1/load_lora_adapter", post(lora_adapters::load))
         .route("/v1/unload_lora_adapter", post(lora_adapters::unload))
@@ -53,6 +55,7 @@ pub(crate) fn router(app: App) -> Router {
     everybody
         .merge(callers)
         .merge(readers)
+        .merge(accountants)
         .merge(operators)
         .fallback(unknown_url)
         .method_not_allowed_fallback(method_not_allowed)

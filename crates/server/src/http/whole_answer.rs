@@ -10,7 +10,7 @@ use crate::lanes::{Lanes, SMALL_BYTES};
 use crate::request::answer_memory::{AnswerMemory, HeldAnswer};
 
 /// Limits the memory and the work of whole answers. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct WholeAnswers {
     pub memory: AnswerMemory,
     lanes: Lanes,
@@ -29,6 +29,13 @@ impl AsRef<[u8]> for SentJson {
 }
 
 impl WholeAnswers {
+    pub(crate) fn new(lanes: Lanes) -> Self {
+        Self {
+            memory: AnswerMemory::default(),
+            lanes,
+        }
+    }
+
     /// The response with this answer. A large one is written off the threads that serve connections.
     ///
     /// # Errors

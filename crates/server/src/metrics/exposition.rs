@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write};
 
 use super::histogram::Histogram;
+use crate::visible::visible;
 
 /// A page of metrics with common labels.
 pub(super) struct Exposition {
@@ -125,9 +126,7 @@ impl Exposition {
 }
 
 fn label(name: &str, value: &str) -> String {
-    let value = value
-        .replace('\\', r"\\")
-        .replace('"', "\\\"")
-        .replace('\n', r"\n");
+    // The format itself would only escape line feeds.
+    let value = visible(value).replace('\\', r"\\").replace('"', "\\\"");
     format!("{name}=\"{value}\"")
 }

@@ -13,16 +13,14 @@ use std::{
 use axum::http::Uri;
 use hf_hub::{
     Repo, RepoType,
-    api::{
-        RepoInfo,
-        sync::{Api, ApiBuilder, ApiError, ApiRepo},
-    },
+    api::sync::{ApiBuilder, ApiError, ApiRepo},
 };
 use serde::Deserialize;
 
 use super::{
     cache::{self, Cache},
     error::ModelSourceError,
+    hub_info::HubInfo,
 };
 
 /// A model on the hub.
@@ -42,7 +40,7 @@ pub(crate) enum Wanted {
     /// All but the weights.
     NoWeights,
     /// An adapter's configuration and weights.
-    Adapter,
+    Adapter { max_file_bytes: u64 },
 }
 
 impl Wanted {
@@ -50,7 +48,7 @@ impl Wanted {
     fn config(self) -> &'static str {
         match self {
             Self::Everything | Self::NoWeights => "config.json",
-            Self::Adapter => ADAPTER_CONFIG,
+            Self::Adapter { .. } => ADAPTER_CONFIG,
         }
     }
 
@@ -59,7 +57,7 @@ impl Wanted {
     fn small_files(self) -> &'static [&'static str] {
         match self {
             Self::Everything | Self::NoWeights => &SMALL_FILES,
-            Self::Adapter => &[ADAPTER_CONFIG],
+            Self::Adapter { .. } => &[ADAPTER_CONFIG],
         }
     }
 }
@@ -189,7 +187,7 @@ impl Hub {
         let is_whole = match wanted {
             Wanted::Everything => has("tokenizer.json") && has_weights(),
             Wanted::NoWeights => has("tokenizer.json"),
-            Wanted::Adapter => has(ADAPTER),
+            Wanted::Adapter { .. } => has(ADAPTER),
         };
         is_whole.then_some(folder)
     }
@@ -208,15 +206,26 @@ impl Hub {
             return Err(ModelSourceError::HubUnreachable { reason });
         }
         self.connect()?;
-        let entry = locks.entry(&format!("hub--{}", source.repo.replace('/', "--")))?;
-        let _lock = entry.lock(say)?;
         let api = ApiBuilder::from_cache(self.cache.clone())
             .with_endpoint(self.endpoint.clone())
             .with_token(self.token.clone())
             .with_retries(3)
             .build()
             .map_err(|error| source.failed(error))?;
-        let info = self.info(&api, source)?;
+        let branch = api.repo(source.at(&source.revision));
+        let info = within(ANSWER_TIMEOUT, move || HubInfo::ask(&branch)).ok_or_else(|| {
+            let reason = format!("no answer within {ANSWER_TIMEOUT:?}");
+            ModelSourceError::HubUnreachable { reason }
+        })?;
+        let info = info.map_err(|error| source.failed(error))?;
+        let checked = info.check_id(&source.repo).and_then(|()| match wanted {
+            Wanted::Adapter { max_file_bytes } => info.check_size(ADAPTER, max_file_bytes),
+            Wanted::Everything | Wanted::NoWeights => Ok(()),
+        });
+        checked.map_err(|reason| source.refused(reason))?;
+        // Only now, so that asking for what does not exist leaves no files.
+        let entry = locks.entry(&format!("hub--{}", source.repo.replace('/', "--")))?;
+        let _lock = entry.lock(say)?;
         // All files come from one commit, even if the branch moves meanwhile.
         let repo = api.repo(source.at(&info.sha));
         let download = Download {
@@ -224,11 +233,7 @@ impl Hub {
             repo: &repo,
             say,
         };
-        let offered: BTreeSet<_> = info
-            .siblings
-            .into_iter()
-            .map(|file| file.rfilename)
-            .collect();
+        let offered = info.files();
         let mut config = None;
         let small_files = wanted.small_files().iter();
         for name in small_files.filter(|name| offered.contains(**name)) {
@@ -242,8 +247,8 @@ impl Hub {
         match wanted {
             Wanted::Everything => download.weights(&offered)?,
             Wanted::NoWeights => {}
-            Wanted::Adapter if offered.contains(ADAPTER) => download.weight_file(ADAPTER)?,
-            Wanted::Adapter => {
+            Wanted::Adapter { .. } if offered.contains(ADAPTER) => download.weight_file(ADAPTER)?,
+            Wanted::Adapter { .. } => {
                 return Err(source.refused(format!(
                     "has no {ADAPTER}; pickled adapters are never read: save it as safetensors, \
                      as PEFT does by default"
@@ -291,15 +296,6 @@ impl Hub {
         })
         .unwrap_or_else(|| Err(format!("no connection within {CONNECT_TIMEOUT:?}")))
         .map_err(unreachable)
-    }
-
-    fn info(&self, api: &Api, source: &HubSource) -> Result<RepoInfo, ModelSourceError> {
-        let repo = api.repo(source.at(&source.revision));
-        let info = within(ANSWER_TIMEOUT, move || repo.info()).ok_or_else(|| {
-            let reason = format!("no answer within {ANSWER_TIMEOUT:?}");
-            ModelSourceError::HubUnreachable { reason }
-        })?;
-        info.map_err(|error| source.failed(error))
     }
 }
 

@@ -19,8 +19,8 @@ pub trait Backend: Send + Sync {
     /// The request can never fit, the queue is full, or the engine has ended.
     fn submit(&self, request: GenerationRequest) -> Result<Events, SubmitError>;
 
-    /// Maximum number of sequences that wait or run.
-    fn max_queued_sequences(&self) -> usize;
+    /// Maximum number of sequences of one request.
+    fn max_choices(&self) -> usize;
 
     /// Ends the warm-up: the time until now counts as warm-up.
     fn end_warm_up(&self);
@@ -46,8 +46,8 @@ impl Backend for EngineHandle {
         )))
     }
 
-    fn max_queued_sequences(&self) -> usize {
-        EngineHandle::max_queued_sequences(self)
+    fn max_choices(&self) -> usize {
+        EngineHandle::max_choices(self)
     }
 
     fn end_warm_up(&self) {

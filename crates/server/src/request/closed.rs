@@ -33,6 +33,7 @@ impl ClosedRequest {
         let usage = &self.usage;
         tracing::info!(
             request_id = self.context.id,
+            client_request_id = self.context.client_id,
             api_key = self.context.caller.key_name(),
             tenant = self.context.tenant(),
             model = self.model,

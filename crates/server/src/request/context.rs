@@ -7,6 +7,8 @@ use crate::access::caller::Caller;
 pub struct RequestContext {
     /// The id of the answer, such as `chatcmpl-` and 32 hexadecimal digits.
     pub id: String,
+    /// The caller's own id of the request. It is only logged.
+    pub client_id: Option<String>,
     /// Who sent the request.
     pub caller: Caller,
     /// The `user` field of the request: what the caller says, which nobody has verified.

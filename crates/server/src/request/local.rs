@@ -217,7 +217,7 @@ impl Local {
 
     /// Refuses more choices than there are places before anything is computed for them.
     fn check_choices(&self, choices: usize) -> Result<(), ProviderError> {
-        let limit = self.backend.max_queued_sequences();
+        let limit = self.backend.max_choices();
         if choices > limit {
             return Err(ProviderError::TooManyChoices { choices, limit });
         }

@@ -174,9 +174,7 @@ impl TryFrom<ServeArgs> for Config {
     type Error = anyhow::Error;
 
     fn try_from(args: ServeArgs) -> anyhow::Result<Self> {
-        let device = args
-            .device
-            .choose(&|line| log::print(format_args!("{line}\n")));
+        let device = args.device.choose(&log::print_progress);
         let step = StepLimits::of(device);
         let max_num_seqs = args.max_num_seqs.unwrap_or(step.max_num_seqs);
         // A default yields to the other limit if that is given.

@@ -110,7 +110,7 @@ impl StartAdapters {
         let directory: Option<&Path> = config.adapters.directory.as_deref();
         let mut sources = AdapterSources::new(directory, paths).context("--adapter-dir")?;
         if config.adapters.from_hub {
-            sources = sources.with_hub(HubAdapters::from_env()?);
+            sources = sources.with_hub(HubAdapters::from_env(self.capacity.bytes)?);
         }
         let adapters = Adapters::new(AdaptersConfig {
             engine,

@@ -14,6 +14,7 @@ use crate::wire::{ADMIN_KEY, Response, Server};
 
 const CHAT: &str = "/v1/chat/completions";
 const COMPLETIONS: &str = "/v1/completions";
+const LOAD: &str = "/v1/load_lora_adapter";
 
 fn terms() -> Terms {
     Terms {
@@ -187,6 +188,36 @@ async fn refusals_have_openais_codes() {
     assert_eq!(basic.status, 401);
     let admin = format!("Authorization: bearer {ADMIN_KEY}\r\n");
     assert_eq!(server.get_with("/metrics", &admin).await.status, 200);
+}
+
+/// With callers' keys and without.
+#[tokio::test]
+async fn wrong_admin_keys_are_limited_by_address() {
+    let (_directory, file) = key_file();
+    file.add("prod", terms()).unwrap();
+    let (with_keys, _) = Server::start_with_keys(&file).await;
+    for server in [with_keys, Server::start().await] {
+        let wrong = bearer("open barley");
+        let nothing = json!({});
+        let mut refused = server.post_with(LOAD, &nothing, &wrong).await;
+        for _ in 0..100 {
+            assert_eq!(refused.status, 401);
+            assert_eq!(refused.error()[2], "invalid_api_key");
+            refused = server.post_with(LOAD, &nothing, &wrong).await;
+            if refused.status == 429 {
+                break;
+            }
+        }
+        assert_eq!(refused.status, 429);
+        assert!(header(&refused, "retry-after").is_some());
+        // Also where figures of tenants are asked for.
+        let costs = "/v1/organization/costs?start_time=1";
+        assert_eq!(server.get_with(costs, &wrong).await.status, 429);
+        // No key is no guess, and the right one is admitted.
+        assert_eq!(server.post_with(LOAD, &nothing, "").await.status, 401);
+        let right = bearer(ADMIN_KEY);
+        assert_eq!(server.post_with(LOAD, &nothing, &right).await.status, 400);
+    }
 }
 
 #[tokio::test]

@@ -18,6 +18,8 @@ mod departures;
 mod hosts;
 mod keys;
 mod ledger;
+#[cfg(unix)]
+mod links;
 mod metrics;
 mod page;
 mod probes;

@@ -13,7 +13,7 @@ use farthing_server::{Backend, Events};
 use tokio::sync::mpsc;
 
 /// The most choices of a request.
-pub(crate) const MAX_QUEUED_SEQUENCES: usize = 1000;
+pub(crate) const MAX_CHOICES: usize = 1000;
 
 /// Hands each request to the test.
 pub(crate) struct ScriptedEngine {
@@ -60,8 +60,8 @@ impl Backend for ScriptedEngine {
         })))
     }
 
-    fn max_queued_sequences(&self) -> usize {
-        MAX_QUEUED_SEQUENCES
+    fn max_choices(&self) -> usize {
+        MAX_CHOICES
     }
 
     fn end_warm_up(&self) {}
@@ -135,6 +135,10 @@ impl Play {
 
     pub(crate) fn cut_off(&self) {
         self.send(GenerationEvent::CutOff);
+    }
+
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.events.is_closed()
     }
 
     /// Returns once the server has dropped the request's stream.

@@ -8,7 +8,7 @@ use farthing_scheduler::FinishReason;
 use serde_json::{Value, json};
 
 use crate::ledger::{assert_row, close, rows};
-use crate::scripted_engine::{MAX_QUEUED_SEQUENCES, token, usage};
+use crate::scripted_engine::{MAX_CHOICES, token, usage};
 use crate::wire::Server;
 
 const CHAT: &str = "/v1/chat/completions";
@@ -59,7 +59,7 @@ async fn a_text_that_cannot_fit_is_refused_by_its_bytes() {
 #[tokio::test]
 async fn more_choices_than_places_are_refused_before_they_are_read() {
     let server = Server::start().await;
-    let prompts = vec!["a"; MAX_QUEUED_SEQUENCES / 100 + 1];
+    let prompts = vec!["a"; MAX_CHOICES / 100 + 1];
     let body = json!({"model": "base", "prompt": prompts, "n": 100, "max_tokens": 1});
     let response = server.post(COMPLETIONS, &body).await;
     assert_eq!((response.status, &response.error()[1]), (400, &json!("n")));
@@ -250,6 +250,48 @@ async fn a_whole_answer_is_limited() {
                 ("output_tokens", "65"),
             ],
         );
+    }
+}
+
+/// All answers that are not streamed may hold 512 MiB together.
+#[tokio::test]
+async fn whole_answers_are_limited_together() {
+    let mut server = Server::start().await;
+    let body = chat(json!([{"role": "user", "content": "hi"}]));
+    let piece = "a".repeat(60 << 20);
+    let mut large = Vec::new();
+    for _ in 0..7 {
+        let connection = server.open(CHAT, &body).await;
+        let play = server.play().await;
+        play.say_at_once(0, &piece);
+        large.push((connection, play));
+    }
+    let refused = server.open(CHAT, &body).await;
+    let play = server.play().await;
+    // Until the server has collected the others, this one may hold more.
+    while !play.is_dropped() {
+        play.say_at_once(0, &piece[..1 << 20]);
+        tokio::task::yield_now().await;
+    }
+    let response = refused.response().await;
+    assert_eq!(response.status, 503, "{}", response.body);
+    assert_eq!(response.error()[0], "service_unavailable_error");
+    let message = response.json()["error"]["message"].to_string();
+    assert!(message.contains("all memory for answers"), "{message}");
+
+    // A small one has room, and so has a large one after the others.
+    for (size, held) in [(1, large), (60 << 20, Vec::new())] {
+        let connection = server.open(CHAT, &body).await;
+        let play = server.play().await;
+        play.say_at_once(0, &piece[..size]);
+        play.finish(0, FinishReason::Stop, usage(3, 0, 1));
+        let response = connection.response().await;
+        assert_eq!(response.status, 200);
+        assert!(response.body.len() > size);
+        for (connection, play) in held {
+            drop(connection);
+            play.dropped().await;
+        }
     }
 }
 

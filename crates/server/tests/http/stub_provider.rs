@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use farthing_api::{ChatLogprobs, ChatRequest, CompletionLogprobs, CompletionRequest};
 use farthing_server::{
-    App, AppConfig, CostsConfig, Piece, Provider, ProviderError, ProviderEvent, ProviderStream,
-    RequestContext, RequestRead, ServedModels,
+    App, AppConfig, CostsConfig, Lanes, Piece, Provider, ProviderError, ProviderEvent,
+    ProviderStream, RequestContext, RequestRead, ServedModels,
 };
 use futures_util::{StreamExt, stream};
 use tokio::sync::oneshot;
@@ -53,6 +53,7 @@ impl StubProvider {
             models: Arc::new(models),
             engine: None,
             costs: CostsConfig::default(),
+            lanes: Lanes::default(),
         })
     }
 

@@ -147,13 +147,14 @@ impl Server {
             64,
         );
         let models = Arc::new(models);
+        let lanes = Lanes::default();
         let local = Local {
             backend: engine.clone(),
             chat_template: Some(Arc::new(ChatTemplate::new(template, &tokenizer).unwrap())),
             tokenizer,
             models: models.clone(),
             vocab_size: VOCAB_SIZE,
-            lanes: Lanes::default(),
+            lanes: lanes.clone(),
         };
         let app = App::new(AppConfig {
             provider: Arc::new(local),
@@ -164,6 +165,7 @@ impl Server {
                 slo_tokens_per_second: Some(1000.0),
                 tokenizer: None,
             },
+            lanes,
         });
         let app = finish(app, &engine);
         Self {

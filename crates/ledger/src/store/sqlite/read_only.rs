@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::file_identity::beside;
-use super::is_ledger_or_new;
+use super::owner::is_ledger_or_new;
 
 /// A database with write-ahead logging has an index in shared memory beside it, which even a reader
 /// creates and locks. If that fails, the file is opened without locks, because nobody else can

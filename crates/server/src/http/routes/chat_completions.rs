@@ -6,7 +6,7 @@ use axum::response::Response;
 use farthing_api::ChatRequest;
 
 use crate::access::caller::Caller;
-use crate::http::admission::RequestId;
+use crate::http::admission::RequestIds;
 use crate::http::app::App;
 use crate::http::error::ApiError;
 use crate::http::json_body::JsonBody;
@@ -20,7 +20,7 @@ use crate::request::record::{RequestRecord, RequestTerms};
 /// cancelled.
 pub(super) async fn create(
     State(app): State<App>,
-    Extension(RequestId(id)): Extension<RequestId>,
+    Extension(ids): Extension<RequestIds>,
     Extension(caller): Extension<Caller>,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
@@ -30,7 +30,8 @@ pub(super) async fn create(
     let logprobs = request.logprobs.is_some();
     app.models.check_use(&caller, &request.model)?;
     let context = RequestContext {
-        id,
+        id: ids.id,
+        client_id: ids.client_id,
         caller,
         user: request.user.clone(),
     };

@@ -3,7 +3,6 @@
 mod machine;
 mod span;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, header};
 use farthing_api::{CostResiduals, CostsNow, Load, StepModelCard};
@@ -12,13 +11,14 @@ use farthing_engine::{EngineStats, FitSource};
 
 use crate::costs::{Residuals, basis};
 use crate::http::app::App;
+use crate::http::operator_json::OperatorJson;
 
 /// If the server has an admin key, tenants are only shown to requests with it, as in
 /// `/v1/organization`. Everything else is as public as `/metrics`.
 pub(super) async fn show(
     State(app): State<App>,
     headers: HeaderMap,
-) -> ([(HeaderName, &'static str); 1], Json<CostsNow>) {
+) -> ([(HeaderName, &'static str); 1], OperatorJson<CostsNow>) {
     let metrics = &app.books.metrics;
     let costs = &*app.books.costs;
     let stats = costs.stats();
@@ -50,7 +50,7 @@ pub(super) async fn show(
         },
         machine: machine::card(&app, &stats),
     };
-    ([(header::CACHE_CONTROL, "no-store")], Json(answer))
+    ([(header::CACHE_CONTROL, "no-store")], OperatorJson(answer))
 }
 
 fn step_model(stats: &EngineStats) -> StepModelCard {

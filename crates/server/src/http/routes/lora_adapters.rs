@@ -1,6 +1,5 @@
 //! `GET /v1/lora_adapters`, `POST /v1/load_lora_adapter` and `POST /v1/unload_lora_adapter`
 
-use axum::Json;
 use axum::extract::State;
 use farthing_api::{AdapterList, LoadAdapterRequest, UnloadAdapterRequest};
 
@@ -8,10 +7,11 @@ use crate::adapters::NewAdapter;
 use crate::http::app::App;
 use crate::http::error::ApiError;
 use crate::http::json_body::JsonBody;
+use crate::http::operator_json::OperatorJson;
 
-pub(super) async fn list(State(app): State<App>) -> Json<AdapterList> {
+pub(super) async fn list(State(app): State<App>) -> OperatorJson<AdapterList> {
     let on_device = app.books.costs.stats().adapter_pool.resident;
-    Json(app.models.adapter_list(&on_device))
+    OperatorJson(app.models.adapter_list(&on_device))
 }
 
 /// Responds with text, as vLLM does.

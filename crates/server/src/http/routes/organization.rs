@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::HeaderMap;
 use farthing_api::{CompletionsUsage, Costs, OrganizationQuery, OrganizationReport, UsagePage};
 use farthing_ledger::{LedgerError, LedgerReader};
 
 use crate::clock::unix_seconds;
 use crate::http::app::App;
 use crate::http::error::ApiError;
+use crate::http::operator_json::OperatorJson;
 use crate::organization;
 
 /// How long a shutdown waits for reports.
@@ -19,13 +18,10 @@ const LAST_REPORTS: Duration = Duration::from_secs(2);
 
 type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
-/// If the server has an admin key, both routes require it.
 pub(super) async fn usage(
     State(app): State<App>,
-    headers: HeaderMap,
     pairs: Pairs,
-) -> Result<Json<UsagePage<CompletionsUsage>>, ApiError> {
-    admit(&app, &headers)?;
+) -> Result<OperatorJson<UsagePage<CompletionsUsage>>, ApiError> {
     let query = read(OrganizationReport::Usage, pairs)?;
     ask(&app, move |ledger, now| {
         organization::usage(ledger, &query, now)
@@ -35,23 +31,13 @@ pub(super) async fn usage(
 
 pub(super) async fn costs(
     State(app): State<App>,
-    headers: HeaderMap,
     pairs: Pairs,
-) -> Result<Json<UsagePage<Costs>>, ApiError> {
-    admit(&app, &headers)?;
+) -> Result<OperatorJson<UsagePage<Costs>>, ApiError> {
     let query = read(OrganizationReport::Costs, pairs)?;
     ask(&app, move |ledger, now| {
         organization::costs(ledger, &query, now)
     })
     .await
-}
-
-fn admit(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
-    if app.access.may_see_tenants(headers) {
-        Ok(())
-    } else {
-        Err(ApiError::BadAdminKey)
-    }
 }
 
 fn read(report: OrganizationReport, pairs: Pairs) -> Result<OrganizationQuery, ApiError> {
@@ -63,7 +49,7 @@ fn read(report: OrganizationReport, pairs: Pairs) -> Result<OrganizationQuery, A
 async fn ask<T: Send + 'static>(
     app: &App,
     question: impl FnOnce(&mut LedgerReader, i64) -> Result<T, LedgerError> + Send + 'static,
-) -> Result<Json<T>, ApiError> {
+) -> Result<OperatorJson<T>, ApiError> {
     let bookkeeper = app.books.bookkeeper.as_ref().ok_or(ApiError::NoLedger)?;
     let now = unix_seconds() as i64;
     let stopped = async {
@@ -71,7 +57,7 @@ async fn ask<T: Send + 'static>(
         tokio::time::sleep(LAST_REPORTS).await;
     };
     tokio::select! {
-        answer = bookkeeper.read(move |ledger| question(ledger, now)) => Ok(Json(answer?)),
+        answer = bookkeeper.read(move |ledger| question(ledger, now)) => Ok(OperatorJson(answer?)),
         () = stopped => Err(ApiError::ShuttingDown),
     }
 }

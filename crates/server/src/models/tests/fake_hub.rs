@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 /// The commit that every branch of a fake hub points to.
 pub(super) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
+/// The repository of every fake hub, which has it under any name.
+pub(super) const REPO: &str = "owner/name";
+
 /// A hub with one model, on a port of its own.
 pub(super) struct FakeHub {
     port: u16,
@@ -114,9 +117,9 @@ fn response(state: &State, path: &str, request: &[String]) -> (String, Vec<u8>) 
         let siblings: Vec<_> = state
             .files
             .iter()
-            .map(|(name, _)| serde_json::json!({ "rfilename": name }))
+            .map(|(name, bytes)| serde_json::json!({ "rfilename": name, "size": bytes.len() }))
             .collect();
-        let info = serde_json::json!({ "sha": COMMIT, "siblings": siblings });
+        let info = serde_json::json!({ "id": REPO, "sha": COMMIT, "siblings": siblings });
         return (
             "200 OK\r\ncontent-type: application/json".into(),
             info.to_string().into(),

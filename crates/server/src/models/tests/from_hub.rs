@@ -136,10 +136,7 @@ fn an_adapter_is_fetched_from_the_hub_verified_and_found_again() {
         ("README.md", b"words"),
     ]);
     let fixture = Fixture::new();
-    let mut adapters = HubAdapters {
-        hub: fixture.resolver.hub.clone(),
-        cache: fixture.resolver.cache.clone(),
-    };
+    let mut adapters = adapters(&fixture);
     adapters.hub.endpoint = hub.endpoint();
     let folder = adapters.get("owner/name").unwrap().unwrap();
     let mut names: Vec<_> = fs::read_dir(&folder)
@@ -166,11 +163,62 @@ fn a_pickled_adapter_is_refused() {
         ("adapter_model.bin", b"a pickle"),
     ]);
     let fixture = Fixture::new();
-    let mut adapters = HubAdapters {
-        hub: fixture.resolver.hub.clone(),
-        cache: fixture.resolver.cache.clone(),
-    };
+    let mut adapters = adapters(&fixture);
     adapters.hub.endpoint = hub.endpoint();
     let error = adapters.get("owner/name").unwrap().unwrap_err();
     assert!(error.to_string().contains("safetensors"), "{error}");
+}
+
+/// The hub takes both for one repository.
+#[test]
+fn a_name_in_another_case_is_no_second_repository() {
+    let hub = FakeHub::serve(&[
+        ("adapter_config.json", b"{}"),
+        ("adapter_model.safetensors", &content()),
+    ]);
+    let fixture = Fixture::new();
+    let mut adapters = adapters(&fixture);
+    adapters.hub.endpoint = hub.endpoint();
+    for other in ["Owner/name", "owner/NAME", "OWNER/NAME"] {
+        let error = adapters.get(other).unwrap().unwrap_err().to_string();
+        assert!(error.contains("the hub calls it `owner/name`"), "{error}");
+    }
+    // Nothing was stored for them, nor for what does not exist.
+    adapters.hub.endpoint = FakeHub::refuse(404).endpoint();
+    assert!(adapters.get("owner/none").unwrap().is_err());
+    assert!(
+        fs::read_dir(fixture.folder.path())
+            .unwrap()
+            .next()
+            .is_none()
+    );
+    adapters.hub.endpoint = hub.endpoint();
+    assert!(adapters.get(fake_hub::REPO).unwrap().is_ok());
+}
+
+#[test]
+fn an_adapter_beyond_the_memory_for_adapters_is_not_downloaded() {
+    let hub = FakeHub::serve(&[
+        ("adapter_config.json", b"{}"),
+        ("adapter_model.safetensors", &content()),
+    ]);
+    let fixture = Fixture::new();
+    let mut adapters = adapters(&fixture);
+    adapters.hub.endpoint = hub.endpoint();
+    adapters.max_file_bytes = content().len() as u64 - 1;
+    let error = adapters.get(fake_hub::REPO).unwrap().unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("the memory for adapters"), "{error}");
+    let mut requests = hub.requests().into_iter();
+    assert!(!requests.any(|request| request.contains("adapter_model")));
+    adapters.max_file_bytes += 1;
+    assert!(adapters.get(fake_hub::REPO).unwrap().is_ok());
+}
+
+fn adapters(fixture: &Fixture) -> HubAdapters {
+    HubAdapters {
+        hub: fixture.resolver.hub.clone(),
+        cache: fixture.resolver.cache.clone(),
+        max_file_bytes: u64::MAX,
+    }
 }
