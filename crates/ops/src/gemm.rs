@@ -32,6 +32,13 @@ const PREFETCH_OF_ONE_STREAM: usize = 4;
 /// Multiplications per task: about 4 µs, or 20 µs if the weights come from memory.
 const TASK_WORK: usize = 128 * 1024;
 
+/// The same for one row, which waits for memory: about 3 µs. The threads do not get the same share of
+/// the memory's speed, and at the end of a product all but one wait for half a task on average.
+const STREAM_WORK: usize = 32 * 1024;
+
+/// A thread takes about this many tasks of one row's product at most: more cost time and end no sooner.
+const MOST_TURNS: usize = 64;
+
 /// `out [rows, out_features] (+)= x [rows, in_features] · weightᵀ`. Rows of `x` and `out` may have
 /// strides.
 pub(crate) struct Gemm<'a> {
@@ -118,20 +125,27 @@ pub(crate) fn run(products: &[Gemm<'_>]) {
             free = rest;
         }
         let packed = packed.as_slice();
-        let tasks = products.iter().map(Gemm::tasks).sum();
+        let shares: Vec<_> = products.iter().map(Gemm::shares).collect();
+        let tasks = shares.iter().map(Shares::tasks).sum();
         pool::run(tasks, |mut task| {
             let mut offset = 0;
-            for product in products {
-                if task < product.tasks() {
+            for (product, shares) in products.iter().zip(&shares) {
+                if task < shares.tasks() {
                     let packed = &packed[offset..offset + product.packed_len(level)];
-                    dispatch(level, product.tile(task, packed));
+                    dispatch(level, product.tile(shares, task, packed));
                     return;
                 }
-                task -= product.tasks();
+                task -= shares.tasks();
                 offset += product.packed_len(level);
             }
         });
     });
+}
+
+impl Shares {
+    fn tasks(&self) -> usize {
+        self.blocks * self.columns
+    }
 }
 
 impl<'a> Gemm<'a> {
@@ -149,33 +163,33 @@ impl<'a> Gemm<'a> {
             _ => block_rows.next_multiple_of(MAX_TILE_ROWS),
         };
         let blocks = self.rows.div_ceil(block_rows.max(1));
-        let groups = self.panels().div_ceil(PANEL_GROUP);
-        let group_work = PANEL_GROUP * panel_len(self.in_features) * block_rows;
+        // One row uses each panel once, so it needs no groups.
+        let group = if self.rows == 1 { 1 } else { PANEL_GROUP };
+        let groups = self.panels().div_ceil(group);
+        let group_work = group * panel_len(self.in_features) * block_rows;
         let threads = pool::num_threads();
         // As many groups as make a worthwhile task, or fewer if the threads then finish together.
         let longest_share = |&groups_each: &usize| {
             let tasks = blocks * groups.div_ceil(groups_each);
             tasks.div_ceil(threads) * groups_each
         };
-        let worth = (TASK_WORK / group_work.max(1)).clamp(1, groups.div_ceil(threads).max(1));
+        let worth = match self.rows {
+            1 => (STREAM_WORK / group_work.max(1)).max(groups / (MOST_TURNS * threads)),
+            _ => TASK_WORK / group_work.max(1),
+        };
+        let worth = worth.clamp(1, groups.div_ceil(threads).max(1));
         let groups_each = (1..=worth).rev().min_by_key(longest_share).unwrap_or(1);
         Shares {
             block_rows,
-            panels: groups_each * PANEL_GROUP,
+            panels: groups_each * group,
             blocks,
             columns: groups.div_ceil(groups_each),
         }
     }
 
-    fn tasks(&self) -> usize {
-        let shares = self.shares();
-        shares.blocks * shares.columns
-    }
-
-    fn tile(&'a self, task: usize, packed: &'a [f32]) -> Tile<'a> {
-        let shares = self.shares();
+    fn tile(&'a self, shares: &Shares, task: usize, packed: &'a [f32]) -> Tile<'a> {
         let block = task / shares.columns;
-        let column = column_of(task % shares.columns, shares.columns);
+        let column = task % shares.columns;
         let (row, panel) = (block * shares.block_rows, column * shares.panels);
         Tile {
             product: self,
@@ -212,16 +226,6 @@ impl<'a> Gemm<'a> {
             dispatch(level, Pack { x, packed, rounded });
         });
     }
-}
-
-/// The threads take tasks in turn, and each continues where its last task ended, so that the
-/// prefetched panels are the ones it needs next. Therefore the first tasks of all threads start far
-/// apart.
-fn column_of(task: usize, columns: usize) -> usize {
-    let threads = pool::num_threads();
-    let (each, more) = (columns / threads, columns % threads);
-    let (turn, thread) = (task / threads, task % threads);
-    thread * each + thread.min(more) + turn
 }
 
 struct Pack<'a> {

@@ -1,10 +1,12 @@
 //! The thread pool.
 //!
 //! A decode step makes about 200 calls of a few microseconds, so distributing work must cost about
-//! one. Workers spin for a moment after each job and take tasks from one atomic counter. A worker
-//! without work for [`SPIN`] sleeps until it is woken, so an idle process uses no CPU.
+//! one. Workers spin for a moment after each job. Each thread goes through tasks of its own, one after
+//! the other, and then helps the others with theirs. A worker without work for [`SPIN`] sleeps until it
+//! is woken, so an idle process uses no CPU.
 
 mod read_ahead;
+mod share;
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -16,6 +18,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use self::read_ahead::ReadAhead;
+use self::share::{MAX_TASKS, Share};
 
 /// How long an idle worker spins before it sleeps.
 const SPIN: Duration = Duration::from_micros(100);
@@ -36,7 +39,11 @@ pub fn num_threads() -> usize {
 /// thread.
 pub(crate) fn run(tasks: usize, task: impl Fn(usize) + Sync) {
     let pool = Pool::global();
-    if tasks <= 1 || pool.parked.is_empty() || pool.busy.swap(true, Ordering::Acquire) {
+    if tasks <= 1
+        || tasks > MAX_TASKS
+        || pool.parked.is_empty()
+        || pool.busy.swap(true, Ordering::Acquire)
+    {
         (0..tasks).for_each(task);
         return;
     }
@@ -119,6 +126,7 @@ pub(crate) fn for_each_row<T: Send>(
 struct Job {
     task: *const (dyn Fn(usize) + Sync),
     tasks: usize,
+    epoch: usize,
 }
 
 struct Pool {
@@ -128,8 +136,8 @@ struct Pool {
     epoch: AtomicUsize,
     /// Whether workers may join the job, and how many have.
     gate: AtomicUsize,
-    /// The next task of the job.
-    next: AtomicUsize,
+    /// Which tasks each thread has taken; the first share is the calling thread's.
+    shares: Vec<Share>,
     job: UnsafeCell<Option<Job>>,
     ahead: ReadAhead,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -158,7 +166,7 @@ impl Pool {
             busy: AtomicBool::new(false),
             epoch: AtomicUsize::new(0),
             gate: AtomicUsize::new(0),
-            next: AtomicUsize::new(0),
+            shares: (0..=workers).map(|_| Share::default()).collect(),
             job: UnsafeCell::new(None),
             ahead: ReadAhead::default(),
             panic: Mutex::new(None),
@@ -181,14 +189,15 @@ impl Pool {
         // SAFETY: only the lifetime changes, and the pointer is not used after this function
         // returns: the gate is closed by then and all workers have left.
         let task: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task) };
+        let epoch = self.epoch.load(Ordering::Relaxed).wrapping_add(1);
+        let job = Job { task, tasks, epoch };
         // SAFETY: this thread holds `busy`, the gate is closed and no worker has joined.
-        unsafe { *self.job.get() = Some(Job { task, tasks }) };
-        self.next.store(0, Ordering::Relaxed);
+        unsafe { *self.job.get() = Some(job) };
         self.gate.store(OPEN, Ordering::Release);
         self.epoch.fetch_add(1, Ordering::SeqCst);
         self.wake(tasks - 1);
 
-        self.take_tasks(Job { task, tasks });
+        self.take_tasks(job, 0);
 
         self.gate.fetch_and(!OPEN, Ordering::AcqRel);
         let mut spins = 0u32;
@@ -223,21 +232,25 @@ impl Pool {
         }
     }
 
-    fn take_tasks(&self, job: Job) {
+    /// Runs the tasks of this thread, and then those that the next threads have not begun.
+    fn take_tasks(&self, job: Job, thread: usize) {
         // SAFETY: the job's owner waits until every worker that joined has left.
         let task = unsafe { &*job.task };
+        let threads = self.shares.len();
+        let first = |thread: usize| thread * job.tasks / threads;
         let result = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let index = self.next.fetch_add(1, Ordering::Relaxed);
-                if index >= job.tasks {
-                    break;
+            for owner in (thread..threads).chain(0..thread) {
+                let own = first(owner)..first(owner + 1);
+                while let Some(index) = self.shares[owner].take(job.epoch, own.len()) {
+                    task(own.start + index);
                 }
-                task(index);
             }
         }));
         if let Err(panic) = result {
             // The remaining tasks are skipped: the caller will panic.
-            self.next.store(job.tasks, Ordering::Relaxed);
+            for share in &self.shares {
+                share.end(job.epoch);
+            }
             *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
         }
     }
@@ -247,7 +260,7 @@ impl Pool {
         loop {
             seen = self.await_job(seen, index);
             if let Some(job) = self.join() {
-                self.take_tasks(job);
+                self.take_tasks(job, index + 1);
                 self.gate.fetch_sub(1, Ordering::Release);
             }
         }

@@ -101,7 +101,7 @@ impl<const BF16: bool> Dot<f32> for Neon<BF16> {
     /// At most 24 of the 32 registers are accumulators, beside the four of a panel's weights, an
     /// activation and a mask. Three rows have only twelve, since they would hold the weights of two
     /// panels, and spill.
-    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 6, 2, 1, 1, 1, 1];
+    const TILE_PANELS: [usize; MAX_TILE_ROWS + 1] = [0, 1, 2, 1, 1, 1, 1];
     const FENCED_SUMS: usize = 6;
 
     #[inline(always)]
