@@ -1,0 +1,51 @@
+//! The values of a ratio that two measured figures leave possible.
+
+/// The positive ratios `above / below` that are not excluded, by Fieller's theorem (1954).
+///
+/// It inverts the test of `above - ratio × below = 0`, so it also covers when the denominator is
+/// near zero. There the ratio is skewed and has no upper limit, which an interval of the delta
+/// method, symmetric and always finite, can't show.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct PositiveRatios {
+    /// The lowest possible ratio.
+    pub(crate) low: f64,
+    /// The highest possible ratio; `None` if there is no limit.
+    pub(crate) high: Option<f64>,
+}
+
+/// A figure with its half-width at the confidence of the interval.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured {
+    pub(crate) value: f64,
+    pub(crate) half_width: f64,
+}
+
+impl PositiveRatios {
+    /// `None` if no positive ratio is possible. `above` must be at least zero, and both figures
+    /// independent of each other.
+    pub(crate) fn of(above: Measured, below: Measured) -> Option<Self> {
+        // The possible ratios x are those with a·x² - 2b·x + c ≤ 0.
+        let [a, c] =
+            [below, above].map(|it| (it.value - it.half_width) * (it.value + it.half_width));
+        let b = above.value * below.value;
+        let root = (b * b - a * c).max(0.0).sqrt();
+        if a > 0.0 {
+            // The denominator has a sign, and the ratio has it, too.
+            let high = (b + root) / a;
+            (below.value > 0.0).then(|| Self {
+                low: ((b - root) / a).max(0.0),
+                high: Some(high),
+            })
+        } else if c > 0.0 {
+            // All beyond the positive root, written so that it holds for a = 0, too.
+            let low = c / (b + root);
+            (b + root > 0.0).then_some(Self { low, high: None })
+        } else {
+            // Neither figure is known to differ from zero.
+            Some(Self {
+                low: 0.0,
+                high: None,
+            })
+        }
+    }
+}
