@@ -13,6 +13,7 @@ mod figure;
 mod inference;
 mod normal_mixture;
 mod sample_size;
+mod student;
 
 mod arm;
 mod arm_pair;

@@ -5,8 +5,8 @@
 mod reference;
 
 use farthing_experiment::{
-    ExperimentError, Inference, NormalMixture, Proportion, SampleRatio, SampleSize, Sides, holm,
-    newcombe_interval,
+    Estimate, ExperimentError, Inference, NormalMixture, Proportion, SampleRatio, SampleSize,
+    Sides, holm, newcombe_interval,
 };
 use reference::{assert_close, assert_near, read};
 use serde::Deserialize;
@@ -51,6 +51,7 @@ struct Student {
     confidence: f64,
     two_sided: f64,
     one_sided: f64,
+    p_at_bound: f64,
 }
 
 #[test]
@@ -61,6 +62,12 @@ fn a_fixed_horizon_uses_students_t_of_scipy() {
         let multiplier = |sides| fixed.multiplier(size, case.confidence, sides).unwrap();
         assert_close(multiplier(Sides::Two), case.two_sided);
         assert_close(multiplier(Sides::One), case.one_sided);
+        let estimate = Estimate {
+            value: case.two_sided,
+            standard_error: 1.0,
+            size,
+        };
+        assert_close(estimate.p_value(fixed, 0.0).unwrap(), case.p_at_bound);
     }
     // Beyond measure, it is the normal distribution.
     let endless = SampleSize {

@@ -12,6 +12,7 @@ pub fn read<T: DeserializeOwned>(name: &str) -> T {
 }
 
 /// To 1e-6 of the expected figure.
+#[allow(dead_code, reason = "not every test compares so")]
 #[track_caller]
 pub fn assert_close(found: f64, expected: f64) {
     assert_near(found, expected, 1e-6 * expected.abs());
