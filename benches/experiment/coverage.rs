@@ -9,21 +9,21 @@ use rand::rngs::StdRng;
 use rand_distr::{Beta, Distribution};
 
 use crate::population::{Metrics, Population};
-use crate::simulation::{Finding, run};
+use crate::simulation::{Finding, Simulation};
 
 const CONFIDENCE: f64 = 0.95;
 const NEAR_NOMINAL: std::ops::RangeInclusive<f64> = 93.0..=97.0;
 const FIXED: Inference = Inference::FixedHorizon { units_per_arm: 1 };
 const FIXED_COST: f64 = 60.0;
 
-pub(crate) fn measure(scale: f64) -> anyhow::Result<Vec<Finding>> {
+pub(crate) fn measure(simulation: Simulation) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    of_break_even(scale, &mut findings)?;
-    of_judges(scale, &mut findings)?;
+    of_break_even(simulation, &mut findings)?;
+    of_judges(simulation, &mut findings)?;
     Ok(findings)
 }
 
-fn of_break_even(scale: f64, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
+fn of_break_even(simulation: Simulation, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
     for (users, vendor_cost, name) in [
         (400, 0.004, "clear gain, 400 users"),
         (400, 0.0018, "small gain, 400 users"),
@@ -39,7 +39,7 @@ fn of_break_even(scale: f64, findings: &mut Vec<Finding>) -> anyhow::Result<()> 
             accepted: 0.75,
         };
         let truth = FIXED_COST / (vendor.cost_per_accepted() - own.cost_per_accepted());
-        let outcomes = run(4000, scale, |random| {
+        let outcomes = simulation.run(4000, |random| {
             break_even_covers(own, vendor, users, truth, random)
         })?;
         let of = |which: usize| outcomes.iter().map(|it| it[which]).collect::<Vec<_>>();
@@ -89,7 +89,7 @@ struct Judge {
     labelled: u64,
 }
 
-fn of_judges(scale: f64, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
+fn of_judges(simulation: Simulation, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
     for (sensitivity, specificity, truth, pairs, labelled) in [
         (0.9, 0.8, 0.55, 500, 100),
         (0.9, 0.8, 0.7, 500, 200),
@@ -107,12 +107,12 @@ fn of_judges(scale: f64, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
         let name = format!(
             "judge {sensitivity}/{specificity}, truth {truth}, {pairs} pairs, {labelled} labelled"
         );
-        let outcomes = run(8000, scale, |random| judge.covers(random))?;
+        let outcomes = simulation.run(8000, |random| judge.covers(random))?;
         let of = |which: usize| outcomes.iter().map(|it| it[which]).collect::<Vec<_>>();
         findings.push(Finding::share(name.clone(), &of(0)).within(NEAR_NOMINAL));
         findings.push(Finding::share(format!("{name}, uncorrected"), &of(1)));
     }
-    let clustered = run(4000, scale, clustered_judge_covers)?;
+    let clustered = simulation.run(4000, clustered_judge_covers)?;
     findings
         .push(Finding::share("judge, pairs clustered by user", &clustered).within(NEAR_NOMINAL));
     Ok(())

@@ -8,7 +8,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use crate::population::{Metrics, Population, User};
-use crate::simulation::{Finding, run};
+use crate::simulation::{Finding, Simulation};
 
 const LOOKS: u32 = 20;
 const CONFIDENCE: f64 = 0.95;
@@ -50,17 +50,17 @@ fn costs(arms: &[Metrics; 2]) -> Result<Estimate, ExperimentError> {
     Estimate::relative_difference(&arms[0].cost.ratio()?, &arms[1].cost.ratio()?)
 }
 
-pub(crate) fn of_verdicts(scale: f64) -> anyhow::Result<Vec<Finding>> {
-    let mut findings = of_requests(scale)?;
-    findings.extend(of_users(scale)?);
-    findings.extend(of_rules(scale)?);
+pub(crate) fn of_verdicts(simulation: Simulation) -> anyhow::Result<Vec<Finding>> {
+    let mut findings = of_requests(simulation)?;
+    findings.extend(of_users(simulation)?);
+    findings.extend(of_rules(simulation)?);
     Ok(findings)
 }
 
 /// The unit is the request.
-fn of_requests(scale: f64) -> anyhow::Result<Vec<Finding>> {
+fn of_requests(simulation: Simulation) -> anyhow::Result<Vec<Finding>> {
     let inferences = [always(REQUESTS * u64::from(LOOKS)), FIXED];
-    let alarms = run(4000, scale, |random| {
+    let alarms = simulation.run(4000, |random| {
         let mut arms = [Arm::new(), Arm::new()];
         let mut found = [false; 2];
         let mut last = false;
@@ -97,13 +97,13 @@ struct UserAlarms {
 }
 
 /// The unit is the user, and users come by and by, or all have requests from the beginning.
-fn of_users(scale: f64) -> anyhow::Result<Vec<Finding>> {
+fn of_users(simulation: Simulation) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for (all_at_once, name) in [
         (false, "users come by and by"),
         (true, "all users from the start"),
     ] {
-        let alarms = run(4000, scale, |random| user_experiment(all_at_once, random))?;
+        let alarms = simulation.run(12_000, |random| user_experiment(all_at_once, random))?;
         let mut add = |what: &str, of: fn(&UserAlarms) -> bool, limit| {
             let outcomes: Vec<_> = alarms.iter().map(of).collect();
             let finding = Finding::share(format!("{what}, {name}"), &outcomes);
@@ -172,7 +172,7 @@ fn user_experiment(all_at_once: bool, random: &mut StdRng) -> anyhow::Result<Use
 }
 
 /// Whole verdicts and guardrails, where the candidate is just at the limit.
-fn of_rules(scale: f64) -> anyhow::Result<Vec<Finding>> {
+fn of_rules(simulation: Simulation) -> anyhow::Result<Vec<Finding>> {
     let margin = 0.05;
     let rule = VerdictRule {
         inference: always(u64::from(USERS * LOOKS)),
@@ -190,7 +190,7 @@ fn of_rules(scale: f64) -> anyhow::Result<Vec<Finding>> {
         cost: SAME.cost / 2.0,
         accepted: SAME.accepted - margin,
     };
-    let outcomes = run(2000, scale, |random| {
+    let outcomes = simulation.run(2000, |random| {
         let mut arms = [Metrics::default(), Metrics::default()];
         let (mut replaced, mut rolled_back) = (false, false);
         for look in 0..LOOKS {
@@ -229,14 +229,14 @@ fn of_rules(scale: f64) -> anyhow::Result<Vec<Finding>> {
     ])
 }
 
-pub(crate) fn of_sample_ratios(scale: f64) -> anyhow::Result<Vec<Finding>> {
+pub(crate) fn of_sample_ratios(simulation: Simulation) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for (units, share, limit) in [
         (5000_u64, 0.5, Some(0.0..=0.2)),
         (5000, 0.55, Some(99.0..=100.0)),
         (1000, 0.55, None),
     ] {
-        let fired = run(20_000, scale, |random| {
+        let fired = simulation.run(20_000, |random| {
             let first = (0..units).filter(|_| random.random_bool(share)).count() as u64;
             let ratio = SampleRatio::check(&[first, units - first], &[0.5, 0.5])?;
             Ok(!ratio.passes())

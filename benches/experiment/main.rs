@@ -16,13 +16,16 @@ mod simulation;
 use std::process::ExitCode;
 
 use clap::Parser;
-use simulation::Finding;
+use simulation::{Finding, Simulation};
 
 #[derive(Parser)]
 struct Args {
     /// Multiplies the number of simulated experiments; a tenth is a quick trial
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
+    /// Other seeds: experiments from this number on
+    #[arg(long, default_value_t = 0)]
+    first: u64,
     /// Run only the parts whose name contains this
     #[arg(long, default_value = "")]
     only: String,
@@ -31,7 +34,7 @@ struct Args {
     bench: bool,
 }
 
-type Part = fn(f64) -> anyhow::Result<Vec<Finding>>;
+type Part = fn(Simulation) -> anyhow::Result<Vec<Finding>>;
 
 const PARTS: [(&str, Part); 5] = [
     ("false alarms", false_alarms::of_verdicts),
@@ -43,13 +46,17 @@ const PARTS: [(&str, Part); 5] = [
 
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
+    let simulation = Simulation {
+        scale: args.scale,
+        first: args.first,
+    };
     let mut passed = true;
     for (name, part) in PARTS {
         if !name.contains(&args.only) {
             continue;
         }
         println!("{name}");
-        for finding in part(args.scale)? {
+        for finding in part(simulation)? {
             passed &= finding.passes();
             println!("  {finding}");
         }

@@ -5,7 +5,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use crate::population::{Metrics, Population};
-use crate::simulation::{Finding, run};
+use crate::simulation::{Finding, Simulation};
 
 const POWER: f64 = 0.8;
 const CONFIDENCE: f64 = 0.95;
@@ -24,15 +24,15 @@ fn planner(looks: Looks) -> Planner {
     }
 }
 
-pub(crate) fn measure(scale: f64) -> anyhow::Result<Vec<Finding>> {
+pub(crate) fn measure(simulation: Simulation) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    of_proportions(scale, &mut findings)?;
-    of_costs(scale, &mut findings)?;
-    of_non_inferiority(scale, &mut findings)?;
+    of_proportions(simulation, &mut findings)?;
+    of_costs(simulation, &mut findings)?;
+    of_non_inferiority(simulation, &mut findings)?;
     Ok(findings)
 }
 
-fn of_proportions(scale: f64, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
+fn of_proportions(simulation: Simulation, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
     let shares = [0.70, 0.75];
     let spreads = [
         UnitSpread::of_proportion(shares[0])?,
@@ -45,7 +45,7 @@ fn of_proportions(scale: f64, findings: &mut Vec<Finding>) -> anyhow::Result<()>
         let units = planner(looks)
             .for_difference(spreads[0], spreads[1])?
             .baseline;
-        let shown = run(3000, scale, |random| {
+        let shown = simulation.run(3000, |random| {
             let arm = |share: f64, random: &mut StdRng| {
                 let mut arm = Arm::new();
                 for unit in 0..units {
@@ -81,7 +81,7 @@ fn past() -> anyhow::Result<Metrics> {
     Metrics::collect(&BASELINE, 50_000, &mut StdRng::seed_from_u64(99))
 }
 
-fn of_costs(scale: f64, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
+fn of_costs(simulation: Simulation, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
     let effect = -0.15;
     let candidate = Population {
         cost: BASELINE.cost * (1.0 + effect),
@@ -90,7 +90,7 @@ fn of_costs(scale: f64, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
     let spread = UnitSpread::of(&past()?.cost.ratio()?)?;
     let plan = planner(Looks::Once).for_relative_difference(spread, effect)?;
     let users = u32::try_from(plan.baseline)?;
-    let shown = run(3000, scale, |random| {
+    let shown = simulation.run(3000, |random| {
         let a = Metrics::collect(&BASELINE, users, random)?.cost.ratio()?;
         let b = Metrics::collect(&candidate, users, random)?.cost.ratio()?;
         let difference = Estimate::relative_difference(&a, &b)?;
@@ -102,12 +102,12 @@ fn of_costs(scale: f64, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn of_non_inferiority(scale: f64, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
+fn of_non_inferiority(simulation: Simulation, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
     let margin = 0.05;
     let spread = UnitSpread::of(&past()?.quality.share()?)?;
     let plan = planner(Looks::Once).for_non_inferiority(spread, spread, margin)?;
     let users = u32::try_from(plan.baseline)?;
-    let shown = run(3000, scale, |random| {
+    let shown = simulation.run(3000, |random| {
         let a = Metrics::collect(&BASELINE, users, random)?
             .quality
             .share()?;

@@ -6,7 +6,7 @@ use farthing_experiment::{Arm, ClusteredBootstrap, Estimate, Inference, UnitValu
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::simulation::Finding;
+use crate::simulation::{Finding, Simulation};
 
 const ROWS: u64 = 1_000_000;
 /// A report has three seconds, most of them for reading the ledger.
@@ -20,7 +20,7 @@ struct Row {
     accepted: bool,
 }
 
-pub(crate) fn measure(_scale: f64) -> anyhow::Result<Vec<Finding>> {
+pub(crate) fn measure(_simulation: Simulation) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for (units, name) in [(ROWS / 20, "50,000 users"), (ROWS, "a unit for each row")] {
         let mut random = StdRng::seed_from_u64(1);

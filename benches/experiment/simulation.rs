@@ -59,33 +59,44 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Runs `experiments × scale` experiments. Each has its own seed, so that the result does not depend
-/// on the number of cores.
-pub(crate) fn run<T: Send>(
-    experiments: usize,
-    scale: f64,
-    experiment: impl Fn(&mut StdRng) -> anyhow::Result<T> + Sync,
-) -> anyhow::Result<Vec<T>> {
-    let experiments = ((experiments as f64 * scale) as usize).max(20);
-    let threads = std::thread::available_parallelism()?.get();
-    let of_thread = |thread: usize| {
-        (thread..experiments)
-            .step_by(threads)
-            .map(|number| experiment(&mut StdRng::seed_from_u64(number as u64)))
-            .collect::<anyhow::Result<Vec<T>>>()
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|thread| {
-                let of_thread = &of_thread;
-                scope.spawn(move || of_thread(thread))
-            })
-            .collect();
-        let mut all = Vec::with_capacity(experiments);
-        for worker in workers {
-            let results = worker.join();
-            all.extend(results.map_err(|_| anyhow::anyhow!("a thread ended"))??);
-        }
-        Ok(all)
-    })
+/// Which experiments are run.
+#[derive(Clone, Copy)]
+pub(crate) struct Simulation {
+    /// Multiplies their number.
+    pub(crate) scale: f64,
+    /// The number of the first one, which is its seed.
+    pub(crate) first: u64,
+}
+
+impl Simulation {
+    /// Runs `experiments × scale` experiments. Each has its own seed, so that the result does not
+    /// depend on the number of cores.
+    pub(crate) fn run<T: Send>(
+        self,
+        experiments: usize,
+        experiment: impl Fn(&mut StdRng) -> anyhow::Result<T> + Sync,
+    ) -> anyhow::Result<Vec<T>> {
+        let experiments = ((experiments as f64 * self.scale) as usize).max(20);
+        let threads = std::thread::available_parallelism()?.get();
+        let of_thread = |thread: usize| {
+            (thread..experiments)
+                .step_by(threads)
+                .map(|number| experiment(&mut StdRng::seed_from_u64(self.first + number as u64)))
+                .collect::<anyhow::Result<Vec<T>>>()
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads)
+                .map(|thread| {
+                    let of_thread = &of_thread;
+                    scope.spawn(move || of_thread(thread))
+                })
+                .collect();
+            let mut all = Vec::with_capacity(experiments);
+            for worker in workers {
+                let results = worker.join();
+                all.extend(results.map_err(|_| anyhow::anyhow!("a thread ended"))??);
+            }
+            Ok(all)
+        })
+    }
 }

@@ -142,24 +142,34 @@ impl<K: Ord> Arm<K> {
     /// all answers.
     ///
     /// If all units agree, their variance is zero, but the share isn't exactly 0 or 1. So the
-    /// variance is at least that of units of which one more differs:
-    /// p(1-p)/(n+2) at p = 1/(n+2) (after Agresti and Caffo, 2000).
+    /// variance is at least that of units of which one more differs: see `least_share_error`.
     ///
     /// # Errors
     /// As [`ratio`](Self::ratio), or a unit's numerator is below zero or above its denominator.
     pub fn share(&self) -> Result<Estimate, ExperimentError> {
-        let is_share =
-            |sums: &UnitSums| sums.numerator >= 0.0 && sums.numerator <= sums.denominator;
-        if !self.units.values().all(is_share) {
-            return Err(ExperimentError::NoShare);
-        }
+        self.check_share()?;
         let mut estimate = self.ratio()?;
-        let count = estimate.size.units as f64 + 2.0;
-        let least = (count - 1.0).sqrt() / (count * count.sqrt());
+        let least = least_share_error(estimate.size);
         estimate.standard_error = estimate.standard_error.max(least);
         Ok(estimate)
+    }
+
+    pub(crate) fn check_share(&self) -> Result<(), ExperimentError> {
+        let is_share =
+            |sums: &UnitSums| sums.numerator >= 0.0 && sums.numerator <= sums.denominator;
+        if self.units.values().all(is_share) {
+            return Ok(());
+        }
+        Err(ExperimentError::NoShare)
     }
 }
 
 /// The relative error of a sum and a product of a million rows.
 const ROUNDING: f64 = 1e-13;
+
+/// The error of a share of n units of which one more differs: p(1-p)/(n+2) at p = 1/(n+2), after
+/// Agresti and Caffo (2000).
+pub(crate) fn least_share_error(size: SampleSize) -> f64 {
+    let count = size.units as f64 + 2.0;
+    (count - 1.0).sqrt() / (count * count.sqrt())
+}

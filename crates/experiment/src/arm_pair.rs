@@ -1,6 +1,6 @@
 //! Two arms that answered the same units.
 
-use crate::arm::Arm;
+use crate::arm::{Arm, least_share_error};
 use crate::error::{ExperimentError, finite};
 use crate::estimate::Estimate;
 use crate::sample_size::SampleSize;
@@ -24,6 +24,20 @@ impl<K: Ord> ArmPair<'_, K> {
     pub fn difference(&self) -> Result<Estimate, ExperimentError> {
         let [base, other] = self.ratios()?;
         self.estimate(other.value - base.value, [-1.0, 1.0])
+    }
+
+    /// The [`difference`](Self::difference) of a binary metric. As in [`Arm::share`], its error is
+    /// never zero, even if all answers of both arms agree.
+    ///
+    /// # Errors
+    /// As [`Arm::share`].
+    pub fn share_difference(&self) -> Result<Estimate, ExperimentError> {
+        self.baseline.check_share()?;
+        self.candidate.check_share()?;
+        let mut estimate = self.difference()?;
+        let least = least_share_error(estimate.size);
+        estimate.standard_error = estimate.standard_error.max(least);
+        Ok(estimate)
     }
 
     /// `(candidate - baseline) / baseline`, likewise.

@@ -29,17 +29,21 @@ impl PositiveRatios {
             [below, above].map(|it| (it.value - it.half_width) * (it.value + it.half_width));
         let b = above.value * below.value;
         let root = (b * b - a * c).max(0.0).sqrt();
+        // Each root is written so that no two near figures are subtracted.
         if a > 0.0 {
             // The denominator has a sign, and the ratio has it, too.
-            let high = (b + root) / a;
             (below.value > 0.0).then(|| Self {
-                low: ((b - root) / a).max(0.0),
-                high: Some(high),
+                low: if c > 0.0 { c / (b + root) } else { 0.0 },
+                high: Some((b + root) / a),
             })
         } else if c > 0.0 {
-            // All beyond the positive root, written so that it holds for a = 0, too.
-            let low = c / (b + root);
-            (b + root > 0.0).then_some(Self { low, high: None })
+            // All beyond the positive root.
+            let low = if b < 0.0 {
+                (b - root) / a
+            } else {
+                c / (b + root)
+            };
+            low.is_finite().then_some(Self { low, high: None })
         } else {
             // Neither figure is known to differ from zero.
             Some(Self {

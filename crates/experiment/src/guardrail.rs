@@ -47,8 +47,10 @@ pub enum GuardrailAction {
 }
 
 impl Guardrail {
-    /// Judges the harm, of which more is worse: usually a difference of the candidate from the
-    /// baseline.
+    /// Judges the harm, of which more is worse: for errors and empty answers a difference of
+    /// [`Arm::share`](crate::Arm::share), for spending a relative difference of
+    /// [`Arm::ratio`](crate::Arm::ratio), for the 95th percentile of the time to first token the
+    /// `difference` of a [`QuantileDifference`](crate::QuantileDifference).
     ///
     /// # Errors
     /// A parameter is out of range, or the harm has an error that more data would not mend.

@@ -1,9 +1,12 @@
 //! The statistics of A/B experiments.
 //!
 //! Rows become sums per assignment unit ([`Arm`], [`UnitValues`]), those become figures with errors
-//! ([`Estimate`]), and those become intervals under a rule of looking ([`Inference`]). Verdicts are
-//! [`VerdictRule`], [`Guardrail`] and [`BreakEven`]. Everything is pure: the same rows give the same
-//! answer. No result is NaN or infinite: what can't be computed is an [`ExperimentError`].
+//! ([`Estimate`]), and those become intervals under a rule of looking ([`Inference`]). Dollars per
+//! accepted answer, for example, is an arm whose numerators are dollars and whose denominators are
+//! accepted answers. Verdicts are [`VerdictRule`], [`Guardrail`] and [`BreakEven`].
+//!
+//! Everything is pure: the same rows give the same answer. No result is NaN or infinite: what can't
+//! be computed is an [`ExperimentError`].
 //!
 //! Money is a float here, because its error is far larger than its last digit.
 

@@ -6,10 +6,13 @@ use crate::error::{ExperimentError, finite, not_negative, open_probability, posi
 use crate::estimate::Estimate;
 use crate::normal_mixture::NormalMixture;
 
+/// Bisections of the error that a plan allows: to the last bit.
+const BISECTIONS: u32 = 100;
+
 /// What an experiment must be able to show.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Planner {
-    /// The chance of showing an effect that is there, for example 0.8.
+    /// The chance of showing an effect that is there, for example 0.8; at least 0.5.
     pub power: f64,
     /// The confidence of the interval, for example 0.95.
     pub confidence: f64,
@@ -106,11 +109,11 @@ impl UnitSpread {
         })
     }
 
-    /// Of the logarithm of the metric: a difference of it is a relative difference.
+    /// As a part of the mean.
     ///
     /// # Errors
     /// The mean is zero.
-    pub fn relative(self) -> Result<Self, ExperimentError> {
+    fn relative(self) -> Result<Self, ExperimentError> {
         if self.mean == 0.0 {
             return Err(ExperimentError::ZeroBaseline);
         }
@@ -138,6 +141,10 @@ impl Planner {
     /// The units that show a relative difference `effect` (0.1 = 10 %) of a metric whose spread
     /// relative to its mean is the same in both arms.
     ///
+    /// The error of a relative difference grows with the measured ratio, so a cost that is lower by
+    /// chance has a smaller error, too. The logarithm of the ratio is nearly normal, and the plan
+    /// goes by the ratio beyond which the interval excludes zero.
+    ///
     /// # Errors
     /// The effect or the mean is zero, the effect is at most -1, or a parameter is out of range.
     pub fn for_relative_difference(
@@ -145,18 +152,27 @@ impl Planner {
         spread: UnitSpread,
         effect: f64,
     ) -> Result<Plan, ExperimentError> {
-        positive("1 + the effect", 1.0 + effect)?;
-        let baseline = spread.relative()?;
-        // The ratio's delta method: the candidate's part grows with the square of the ratio.
-        let candidate = UnitSpread {
-            mean: 1.0 + effect,
-            variance: baseline.variance * (1.0 + effect).powi(2),
+        let distance = positive("1 + the effect", 1.0 + effect)?.ln();
+        positive("the effect's size", distance.abs())?;
+        let relative = spread.relative()?;
+        let (power, multiplier) = (self.power()?, self.multiplier()?);
+        // The interval excludes zero if the ratio is beyond 1/(1 ± multiplier × error).
+        let sign = effect.signum();
+        let missing = |error: f64| {
+            let beyond = -(-sign * multiplier * error).ln_1p();
+            sign * (distance - beyond) - power * error
         };
-        let of_baseline = UnitSpread {
-            mean: 1.0,
-            variance: candidate.variance,
-        };
-        self.for_difference(of_baseline, candidate)
+        let (mut low, mut high) = (0.0, multiplier.recip());
+        for _ in 0..BISECTIONS {
+            let middle = f64::midpoint(low, high);
+            if missing(middle) > 0.0 {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        let ratio = positive("the ratio of the arms", self.ratio)?;
+        self.plan_of(relative.variance * (1.0 + ratio.recip()) / (low * low))
     }
 
     /// The units that show that the candidate is worse by less than `margin`, if it is better by
@@ -184,17 +200,31 @@ impl Planner {
     ) -> Result<Plan, ExperimentError> {
         let ratio = positive("the ratio of the arms", self.ratio)?;
         positive("the distance to show", distance)?;
-        let power = normal_quantile(open_probability("the power", self.power)?);
-        let multiplier = self.multiplier()?;
+        let (power, multiplier) = (self.power()?, self.multiplier()?);
         let variance = not_negative("a variance", baseline.variance)?
             + not_negative("a variance", candidate.variance)? / ratio;
-        let exact = finite(variance * ((multiplier + power) / distance).powi(2))?;
-        let exact = positive("the variance", exact)?;
+        self.plan_of(variance * ((multiplier + power) / distance).powi(2))
+    }
+
+    fn plan_of(&self, exact: f64) -> Result<Plan, ExperimentError> {
+        // Without variance there would be no units.
+        let exact = positive("the variance", finite(exact)?)?;
         Ok(Plan {
             exact,
             baseline: exact.ceil() as u64,
-            candidate: (exact * ratio).ceil() as u64,
+            candidate: (exact * self.ratio).ceil() as u64,
         })
+    }
+
+    /// The power as a normal quantile.
+    fn power(&self) -> Result<f64, ExperimentError> {
+        if !(self.power >= 0.5 && self.power < 1.0) {
+            return Err(ExperimentError::Parameter {
+                name: "the power",
+                range: "at least 0.5 and below 1",
+            });
+        }
+        Ok(normal_quantile(self.power))
     }
 
     /// The half-width in standard errors at the planned size.

@@ -125,6 +125,25 @@ fn a_pair_is_a_regression_clustered_on_the_common_unit() {
 }
 
 #[test]
+fn a_pair_in_which_all_agree_has_an_error() {
+    let rows: Vec<_> = (0..100).map(|unit| (f64::from(unit % 2), 1.0)).collect();
+    let (baseline, candidate) = (arm(&rows), arm(&rows));
+    let pair = ArmPair {
+        baseline: &baseline,
+        candidate: &candidate,
+    };
+    assert_eq!(pair.difference().unwrap().standard_error, 0.0);
+    let found = pair.share_difference().unwrap();
+    assert_close(found.standard_error, 101.0_f64.sqrt() / 102.0_f64.powf(1.5));
+    let dollars = arm(&[(2.0, 1.0); 100]);
+    let pair = ArmPair {
+        baseline: &baseline,
+        candidate: &dollars,
+    };
+    assert_eq!(pair.share_difference(), Err(ExperimentError::NoShare));
+}
+
+#[test]
 fn parts_merge_to_the_whole_to_the_last_bit() {
     let case = read::<Vec<Case>>("arms").remove(0);
     let whole = arm(&case.baseline);

@@ -11,7 +11,7 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 struct Plans {
     differences: Vec<Difference>,
-    relative: Relative,
+    relative: Vec<Relative>,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +31,9 @@ struct Difference {
 struct Relative {
     cv: f64,
     effect: f64,
+    ratio: f64,
+    power: f64,
+    confidence: f64,
     once: f64,
 }
 
@@ -73,25 +76,35 @@ fn sizes_are_statsmodels() {
 
 #[test]
 fn relative_differences_too() {
-    let case = read::<Plans>("plans").relative;
+    for case in read::<Plans>("plans").relative {
+        let spread = UnitSpread {
+            mean: 0.004,
+            variance: (0.004 * case.cv).powi(2),
+        };
+        let planner = Planner {
+            power: case.power,
+            confidence: case.confidence,
+            looks: Looks::Once,
+            ratio: case.ratio,
+        };
+        let plan = planner.for_relative_difference(spread, case.effect);
+        assert_close(plan.unwrap().exact, case.once);
+    }
     let spread = UnitSpread {
         mean: 0.004,
-        variance: (0.004 * case.cv).powi(2),
+        variance: 1e-5,
     };
-    let plan = PLANNER.for_relative_difference(spread, case.effect);
-    assert_close(plan.unwrap().exact, case.once);
+    let zero = UnitSpread {
+        mean: 0.0,
+        ..spread
+    };
     assert_eq!(
-        PLANNER.for_relative_difference(
-            UnitSpread {
-                mean: 0.0,
-                ..spread
-            },
-            0.1
-        ),
+        PLANNER.for_relative_difference(zero, 0.1),
         Err(ExperimentError::ZeroBaseline)
     );
-    assert!(PLANNER.for_relative_difference(spread, -1.0).is_err());
-    assert!(PLANNER.for_relative_difference(spread, 0.0).is_err());
+    for effect in [-1.0, 0.0, f64::NAN, f64::INFINITY] {
+        assert!(PLANNER.for_relative_difference(spread, effect).is_err());
+    }
 }
 
 #[test]

@@ -72,7 +72,7 @@ proptest! {
         let relative = two(ratios).and_then(|[a, b]| Estimate::relative_difference(&a, &b));
         let all = [
             ratios[0], ratios[1], shares[0], shares[1], difference, relative,
-            pair.difference(), pair.relative_difference(),
+            pair.difference(), pair.relative_difference(), pair.share_difference(),
         ];
         for estimate in all.into_iter().flatten() {
             prop_assert!(is_finite(&estimate), "{estimate:?}");
@@ -134,12 +134,12 @@ proptest! {
             prop_assert!(interval.high <= 1.0);
         }
         let calibration = JudgeCalibration { sensitivity, specificity };
-        if let Ok(judged) = JudgedShare::of_trials(a) {
-            if let Ok(found) = calibration.correct(&judged, inference, confidence) {
-                prop_assert!(0.0 <= found.interval.low && found.interval.high <= 1.0);
-                prop_assert!(found.interval.low <= found.interval.high);
-                prop_assert!((0.0..=1.0).contains(&found.value));
-            }
+        let corrected = JudgedShare::of_trials(a)
+            .and_then(|judged| calibration.correct(&judged, inference, confidence));
+        if let Ok(found) = corrected {
+            prop_assert!(0.0 <= found.interval.low && found.interval.high <= 1.0);
+            prop_assert!(found.interval.low <= found.interval.high);
+            prop_assert!((0.0..=1.0).contains(&found.value));
         }
         if let Ok(ratio) = SampleRatio::check(&[a.trials, b.trials], &weights) {
             prop_assert!(ratio.chi_square.is_finite() && (0.0..=1.0).contains(&ratio.p_value));
