@@ -24,6 +24,21 @@ impl PositiveRatios {
     /// `None` if no positive ratio is possible. `above` must be at least zero, and both figures
     /// independent of each other.
     pub(crate) fn of(above: Measured, below: Measured) -> Option<Self> {
+        // As parts of their sizes, so that no square is too large or too small for a float.
+        let [above_size, below_size] = [above, below].map(|it| it.value.abs().max(it.half_width));
+        if above_size == 0.0 {
+            return Self::of_parts(above, below.divided_by(below_size));
+        }
+        let parts = [above.divided_by(above_size), below.divided_by(below_size)];
+        let ratios = Self::of_parts(parts[0], parts[1])?;
+        let scale = above_size / below_size;
+        Some(Self {
+            low: ratios.low * scale,
+            high: ratios.high.map(|high| high * scale),
+        })
+    }
+
+    fn of_parts(above: Measured, below: Measured) -> Option<Self> {
         // The possible ratios x are those with a·x² - 2b·x + c ≤ 0.
         let [a, c] =
             [below, above].map(|it| (it.value - it.half_width) * (it.value + it.half_width));
@@ -50,6 +65,15 @@ impl PositiveRatios {
                 low: 0.0,
                 high: None,
             })
+        }
+    }
+}
+
+impl Measured {
+    fn divided_by(self, size: f64) -> Self {
+        Self {
+            value: self.value / size,
+            half_width: self.half_width / size,
         }
     }
 }
