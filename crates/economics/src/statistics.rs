@@ -2,10 +2,12 @@
 
 mod bootstrap;
 mod normal;
+mod split_mix;
 mod wilson;
 
 pub use bootstrap::{BootstrapError, MovingBlockBootstrap, quantile, resampled_sum};
 pub use normal::normal_quantile;
+pub use split_mix::SplitMix64;
 pub use wilson::wilson_interval;
 
 /// A confidence interval.

@@ -4,7 +4,7 @@
 //! so whole blocks of neighbours are resampled instead of single slices: the moving-block
 //! bootstrap.
 
-use super::Interval;
+use super::{Interval, SplitMix64};
 
 /// The parameters of the resampling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl MovingBlockBootstrap {
         if self.resamples == 0 || !(confidence > 0.0 && confidence < 1.0) {
             return Err(BootstrapError::NoResamples);
         }
-        let mut random = SplitMix64(self.seed);
+        let mut random = SplitMix64::new(self.seed);
         let mut starts = vec![0; slices.div_ceil(self.block_length)];
         let mut figures = Vec::with_capacity(self.resamples);
         for _ in 0..self.resamples {
@@ -132,22 +132,4 @@ pub fn quantile(sorted: &[f64], q: f64) -> f64 {
     let below = sorted[place.floor() as usize];
     let above = sorted[place.ceil() as usize];
     below + (above - below) * place.fract()
-}
-
-/// Steele, Lea and Flood's generator (SplitMix64): small and stable.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Below `bound`, by Lemire's multiplication; its bias is below `bound`/2⁶⁴.
-    fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.next()) * bound as u128) >> 64) as usize
-    }
 }

@@ -43,6 +43,20 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
         "money is decimal and pure",
     ),
     (
+        "crates/experiment/src/",
+        &[
+            "f32",
+            "std::time",
+            "Instant",
+            "SystemTime",
+            "candle_core",
+            "axum",
+            "tokio",
+            "rust_decimal",
+        ],
+        "it is statistics only: no clock, no HTTP, no tensor, and no exact money",
+    ),
+    (
         "crates/ledger/src/",
         &["candle_core", "axum"],
         "it knows rows only",
