@@ -10,7 +10,9 @@ use crate::grid::{Ahead, Grid, dot_panels, for_each_tile};
 use crate::linear_weight::{PANEL, panel_len};
 use crate::operand::source;
 use crate::pool;
-use crate::simd::{Activation, Dot, Kernel, Lanes, MAX_TILE_ROWS, Simd, SimdLevel, dispatch};
+use crate::simd::{
+    Activation, Dot, Kernel, LANES, Lanes, MAX_TILE_ROWS, Simd, SimdLevel, dispatch,
+};
 
 /// Maximum number of rows that share a pass over the weights. Their activations fit the
 /// second-level cache.
@@ -28,6 +30,11 @@ const PREFETCH: usize = 64;
 /// The same for one row of one panel, whose weights are one stream: the hardware prefetches it, and
 /// more would only take the places of its own prefetches.
 const PREFETCH_OF_ONE_STREAM: usize = 4;
+
+/// Rows of activations that lie a multiple of this apart fall into the same few places of a first-level
+/// cache and push each other out. So a cache line is left free between them. Measured on an EPYC with
+/// AVX2: 31 rows of 4,096 inputs are twice as fast, of 1,536 inputs by a third.
+const COLLISION_BYTES: usize = 1024;
 
 /// Multiplications per task: about 4 µs, or 20 µs if the weights come from memory.
 const TASK_WORK: usize = 128 * 1024;
@@ -206,10 +213,13 @@ impl<'a> Gemm<'a> {
     /// Words for the packed activations; 0 if `x` can be used directly.
     fn packed_len(&self, level: SimdLevel) -> usize {
         let pairs = self.in_features.div_ceil(2);
-        if self.is_rounded(level) {
-            self.rows * pairs
-        } else if !self.in_features.is_multiple_of(2) {
-            self.rows * pairs * 2
+        let is_rounded = self.is_rounded(level);
+        let words = if is_rounded { pairs } else { pairs * 2 };
+        let collides = self.rows > 1 && (words * size_of::<f32>()).is_multiple_of(COLLISION_BYTES);
+        if collides {
+            self.rows * (words + LANES)
+        } else if is_rounded || !self.in_features.is_multiple_of(2) {
+            self.rows * words
         } else {
             0
         }
@@ -291,7 +301,8 @@ impl Tile<'_> {
         let (x, x_stride) = if self.packed.is_empty() {
             (self.product.x.as_ptr().cast(), self.product.x_stride)
         } else {
-            (self.packed.as_ptr().cast(), pairs * 2)
+            let row_bytes = size_of_val(self.packed) / self.product.rows;
+            (self.packed.as_ptr().cast(), row_bytes / size_of::<S::X>())
         };
         let grid = Product::<S::X, W> {
             x,

@@ -13,7 +13,7 @@ use reference::{
     Random, assert_close, flat, integers, matrix, message, on_every_level, product, weight,
 };
 
-const SHAPES: [(usize, usize); 9] = [
+const SHAPES: [(usize, usize); 10] = [
     (1, 1),
     (16, 2),
     (17, 3),
@@ -23,6 +23,8 @@ const SHAPES: [(usize, usize); 9] = [
     (250, 65),
     (130, 576),
     (31, 1537),
+    // Rows that would push each other out of a cache.
+    (33, 512),
 ];
 
 #[test]

@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor};
 use farthing_ops::{
     Accumulate, AttentionBatch, DeviceSampler, LinearWeight, ListCapacity, LoraStack,
     LoraStackShape, RopeTable, SampleSpec, SimdLevel, embed, linear, lora_expand, lora_shrink,
-    paged_attention, rms_norm, rope_and_cache, sample, silu_mul, with_simd_level,
+    move_together, paged_attention, rms_norm, rope_and_cache, sample, silu_mul, with_simd_level,
 };
 
 use self::rotation::Rotation;
@@ -194,10 +194,12 @@ impl Bench<'_> {
         }
         let values = Random::new(1).values(out_features * in_features);
         let bytes = 2 * values.len();
-        let rotation = Rotation::new(self.side.kind, bytes, |_| {
-            self.side.weight(&values, in_features)
-        })?;
-        let rotation = Rc::new(rotation);
+        let copies = Rotation::<LinearWeight>::copies(self.side.kind, bytes);
+        let copies = (0..copies).map(|_| self.side.weight(&values, in_features));
+        let mut copies = copies.collect::<Result<Vec<_>, _>>()?;
+        // As a model's weights lie.
+        move_together(&mut copies)?;
+        let rotation = Rc::new(Rotation::of(copies));
         self.weights
             .insert((out_features, in_features), rotation.clone());
         Ok(rotation)

@@ -34,10 +34,15 @@ impl<T> Rotation<T> {
         make: impl FnMut(usize) -> Result<T, ModelError>,
     ) -> Result<Self, ModelError> {
         let items = (0..Self::copies(device, item_bytes)).map(make);
-        Ok(Self {
-            items: items.collect::<Result<_, _>>()?,
+        Ok(Self::of(items.collect::<Result<_, _>>()?))
+    }
+
+    /// These operands in turn.
+    pub(super) fn of(items: Vec<T>) -> Self {
+        Self {
+            items,
             next: Cell::new(0),
-        })
+        }
     }
 
     /// The next operand.
