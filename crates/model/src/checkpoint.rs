@@ -4,6 +4,7 @@ mod dummy;
 mod float_type;
 mod gguf;
 mod gguf_tokenizer;
+mod rotary_buffer;
 mod safetensors;
 mod weight_file;
 
@@ -43,6 +44,7 @@ pub struct Checkpoint {
     config: ModelConfig,
     shapes: HashMap<String, Vec<usize>>,
     weights: Weights,
+    warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -85,9 +87,11 @@ impl Checkpoint {
     }
 
     fn open_safetensors(directory: &Path) -> Result<Self, ModelError> {
-        let config = read_config(directory)?;
-        let shards = Shards::open(directory, &config)?;
-        Ok(Self::new(config, Weights::Safetensors(shards)))
+        let (config, shards, warnings) = Shards::open(directory, read_config(directory)?)?;
+        Ok(Self {
+            warnings,
+            ..Self::new(config, Weights::Safetensors(shards))
+        })
     }
 
     fn open_gguf(path: &Path) -> Result<Self, ModelError> {
@@ -100,7 +104,14 @@ impl Checkpoint {
             shapes: config.tensor_shapes().collect(),
             config,
             weights,
+            warnings: Vec::new(),
         }
+    }
+
+    /// What an operator should know about the files: where they contradict each other and what was
+    /// done about it, a line each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The model's configuration.
