@@ -96,7 +96,15 @@ impl Checkpoint {
 
     fn open_gguf(path: &Path) -> Result<Self, ModelError> {
         let (config, file) = GgufFile::open(path)?;
-        Ok(Self::new(config, Weights::Gguf(Box::new(file))))
+        let warning = config.eos_token_ids.is_empty().then(|| {
+            "the GGUF's metadata names no end of sequence (`tokenizer.ggml.eos_token_id`): answers \
+             end at their token limit only"
+                .to_owned()
+        });
+        Ok(Self {
+            warnings: warning.into_iter().collect(),
+            ..Self::new(config, Weights::Gguf(Box::new(file)))
+        })
     }
 
     fn new(config: ModelConfig, weights: Weights) -> Self {
