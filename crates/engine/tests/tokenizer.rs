@@ -77,7 +77,6 @@ fn directories_equal_hugging_faces() {
                 bare,
                 "{name}: {text:?}"
             );
-            assert_eq!(tokenizer.encode_rendered(text).unwrap(), bare);
             let dressed = tokenizer.encode(text, true).unwrap();
             assert_eq!(
                 (Some(dressed[0]), &dressed[1..]),

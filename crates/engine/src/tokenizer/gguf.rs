@@ -14,7 +14,7 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
 use super::token_bytes::{Alphabet, TokenBytes};
-use super::{Tokenizer, reach};
+use super::{ControlTokens, Tokenizer, reach};
 use crate::TextError;
 
 /// The regular expression of Llama 3's `tokenizer.json` that splits text into words.
@@ -139,6 +139,7 @@ fn finish(
         }
     }
     Ok(Tokenizer {
+        control: ControlTokens::of(&inner),
         reach: reach::of(&inner, &token_bytes),
         inner,
         token_bytes,
