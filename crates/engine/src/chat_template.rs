@@ -3,17 +3,21 @@
 mod bounds;
 mod generation_tag;
 mod json;
+mod marks;
 mod python;
 mod source;
 mod strftime;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::SystemTime;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, Value, context};
 
-use crate::{TextError, Tokenizer};
+use crate::tokenizer::ControlTokens;
+use crate::{RenderedPrompt, TextError, Tokenizer};
+use marks::Marks;
 
 /// Limit on the instructions (and 64-byte units of memory) of one rendering. A chat of a thousand
 /// messages takes about a twentieth of it.
@@ -30,6 +34,9 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     bos_token: Option<String>,
     eos_token: Option<String>,
+    control: ControlTokens,
+    /// Control tokens that the template may look for in messages.
+    constants: Vec<u32>,
     /// The template accepts a list of parts as content.
     takes_parts: bool,
     /// The template accepts a string as content.
@@ -81,6 +88,8 @@ impl ChatTemplate {
             .map_err(|error| TextError::BadTemplate(error.to_string()))?;
         let source = generation_tag::remove(source);
         bounds::check(&source, &syntax)?;
+        let control = tokenizer.control_tokens().clone();
+        let constants = marks::in_constants(&source, &syntax, &control);
         environment.set_syntax(syntax);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(FUEL));
@@ -93,6 +102,8 @@ impl ChatTemplate {
             environment,
             bos_token: tokenizer.bos_token(),
             eos_token: tokenizer.eos_token(),
+            control,
+            constants,
             takes_parts: false,
             takes_strings: true,
         };
@@ -110,7 +121,8 @@ impl ChatTemplate {
     }
 
     /// Renders the prompt of a chat. `add_generation_prompt` appends the start of the assistant's
-    /// answer.
+    /// answer. Control tokens that messages spell stay text, also to the template. Only in the
+    /// assistant's messages the template sees those that it looks for.
     ///
     /// # Errors
     /// [`TextError::Rejected`] with the template's message if it rejects the messages;
@@ -119,7 +131,7 @@ impl ChatTemplate {
         &self,
         messages: &[ChatMessage],
         add_generation_prompt: bool,
-    ) -> Result<String, TextError> {
+    ) -> Result<RenderedPrompt, TextError> {
         self.render_at(messages, add_generation_prompt, SystemTime::now())
     }
 
@@ -129,20 +141,54 @@ impl ChatTemplate {
         messages: &[ChatMessage],
         add_generation_prompt: bool,
         now: SystemTime,
-    ) -> Result<String, TextError> {
-        let messages: Vec<Value> = messages
-            .iter()
-            .map(|message| {
-                let content = match &message.content {
-                    ChatContent::Text(text) if self.takes_strings => Value::from(text.as_str()),
-                    ChatContent::Text(text) => parts(std::slice::from_ref(text)),
-                    ChatContent::Parts(texts) if self.takes_parts => parts(texts),
-                    ChatContent::Parts(texts) => Value::from(texts.join("\n")),
-                };
-                message_value(message, content)
-            })
-            .collect();
-        self.render_values(messages, add_generation_prompt, now)
+    ) -> Result<RenderedPrompt, TextError> {
+        let Some(mut marks) = Marks::needed(messages, &self.control)? else {
+            let messages = self.values(messages, |_, text| Cow::Borrowed(text));
+            let prompt = self.render_values(messages, add_generation_prompt, now)?;
+            return Ok(RenderedPrompt::unmarked(prompt));
+        };
+        let render = |marks: &Marks<'_>| {
+            let messages = self.values(messages, |role, text| marks.set(role, text));
+            let prompt = self.render_values(messages, add_generation_prompt, now)?;
+            Ok(RenderedPrompt::from_marked(&prompt, marks.character))
+        };
+        let mut prompt = render(&marks)?;
+        // The template looks for a token if the prompt is another one without its marks.
+        for id in marks.spelled_by_assistant(messages, &self.constants) {
+            marks.left_to_template.push(id);
+            let seen = render(&marks)?;
+            if seen.text() == prompt.text() {
+                marks.left_to_template.pop();
+            } else {
+                prompt = seen;
+            }
+        }
+        Ok(prompt)
+    }
+
+    /// The messages as the template gets them. `mark` gets the role and a text.
+    fn values<'m>(
+        &self,
+        messages: &'m [ChatMessage],
+        mark: impl Fn(&str, &'m str) -> Cow<'m, str>,
+    ) -> Vec<Value> {
+        let value = |message: &'m ChatMessage| {
+            let mark = |text: &'m String| mark(&message.role, text).into_owned();
+            let content = match &message.content {
+                ChatContent::Text(text) if self.takes_strings => Value::from(mark(text)),
+                ChatContent::Text(text) => parts(&[mark(text)]),
+                ChatContent::Parts(texts) => {
+                    let texts: Vec<_> = texts.iter().map(mark).collect();
+                    if self.takes_parts {
+                        parts(&texts)
+                    } else {
+                        Value::from(texts.join("\n"))
+                    }
+                }
+            };
+            message_value(&message.role, message.name.as_ref().map(mark), content)
+        };
+        messages.iter().map(value).collect()
     }
 
     fn render_values(
@@ -188,10 +234,9 @@ impl ChatTemplate {
     /// Tries which kinds of content the template accepts: a string, a list of parts, or both.
     fn probe_content(&mut self) {
         let text = "content of a probe";
-        let message = ChatMessage::new("user", text);
         let render = |content| {
             self.render_values(
-                vec![message_value(&message, content)],
+                vec![message_value("user", None, content)],
                 true,
                 SystemTime::UNIX_EPOCH,
             )
@@ -207,12 +252,9 @@ impl ChatTemplate {
     }
 }
 
-fn message_value(message: &ChatMessage, content: Value) -> Value {
-    let role = Value::from(message.role.as_str());
-    let name = message
-        .name
-        .as_deref()
-        .map(|name| ("name", Value::from(name)));
+fn message_value(role: &str, name: Option<String>, content: Value) -> Value {
+    let role = Value::from(role);
+    let name = name.map(|name| ("name", Value::from(name)));
     Value::from_pairs(
         [("role", role), ("content", content)]
             .into_iter()

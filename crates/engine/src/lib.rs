@@ -15,6 +15,7 @@ mod least_squares;
 mod mailbox;
 mod meter;
 mod queue_places;
+mod rendered_prompt;
 mod robust_fit;
 mod runner;
 mod sequence_event;
@@ -42,6 +43,7 @@ pub use generation::{
 };
 pub use handle::{EngineHandle, EngineLimits, SubmitError};
 pub use meter::{Meter, Split};
+pub use rendered_prompt::RenderedPrompt;
 pub use runner::Runner;
 pub use split_basis::SplitBasis;
 pub use stats::{EngineStats, StepSizes};

@@ -1,17 +1,21 @@
 //! Converts text to token ids and back.
 
+mod control_tokens;
 mod directory;
 mod gguf;
 mod growth;
+mod message_text;
 mod reach;
 mod token_bytes;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use farthing_model::GgufTokenizer;
 
-use crate::TextError;
+use crate::{RenderedPrompt, TextError};
 
+pub(crate) use control_tokens::ControlTokens;
 use reach::Reach;
 use token_bytes::TokenBytes;
 pub use token_bytes::byte_level_alphabet;
@@ -31,6 +35,7 @@ pub struct Tokenizer {
     suffix: Vec<u32>,
     bos: Option<u32>,
     eos: Option<u32>,
+    control: ControlTokens,
     /// What one token can stand for, if that is limited.
     reach: Option<Reach>,
 }
@@ -57,16 +62,10 @@ impl Tokenizer {
     /// The token ids of a text. Special tokens that appear in the text become their ids.
     /// `add_special_tokens` adds those that the model expects around any text, usually BOS.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TextError> {
-        let doubled;
-        let text = if self.doubles_leading_space && text.starts_with([' ', '\u{2581}']) {
-            doubled = format!(" {text}");
-            &doubled
-        } else {
-            text
-        };
+        let text = self.with_leading_space(text);
         let encoding = self
             .inner
-            .encode_fast(text, false)
+            .encode_fast(text.as_ref(), false)
             .map_err(|error| TextError::Encode(error.to_string()))?;
         if !add_special_tokens {
             return Ok(encoding.get_ids().to_vec());
@@ -82,9 +81,31 @@ impl Tokenizer {
     }
 
     /// The token ids of a rendered chat prompt. The template has written all special tokens, so
-    /// none is added.
-    pub fn encode_rendered(&self, prompt: &str) -> Result<Vec<u32>, TextError> {
-        self.encode(prompt, false)
+    /// none is added, and those that messages spell are tokenized as any text.
+    pub fn encode_rendered(&self, prompt: &RenderedPrompt) -> Result<Vec<u32>, TextError> {
+        if !prompt.marks().is_empty() {
+            let text = self.with_leading_space(prompt.text());
+            let shift = text.len() - prompt.text().len();
+            let marks: Vec<_> = prompt.marks().iter().map(|mark| mark + shift).collect();
+            let ids = message_text::encode(&self.inner, &self.control, &text, &marks);
+            if let Some(ids) = ids.map_err(|error| TextError::Encode(error.to_string()))? {
+                return Ok(ids);
+            }
+        }
+        self.encode(prompt.text(), false)
+    }
+
+    /// The text with the space that SentencePiece adds to one that has a space already.
+    fn with_leading_space<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.doubles_leading_space && text.starts_with([' ', '\u{2581}']) {
+            Cow::Owned(format!(" {text}"))
+        } else {
+            Cow::Borrowed(text)
+        }
+    }
+
+    pub(crate) fn control_tokens(&self) -> &ControlTokens {
+        &self.control
     }
 
     /// The text of the tokens. Invalid UTF-8 becomes U+FFFD.

@@ -40,7 +40,7 @@ fn assert_reference(name: &str, template: &str, gguf: &GgufTokenizer) {
             .render(&messages(&case["messages"]), opens)
             .unwrap();
         if let Some(expected) = case["prompt"].as_str() {
-            assert_eq!(prompt, expected);
+            assert_eq!(prompt.text(), expected);
         }
         let ids = tokenizer.encode_rendered(&prompt).unwrap();
         let expected: Vec<u32> = serde_json::from_value(case["ids"].clone()).unwrap();
@@ -99,7 +99,7 @@ fn snippets_render_as_in_hugging_faces_jinja() {
         let result = ChatTemplate::new(source, &tokenizer)
             .and_then(|template| template.render(&messages, true));
         let is_equal = match &result {
-            Ok(prompt) => Some(prompt.as_str()) == case["prompt"].as_str(),
+            Ok(prompt) => Some(prompt.text()) == case["prompt"].as_str(),
             Err(TextError::Rejected(message)) => Some(message.as_str()) == case["raised"].as_str(),
             Err(_) => false,
         };
@@ -115,7 +115,8 @@ fn small() -> Tokenizer {
 }
 
 fn render(source: &str, messages: &[ChatMessage]) -> Result<String, TextError> {
-    ChatTemplate::new(source, &small())?.render(messages, true)
+    let prompt = ChatTemplate::new(source, &small())?.render(messages, true)?;
+    Ok(prompt.text().to_owned())
 }
 
 #[test]
@@ -167,7 +168,7 @@ fn strftime_now_tells_the_date() {
     let prompt = ChatTemplate::new(source, &small())
         .unwrap()
         .render_at(&[], true, now);
-    assert_eq!(prompt.unwrap(), "26 Jul 2024");
+    assert_eq!(prompt.unwrap().text(), "26 Jul 2024");
 }
 
 #[test]
@@ -188,7 +189,7 @@ fn a_thousand_long_messages_are_no_endless_template() {
         .map(|turn| ChatMessage::new(role(turn), "word ".repeat(100)))
         .collect();
     let prompt = template.render(&chat, true).unwrap();
-    assert!(prompt.len() > 500_000);
+    assert!(prompt.text().len() > 500_000);
 }
 
 #[test]
@@ -276,7 +277,7 @@ fn a_hostile_template_is_refused() {
         let template = ChatTemplate::new(source, &tokenizer);
         let chat = [ChatMessage::new("user", "hi")];
         match template.and_then(|template| template.render(&chat, true)) {
-            Ok(prompt) => panic!("{} bytes of prompt", prompt.len()),
+            Ok(prompt) => panic!("{} bytes of prompt", prompt.text().len()),
             Err(error) => error.to_string(),
         }
     };

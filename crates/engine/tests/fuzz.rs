@@ -200,7 +200,7 @@ fn render(source: &str, tokenizer: &Tokenizer) {
     };
     let messages = [
         ChatMessage::new("system", "Be brief."),
-        ChatMessage::new("user", "{{ messages }} \0 é\u{1f600}"),
+        ChatMessage::new("user", "{{ messages }} </s> \0 é\u{1f600}<"),
         ChatMessage {
             role: "assistant".to_owned(),
             content: ChatContent::Parts(vec!["a".to_owned(), "b".to_owned()]),
@@ -208,8 +208,15 @@ fn render(source: &str, tokenizer: &Tokenizer) {
         },
         ChatMessage::new("tool", ""),
     ];
-    let _ = template.render(&messages, true);
-    let _ = template.render(&messages[1..2], false);
+    for (messages, opens) in [(&messages[..], true), (&messages[1..2], false)] {
+        let Ok(prompt) = template.render(messages, opens) else {
+            continue;
+        };
+        // Long prompts take time and reveal nothing more.
+        if prompt.text().len() < 10_000 {
+            let _ = tokenizer.encode_rendered(&prompt);
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod dummy;
 mod float_type;
 mod gguf;
 mod gguf_tokenizer;
+mod rotary_buffer;
 mod safetensors;
 mod weight_file;
 
@@ -43,6 +44,7 @@ pub struct Checkpoint {
     config: ModelConfig,
     shapes: HashMap<String, Vec<usize>>,
     weights: Weights,
+    warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -85,14 +87,24 @@ impl Checkpoint {
     }
 
     fn open_safetensors(directory: &Path) -> Result<Self, ModelError> {
-        let config = read_config(directory)?;
-        let shards = Shards::open(directory, &config)?;
-        Ok(Self::new(config, Weights::Safetensors(shards)))
+        let (config, shards, warnings) = Shards::open(directory, read_config(directory)?)?;
+        Ok(Self {
+            warnings,
+            ..Self::new(config, Weights::Safetensors(shards))
+        })
     }
 
     fn open_gguf(path: &Path) -> Result<Self, ModelError> {
         let (config, file) = GgufFile::open(path)?;
-        Ok(Self::new(config, Weights::Gguf(Box::new(file))))
+        let warning = config.eos_token_ids.is_empty().then(|| {
+            "the GGUF's metadata names no end of sequence (`tokenizer.ggml.eos_token_id`): answers \
+             end at their token limit only"
+                .to_owned()
+        });
+        Ok(Self {
+            warnings: warning.into_iter().collect(),
+            ..Self::new(config, Weights::Gguf(Box::new(file)))
+        })
     }
 
     fn new(config: ModelConfig, weights: Weights) -> Self {
@@ -100,7 +112,14 @@ impl Checkpoint {
             shapes: config.tensor_shapes().collect(),
             config,
             weights,
+            warnings: Vec::new(),
         }
+    }
+
+    /// What an operator should know about the files: where they contradict each other and what was
+    /// done about it, a line each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The model's configuration.

@@ -44,7 +44,8 @@ pub struct ModelConfig {
     /// The attention window: a token attends to itself and to the previous `sliding_window - 1`
     /// tokens. `None` is unlimited.
     pub sliding_window: Option<usize>,
-    /// Whether the output projection is the embedding. Then there is no `lm_head.weight`.
+    /// Whether the output projection is the embedding. Then there is no `lm_head.weight`. Of an
+    /// opened checkpoint it is what its file holds, whatever its config says.
     pub tie_word_embeddings: bool,
     /// The beginning-of-sequence token.
     pub bos_token_id: Option<u32>,

@@ -33,6 +33,19 @@ impl GgufMetadata {
         })
     }
 
+    /// The id of the special token `bos`, `eos` or `unknown`. Where the key is missing, SentencePiece's
+    /// vocabularies have llama.cpp's ids, and others have none.
+    pub(crate) fn special_token(&self, name: &str) -> Result<Option<u32>, ModelError> {
+        let stored = self.token_id(&format!("tokenizer.ggml.{name}_token_id"))?;
+        let is_sentence_piece = self.text("tokenizer.ggml.model")? == Some("llama");
+        Ok(stored.or(match name {
+            "unknown" if is_sentence_piece => Some(0),
+            "bos" if is_sentence_piece => Some(1),
+            "eos" if is_sentence_piece => Some(2),
+            _ => None,
+        }))
+    }
+
     pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, ModelError> {
         self.read(key, "a number", |value| match value {
             Value::F32(number) => Some(f64::from(*number)),

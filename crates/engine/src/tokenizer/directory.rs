@@ -10,7 +10,7 @@ use tokenizers::decoders::DecoderWrapper;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 
 use super::token_bytes::{Alphabet, TokenBytes};
-use super::{Tokenizer, growth, reach};
+use super::{ControlTokens, Tokenizer, growth, reach};
 use crate::TextError;
 
 /// Limit on the size of each file. Tokenizers of 256,000 tokens have about 35 MB.
@@ -70,6 +70,7 @@ fn read(directory: &Path) -> Result<Tokenizer, TextError> {
     }
     let token_bytes = token_bytes(&inner, &decoding.alphabet).map_err(bad_file)?;
     Ok(Tokenizer {
+        control: ControlTokens::of(&inner),
         reach: reach::of(&inner, &token_bytes),
         token_bytes,
         strips_leading_space: decoding.strips_leading_space,

@@ -14,11 +14,20 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
 use super::token_bytes::{Alphabet, TokenBytes};
-use super::{Tokenizer, reach};
+use super::{ControlTokens, Tokenizer, reach};
 use crate::TextError;
 
 /// The regular expression of Llama 3's `tokenizer.json` that splits text into words.
 const LLAMA_3_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// The regular expressions by which llama.cpp splits text if `tokenizer.ggml.pre` is `default`, one after
+/// the other.
+const DEFAULT_WORDS: [&str; 4] = [
+    r"[\p{P}\$\+<=>\^~\|]+",
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)",
+    r"\p{N}+",
+    r"[0-9][0-9][0-9]",
+];
 
 /// The values of llama.cpp's `llama_token_type` that matter here.
 const TYPE_NORMAL: i32 = 1;
@@ -41,17 +50,20 @@ pub(super) fn build(gguf: &GgufTokenizer) -> Result<Tokenizer, TextError> {
 fn byte_level(gguf: &GgufTokenizer) -> Result<Tokenizer, String> {
     let vocab = vocab(gguf)?;
     let merges = listed_merges(gguf, &vocab)?;
-    let pre = gguf.pre.as_deref().unwrap_or("default");
+    // A file without it is refused when it is opened.
+    let pre = gguf.pre.as_deref().unwrap_or("gpt-2");
     let words = words(pre)?;
+    let is_llama_3 = matches!(pre, "llama-bpe" | "llama3" | "llama-v3");
     let model = BPE::builder()
         .vocab_and_merges(vocab, merges)
         // Llama 3 keeps a word whole if it is a token, whatever the merges say.
-        .ignore_merges(matches!(pre, "llama-bpe" | "llama3" | "llama-v3"))
+        .ignore_merges(is_llama_3)
         .build()
         .map_err(|error| error.to_string())?;
     let mut inner = tokenizers::Tokenizer::new(model);
     inner.with_pre_tokenizer(Some(words));
-    let add_bos = gguf.add_bos.unwrap_or(false);
+    // llama.cpp's rule for files without the key.
+    let add_bos = gguf.add_bos.unwrap_or(is_llama_3);
     finish(gguf, inner, &Alphabet::byte_level(), add_bos)
 }
 
@@ -119,7 +131,15 @@ fn finish(
     let bos = known("bos_token_id", gguf.bos_token_id)?;
     let eos = known("eos_token_id", gguf.eos_token_id)?;
     let add_eos = gguf.add_eos.unwrap_or(false);
+    for (key, is_due, id) in [("bos", add_bos, bos), ("eos", add_eos, eos)] {
+        if is_due && id.is_none() {
+            return Err(format!(
+                "a text needs a token that it does not name: {key}_token_id is missing"
+            ));
+        }
+    }
     Ok(Tokenizer {
+        control: ControlTokens::of(&inner),
         reach: reach::of(&inner, &token_bytes),
         inner,
         token_bytes,
@@ -208,20 +228,27 @@ fn words(pre: &str) -> Result<PreTokenizerWrapper, String> {
     let gpt_2 = ByteLevel::new(false, true, true);
     let bytes_only = ByteLevel::new(false, true, false);
     match pre {
-        "default" | "gpt-2" => Ok(gpt_2.into()),
+        "gpt-2" => Ok(gpt_2.into()),
+        "default" => {
+            let splits = DEFAULT_WORDS.map(isolated);
+            let mut steps = splits.into_iter().collect::<Result<Vec<_>, _>>()?;
+            steps.push(bytes_only.into());
+            Ok(Sequence::new(steps).into())
+        }
         "smollm" => Ok(Sequence::new(vec![Digits::new(true).into(), gpt_2.into()]).into()),
         "llama-bpe" | "llama3" | "llama-v3" => {
-            let words = Split::new(
-                SplitPattern::Regex(LLAMA_3_WORDS.to_owned()),
-                SplitDelimiterBehavior::Isolated,
-                false,
-            )
-            .map_err(|error| error.to_string())?;
-            Ok(Sequence::new(vec![words.into(), bytes_only.into()]).into())
+            Ok(Sequence::new(vec![isolated(LLAMA_3_WORDS)?, bytes_only.into()]).into())
         }
         other => Err(format!(
             "tokenizer.ggml.pre \"{other}\" is not supported: only smollm, llama-bpe, gpt-2 and \
              default are"
         )),
     }
+}
+
+/// Splits a text so that each match of a regular expression is a word, and what lies between two.
+fn isolated(regex: &str) -> Result<PreTokenizerWrapper, String> {
+    let pattern = SplitPattern::Regex(regex.to_owned());
+    let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false);
+    Ok(split.map_err(|error| error.to_string())?.into())
 }

@@ -7,10 +7,16 @@ use std::{
 };
 
 use half::bf16;
-use safetensors::{Dtype, tensor::Metadata};
+use safetensors::{
+    Dtype,
+    tensor::{Metadata, TensorInfo},
+};
 
-use super::{float_type::FloatType, read_json, weight_file::WeightFile};
+use super::{float_type::FloatType, read_json, rotary_buffer, weight_file::WeightFile};
 use crate::{ModelConfig, ModelError};
+
+const EMBEDDING: &str = "model.embed_tokens.weight";
+const LM_HEAD: &str = "lm_head.weight";
 
 /// Small enough to stay in the processor's cache between reading and converting.
 const PIECE_BYTES: usize = 256 << 10;
@@ -34,8 +40,12 @@ struct StoredTensor {
 
 impl Shards {
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` lists, and
-    /// checks every tensor against the configuration.
-    pub(super) fn open(directory: &Path, config: &ModelConfig) -> Result<Self, ModelError> {
+    /// checks every tensor against the configuration. Where the two disagree on whether the output
+    /// layer is the embedding, the returned configuration is the file's. Each warning is one line.
+    pub(super) fn open(
+        directory: &Path,
+        mut config: ModelConfig,
+    ) -> Result<(ModelConfig, Self, Vec<String>), ModelError> {
         let mut files = Vec::new();
         let mut headers = Vec::new();
         for name in shard_names(directory)? {
@@ -43,41 +53,69 @@ impl Shards {
             headers.push(Header::read(&file)?);
             files.push(file);
         }
-        let mut tensors = HashMap::new();
-        for (name, expected) in config.tensor_shapes() {
-            let found = headers
+        refuse_stored_twice(&files, &headers)?;
+        let stores = |name| {
+            headers
                 .iter()
-                .enumerate()
-                .find_map(|(file, header)| Some((file, header.metadata.info(&name)?)));
-            let Some((file, info)) = found else {
-                return Err(ModelError::MissingTensor {
-                    path: directory.to_owned(),
-                    tensor: name,
-                });
-            };
-            if info.shape != expected {
-                return Err(ModelError::Shape {
-                    path: files[file].path().to_owned(),
-                    tensor: name,
-                    expected,
-                    found: info.shape.clone(),
-                });
-            }
-            let float_type = float_type(&files[file], &name, info.dtype)?;
-            let offset = headers[file].data_start + info.data_offsets.0 as u64;
-            tensors.insert(
-                name,
-                StoredTensor {
-                    file,
-                    offset,
-                    float_type,
-                },
-            );
+                .any(|header| header.metadata.info(name).is_some())
+        };
+        let is_said_to_be_tied = config.tie_word_embeddings;
+        if is_said_to_be_tied && stores(EMBEDDING) && stores(LM_HEAD) {
+            config.tie_word_embeddings = false;
         }
+        let tensors = locate(directory, &files, &headers, &config)?;
         for header in &headers {
-            refuse_unused(header, config, &tensors)?;
+            refuse_unused(header, &config, &tensors)?;
         }
-        Ok(Self { files, tensors })
+        let mut shards = Self { files, tensors };
+        let mut warnings = Vec::new();
+        if is_said_to_be_tied && !config.tie_word_embeddings {
+            if shards.has_equal_head(&config)? {
+                // A copy of the embedding, which need not be in memory twice.
+                config.tie_word_embeddings = true;
+                shards.tensors.remove(LM_HEAD);
+            } else {
+                warnings.push(format!(
+                    "config.json has `tie_word_embeddings`: true, but the file has another \
+                     `{LM_HEAD}` than its embedding: the file's is used, as transformers 5 does"
+                ));
+            }
+        }
+        let contradictions = shards.files.iter().zip(&headers).map(|(file, header)| {
+            let tensors: BTreeMap<_, _> = header.metadata.tensors().into_iter().collect();
+            for (name, info) in tensors {
+                if rotary_buffer::is_one(&name) {
+                    let stored = header.read_small(file, &name, info)?;
+                    let contradiction = rotary_buffer::contradiction(&name, &stored, &config.rope);
+                    if contradiction.is_some() {
+                        return Ok(contradiction);
+                    }
+                }
+            }
+            Ok(None)
+        });
+        // All layers store the same ones, so the first warning is enough.
+        let contradictions = contradictions.collect::<Result<Vec<_>, ModelError>>()?;
+        warnings.extend(contradictions.into_iter().flatten().next());
+        Ok((config, shards, warnings))
+    }
+
+    /// Whether the output layer has the values of the embedding.
+    fn has_equal_head(&self, config: &ModelConfig) -> Result<bool, ModelError> {
+        const ROWS: usize = 256;
+        let (height, width) = (config.vocab_size, config.hidden_size);
+        let (mut embedding, mut head) = (Vec::new(), Vec::new());
+        for start in (0..height).step_by(ROWS) {
+            let rows = start..height.min(start + ROWS);
+            embedding.clear();
+            head.clear();
+            self.read_rows(EMBEDDING, rows.clone(), width, &mut embedding)?;
+            self.read_rows(LM_HEAD, rows, width, &mut head)?;
+            if embedding != head {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     pub(super) fn is_stored_as_bf16(&self, name: &str) -> bool {
@@ -129,6 +167,72 @@ impl Shards {
             Ok(())
         })
     }
+}
+
+/// Finds every tensor of the model and checks its shape and type.
+fn locate(
+    directory: &Path,
+    files: &[WeightFile],
+    headers: &[Header],
+    config: &ModelConfig,
+) -> Result<HashMap<String, StoredTensor>, ModelError> {
+    let find = |name: &str| {
+        headers
+            .iter()
+            .enumerate()
+            .find_map(|(file, header)| Some((file, header.metadata.info(name)?)))
+    };
+    let mut tensors = HashMap::new();
+    for (name, expected) in config.tensor_shapes() {
+        let mut found = find(&name);
+        if found.is_none() && name == EMBEDDING && config.tie_word_embeddings {
+            // Of a tied pair a file may keep either one.
+            found = find(LM_HEAD);
+        }
+        let Some((file, info)) = found else {
+            return Err(ModelError::MissingTensor {
+                path: directory.to_owned(),
+                tensor: name,
+            });
+        };
+        if info.shape != expected {
+            return Err(ModelError::Shape {
+                path: files[file].path().to_owned(),
+                tensor: name,
+                expected,
+                found: info.shape.clone(),
+            });
+        }
+        let float_type = float_type(&files[file], &name, info.dtype)?;
+        let offset = headers[file].data_start + info.data_offsets.0 as u64;
+        tensors.insert(
+            name,
+            StoredTensor {
+                file,
+                offset,
+                float_type,
+            },
+        );
+    }
+    Ok(tensors)
+}
+
+/// Rejects a tensor that several shards have: readers differ in which of them they take.
+fn refuse_stored_twice(files: &[WeightFile], headers: &[Header]) -> Result<(), ModelError> {
+    let mut first_of = BTreeMap::new();
+    for (file, header) in files.iter().zip(headers) {
+        let names: BTreeMap<_, _> = header.metadata.tensors().into_iter().collect();
+        for name in names.into_keys() {
+            if let Some(first) = first_of.insert(name.clone(), file.path()) {
+                return Err(file.malformed(format!(
+                    "has tensor `{name}`, which is also in {}: remove the shard that does not \
+                     belong to the model",
+                    first.display()
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Names of the weight files in a directory.
@@ -221,6 +325,25 @@ impl Header {
             data_start,
         })
     }
+
+    /// All values of a tensor. Empty if it is larger than a small one.
+    fn read_small(
+        &self,
+        file: &WeightFile,
+        name: &str,
+        info: &TensorInfo,
+    ) -> Result<Vec<f32>, ModelError> {
+        const MAX_BYTES: usize = 64 << 10;
+        let float_type = float_type(file, name, info.dtype)?;
+        let (start, end) = info.data_offsets;
+        let mut values = Vec::new();
+        if end - start <= MAX_BYTES {
+            let mut bytes = vec![0; end - start];
+            file.read_at(&mut bytes, self.data_start + start as u64)?;
+            float_type.append(&bytes, &mut values);
+        }
+        Ok(values)
+    }
 }
 
 fn float_type(file: &WeightFile, name: &str, dtype: Dtype) -> Result<FloatType, ModelError> {
@@ -246,10 +369,9 @@ fn refuse_unused(
     // Sorted, so that the message is the same each time.
     let names: BTreeMap<_, _> = header.metadata.tensors().into_iter().collect();
     for name in names.keys() {
-        // Early Llama checkpoints store rotary frequencies. Some models store a copy of the
-        // embedding although it is tied.
-        let harmless = name.ends_with("rotary_emb.inv_freq")
-            || (name == "lm_head.weight" && config.tie_word_embeddings);
+        // A tied output layer that is here without the embedding is the embedding.
+        let harmless =
+            rotary_buffer::is_one(name) || (name == LM_HEAD && config.tie_word_embeddings);
         if !used.contains_key(name) && !harmless {
             return Err(ModelError::Unsupported(format!(
                 "tensor `{name}`, which has no place in the model of this config; ignoring it \

@@ -67,7 +67,7 @@ impl ModelConfig {
                 .size("llama.attention.sliding_window")?
                 .filter(|&w| w > 0),
             tie_word_embeddings: !tensors.has_output,
-            bos_token_id: metadata.token_id("tokenizer.ggml.bos_token_id")?,
+            bos_token_id: metadata.special_token("bos")?,
             eos_token_ids: end_of_answer_tokens(metadata)?,
         }
         .validated()
@@ -87,10 +87,22 @@ fn refuse_other_maths(metadata: &GgufMetadata) -> Result<(), ModelError> {
                 .to_owned(),
         );
     }
+    if metadata.flag("llama.attention.causal")? == Some(false) {
+        return unsupported(
+            "`llama.attention.causal` of false: the model embeds texts and continues none"
+                .to_owned(),
+        );
+    }
+    if let Some(scale) = metadata.number("llama.attention.scale")?
+        && scale != 0.0
+    {
+        return unsupported(format!("`llama.attention.scale` of {scale}"));
+    }
     for key in [
         "llama.logit_scale",
         "llama.embedding_scale",
         "llama.residual_scale",
+        "llama.rope.scaling.attn_factor",
     ] {
         if let Some(scale) = metadata.number(key)?
             && scale != 1.0
@@ -118,7 +130,8 @@ fn rope(
             RopeScaling::Linear { factor }
         }
         (None | Some("none" | "linear"), _, None) => RopeScaling::None,
-        (None | Some("none" | "linear"), Some(1.0), Some(divisors)) => {
+        (Some("linear"), None, Some(divisors))
+        | (None | Some("none" | "linear"), Some(1.0), Some(divisors)) => {
             RopeScaling::Divisors(divisors)
         }
         (None | Some("none" | "linear"), _, Some(_)) => {
@@ -141,8 +154,8 @@ fn rope(
 /// The end-of-sequence tokens of the file. Llama 3 has three, and its GGUF files name only one.
 fn end_of_answer_tokens(metadata: &GgufMetadata) -> Result<Vec<u32>, ModelError> {
     let mut ids = Vec::new();
-    for key in ["eos_token_id", "eot_token_id", "eom_token_id"] {
-        ids.extend(metadata.token_id(&format!("tokenizer.ggml.{key}"))?);
+    for name in ["eos", "eot", "eom"] {
+        ids.extend(metadata.special_token(name)?);
     }
     if metadata.text("tokenizer.ggml.pre")? == Some("llama-bpe") {
         let tokens = metadata.texts("tokenizer.ggml.tokens")?;

@@ -208,7 +208,7 @@ impl Local {
             let prompt = template.render(&messages, true);
             drop(messages);
             let prompt = prompt.map_err(|error| text_error("messages", error))?;
-            local.check_text("messages", &prompt, max_tokens.unwrap_or(1))?;
+            local.check_text("messages", prompt.text(), max_tokens.unwrap_or(1))?;
             let ids = local.tokenizer.encode_rendered(&prompt);
             ids.map_err(|error| text_error("messages", error))
         });

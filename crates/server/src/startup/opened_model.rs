@@ -38,6 +38,9 @@ impl OpenedModel {
         };
         let resolved = models::resolve(request, say)?;
         let checkpoint = Arc::new(resolved.open(choice.load_format, DUMMY_SEED)?);
+        for warning in checkpoint.warnings() {
+            tracing::warn!("{warning}");
+        }
         let text = Text::load(&resolved, &checkpoint)?;
         let asked = config.limits.max_model_len;
         let max_model_len = max_model_len(asked, resolved.max_model_len, checkpoint.config())?;
