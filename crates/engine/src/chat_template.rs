@@ -135,6 +135,29 @@ impl ChatTemplate {
         self.render_at(messages, add_generation_prompt, SystemTime::now())
     }
 
+    /// The text of [`render`](Self::render). It takes little memory, so a long prompt can be refused by its
+    /// length before its control tokens are searched.
+    ///
+    /// # Errors
+    /// Those of [`render`](Self::render).
+    pub fn render_text(
+        &self,
+        messages: &[ChatMessage],
+        add_generation_prompt: bool,
+    ) -> Result<String, TextError> {
+        self.text_at(messages, add_generation_prompt, SystemTime::now())
+    }
+
+    fn text_at(
+        &self,
+        messages: &[ChatMessage],
+        add_generation_prompt: bool,
+        now: SystemTime,
+    ) -> Result<String, TextError> {
+        let messages = self.values(messages, |_, text| Cow::Borrowed(text));
+        self.render_values(messages, add_generation_prompt, now)
+    }
+
     /// Like [`render`](Self::render), with a given current time (UTC) for the template.
     pub fn render_at(
         &self,
@@ -143,8 +166,7 @@ impl ChatTemplate {
         now: SystemTime,
     ) -> Result<RenderedPrompt, TextError> {
         let Some(mut marks) = Marks::needed(messages, &self.control)? else {
-            let messages = self.values(messages, |_, text| Cow::Borrowed(text));
-            let prompt = self.render_values(messages, add_generation_prompt, now)?;
+            let prompt = self.text_at(messages, add_generation_prompt, now)?;
             return Ok(RenderedPrompt::unmarked(prompt));
         };
         let render = |marks: &Marks<'_>| {

@@ -38,6 +38,10 @@ use chat_events::ChatEvents;
 use completion_events::CompletionEvents;
 use events::{RenderEvents, render};
 
+/// Messages of more bytes are refused by their length before their text is searched for control tokens,
+/// which takes several times their memory.
+const MAX_UNCHECKED_BYTES: usize = 64 << 10;
+
 /// Tokenizes requests, submits them to the engine and renders what comes back.
 #[derive(Clone)]
 pub struct Local {
@@ -205,10 +209,16 @@ impl Local {
         let local = self.clone();
         // A template may drop any part of the messages, so only what it made of them can be too long.
         let prompt = self.in_turn(bytes, move || {
+            let failed = |error| text_error("messages", error);
+            let max_tokens = max_tokens.unwrap_or(1);
+            if bytes > MAX_UNCHECKED_BYTES {
+                let text = template.render_text(&messages, true).map_err(failed)?;
+                local.check_text("messages", &text, max_tokens)?;
+            }
             let prompt = template.render(&messages, true);
             drop(messages);
-            let prompt = prompt.map_err(|error| text_error("messages", error))?;
-            local.check_text("messages", prompt.text(), max_tokens.unwrap_or(1))?;
+            let prompt = prompt.map_err(failed)?;
+            local.check_text("messages", prompt.text(), max_tokens)?;
             let ids = local.tokenizer.encode_rendered(&prompt);
             ids.map_err(|error| text_error("messages", error))
         });
