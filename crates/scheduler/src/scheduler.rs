@@ -45,9 +45,9 @@ pub struct SchedulerConfig {
 /// wait, so only `max_num_seqs` of them may.
 ///
 /// While there are short requests and longer ones, a step serves the shortest first, with up to half of
-/// its places and tokens, and of the others as many tokens as take three quarters of that time. So the
-/// shortest take less than twice as long as alone, and the others keep two fifths of the time, however
-/// many requests of either kind there are. Where memory bounds a step, as on a GPU, hardly any of the
+/// its places and tokens, and of the others as many tokens as take half of that time. So the shortest take
+/// about half longer than alone, and the others keep a third of the time, however many requests of either
+/// kind there are. Where memory bounds a step, as on a GPU, hardly any of the
 /// others are left out. So that the shortest need not wait for a place, some more of them may run than
 /// fit a step.
 #[derive(Debug)]
@@ -265,7 +265,7 @@ impl Scheduler {
         }
         // The company mostly decodes, and a token of a prompt takes less time than a decoded one.
         let decoded_tokens = usize::midpoint(tokens, step.rows.len());
-        let company = fixed_tokens.saturating_add(decoded_tokens) / 4 * 3 + 1;
+        let company = fixed_tokens.saturating_add(decoded_tokens) / 2 + 1;
         step.room = Room {
             rows: whole.rows - step.rows.len(),
             tokens: (whole.tokens - tokens).min(company),

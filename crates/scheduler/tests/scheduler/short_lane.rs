@@ -84,7 +84,7 @@ fn a_short_request_takes_twice_its_time_beside_more_long_ones_than_have_a_place(
 }
 
 #[test]
-fn short_requests_without_end_leave_the_long_ones_two_fifths_of_the_time() {
+fn short_requests_without_end_leave_the_long_ones_a_third_of_the_time() {
     let mut machine = Machine::with_long(PLACES as u64, Some(FIXED_TOKENS));
     let (mut long, began) = (0, machine.time);
     for id in 1_000..1_200 {
@@ -96,7 +96,7 @@ fn short_requests_without_end_leave_the_long_ones_two_fifths_of_the_time() {
     }
     // Whole steps of the long ones alone would have made this many tokens.
     let alone = (machine.time - began) * PLACES / (FIXED_TOKENS + PLACES);
-    assert!(5 * long >= 2 * alone, "{long} of {alone}");
+    assert!(3 * long >= alone, "{long} of {alone}");
 }
 
 #[test]
