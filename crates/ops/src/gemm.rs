@@ -126,24 +126,21 @@ pub(crate) fn run(products: &[Gemm<'_>]) {
             packed.resize(needed, 0.0);
         }
         let mut free = packed.as_mut_slice();
+        let mut parts = Vec::with_capacity(products.len());
         for product in products {
             let (own, rest) = std::mem::take(&mut free).split_at_mut(product.packed_len(level));
             product.pack(level, own);
+            parts.push((product, product.shares(), &*own));
             free = rest;
         }
-        let packed = packed.as_slice();
-        let shares: Vec<_> = products.iter().map(Gemm::shares).collect();
-        let tasks = shares.iter().map(Shares::tasks).sum();
+        let tasks = parts.iter().map(|(_, shares, _)| shares.tasks()).sum();
         pool::run(tasks, |mut task| {
-            let mut offset = 0;
-            for (product, shares) in products.iter().zip(&shares) {
+            for (product, shares, packed) in &parts {
                 if task < shares.tasks() {
-                    let packed = &packed[offset..offset + product.packed_len(level)];
                     dispatch(level, product.tile(shares, task, packed));
                     return;
                 }
                 task -= shares.tasks();
-                offset += product.packed_len(level);
             }
         });
     });

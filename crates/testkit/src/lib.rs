@@ -6,5 +6,7 @@
 )]
 
 mod random_adapter;
+mod tiny_llama;
 
 pub use random_adapter::RandomAdapter;
+pub use tiny_llama::tiny_llama;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
+#[path = "../certificate/mod.rs"]
+mod certificate;
 mod scripted_engine;
 mod shelf;
 mod stub_provider;

@@ -8,7 +8,7 @@ use farthing_model::{Checkpoint, ComputeType, DeviceKind, LoadFormat, LoraAdapte
 use farthing_server::{
     AdapterLoader, AdapterSources, Adapters, AdaptersConfig, Backend, HostCapacity,
 };
-use farthing_testkit::RandomAdapter;
+use farthing_testkit::{RandomAdapter, tiny_llama};
 use tempfile::TempDir;
 
 /// Holds `legal` from the start.
@@ -26,21 +26,7 @@ pub(crate) const MAX_RANK: usize = 16;
 impl Shelf {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let config = serde_json::json!({
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
-            "hidden_size": 16,
-            "intermediate_size": 32,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 1,
-            "vocab_size": 259,
-            "max_position_embeddings": 64,
-            "rms_norm_eps": 1e-5,
-            "rope_theta": 10000.0,
-            "tie_word_embeddings": false,
-            "hidden_act": "silu",
-        });
+        let config = tiny_llama(259, 64);
         fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
         let checkpoint = Checkpoint::open(directory.path(), LoadFormat::Dummy, 7).unwrap();
         let shelf = Self {

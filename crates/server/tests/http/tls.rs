@@ -1,18 +1,15 @@
 //! TLS with a certificate that can be replaced while the server runs.
 
 use std::fs;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use farthing_server::{Reload, ServeConfig, Timeouts, Tls};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::certificate::{paths, trusting, write_pair};
 use crate::stub_provider::StubProvider;
 use crate::wire::{Endpoint, PATIENT};
 
@@ -27,8 +24,8 @@ impl TlsServer {
     /// Serves the certificate.
     async fn start(timeouts: Timeouts) -> (Self, CertificateDer<'static>) {
         let directory = tempfile::tempdir().unwrap();
-        let certificate = write_pair(&directory);
-        let [cert, key] = paths(&directory);
+        let certificate = write_pair(directory.path());
+        let [cert, key] = paths(directory.path());
         let tls = Tls::open(cert, key).unwrap();
         let config = ServeConfig {
             tls: Some(tls.clone()),
@@ -45,17 +42,9 @@ impl TlsServer {
 
     /// Gets a path over a connection that trusts only this certificate.
     async fn get(&self, trusted: &CertificateDer<'static>) -> std::io::Result<String> {
-        let mut roots = RootCertStore::empty();
-        roots.add(trusted.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         let stream = TcpStream::connect(self.endpoint.address).await?;
         let name = ServerName::try_from("localhost").unwrap();
-        let connector = TlsConnector::from(Arc::new(config));
+        let connector = TlsConnector::from(trusting(trusted));
         let mut stream = connector.connect(name, stream).await?;
         stream
             .write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -76,32 +65,18 @@ impl TlsServer {
     }
 }
 
-fn paths(directory: &TempDir) -> [PathBuf; 2] {
-    ["cert.pem", "key.pem"].map(|name| directory.path().join(name))
-}
-
-/// A new certificate for `localhost`.
-fn write_pair(directory: &TempDir) -> CertificateDer<'static> {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let [cert_path, key_path] = paths(directory);
-    fs::write(cert_path, cert.pem()).unwrap();
-    fs::write(key_path, signing_key.serialize_pem()).unwrap();
-    cert.der().clone()
-}
-
 #[tokio::test]
 async fn requests_are_answered_over_tls() {
     let (server, certificate) = TlsServer::start(PATIENT).await;
     assert!(server.is_trusted_with(&certificate).await);
-    let other = write_pair(&tempfile::tempdir().unwrap());
+    let other = write_pair(tempfile::tempdir().unwrap().path());
     assert!(!server.is_trusted_with(&other).await);
 }
 
 #[tokio::test]
 async fn a_renewed_certificate_is_used_by_new_connections() {
     let (server, old) = TlsServer::start(PATIENT).await;
-    let new = write_pair(&server.directory);
+    let new = write_pair(server.directory.path());
     assert!(
         server.is_trusted_with(&old).await,
         "nobody has asked for it"
@@ -114,11 +89,11 @@ async fn a_renewed_certificate_is_used_by_new_connections() {
 #[tokio::test]
 async fn a_bad_certificate_leaves_the_earlier_one_in_use() {
     let (server, certificate) = TlsServer::start(PATIENT).await;
-    let [cert_path, key_path] = paths(&server.directory);
+    let [cert_path, key_path] = paths(server.directory.path());
     let [good_cert, good_key] = [&cert_path, &key_path].map(|path| fs::read(path).unwrap());
     let elsewhere = tempfile::tempdir().unwrap();
-    write_pair(&elsewhere);
-    let other_key = fs::read(&paths(&elsewhere)[1]).unwrap();
+    write_pair(elsewhere.path());
+    let other_key = fs::read(&paths(elsewhere.path())[1]).unwrap();
     for (cert, key, expected) in [
         (
             &b"no certificate"[..],
@@ -155,7 +130,7 @@ async fn a_request_to_reload_renews_the_certificate() {
     let (server, _) = TlsServer::start(PATIENT).await;
     let reload = Reload::default();
     let keeping = tokio::spawn(server.tls.clone().keep_fresh(reload.clone()));
-    let new = write_pair(&server.directory);
+    let new = write_pair(server.directory.path());
     while !server.is_trusted_with(&new).await {
         reload.request();
     }

@@ -3,6 +3,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
+#[path = "../certificate/mod.rs"]
+mod certificate;
 mod farthing;
 
 mod full_disk;

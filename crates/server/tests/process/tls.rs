@@ -1,39 +1,20 @@
 //! A certificate in files.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::thread;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustix::process::Signal;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConnection, StreamOwned};
 
+use crate::certificate::{trusting, write_pair};
 use crate::farthing::{Farthing, Home};
-
-/// Writes a new certificate for `localhost` and its key.
-fn write_pair(home: &Home) -> CertificateDer<'static> {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    fs::write(home.path("cert.pem"), cert.pem()).unwrap();
-    fs::write(home.path("key.pem"), signing_key.serialize_pem()).unwrap();
-    cert.der().clone()
-}
 
 /// Asks for `/health` over a connection that trusts only this certificate.
 fn is_trusted_with(server: &Farthing, trusted: &CertificateDer<'static>) -> bool {
-    let mut roots = RootCertStore::empty();
-    roots.add(trusted.clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     let name = ServerName::try_from("localhost").unwrap();
-    let client = ClientConnection::new(Arc::new(config), name).unwrap();
+    let client = ClientConnection::new(trusting(trusted), name).unwrap();
     let mut stream = StreamOwned::new(client, TcpStream::connect(server.address).unwrap());
     let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let mut status = [0; 12];
@@ -46,7 +27,7 @@ fn is_trusted_with(server: &Farthing, trusted: &CertificateDer<'static>) -> bool
 #[test]
 fn the_start_tells_the_scheme_and_sighup_renews_the_certificate() {
     let home = Home::new();
-    let old = write_pair(&home);
+    let old = write_pair(home.directory());
     let mut command = home.command(&home.model("tiny"));
     command
         .arg("--tls-cert")
@@ -67,7 +48,7 @@ fn the_start_tells_the_scheme_and_sighup_renews_the_certificate() {
     assert!(plain.starts_with("HTTP/1.1 400 "), "{plain}");
     assert!(plain.contains("https://"), "{plain}");
 
-    let new = write_pair(&home);
+    let new = write_pair(home.directory());
     server.signal(Signal::HUP);
     while !is_trusted_with(&server, &new) {
         thread::yield_now();

@@ -169,14 +169,18 @@ fn a_pickled_adapter_is_refused() {
     assert!(error.to_string().contains("safetensors"), "{error}");
 }
 
+/// A hub that has one adapter.
+fn hub_with_adapter() -> FakeHub {
+    FakeHub::serve(&[
+        ("adapter_config.json", b"{}"),
+        ("adapter_model.safetensors", &content()),
+    ])
+}
+
 /// The hub takes both for one repository.
 #[test]
 fn a_name_in_another_case_is_no_second_repository() {
-    let hub = FakeHub::serve(&[
-        ("adapter_config.json", b"{}"),
-        ("adapter_model.safetensors", &content()),
-    ]);
-    let fixture = Fixture::new();
+    let (hub, fixture) = (hub_with_adapter(), Fixture::new());
     let mut adapters = adapters(&fixture);
     adapters.hub.endpoint = hub.endpoint();
     for other in ["Owner/name", "owner/NAME", "OWNER/NAME"] {
@@ -198,11 +202,7 @@ fn a_name_in_another_case_is_no_second_repository() {
 
 #[test]
 fn an_adapter_beyond_the_memory_for_adapters_is_not_downloaded() {
-    let hub = FakeHub::serve(&[
-        ("adapter_config.json", b"{}"),
-        ("adapter_model.safetensors", &content()),
-    ]);
-    let fixture = Fixture::new();
+    let (hub, fixture) = (hub_with_adapter(), Fixture::new());
     let mut adapters = adapters(&fixture);
     adapters.hub.endpoint = hub.endpoint();
     adapters.max_file_bytes = content().len() as u64 - 1;
