@@ -88,12 +88,17 @@ impl Home {
     /// `farthing serve` with this model, in an environment of its own. The ledger is
     /// `ledger.sqlite3`, unless `configure` says otherwise.
     pub(crate) fn command(&self, model: &Path) -> Command {
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_farthing")), model)
+    }
+
+    /// The same with another copy of the binary.
+    pub(crate) fn command_of(&self, binary: &Path, model: &Path) -> Command {
         // A shell can ignore a signal for the program that it becomes: the one that a file's limit
         // of size would send, where a full disk only fails the write.
         let mut command = Command::new("sh");
         command
             .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"])
-            .arg(env!("CARGO_BIN_EXE_farthing"))
+            .arg(binary)
             .arg("serve")
             .args(["--load-format", "dummy", "--device", "cpu", "--port", "0"])
             .arg("--model")

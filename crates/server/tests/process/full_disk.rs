@@ -82,11 +82,14 @@ fn rows_that_found_no_room_are_in_the_log_at_the_end() {
 fn a_ledger_that_may_not_be_written_is_an_error_at_the_start() {
     let home = Home::new();
     home.serve().stop();
+    // Another user may not reach the folder of the build.
+    let binary = home.path("farthing");
+    fs::copy(env!("CARGO_BIN_EXE_farthing"), &binary).unwrap();
     let ledger = home.path("ledger.sqlite3");
     fs::set_permissions(&ledger, fs::Permissions::from_mode(0o444)).unwrap();
     let directory = ledger.parent().unwrap();
     fs::set_permissions(directory, fs::Permissions::from_mode(0o555)).unwrap();
-    let mut command = home.command(&home.path("tiny"));
+    let mut command = home.command_of(&binary, &home.path("tiny"));
     if fs::OpenOptions::new().write(true).open(&ledger).is_ok() {
         // Root may write everything, and anybody else may not.
         command.uid(65_534).gid(65_534);
