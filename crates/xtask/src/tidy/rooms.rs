@@ -77,6 +77,17 @@ const ROOMS: &[(&str, &[&str], &str)] = &[
         "it knows no text, no HTTP and no money",
     ),
     (
+        "crates/vendors/src/",
+        &[
+            "candle_core",
+            "axum",
+            "f32",
+            "farthing_engine",
+            "farthing_ledger",
+        ],
+        "it knows one attempt at one vendor only",
+    ),
+    (
         "crates/gateway/src/",
         &["candle_core", "BlockId"],
         "it knows no tensor and no block",

@@ -1,0 +1,223 @@
+//! What is known of an answer while it is read, whatever the dialect.
+
+use std::collections::VecDeque;
+
+use serde_json::Value;
+
+use crate::usage_counts::UsageCounts;
+use crate::vendor_text::TextCleaner;
+use crate::{VendorError, VendorEvent, VendorFinish, VendorPiece};
+
+/// More calls in one answer are a fault.
+const MAX_TOOL_CALLS: usize = 1024;
+
+/// Collects the events of an answer, and what its account needs.
+pub(crate) struct Answer {
+    pub(crate) served_model: Option<String>,
+    pub(crate) vendor_request_id: Option<String>,
+    pub(crate) service_tier: Option<String>,
+    pub(crate) usage: UsageCounts,
+    pub(crate) cleaner: TextCleaner,
+    /// The bytes of content so far, for an estimate.
+    pub(crate) content_bytes: usize,
+    events: VecDeque<VendorEvent>,
+    choices: Vec<Choice>,
+    has_begun: bool,
+    has_content: bool,
+    request_id: String,
+}
+
+#[derive(Clone, Default)]
+struct Choice {
+    calls: Vec<Call>,
+    is_finished: bool,
+}
+
+/// A call of a tool, with what separates its parts from those of others.
+#[derive(Clone, Default)]
+struct Call {
+    vendor_index: Option<u64>,
+    vendor_id: Option<String>,
+    has_name: bool,
+}
+
+/// A part of a call, as a vendor sends it.
+#[derive(Default)]
+pub(crate) struct CallPart<'a> {
+    pub(crate) index: Option<u64>,
+    pub(crate) id: Option<&'a str>,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) arguments: &'a str,
+}
+
+impl Answer {
+    pub(crate) fn new(choices: usize, request_id: &str, cleaner: TextCleaner) -> Self {
+        Self {
+            served_model: None,
+            vendor_request_id: None,
+            service_tier: None,
+            usage: UsageCounts::default(),
+            cleaner,
+            content_bytes: 0,
+            events: VecDeque::new(),
+            choices: vec![Choice::default(); choices],
+            has_begun: false,
+            has_content: false,
+            request_id: request_id.to_owned(),
+        }
+    }
+
+    /// Takes the model's name, the first time that it is there.
+    pub(crate) fn served_by(&mut self, model: Option<&str>) {
+        let model = model.filter(|model| !model.is_empty());
+        if self.served_model.is_none() {
+            self.served_model = model.map(|model| self.cleaner.clean(model));
+        }
+    }
+
+    /// The vendor's first event was read.
+    pub(crate) fn begin(&mut self) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.events.push_back(VendorEvent::Began {
+                served_model: self.served_model.clone(),
+                vendor_request_id: self.vendor_request_id.clone(),
+            });
+        }
+    }
+
+    /// Adds text of a kind. Empty text is none.
+    pub(crate) fn text(
+        &mut self,
+        choice: usize,
+        kind: fn(String) -> VendorPiece,
+        text: &str,
+    ) -> Result<(), VendorError> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.content_bytes += text.len();
+        self.piece(choice, kind(text.to_owned()))
+    }
+
+    pub(crate) fn logprobs(&mut self, choice: usize, logprobs: &Value) -> Result<(), VendorError> {
+        match logprobs {
+            Value::Null => Ok(()),
+            logprobs => self.piece(choice, VendorPiece::Logprobs(logprobs.clone())),
+        }
+    }
+
+    /// Adds a part of a call. Vendors tell calls apart by an index, by an id, or only by sending
+    /// each in one piece; some number all of them 0.
+    pub(crate) fn call(&mut self, choice: usize, part: CallPart) -> Result<(), VendorError> {
+        let id = part.id.filter(|id| !id.is_empty());
+        let name = part.name.filter(|name| !name.is_empty());
+        let calls = &mut self.choice(choice)?.calls;
+        let of_index = |call: &Call| part.index.is_none() || call.vendor_index == part.index;
+        let known = calls.iter().rposition(|call| match id {
+            Some(id) => call.vendor_id.as_deref() == Some(id) && of_index(call),
+            None => of_index(call),
+        });
+        // Without an id, a name says that another call begins.
+        let known = known.filter(|at| id.is_some() || name.is_none() || !calls[*at].has_name);
+        let (index, is_new) = match known {
+            Some(index) => (index, false),
+            None if id.is_none() && name.is_none() => {
+                return Err(malformed("a part of a tool call belongs to no call"));
+            }
+            None if calls.len() == MAX_TOOL_CALLS => {
+                return Err(malformed("the answer has more than 1024 tool calls"));
+            }
+            None => {
+                calls.push(Call {
+                    vendor_index: part.index,
+                    vendor_id: id.map(str::to_owned),
+                    has_name: false,
+                });
+                (calls.len() - 1, true)
+            }
+        };
+        let call = &mut calls[index];
+        let is_named_now = name.is_some() && !call.has_name;
+        call.has_name |= name.is_some();
+        let repeats = id.is_some_and(|id| {
+            let same = |call: &&Call| call.vendor_id.as_deref() == Some(id);
+            calls.iter().filter(same).count() > 1
+        });
+        let own_id = || format!("call_{}_{choice}_{index}", self.request_id);
+        let id = is_new.then(|| match id {
+            Some(id) if !repeats => id.to_owned(),
+            _ => own_id(),
+        });
+        if !is_new && !is_named_now && part.arguments.is_empty() {
+            return Ok(());
+        }
+        self.content_bytes += part.arguments.len() + name.map_or(0, str::len);
+        let piece = VendorPiece::ToolCall {
+            index,
+            id,
+            name: name.filter(|_| is_named_now).map(str::to_owned),
+            arguments: part.arguments.to_owned(),
+        };
+        self.piece(choice, piece)
+    }
+
+    /// Ends a choice. A bare stop after calls of tools waits for their results; a limit or a filter
+    /// stays what it is.
+    pub(crate) fn finish(
+        &mut self,
+        choice: usize,
+        reason: VendorFinish,
+    ) -> Result<(), VendorError> {
+        let state = self.choice(choice)?;
+        if std::mem::replace(&mut state.is_finished, true) {
+            return Ok(());
+        }
+        let reason = match reason {
+            VendorFinish::Stop if !state.calls.is_empty() => VendorFinish::ToolCalls,
+            reason => reason,
+        };
+        self.has_content = true;
+        self.events
+            .push_back(VendorEvent::Finished { choice, reason });
+        Ok(())
+    }
+
+    /// Whether every choice that was asked for is finished.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.choices.iter().all(|choice| choice.is_finished)
+    }
+
+    /// Whether content or an end was read, so that the attempt has its first content.
+    pub(crate) fn has_content(&self) -> bool {
+        self.has_content
+    }
+
+    /// The next event that was read.
+    pub(crate) fn next_event(&mut self) -> Option<VendorEvent> {
+        self.events.pop_front()
+    }
+
+    fn piece(&mut self, choice: usize, piece: VendorPiece) -> Result<(), VendorError> {
+        if self.choice(choice)?.is_finished {
+            return Err(malformed("a choice has content after its end"));
+        }
+        self.has_content = true;
+        self.events.push_back(VendorEvent::Piece { choice, piece });
+        Ok(())
+    }
+
+    fn choice(&mut self, choice: usize) -> Result<&mut Choice, VendorError> {
+        let wanted = self.choices.len();
+        self.choices.get_mut(choice).ok_or_else(|| {
+            malformed(&format!(
+                "it has choice {choice}, and {wanted} were asked for"
+            ))
+        })
+    }
+}
+
+pub(crate) fn malformed(problem: &str) -> VendorError {
+    VendorError::Malformed {
+        problem: problem.to_owned(),
+    }
+}
