@@ -181,5 +181,7 @@ fn entry(number: u32, rows: u32) -> LedgerEntry {
         },
         status: 200,
         prompt: None,
+        routing: None,
+        vendor: None,
     }
 }

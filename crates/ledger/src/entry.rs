@@ -2,12 +2,13 @@
 
 use rust_decimal::Decimal;
 
-use crate::Picoseconds;
+use crate::{Picoseconds, Routing, VendorCharge};
 
 /// One attempt, however it ended. Times are microseconds since 1970 in UTC.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LedgerEntry {
-    /// The answer's id, or an id of the same form if there was no answer.
+    /// The answer's id, or an id of the same form if there was no answer. All attempts of a request
+    /// have the same.
     pub request_id: String,
     /// When the request arrived.
     pub started_us: i64,
@@ -55,6 +56,10 @@ pub struct LedgerEntry {
     pub status: u16,
     /// The text of the prompt, if the operator keeps prompts.
     pub prompt: Option<String>,
+    /// Its place in a route; `None` if it came without one.
+    pub routing: Option<Routing>,
+    /// The vendor's charge; `None` if our own engine answered.
+    pub vendor: Option<VendorCharge>,
 }
 
 /// How an attempt ended.

@@ -65,6 +65,21 @@ pub enum LedgerError {
         /// The last error.
         reason: String,
     },
+    /// A note that someone waits for could not be written.
+    #[error("the ledger cannot record it now: {reason}")]
+    NotRecorded {
+        /// Why.
+        reason: String,
+    },
+    /// Feedback names a request that is not in the ledger.
+    #[error("there is no request {request_id:?} in the ledger: send the id of an answer")]
+    UnknownRequest {
+        /// The id that was given.
+        request_id: String,
+    },
+    /// A value that cannot be recorded.
+    #[error("{0}")]
+    Value(String),
     /// The window is invalid.
     #[error("{0}")]
     Window(String),

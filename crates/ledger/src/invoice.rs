@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use farthing_economics::HourlyPrice;
 use rust_decimal::Decimal;
 
 use crate::picosecond_sum::{read_sum, sum_sql};
 use crate::runs::Runs;
 use crate::store::Store;
 use crate::usage::{Charge, RunUsage};
-use crate::{GroupKey, LedgerError, Outcome, Picoseconds, Usage, Window};
+use crate::{GroupKey, LedgerError, Outcome, Picoseconds, Usage, VendorBills, Window};
 
 /// The costs of a window. The lines add up exactly to the window's device time at its price; time
-/// that no row accounts for has a line of its own.
+/// that no row accounts for has a line of its own. The bills of vendors are beside them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Invoice {
     /// The invoiced window.
@@ -20,6 +21,8 @@ pub struct Invoice {
     pub total: Charge,
     /// The lines, requests first.
     pub lines: Vec<InvoiceLine>,
+    /// The attempts at vendors, by vendor and model.
+    pub vendors: Vec<VendorLine>,
 }
 
 /// One line of an invoice.
@@ -33,6 +36,19 @@ pub struct InvoiceLine {
     pub usage: Usage,
 }
 
+/// The attempts at one model of one vendor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VendorLine {
+    /// The vendor.
+    pub vendor: String,
+    /// The model that served.
+    pub model: String,
+    /// The group of requests.
+    pub key: GroupKey,
+    /// The amounts. They have no device time.
+    pub usage: Usage,
+}
+
 /// The uses of device time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Item {
@@ -42,6 +58,8 @@ pub enum Item {
     Aborted,
     /// Requests that failed.
     Failed,
+    /// Shadows, judges and replays of an experiment, however they ended.
+    Experiment,
     /// Time without any request.
     Idle,
     /// Time in which there was work but the device waited for the host.
@@ -64,6 +82,7 @@ impl Item {
             Self::Served => "served",
             Self::Aborted => "aborted",
             Self::Failed => "failed",
+            Self::Experiment => "experiment",
             Self::Idle => "idle",
             Self::Host => "host",
             Self::WarmUp => "warm_up",
@@ -75,10 +94,16 @@ impl Item {
 
     /// Whether the item is about requests.
     pub fn is_requests(self) -> bool {
-        matches!(self, Self::Served | Self::Aborted | Self::Failed)
+        matches!(
+            self,
+            Self::Served | Self::Aborted | Self::Failed | Self::Experiment
+        )
     }
 
-    fn of(outcome: Outcome) -> Self {
+    fn of(outcome: Outcome, key: &GroupKey) -> Self {
+        if key.experiment.is_some() {
+            return Self::Experiment;
+        }
         match outcome {
             Outcome::Stop | Outcome::Length => Self::Served,
             Outcome::Abort => Self::Aborted,
@@ -88,6 +113,21 @@ impl Item {
 }
 
 impl Invoice {
+    /// The bills of all vendors.
+    pub fn vendor_total(&self) -> VendorBills {
+        let mut total = VendorBills::default();
+        self.vendors
+            .iter()
+            .for_each(|line| total += line.usage.vendor);
+        total
+    }
+
+    /// The device time and the bills of vendors together, in US dollars; `None` if the device time
+    /// has no price. If a bill is unknown, it is at least this.
+    pub fn total_usd(&self) -> Option<Decimal> {
+        Some(self.total.usd? + self.vendor_total().usd)
+    }
+
     /// The sum of the lines minus the total, in US dollars: 0 except for the last decimal digit.
     /// `None` if there is no price.
     pub fn residual_usd(&self) -> Option<Decimal> {
@@ -100,6 +140,17 @@ impl Invoice {
         let lines = self.lines.iter().map(|line| line.usage.device.time);
         lines.sum::<Picoseconds>() - self.total.time
     }
+}
+
+/// What devices did in a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DeviceUse {
+    /// All device time.
+    pub window: Picoseconds,
+    /// The time of engine steps.
+    pub steps: Picoseconds,
+    /// The hourly price of the latest run that has one.
+    pub latest_price: Option<HourlyPrice>,
 }
 
 /// Device time of one run in a period of a window.
@@ -121,7 +172,8 @@ pub(crate) fn device_time(
     let (start, end) = (window.start(), window.end());
     let sql = format!(
         "SELECT run, (start_s - {start}) / {stretch_s} AS stretch, {}, {}, {}, {}, {}, {} \
-         FROM device_minutes WHERE start_s >= {start} AND start_s < {end} GROUP BY run, stretch",
+         FROM device_minutes WHERE start_s >= {start} AND start_s < {end} GROUP BY run, stretch \
+         ORDER BY run",
         sum_sql("window_ps"),
         sum_sql("steps_ps"),
         sum_sql("idle_ps"),
@@ -159,19 +211,35 @@ pub(crate) fn draw_up(
     all_requests: bool,
 ) -> Invoice {
     let mut lines: BTreeMap<(Item, GroupKey), Usage> = BTreeMap::new();
+    let mut vendors: BTreeMap<(GroupKey, (String, String)), Usage> = BTreeMap::new();
     // For each run: its steps minus the time in its rows.
     let mut unaccounted: BTreeMap<i64, Picoseconds> = BTreeMap::new();
     for RunUsage {
         run,
         outcome,
         key,
-        usage,
+        vendor,
+        mut usage,
         ..
     } in usages
     {
         let unaccounted = unaccounted.entry(run).or_default();
         *unaccounted = *unaccounted - usage.device.time;
-        *lines.entry((Item::of(outcome), key)).or_default() += &usage;
+        let item = Item::of(outcome, &key);
+        if let Some(vendor) = vendor {
+            let device = std::mem::take(&mut usage.device);
+            let line = vendors.entry((key.clone(), vendor)).or_default();
+            *line += &usage;
+            // A vendor takes no time of our device. If a row has some, it is not lost.
+            if device.time == Picoseconds::default() {
+                continue;
+            }
+            usage = Usage {
+                device,
+                ..Usage::default()
+            };
+        }
+        *lines.entry((item, key)).or_default() += &usage;
     }
     let mut total = Charge::default();
     if all_requests {
@@ -205,6 +273,15 @@ pub(crate) fn draw_up(
         total,
         lines: lines
             .map(|((item, key), usage)| InvoiceLine { item, key, usage })
+            .collect(),
+        vendors: vendors
+            .into_iter()
+            .map(|((key, (vendor, model)), usage)| VendorLine {
+                vendor,
+                model,
+                key,
+                usage,
+            })
             .collect(),
     }
 }

@@ -6,11 +6,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use farthing_economics::HourlyPrice;
+use tokio::sync::{Semaphore, oneshot};
 
+use crate::pending_notes::{MAX_NOTES, NOTE_TIMEOUT, Note, Waiter};
 use crate::status::SharedStatus;
 use crate::store::{self, Access, Run, Store};
 use crate::writer::{self, Message, Writer};
-use crate::{DeviceSeconds, LedgerEntry, LedgerError, LedgerStatus, Location};
+use crate::{
+    Assignment, DecidedVerdict, DeviceSeconds, Feedback, FeedbackChange, LedgerEntry, LedgerError,
+    LedgerStatus, Location,
+};
 
 /// Records one row per attempt. One thread writes all rows. Cheap to clone.
 ///
@@ -21,9 +26,13 @@ use crate::{DeviceSeconds, LedgerEntry, LedgerError, LedgerStatus, Location};
 /// Memory is bounded by places. A request takes a place before it begins, so that no work is done
 /// that could not be recorded. While the database is slow or unreachable, rows wait in their places
 /// and flushes are retried; when all places are taken, no new request can begin.
+///
+/// What someone acts on (an [`assign`](Ledger::assign)ment, feedback, a verdict) does not wait for
+/// a batch: it is written at once, together with all else that waits at that moment.
 #[derive(Clone)]
 pub struct Ledger {
     messages: Sender<Message>,
+    notes: Arc<Semaphore>,
     status: Arc<SharedStatus>,
     writer: Arc<Mutex<Option<WriterThread>>>,
 }
@@ -50,6 +59,7 @@ pub struct Place {
     messages: Sender<Message>,
     status: Arc<SharedStatus>,
     is_used: bool,
+    request_id: Option<String>,
 }
 
 impl Ledger {
@@ -104,6 +114,7 @@ impl Ledger {
             .map_err(LedgerError::Thread)?;
         Ok(Self {
             messages,
+            notes: Arc::new(Semaphore::new(MAX_NOTES)),
             status,
             writer: Arc::new(Mutex::new(Some(thread))),
         })
@@ -115,7 +126,78 @@ impl Ledger {
             messages: self.messages.clone(),
             status: self.status.clone(),
             is_used: false,
+            request_id: None,
         })
+    }
+
+    /// Records to which arm a unit's request was assigned, before anything is sent. The same
+    /// experiment and request a second time change nothing.
+    ///
+    /// It resolves when the row is in the database, where it survives the end of this process.
+    ///
+    /// # Errors
+    /// The database has not accepted it within 2 s, or the ledger is closed. The row may still
+    /// appear, as a request without an attempt.
+    pub fn assign(
+        &self,
+        assignment: Assignment,
+    ) -> impl Future<Output = Result<(), LedgerError>> + Send + use<> {
+        self.note(|waiter| Note::Assignment(assignment, waiter))
+    }
+
+    /// Records feedback. A later value of the same request, metric and source replaces the earlier
+    /// one. The request may still run, if its [`Place`] was [`announce`](Place::announce)d.
+    ///
+    /// # Errors
+    /// There is no such request, the value is not finite, a name is empty, or as
+    /// [`assign`](Self::assign).
+    pub fn record_feedback(
+        &self,
+        feedback: Feedback,
+    ) -> impl Future<Output = Result<FeedbackChange, LedgerError>> + Send + use<> {
+        let checked = feedback.check();
+        let noted = checked.map(|()| self.note(|waiter| Note::Feedback(feedback, waiter)));
+        async move { noted?.await }
+    }
+
+    /// Records a verdict, if there is none of its experiment and plan, and returns the one that
+    /// holds.
+    ///
+    /// # Errors
+    /// As [`assign`](Self::assign).
+    pub fn decide(
+        &self,
+        verdict: DecidedVerdict,
+    ) -> impl Future<Output = Result<DecidedVerdict, LedgerError>> + Send + use<> {
+        self.note(|waiter| Note::Verdict(verdict, waiter))
+    }
+
+    /// Sends a note to the writer and waits for its answer.
+    fn note<T: Send + 'static, N: FnOnce(Waiter<T>) -> Note>(
+        &self,
+        note: N,
+    ) -> impl Future<Output = Result<T, LedgerError>> + Send + use<T, N> {
+        let refusal = |reason: &str| LedgerError::NotRecorded {
+            reason: reason.to_owned(),
+        };
+        let sent = self.notes.clone().try_acquire_owned();
+        let sent = sent.map_err(|_| refusal("too much waits for the database"));
+        let sent = sent.and_then(|permit| {
+            let (answer, answered) = oneshot::channel();
+            let note = note(Waiter { answer, permit });
+            let sent = self.messages.send(Message::Note(Box::new(note)));
+            sent.map_err(|_| refusal("it is closed"))?;
+            Ok(answered)
+        });
+        async move {
+            match tokio::time::timeout(NOTE_TIMEOUT, sent?).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err(refusal("it is closed")),
+                Err(_) => Err(LedgerError::NoAnswer {
+                    seconds: NOTE_TIMEOUT.as_secs_f64(),
+                }),
+            }
+        }
     }
 
     /// Current state and counters.
@@ -148,6 +230,19 @@ impl Ledger {
 }
 
 impl Place {
+    /// Says which request has this place, so that feedback is accepted before its row is written.
+    pub fn announce(&mut self, request_id: &str) {
+        self.retract();
+        self.status.announce(request_id);
+        self.request_id = Some(request_id.to_owned());
+    }
+
+    fn retract(&mut self) {
+        if let Some(request_id) = self.request_id.take() {
+            self.status.retract(&request_id);
+        }
+    }
+
     /// Passes the row to the writer. It does not block.
     pub fn record(mut self, entry: LedgerEntry) {
         self.is_used = true;
@@ -162,6 +257,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.retract();
         if !self.is_used {
             self.status.free_places(1);
         }

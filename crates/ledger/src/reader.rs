@@ -6,9 +6,11 @@ use std::time::Instant;
 
 use crate::invoice::{self, RunTime};
 use crate::runs::Runs;
+use crate::store::notes::SELECT_VERDICT;
 use crate::store::{self, Access, Store};
 use crate::usage::{self, RunUsage};
 use crate::{
+    AssignedAttempt, AssignedRequest, AssignedTo, DecidedVerdict, DeviceUse, ExperimentRows,
     ExportFormat, Filter, GroupBy, GroupKey, Invoice, LedgerError, Location, Outcome, Usage,
     Window, export,
 };
@@ -126,5 +128,80 @@ impl LedgerReader {
         out: impl Write + Send,
     ) -> Result<u64, LedgerError> {
         export::write(self.store.as_mut(), window, format, out)
+    }
+
+    /// The arms to which an experiment assigned requests.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn assigned_arms(&mut self, rows: &ExperimentRows) -> Result<Vec<AssignedTo>, LedgerError> {
+        rows.arms(self.store.as_mut())
+    }
+
+    /// Calls `each` for every assigned request of an experiment, with its value of `metric`, in the
+    /// order of arm, unit and request.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn assigned_requests(
+        &mut self,
+        rows: &ExperimentRows,
+        metric: &str,
+        mut each: impl FnMut(AssignedRequest),
+    ) -> Result<(), LedgerError> {
+        rows.requests(self.store.as_mut(), metric, &mut each)
+    }
+
+    /// Calls `each` for every attempt of an experiment, in the order of assigned arm, unit, request
+    /// and attempt.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn assigned_attempts(
+        &mut self,
+        rows: &ExperimentRows,
+        mut each: impl FnMut(AssignedAttempt),
+    ) -> Result<(), LedgerError> {
+        rows.attempts(self.store.as_mut(), &mut each)
+    }
+
+    /// What the devices of all runs did in a window.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn device_use(&mut self, window: Window) -> Result<DeviceUse, LedgerError> {
+        let store = self.store.as_mut();
+        let runs = Runs::load(store)?;
+        let whole = window.end() - window.start();
+        let mut used = DeviceUse::default();
+        for time in invoice::device_time(store, window, whole)? {
+            used.window += time.window;
+            used.steps += time.steps;
+            used.latest_price = runs.price(time.run).or(used.latest_price);
+        }
+        Ok(used)
+    }
+
+    /// The verdict of an experiment and plan that was decided, if there is one.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn decided_verdict(
+        &mut self,
+        experiment: &str,
+        plan: &str,
+    ) -> Result<Option<DecidedVerdict>, LedgerError> {
+        let params = [experiment.to_owned(), plan.to_owned()];
+        let mut found = None;
+        self.store.query(SELECT_VERDICT, &params, &mut |row| {
+            found = Some(DecidedVerdict {
+                experiment: experiment.to_owned(),
+                plan: plan.to_owned(),
+                decided_us: row.integer(0)?,
+                verdict: row.text(1)?.unwrap_or_default(),
+            });
+            Ok(())
+        })?;
+        Ok(found)
     }
 }

@@ -1,5 +1,6 @@
 //! State and counters of the ledger.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,9 @@ pub(crate) struct SharedStatus {
     status: Mutex<LedgerStatus>,
     /// When the flush that is under way began.
     flush_began: Mutex<Option<Instant>>,
+    /// The requests whose places were announced and that are not recorded yet, with the number of
+    /// their places.
+    announced: Mutex<HashMap<String, usize>>,
 }
 
 impl SharedStatus {
@@ -39,6 +43,7 @@ impl SharedStatus {
                 ..LedgerStatus::default()
             }),
             flush_began: Mutex::new(None),
+            announced: Mutex::default(),
         }
     }
 
@@ -60,6 +65,31 @@ impl SharedStatus {
     /// A flush begins (`Some`) or has ended.
     pub(crate) fn set_flush_began(&self, began: Option<Instant>) {
         *lock(&self.flush_began) = began;
+    }
+
+    pub(crate) fn announce(&self, request_id: &str) {
+        *lock(&self.announced)
+            .entry(request_id.to_owned())
+            .or_default() += 1;
+    }
+
+    pub(crate) fn retract(&self, request_id: &str) {
+        let mut announced = lock(&self.announced);
+        if let Some(places) = announced.get_mut(request_id) {
+            *places -= 1;
+            if *places == 0 {
+                announced.remove(request_id);
+            }
+        }
+    }
+
+    pub(crate) fn is_announced(&self, request_id: &str) -> bool {
+        lock(&self.announced).contains_key(request_id)
+    }
+
+    /// Places of requests that are not recorded yet and whose ids are known.
+    pub(crate) fn announced_places(&self) -> usize {
+        lock(&self.announced).values().sum()
     }
 
     /// Takes a place if one is free.

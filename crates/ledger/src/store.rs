@@ -1,5 +1,6 @@
 //! The interface of both databases.
 
+pub(crate) mod notes;
 mod postgres;
 mod sqlite;
 
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::device_minutes::DeviceMinute;
 use crate::{LedgerEntry, LedgerError, Location};
 
+use self::notes::{Noted, Notes};
 use self::postgres::PostgresStore;
 use self::sqlite::SqliteStore;
 
@@ -21,9 +23,18 @@ pub(crate) trait Store: Send {
     /// also if a repeated flush arrives before the first one.
     fn write(&mut self, flush: &Flush<'_>) -> Result<(), LedgerError>;
 
+    /// Writes all notes or none, by `notes.until` at the latest. They survive the end of this
+    /// process, but maybe not that of the machine.
+    fn note(&mut self, notes: &Notes<'_>) -> Result<Noted, LedgerError>;
+
     /// Looks for damage, for a few seconds at most.
     fn verify(&mut self) -> Result<(), LedgerError> {
         Ok(())
+    }
+
+    /// What a column needs in `ORDER BY`, so that texts are ordered by their bytes.
+    fn byte_collation(&self) -> &'static str {
+        ""
     }
 
     /// Calls `each` for every row of a query.
@@ -138,7 +149,9 @@ fn check_unchanged(location: &Location, access: Access, found: i64) -> Result<()
 const INSERT_ATTEMPTS: &str = "INSERT INTO attempts (run, seq, ended_us, started_us, request_id, \
     api_key, user_id, model, adapter, adapter_generation, input_tokens, cached_tokens, \
     output_tokens, device_ps, input_ps, cached_ps, output_ps, cost_usd, queue_seconds, \
-    ttft_seconds, itl_p50_seconds, itl_p95_seconds, outcome, status, prompt, tenant)";
+    ttft_seconds, itl_p50_seconds, itl_p95_seconds, outcome, status, prompt, tenant, route, role, attempt, \
+    arm, experiment, assigned_arm, unit, booked_to, vendor, vendor_model, vendor_usage, \
+    billed_nanos, billed_attos, basis)";
 
 /// A database that was frozen may execute an old flush after newer ones. Device time only grows, so
 /// the larger one is the newer one. In the same way a closed run stays closed.

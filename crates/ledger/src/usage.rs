@@ -1,15 +1,19 @@
 //! Sums of what requests used.
 
-use std::ops::{AddAssign, Range};
+mod source;
+
+use std::ops::AddAssign;
 
 use farthing_economics::HourlyPrice;
 use rust_decimal::Decimal;
 
-use crate::picosecond_sum::{read_sum, sum_sql};
+use self::source::Source;
+use crate::bill::Bill;
+use crate::picosecond_sum::read_sum;
 use crate::runs::Runs;
 use crate::store::{Row, Store};
 use crate::window::MICROS;
-use crate::{LedgerError, Outcome, Picoseconds, Window};
+use crate::{LedgerError, Outcome, Picoseconds, VendorBills, Window};
 
 /// The fields by which sums are grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +43,9 @@ pub struct GroupKey {
     pub user: Option<String>,
     /// The API key's name.
     pub api_key: Option<String>,
+    /// The experiment that pays for shadows, judges and replays, or their route if there is none.
+    /// They have no tenant, user or key.
+    pub experiment: Option<String>,
 }
 
 /// Selects requests. An empty list selects all.
@@ -75,6 +82,8 @@ pub struct Usage {
     pub cached: Charge,
     /// The part for output tokens.
     pub output: Charge,
+    /// The bills of vendors.
+    pub vendor: VendorBills,
 }
 
 /// Device time and its cost.
@@ -93,6 +102,8 @@ pub(crate) struct RunUsage {
     pub stretch: i64,
     pub outcome: Outcome,
     pub key: GroupKey,
+    /// The vendor and the model that served; `None` if our own engine answered.
+    pub vendor: Option<(String, String)>,
     pub usage: Usage,
 }
 
@@ -178,6 +189,7 @@ impl AddAssign<&Usage> for Usage {
         self.input += other.input;
         self.cached += other.cached;
         self.output += other.output;
+        self.vendor += other.vendor;
     }
 }
 
@@ -216,6 +228,7 @@ fn statement(
     });
     let selects = Source::all(window, stretch_s).into_iter().map(|source| {
         let columns = source.group_columns();
+        let [booked_to, vendor, vendor_model] = source.vendor_columns();
         let keys: Vec<_> = columns
             .iter()
             .zip(group_by.wanted())
@@ -240,8 +253,9 @@ fn statement(
             .map(|(column, list)| format!(" AND {column} IN ({list})"))
             .collect();
         format!(
-            "SELECT run, ({} - {start_us}) / {stretch_us} AS stretch, outcome, {}, {} FROM {} \
-             WHERE {}{filters} GROUP BY run, stretch, outcome{by}",
+            "SELECT run, ({} - {start_us}) / {stretch_us} AS stretch, outcome, {}, {booked_to}, \
+             {vendor}, {vendor_model}, {} FROM {} WHERE {}{filters} \
+             GROUP BY run, stretch, outcome, {booked_to}, {vendor}, {vendor_model}{by}",
             source.moment_us(),
             keys.join(", "),
             source.sums(),
@@ -251,96 +265,6 @@ fn statement(
     });
     let selects: Vec<_> = selects.collect();
     (selects.join(" UNION ALL "), params)
-}
-
-/// The tables that sums are read from.
-enum Source {
-    /// Rows that ended in this range of microseconds.
-    Rows(Range<i64>),
-    /// Daily sums of this range of days.
-    Days(Range<i64>),
-}
-
-const DAY_S: i64 = 86_400;
-const DAY_US: i64 = DAY_S * MICROS;
-
-impl Source {
-    /// Daily sums for whole days within a period, and rows for the rest.
-    fn all(window: Window, stretch_s: i64) -> Vec<Self> {
-        let (start, end) = (window.start(), window.end());
-        let days = start.div_euclid(DAY_S) + i64::from(start % DAY_S != 0)..end / DAY_S;
-        let is_one_stretch = stretch_s >= end - start;
-        let are_stretches_of_days = start % DAY_S == 0 && stretch_s % DAY_S == 0;
-        if days.is_empty() || !(is_one_stretch || are_stretches_of_days) {
-            return vec![Self::Rows(window.start_us()..window.end_us())];
-        }
-        let before = window.start_us()..days.start * DAY_US;
-        let after = days.end * DAY_US..window.end_us();
-        let rows = [before, after].into_iter().filter(|it| !it.is_empty());
-        rows.map(Self::Rows).chain([Self::Days(days)]).collect()
-    }
-
-    /// The SQL expression of each of [`GroupBy`]'s fields.
-    fn group_columns(&self) -> [&'static str; 5] {
-        match self {
-            Self::Rows(_) => [
-                "model",
-                "adapter",
-                "COALESCE(tenant, api_key, user_id)",
-                "user_id",
-                "api_key",
-            ],
-            Self::Days(_) => [
-                "model",
-                "NULLIF(adapter, '')",
-                "COALESCE(NULLIF(tenant, ''), NULLIF(api_key, ''), NULLIF(user_id, ''))",
-                "NULLIF(user_id, '')",
-                "NULLIF(api_key, '')",
-            ],
-        }
-    }
-
-    fn table(&self) -> &'static str {
-        match self {
-            Self::Rows(_) => "attempts",
-            Self::Days(_) => "attempt_days",
-        }
-    }
-
-    fn moment_us(&self) -> String {
-        match self {
-            Self::Rows(_) => "ended_us".to_owned(),
-            Self::Days(_) => format!("day * {DAY_US}"),
-        }
-    }
-
-    fn range(&self) -> String {
-        match self {
-            Self::Rows(Range { start, end }) => format!("ended_us >= {start} AND ended_us < {end}"),
-            Self::Days(Range { start, end }) => format!("day >= {start} AND day < {end}"),
-        }
-    }
-
-    /// SQL for requests, tokens, and the four times in the form of [`read_sum`].
-    fn sums(&self) -> String {
-        let sum = |column: &str| format!("CAST(SUM({column}) AS BIGINT)");
-        let tokens = ["input_tokens", "cached_tokens", "output_tokens"].map(sum);
-        let (requests, times) = match self {
-            Self::Rows(_) => (
-                "COUNT(*)".to_owned(),
-                ["device_ps", "input_ps", "cached_ps", "output_ps"].map(sum_sql),
-            ),
-            Self::Days(_) => {
-                let both = |kind: &str| {
-                    let (high, low) = (sum(&format!("{kind}_ms")), sum(&format!("{kind}_ps")));
-                    format!("{high}, {low}")
-                };
-                let times = ["device", "input", "cached", "output"].map(both);
-                (sum("requests"), times)
-            }
-        };
-        format!("{requests}, {}, {}", tokens.join(", "), times.join(", "))
-    }
 }
 
 fn read(row: &dyn Row, runs: &Runs) -> Result<RunUsage, LedgerError> {
@@ -366,16 +290,24 @@ fn read(row: &dyn Row, runs: &Runs) -> Result<RunUsage, LedgerError> {
             tenant: row.text(5)?,
             user: row.text(6)?,
             api_key: row.text(7)?,
+            experiment: row.text(8)?,
         },
+        vendor: row.text(9)?.zip(row.text(10)?),
         usage: Usage {
-            requests: count(8)?,
-            input_tokens: count(9)?,
-            cached_tokens: count(10)?,
-            output_tokens: count(11)?,
-            device: charge(12)?,
-            input: charge(14)?,
-            cached: charge(16)?,
-            output: charge(18)?,
+            requests: count(11)?,
+            input_tokens: count(12)?,
+            cached_tokens: count(13)?,
+            output_tokens: count(14)?,
+            device: charge(15)?,
+            input: charge(17)?,
+            cached: charge(19)?,
+            output: charge(21)?,
+            vendor: VendorBills {
+                attempts: count(23)?,
+                estimated: count(24)?,
+                unknown: count(25)?,
+                usd: Bill::read(row, 26)?.usd(),
+            },
         },
     })
 }

@@ -1,10 +1,12 @@
 //! The writer thread.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::device_minutes::DeviceMinutes;
+use crate::pending_notes::{Note, PendingNotes};
 use crate::status::SharedStatus;
 use crate::store::{FLUSH_TIMEOUT, Flush, Store};
 use crate::{DeviceSeconds, LedgerEntry, LedgerError};
@@ -12,6 +14,7 @@ use crate::{DeviceSeconds, LedgerEntry, LedgerError};
 /// A message to the writer.
 pub(crate) enum Message {
     Entry(Box<LedgerEntry>),
+    Note(Box<Note>),
     /// Write the waiting rows, by `until` at the latest, and end.
     Close {
         until: Instant,
@@ -27,6 +30,10 @@ pub(crate) struct Writer {
     /// Rows with their numbers.
     waiting: Vec<(i64, LedgerEntry)>,
     next_seq: i64,
+    /// Notes that someone waits for.
+    notes: PendingNotes,
+    /// When the latest note arrived.
+    noted: Option<Instant>,
     /// When the next flush is due.
     due: Instant,
     /// Failed flushes since the last successful one.
@@ -40,6 +47,10 @@ pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
 pub(crate) const BATCH_ROWS: usize = 512;
 /// No flush has more rows than this, also after an outage.
 const MAX_BATCH_ROWS: usize = 4096;
+/// While notes arrive, a flush has at most this many rows, so that no note waits for long.
+const ROWS_BETWEEN_NOTES: usize = 32;
+/// How long notes are expected after the latest one.
+const NOTES_EXPECTED: Duration = Duration::from_secs(10);
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Delay after the first failed flush.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -67,6 +78,8 @@ impl Writer {
             status,
             waiting: Vec::new(),
             next_seq: 0,
+            notes: PendingNotes::default(),
+            noted: None,
             due: Instant::now(),
             failures: 0,
             batch_rows: MAX_BATCH_ROWS,
@@ -77,29 +90,87 @@ impl Writer {
     pub(crate) fn run(mut self, inbox: &Receiver<Message>) -> Result<(), LedgerError> {
         loop {
             let patience = self.due.saturating_duration_since(Instant::now());
-            match inbox.recv_timeout(patience) {
-                Ok(Message::Entry(entry)) => self.take(*entry),
-                Ok(Message::Close { until }) => {
-                    let until = self.take_the_rest(inbox, until);
-                    return self.close(inbox, until);
-                }
-                Err(RecvTimeoutError::Timeout) => self.flush(),
-                Err(RecvTimeoutError::Disconnected) => {
-                    return self.close(inbox, Instant::now() + FLUSH_TIMEOUT);
-                }
+            let closing = match inbox.recv_timeout(patience) {
+                Ok(message) => self.sort(message).or_else(|| self.drain(inbox)),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => Some(Instant::now() + FLUSH_TIMEOUT),
+            };
+            let closing = self.write_notes(inbox).or(closing);
+            if let Some(until) = closing {
+                let until = self.take_the_rest(inbox, until);
+                return self.close(inbox, until);
+            }
+            let is_full = self.failures == 0 && self.waiting.len() >= BATCH_ROWS;
+            if is_full || Instant::now() >= self.due {
+                self.flush();
             }
         }
+    }
+
+    /// Puts a message where it belongs. Returns until when to close, if it says so.
+    fn sort(&mut self, message: Message) -> Option<Instant> {
+        match message {
+            Message::Entry(entry) => {
+                self.put_down(*entry);
+                if self.failures == 0 && self.waiting.len() == 1 {
+                    self.due = self.due.min(Instant::now() + FLUSH_INTERVAL);
+                }
+            }
+            Message::Note(note) => {
+                self.notes.push(*note);
+                self.noted = Some(Instant::now());
+            }
+            Message::Close { until } => return Some(until),
+        }
+        None
+    }
+
+    /// Sorts all messages that are there.
+    fn drain(&mut self, inbox: &Receiver<Message>) -> Option<Instant> {
+        let mut closing = None;
+        while let Ok(message) = inbox.try_recv() {
+            closing = self.sort(message).or(closing);
+        }
+        closing
+    }
+
+    /// Writes all notes that wait, in one transaction.
+    fn write_notes(&mut self, inbox: &Receiver<Message>) -> Option<Instant> {
+        if self.notes.is_empty() {
+            return None;
+        }
+        let notes = std::mem::take(&mut self.notes);
+        let mut open: HashMap<String, bool> = notes
+            .request_ids()
+            .map(|id| (id.to_owned(), self.status.is_announced(id)))
+            .collect();
+        let mut closing = None;
+        if !open.is_empty() {
+            // A request is announced until its row is in the inbox, so that it is found here.
+            closing = self.drain(inbox);
+            let known = self.waiting.len() + self.status.announced_places();
+            let are_some_unknown = self.status.get().places_taken > known;
+            for (request_id, is_open) in &mut open {
+                let waits = |(_, entry): &(i64, LedgerEntry)| entry.request_id == *request_id;
+                *is_open |= are_some_unknown || self.waiting.iter().any(waits);
+            }
+        }
+        notes.write(self.store.as_mut(), &open);
+        closing
     }
 
     /// Waits for the rows of all taken places, until the time that is returned at the latest.
     fn take_the_rest(&mut self, inbox: &Receiver<Message>, mut until: Instant) -> Instant {
         let are_open = |writer: &Self| writer.status.get().places_taken > writer.waiting.len();
         while are_open(self) && Instant::now() < until {
-            match inbox.recv_timeout(LOOK_AGAIN) {
-                Ok(Message::Entry(entry)) => self.put_down(*entry),
-                Ok(Message::Close { until: sooner }) => until = until.min(sooner),
-                // A place that is dropped sends no message.
-                Err(_) => {}
+            // A place that is dropped sends no message.
+            let Ok(message) = inbox.recv_timeout(LOOK_AGAIN) else {
+                continue;
+            };
+            // Requests that still run need their notes.
+            let closing = [self.sort(message), self.write_notes(inbox)];
+            for sooner in closing.into_iter().flatten() {
+                until = until.min(sooner);
             }
         }
         until
@@ -108,18 +179,6 @@ impl Writer {
     fn put_down(&mut self, entry: LedgerEntry) {
         self.waiting.push((self.next_seq, entry));
         self.next_seq += 1;
-    }
-
-    fn take(&mut self, entry: LedgerEntry) {
-        self.put_down(entry);
-        if self.failures > 0 {
-            return;
-        }
-        match self.waiting.len() {
-            1 => self.due = self.due.min(Instant::now() + FLUSH_INTERVAL),
-            rows if rows >= BATCH_ROWS => self.flush(),
-            _ => {}
-        }
     }
 
     /// Writes the waiting rows. If that fails, they keep waiting and are retried later.
@@ -148,7 +207,14 @@ impl Writer {
 
     /// Writes one batch, and says with the last one that the run is closed.
     fn write(&mut self, is_closing: bool, until: Instant) -> Result<(), LedgerError> {
-        let rows = self.batch_rows.min(self.waiting.len());
+        let are_notes_expected = self
+            .noted
+            .is_some_and(|noted| noted.elapsed() < NOTES_EXPECTED);
+        let most = match is_closing || !are_notes_expected {
+            true => self.batch_rows,
+            false => self.batch_rows.min(ROWS_BETWEEN_NOTES),
+        };
+        let rows = most.min(self.waiting.len());
         self.status.set_flush_began(Some(Instant::now()));
         // After the rows, so that the device time includes what they were charged.
         self.minutes.sample((self.device)());
@@ -183,12 +249,11 @@ impl Writer {
     fn close(mut self, inbox: &Receiver<Message>, mut until: Instant) -> Result<(), LedgerError> {
         loop {
             // Rows that arrived late, or whose places were not waited for.
-            while let Ok(message) = inbox.try_recv() {
-                match message {
-                    Message::Entry(entry) => self.put_down(*entry),
-                    Message::Close { until: sooner } => until = until.min(sooner),
-                }
+            if let Some(sooner) = self.drain(inbox) {
+                until = until.min(sooner);
             }
+            // Who still waits for a note is told that the ledger is closed.
+            self.notes = PendingNotes::default();
             let is_end = self.waiting.len() <= self.batch_rows;
             let try_until =
                 (Instant::now() + FLUSH_TIMEOUT).min(until.max(Instant::now() + LAST_TRY));
@@ -202,8 +267,11 @@ impl Writer {
             let retry = FIRST_RETRY * self.failures;
             if Instant::now() + retry < until {
                 match inbox.recv_timeout(retry) {
-                    Ok(Message::Entry(entry)) => self.put_down(*entry),
-                    Ok(Message::Close { until: sooner }) => until = until.min(sooner),
+                    Ok(message) => {
+                        if let Some(sooner) = self.sort(message) {
+                            until = until.min(sooner);
+                        }
+                    }
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => std::thread::sleep(retry),
                 }

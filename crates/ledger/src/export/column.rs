@@ -1,5 +1,11 @@
 //! The columns of an exported row.
 
+use rust_decimal::Decimal;
+
+use crate::LedgerError;
+use crate::bill::Bill;
+use crate::store::Row;
+
 /// One column of an export.
 pub(super) struct Column {
     pub name: &'static str,
@@ -22,17 +28,19 @@ pub(super) enum Kind {
     Picoseconds,
     /// A decimal or null, stored as text.
     Dollars,
+    /// A bill or null, as its two integers with a colon between.
+    Bill,
 }
 
 /// The columns of every file, in this order.
-pub(super) const COLUMNS: [Column; 27] = [
+pub(super) const COLUMNS: [Column; 40] = [
     column("run", "run", Kind::Integer),
     column("request_id", "request_id", Kind::Text),
     column("started_at", "attempts.started_us", Kind::Moment),
     column("ended_at", "ended_us", Kind::Moment),
     column(
         "tenant",
-        "COALESCE(tenant, api_key, user_id)",
+        "CASE WHEN booked_to IS NULL THEN COALESCE(tenant, api_key, user_id) END",
         Kind::OptionalText,
     ),
     column("api_key", "api_key", Kind::OptionalText),
@@ -65,8 +73,41 @@ pub(super) const COLUMNS: [Column; 27] = [
     column("outcome", "outcome", Kind::Text),
     column("status", "status", Kind::Integer),
     column("prompt", "prompt", Kind::OptionalText),
+    column("route", "route", Kind::OptionalText),
+    column("role", "role", Kind::OptionalText),
+    column("attempt", "COALESCE(attempt, 1)", Kind::Integer),
+    column("arm", "arm", Kind::OptionalText),
+    column("experiment", "experiment", Kind::OptionalText),
+    column("assigned_arm", "assigned_arm", Kind::OptionalText),
+    column("unit", "unit", Kind::OptionalText),
+    column("booked_to", "booked_to", Kind::OptionalText),
+    column("vendor", "vendor", Kind::OptionalText),
+    column("vendor_model", "vendor_model", Kind::OptionalText),
+    column("vendor_usage", "vendor_usage", Kind::OptionalText),
+    column(
+        "billed_usd",
+        "CAST(billed_nanos AS TEXT) || ':' || CAST(billed_attos AS TEXT)",
+        Kind::Bill,
+    ),
+    column("billed_basis", "basis", Kind::OptionalText),
 ];
 
 const fn column(name: &'static str, sql: &'static str, kind: Kind) -> Column {
     Column { name, sql, kind }
+}
+
+/// Reads a column of [`Kind::Bill`].
+pub(super) fn bill_usd(row: &dyn Row, column: usize) -> Result<Option<Decimal>, LedgerError> {
+    let Some(text) = row.text(column)? else {
+        return Ok(None);
+    };
+    let parts = text.split_once(':');
+    let bill = parts.and_then(|(nanos, attos)| {
+        Some(Bill {
+            nanos: nanos.parse().ok()?,
+            attos: attos.parse().ok()?,
+        })
+    });
+    let bill = bill.ok_or_else(|| LedgerError::Corrupt(format!("the bill {text:?}")))?;
+    Ok(Some(bill.usd()))
 }

@@ -10,7 +10,7 @@ use std::io::Write;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::Export;
-use super::column::{COLUMNS, Kind};
+use super::column::{COLUMNS, Kind, bill_usd};
 use crate::store::Row;
 use crate::{LedgerError, Picoseconds};
 
@@ -65,6 +65,7 @@ fn text(row: &dyn Row, index: usize, kind: Kind) -> Result<String, LedgerError> 
     Ok(match kind {
         Kind::Text | Kind::OptionalText => escaped(&row.text(index)?.unwrap_or_default()),
         Kind::Dollars => row.text(index)?.unwrap_or_default(),
+        Kind::Bill => bill_usd(row, index)?.map_or_else(String::new, |usd| usd.to_string()),
         Kind::Integer => row.integer(index)?.to_string(),
         Kind::Real => row
             .real(index)?

@@ -15,7 +15,7 @@ use parquet::schema::parser::parse_message_type;
 use rust_decimal::Decimal;
 
 use super::Export;
-use super::column::{COLUMNS, Kind};
+use super::column::{COLUMNS, Kind, bill_usd};
 use crate::LedgerError;
 use crate::store::Row;
 
@@ -99,7 +99,7 @@ fn message_type() -> String {
             Kind::Real => format!("OPTIONAL DOUBLE {name};"),
             Kind::Moment => format!("REQUIRED INT64 {name} (TIMESTAMP(MICROS,true));"),
             Kind::Picoseconds => format!("REQUIRED INT64 {name} (DECIMAL(18,12));"),
-            Kind::Dollars => {
+            Kind::Dollars | Kind::Bill => {
                 format!("OPTIONAL FIXED_LEN_BYTE_ARRAY (16) {name} (DECIMAL(38,{DOLLAR_SCALE}));")
             }
         }
@@ -114,7 +114,7 @@ impl Cells {
             Kind::Text | Kind::OptionalText => Values::Texts(Vec::new()),
             Kind::Integer | Kind::Moment | Kind::Picoseconds => Values::Integers(Vec::new()),
             Kind::Real => Values::Reals(Vec::new()),
-            Kind::Dollars => Values::Decimals(Vec::new()),
+            Kind::Dollars | Kind::Bill => Values::Decimals(Vec::new()),
         };
         Self {
             values,
@@ -129,6 +129,9 @@ impl Cells {
             }
             Values::Integers(values) => push(values, Some(row.integer(index)?)),
             Values::Reals(values) => push(values, row.real(index)?),
+            Values::Decimals(values) if kind == Kind::Bill => {
+                push(values, bill_usd(row, index)?.map(fixed).transpose()?)
+            }
             Values::Decimals(values) => push(values, row.text(index)?.map(decimal).transpose()?),
         };
         if !is_present && matches!(kind, Kind::Text) {
@@ -175,10 +178,15 @@ fn write<T: DataType, W: Write + Send>(
     column.close()
 }
 
-/// An amount in units of 10⁻²⁰ dollars, as 16 bytes, big-endian, two's complement.
+/// An amount that is stored as text.
 fn decimal(text: String) -> Result<FixedLenByteArray, LedgerError> {
-    let corrupt = || LedgerError::Corrupt(format!("the amount {text:?}"));
-    let amount: Decimal = text.parse().map_err(|_| corrupt())?;
+    let amount = text.parse();
+    fixed(amount.map_err(|_| LedgerError::Corrupt(format!("the amount {text:?}")))?)
+}
+
+/// An amount in units of 10⁻²⁰ dollars, as 16 bytes, big-endian, two's complement.
+fn fixed(amount: Decimal) -> Result<FixedLenByteArray, LedgerError> {
+    let corrupt = || LedgerError::Corrupt(format!("the amount {amount}"));
     let amount = amount.round_dp(DOLLAR_SCALE).normalize();
     let factor = 10_i128.pow(DOLLAR_SCALE - amount.scale());
     let scaled = amount.mantissa().checked_mul(factor).ok_or_else(corrupt)?;

@@ -5,6 +5,7 @@
 use std::sync::mpsc::{Receiver, Sender};
 
 use super::*;
+use crate::store::notes::{Noted, Notes};
 use crate::store::{Flush, Row};
 use crate::{Outcome, Picoseconds};
 
@@ -46,6 +47,10 @@ impl Store for ScriptedStore {
         } else {
             Err(LedgerError::Corrupt("no disk".to_owned()))
         }
+    }
+
+    fn note(&mut self, _: &Notes<'_>) -> Result<Noted, LedgerError> {
+        Ok(Noted::default())
     }
 
     fn query(
@@ -107,6 +112,8 @@ fn entry() -> LedgerEntry {
         outcome: Outcome::Stop,
         status: 200,
         prompt: None,
+        routing: None,
+        vendor: None,
     }
 }
 

@@ -1,20 +1,24 @@
 //! A ledger in a PostgreSQL database, which several replicas can share.
 
+mod insert;
+mod notes;
 mod session;
+mod storable;
 
-use std::borrow::Cow;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
+use tokio_postgres::Client;
 use tokio_postgres::types::{FromSqlOwned, ToSql};
-use tokio_postgres::{Client, Transaction};
 
+use self::insert::insert_attempts;
 use self::session::{Limit, ServerTimeouts, Session};
-use super::{Access, Flush, INSERT_ATTEMPTS, OpenRun, Row, Run, Store, UPDATE_RUN, UPSERT_MINUTE};
+use self::storable::{MAX_NAME_BYTES, bounded};
+use super::notes::{Noted, Notes};
+use super::{Access, Flush, OpenRun, Row, Run, Store, UPDATE_RUN, UPSERT_MINUTE};
 use crate::schema::{MIGRATIONS, VERSION};
-use crate::{LedgerEntry, LedgerError, Location};
+use crate::{LedgerError, Location};
 
 /// Limits of the server for one statement of the writer, which is one batch. They are below
 /// [`FLUSH_TIMEOUT`](super::FLUSH_TIMEOUT), so that the server says what held it up.
@@ -185,6 +189,18 @@ impl Store for PostgresStore {
         })
     }
 
+    fn note(&mut self, notes: &Notes<'_>) -> Result<Noted, LedgerError> {
+        // A database that was replaced is noticed before anything is written to it.
+        self.run_id(notes.until)?;
+        self.session.run(notes.until, async |client, limit| {
+            limit.wait(notes::write(client, notes)).await
+        })
+    }
+
+    fn byte_collation(&self) -> &'static str {
+        " COLLATE \"C\""
+    }
+
     fn query(
         &mut self,
         sql: &str,
@@ -238,113 +254,6 @@ async fn write(client: &mut Client, run: i64, flush: &Flush<'_>) -> Result<(), L
         .execute(UPDATE_RUN, &[&flush.at_us, &closed_us, &run])
         .await?;
     Ok(transaction.commit().await?)
-}
-
-/// Inserts all rows with one statement, one array per column.
-async fn insert_attempts(
-    transaction: &mut Transaction<'_>,
-    run: i64,
-    entries: &[(i64, LedgerEntry)],
-) -> Result<(), LedgerError> {
-    fn column<'a, T>(
-        entries: &'a [(i64, LedgerEntry)],
-        value: impl Fn(&'a LedgerEntry) -> T,
-    ) -> Vec<T> {
-        entries.iter().map(|(_, entry)| value(entry)).collect()
-    }
-    let integers = |value: fn(&LedgerEntry) -> i64| column(entries, value);
-    let reals = |value: fn(&LedgerEntry) -> Option<f64>| column(entries, value);
-    let texts = |value: fn(&LedgerEntry) -> Option<&str>| {
-        column(entries, |entry| value(entry).map(storable))
-    };
-    let names = |value: fn(&LedgerEntry) -> Option<&str>| {
-        column(entries, |entry| {
-            value(entry).map(|text| bounded(text, MAX_NAME_BYTES))
-        })
-    };
-    let users = column(entries, |entry| {
-        let user = entry.user.as_deref();
-        user.map(|user| bounded(user, MAX_USER_BYTES))
-    });
-    let seqs: Vec<i64> = entries.iter().map(|(seq, _)| *seq).collect();
-    let costs = column(entries, |entry| entry.cost_usd.map(|cost| cost.to_string()));
-    let statement = format!(
-        "{INSERT_ATTEMPTS} SELECT $1, seq, ended_us, started_us, request_id, api_key, user_id, \
-         model, adapter, adapter_generation, input_tokens, cached_tokens, output_tokens, \
-         device_ps, input_ps, cached_ps, output_ps, cost_usd::numeric, queue_seconds, \
-         ttft_seconds, itl_p50_seconds, itl_p95_seconds, outcome, status, prompt, tenant \
-         FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], \
-         $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], \
-         $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::text[], \
-         $19::float8[], $20::float8[], $21::float8[], $22::float8[], $23::text[], $24::bigint[], \
-         $25::text[], $26::text[]) \
-         AS row (seq, ended_us, started_us, request_id, api_key, user_id, model, adapter, \
-         adapter_generation, input_tokens, cached_tokens, output_tokens, device_ps, input_ps, \
-         cached_ps, output_ps, cost_usd, queue_seconds, ttft_seconds, itl_p50_seconds, \
-         itl_p95_seconds, outcome, status, prompt, tenant) ON CONFLICT DO NOTHING"
-    );
-    transaction
-        .execute(
-            &statement,
-            &[
-                &run,
-                &seqs,
-                &integers(|entry| entry.ended_us),
-                &integers(|entry| entry.started_us),
-                &texts(|entry| Some(&entry.request_id)),
-                &names(|entry| entry.api_key.as_deref()),
-                &users,
-                &names(|entry| Some(&entry.model)),
-                &names(|entry| entry.adapter.as_deref()),
-                &texts(|entry| entry.adapter_generation.as_deref()),
-                &integers(|entry| entry.input_tokens as i64),
-                &integers(|entry| entry.cached_tokens as i64),
-                &integers(|entry| entry.output_tokens as i64),
-                &integers(|entry| entry.device_time.stored()),
-                &integers(|entry| entry.input_time.stored()),
-                &integers(|entry| entry.cached_time.stored()),
-                &integers(|entry| entry.output_time.stored()),
-                &costs,
-                &reals(|entry| entry.queue_seconds),
-                &reals(|entry| entry.ttft_seconds),
-                &reals(|entry| entry.itl_p50_seconds),
-                &reals(|entry| entry.itl_p95_seconds),
-                &texts(|entry| Some(entry.outcome.as_str())),
-                &integers(|entry| entry.status.into()),
-                &texts(|entry| entry.prompt.as_deref()),
-                &names(|entry| entry.tenant.as_deref()),
-            ],
-        )
-        .await?;
-    Ok(())
-}
-
-/// An entry of an index has at most 2,704 bytes, and the sums of a day are found by six texts. A row
-/// that does not fit would block all later rows, so texts that callers choose are shortened.
-const MAX_NAME_BYTES: usize = 350;
-const MAX_USER_BYTES: usize = 1100;
-
-/// `text` without NUL characters, which PostgreSQL cannot store. If it is longer than `max_bytes`, its
-/// end is replaced by a hash of the whole, so that different texts stay different.
-fn bounded(text: &str, max_bytes: usize) -> Cow<'_, str> {
-    let text = storable(text);
-    if text.len() <= max_bytes {
-        return text;
-    }
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    let hash = format!("…{:016x}", hasher.finish());
-    let kept = text.floor_char_boundary(max_bytes - hash.len());
-    format!("{}{hash}", &text[..kept]).into()
-}
-
-/// PostgreSQL cannot store NUL characters. A row with one would block all later rows.
-fn storable(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') {
-        text.replace('\0', "\u{FFFD}").into()
-    } else {
-        text.into()
-    }
 }
 
 impl Row for tokio_postgres::Row {

@@ -2,24 +2,29 @@
 
 mod connection;
 mod file_identity;
+mod notes;
 mod owner;
 mod read_only;
 mod refusal;
+mod values;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use rusqlite::types::{FromSql, Value};
+use rusqlite::types::FromSql;
 use rusqlite::{
-    Connection, ErrorCode, OptionalExtension, TransactionBehavior, params, params_from_iter,
+    Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
+    params_from_iter,
 };
 
 use self::connection::{Purpose, open_for_reading, open_for_writing, verify};
 use self::file_identity::{FileIdentity, OpenFiles, beside};
 use self::refusal::refusal;
+use self::values::values;
+use super::notes::{Noted, Notes};
 use super::{Access, Flush, INSERT_ATTEMPTS, OpenRun, Row, Run, Store, UPDATE_RUN, UPSERT_MINUTE};
-use crate::{LedgerEntry, LedgerError, Location};
+use crate::{LedgerError, Location};
 
 /// How long to wait for another process that writes the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -184,6 +189,13 @@ fn insert_run(connection: &mut Connection, run: &Run) -> rusqlite::Result<i64> {
     Ok(connection.last_insert_rowid())
 }
 
+/// Begins to write, and waits for others that write until `until` at the latest.
+fn begin(connection: &mut Connection, until: Instant) -> Result<Transaction<'_>, LedgerError> {
+    let patience = until.saturating_duration_since(Instant::now());
+    connection.busy_timeout(patience.min(BUSY_TIMEOUT))?;
+    Ok(connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
+}
+
 impl Store for SqliteStore {
     fn begin(&mut self, run: Run) -> Result<(), LedgerError> {
         let id = insert_run(self.connection()?, &run)?;
@@ -195,14 +207,12 @@ impl Store for SqliteStore {
     fn write(&mut self, flush: &Flush<'_>) -> Result<(), LedgerError> {
         self.follow_files()?;
         let run = self.run.as_ref().map_or(0, |run| run.id);
-        let connection = self.connection()?;
-        let patience = flush.until.saturating_duration_since(Instant::now());
-        connection.busy_timeout(patience.min(BUSY_TIMEOUT))?;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = begin(self.connection()?, flush.until)?;
         {
             let mut insert = transaction.prepare_cached(&format!(
                 "{INSERT_ATTEMPTS} VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
-                 $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26) ON CONFLICT DO NOTHING"
+                 $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, \
+                 $31, $32, $33, $34, $35, $36, $37, $38, $39, $40) ON CONFLICT DO NOTHING"
             ))?;
             for (seq, entry) in flush.entries {
                 insert.execute(params_from_iter(values(run, *seq, entry)))?;
@@ -219,6 +229,21 @@ impl Store for SqliteStore {
             update.execute(params![flush.at_us, closed_us, run])?;
         }
         Ok(transaction.commit()?)
+    }
+
+    fn note(&mut self, notes: &Notes<'_>) -> Result<Noted, LedgerError> {
+        self.follow_files()?;
+        let connection = self.connection()?;
+        // Someone waits, and an assignment need not survive the machine: no answer would, either.
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let noted = begin(connection, notes.until).and_then(|transaction| {
+            let noted = notes::write(&transaction, notes)?;
+            transaction.commit()?;
+            Ok(noted)
+        });
+        // A flush survives it, and what was written before it, too.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        noted
     }
 
     fn verify(&mut self) -> Result<(), LedgerError> {
@@ -248,40 +273,6 @@ impl Store for SqliteStore {
         }
         Ok(())
     }
-}
-
-/// In the order of `INSERT_ATTEMPTS`.
-fn values(run: i64, seq: i64, entry: &LedgerEntry) -> [Value; 26] {
-    let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
-    let real = |real: Option<f64>| real.map_or(Value::Null, Value::Real);
-    [
-        run.into(),
-        seq.into(),
-        entry.ended_us.into(),
-        entry.started_us.into(),
-        entry.request_id.clone().into(),
-        text(&entry.api_key),
-        text(&entry.user),
-        entry.model.clone().into(),
-        text(&entry.adapter),
-        text(&entry.adapter_generation),
-        (entry.input_tokens as i64).into(),
-        (entry.cached_tokens as i64).into(),
-        (entry.output_tokens as i64).into(),
-        entry.device_time.stored().into(),
-        entry.input_time.stored().into(),
-        entry.cached_time.stored().into(),
-        entry.output_time.stored().into(),
-        text(&entry.cost_usd.map(|cost| cost.to_string())),
-        real(entry.queue_seconds),
-        real(entry.ttft_seconds),
-        real(entry.itl_p50_seconds),
-        real(entry.itl_p95_seconds),
-        entry.outcome.as_str().to_owned().into(),
-        i64::from(entry.status).into(),
-        text(&entry.prompt),
-        text(&entry.tenant),
-    ]
 }
 
 impl Row for rusqlite::Row<'_> {

@@ -5,11 +5,14 @@
 mod databases;
 mod samples;
 
+mod experiment;
 mod export;
 mod files;
 mod invoices;
 mod kill;
+mod notes;
 mod rows;
 mod schema;
 mod silence;
 mod usage;
+mod vendors;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use farthing_ledger::{ExportFormat, Ledger, LedgerError, Location, Outcome, Window};
+use farthing_ledger::{
+    AssignedArm, ChargeBasis, ExportFormat, Ledger, LedgerError, Location, Outcome, Role, Routing,
+    VendorCharge, Window,
+};
 
 use crate::databases::{each_database, location};
 use crate::samples::{Clock, close, entry, open, reader, record};
@@ -78,6 +81,24 @@ fn every_field_comes_back() {
         full.adapter_generation = Some("7".to_owned());
         full.outcome = Outcome::Length;
         full.prompt = Some("hi".to_owned());
+        full.routing = Some(Routing {
+            route: "chat".to_owned(),
+            role: Role::Fallback,
+            attempt: 2,
+            arm: "gpt".to_owned(),
+            assigned: Some(AssignedArm {
+                experiment: "exp-1".to_owned(),
+                arm: "ours@ab12".to_owned(),
+                unit: "ann".to_owned(),
+            }),
+        });
+        full.vendor = Some(VendorCharge {
+            vendor: "openai".to_owned(),
+            model: "gpt-5-mini".to_owned(),
+            usage_json: Some("{}".to_owned()),
+            billed_usd: Some("0.000000000000000001".parse().unwrap()),
+            basis: ChargeBasis::Estimated,
+        });
         record(&ledger, full);
         let mut refused = entry(3.0);
         refused.outcome = Outcome::Refused;
@@ -94,7 +115,9 @@ fn every_field_comes_back() {
             "run,request_id,started_at,ended_at,tenant,api_key,user,model,base_model,adapter,\
              adapter_generation,input_tokens,cached_tokens,output_tokens,device_seconds,\
              input_seconds,cached_seconds,output_seconds,cost_usd,price_per_hour_usd,\
-             queue_seconds,ttft_seconds,itl_p50_seconds,itl_p95_seconds,outcome,status,prompt"
+             queue_seconds,ttft_seconds,itl_p50_seconds,itl_p95_seconds,outcome,status,prompt,route,\
+             role,attempt,arm,experiment,assigned_arm,unit,booked_to,vendor,vendor_model,\
+             vendor_usage,billed_usd,billed_basis"
         );
         // The export escapes the line break after a quote. PostgreSQL cannot store NUL.
         let user = match location(database) {
@@ -106,9 +129,10 @@ fn every_field_comes_back() {
             format!(
                 "1,chatcmpl-1,2026-11-24T06:00:02.000000Z,2026-11-24T06:00:02.500000Z,team,team,\
                  {user},legal,base,legal,7,10,4,3,0.36,0.24,0.02,0.1,0.00001,0.10,0.001,0.25,0.05,\
-                 0.06,length,200,hi\n\
+                 0.06,length,200,hi,chat,fallback,2,gpt,exp-1,ours@ab12,ann,,openai,gpt-5-mini,\
+                 {{}},0.000000000000000001,estimated\n\
                  1,chatcmpl-1,2026-11-24T06:00:02.500000Z,2026-11-24T06:00:03.000000Z,,,,base,base,\
-                 ,,10,4,3,0.36,0.24,0.02,0.1,,0.10,0.001,,0.05,0.06,refused,429,\n"
+                 ,,10,4,3,0.36,0.24,0.02,0.1,,0.10,0.001,,0.05,0.06,refused,429,,,,1,,,,,,,,,,\n"
             )
         );
     });

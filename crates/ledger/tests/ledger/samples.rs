@@ -42,6 +42,8 @@ pub(crate) fn entry(after: f64) -> LedgerEntry {
         outcome: Outcome::Stop,
         status: 200,
         prompt: None,
+        routing: None,
+        vendor: None,
     }
 }
 

@@ -1,9 +1,14 @@
 //! Which databases are recognised as ledgers.
 
-use farthing_ledger::{Filter, GroupBy, Ledger, LedgerError, LedgerReader, Location, Window};
+use std::collections::BTreeMap;
+
+use farthing_ledger::{
+    ExportFormat, Filter, GroupBy, Groups, Ledger, LedgerError, LedgerReader, Location,
+    Picoseconds, Window,
+};
 
 use crate::databases::{each_database, location};
-use crate::samples::{Clock, close, entry, open, reader, record};
+use crate::samples::{Clock, MICROS, SIX, close, entry, open, reader, record};
 
 #[test]
 fn a_newer_ledger_is_left_alone() {
@@ -72,63 +77,127 @@ fn another_programs_file_is_left_alone() {
     assert!(Ledger::check(&Location::Sqlite(text)).is_err());
 }
 
-/// The first schema had no daily sums, and the second one no tenants.
+/// The first schema had no daily sums, the second one no tenants, the third one no vendors.
 #[test]
 fn an_older_ledger_is_brought_up_to_date() {
-    each_database(|database| is_brought_up_to_date(database, 1));
-    each_database(|database| is_brought_up_to_date(database, 2));
+    let afters = [0.0, 1.0, 86_400.0];
+    for version in 1..=3 {
+        each_database(|database| {
+            make_old(database, version, &afters);
+            let refused = LedgerReader::open(&location(database)).err();
+            assert!(
+                matches!(refused, Some(LedgerError::Open { .. })),
+                "{refused:?}"
+            );
+            close(&open(database, &Clock::default()));
+            let found = (usage(database), rows(database));
+            each_database(|fresh| {
+                if is_same_kind(fresh, database) {
+                    let ledger = open(fresh, &Clock::default());
+                    afters
+                        .iter()
+                        .for_each(|after| record(&ledger, entry(*after)));
+                    close(&ledger);
+                    assert_eq!(found, (usage(fresh), rows(fresh)), "from {version}");
+                }
+            });
+            let groups = found.0.values().flat_map(|groups| groups.values());
+            assert_eq!(groups.map(|usage| usage.requests).sum::<u64>(), 3);
+        });
+    }
 }
 
-fn is_brought_up_to_date(database: &str, version: i64) {
-    let ledger = open(database, &Clock::default());
-    for after in [0.0, 1.0, 86_400.0] {
-        record(&ledger, entry(after));
-    }
-    close(&ledger);
-    let usage = || {
-        reader(database).usage(
-            Window::ALL,
-            i64::MAX / 1_000_000,
-            GroupBy::default(),
-            &Filter::default(),
+fn usage(database: &str) -> BTreeMap<i64, Groups> {
+    let whole = i64::MAX / 1_000_000;
+    let usage = reader(database).usage(Window::ALL, whole, GroupBy::default(), &Filter::default());
+    usage.unwrap()
+}
+
+fn rows(database: &str) -> String {
+    let mut out = Vec::new();
+    reader(database)
+        .export(Window::ALL, ExportFormat::Csv, &mut out)
+        .unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn is_same_kind(one: &str, other: &str) -> bool {
+    let kind = |text| std::mem::discriminant(&location(text));
+    kind(one) == kind(other)
+}
+
+/// Makes a ledger as an old Farthing made it.
+fn make_old(database: &str, version: usize, afters: &[f64]) {
+    let row = |(seq, after): (usize, &f64)| {
+        let it = entry(*after);
+        let time = |time: Picoseconds| time.get();
+        format!(
+            "INSERT INTO attempts (ended_us, run, seq, started_us, request_id, model, input_tokens, \
+             cached_tokens, output_tokens, device_ps, input_ps, cached_ps, output_ps, cost_usd, \
+             queue_seconds, ttft_seconds, itl_p50_seconds, itl_p95_seconds, outcome, status) \
+             VALUES ({}, 1, {seq}, {}, '{}', '{}', {}, {}, {}, {}, {}, {}, {}, '{}', 0.001, 0.25, \
+             0.05, 0.06, 'stop', 200);",
+            it.ended_us,
+            it.started_us,
+            it.request_id,
+            it.model,
+            it.input_tokens,
+            it.cached_tokens,
+            it.output_tokens,
+            time(it.device_time),
+            time(it.input_time),
+            time(it.cached_time),
+            time(it.output_time),
+            it.cost_usd.unwrap(),
         )
     };
-    let before = usage().unwrap();
-    let (sqlite, postgres) = match version {
-        2 => (
-            include_str!("../../src/schema/2.sqlite.sql"),
-            include_str!("../../src/schema/2.postgres.sql"),
-        ),
-        _ => ("", ""),
-    };
-    match location(database) {
-        Location::Sqlite(path) => rusqlite::Connection::open(path)
-            .unwrap()
-            .execute_batch(&format!(
-                "DROP TRIGGER attempt_days_add; DROP TABLE attempt_days; \
-                     ALTER TABLE attempts DROP COLUMN tenant; {sqlite}"
-            ))
-            .unwrap(),
-        Location::Postgres(url) => postgres::Client::connect(&url, postgres::NoTls)
-            .unwrap()
-            .batch_execute(&format!(
-                "SET search_path TO farthing; DROP TRIGGER attempt_days_add ON attempts; \
-                     DROP FUNCTION attempt_days_add; DROP TABLE attempt_days; \
-                     ALTER TABLE attempts DROP COLUMN tenant; {postgres}"
-            ))
-            .unwrap(),
-    }
-    set_version(database, version);
-    let refused = LedgerReader::open(&location(database)).err();
-    assert!(
-        matches!(refused, Some(LedgerError::Open { .. })),
-        "{refused:?}"
+    let rows: String = afters.iter().enumerate().map(row).collect();
+    let run = format!(
+        "INSERT INTO runs (started_us, heartbeat_us, model, version, price_per_hour_usd) \
+         VALUES ({0}, {0}, 'base', 'test', '0.10');",
+        SIX * MICROS
     );
-    close(&open(database, &Clock::default()));
-    assert_eq!(usage().unwrap(), before);
-    let counts = before.values().flat_map(|groups| groups.values());
-    assert_eq!(counts.map(|usage| usage.requests).sum::<u64>(), 3);
+    match location(database) {
+        Location::Sqlite(path) => {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let connection = rusqlite::Connection::open(path).unwrap();
+            for schema in &SQLITE[..version] {
+                connection.execute_batch(schema).unwrap();
+            }
+            let of_farthing = 0x4652_5448;
+            connection
+                .pragma_update(None, "application_id", of_farthing)
+                .unwrap();
+            connection.execute_batch(&(run + &rows)).unwrap();
+        }
+        Location::Postgres(url) => {
+            let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+            client
+                .batch_execute(
+                    "CREATE SCHEMA farthing; SET search_path TO farthing; \
+                     CREATE TABLE schema_version (version BIGINT NOT NULL); \
+                     INSERT INTO schema_version VALUES (0)",
+                )
+                .unwrap();
+            for schema in &POSTGRES[..version] {
+                client.batch_execute(schema).unwrap();
+            }
+            client.batch_execute(&(run + &rows)).unwrap();
+        }
+    }
+    set_version(database, version as i64);
 }
+
+const SQLITE: [&str; 3] = [
+    include_str!("../../src/schema/1.sqlite.sql"),
+    include_str!("../../src/schema/2.sqlite.sql"),
+    include_str!("../../src/schema/3.sqlite.sql"),
+];
+const POSTGRES: [&str; 3] = [
+    include_str!("../../src/schema/1.postgres.sql"),
+    include_str!("../../src/schema/2.postgres.sql"),
+    include_str!("../../src/schema/3.postgres.sql"),
+];
 
 fn set_version(database: &str, version: i64) {
     match location(database) {

@@ -70,6 +70,8 @@ impl OpenRow {
             outcome,
             status,
             prompt: None,
+            routing: None,
+            vendor: None,
         });
     }
 }

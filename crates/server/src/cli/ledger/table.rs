@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use chrono::DateTime;
-use farthing_ledger::{Charge, GroupKey, Invoice, InvoiceLine, Item, Usage};
+use farthing_ledger::{
+    Charge, GroupKey, Invoice, InvoiceLine, Item, Usage, VendorBills, VendorLine,
+};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
@@ -12,13 +14,22 @@ use crate::visible::visible;
 /// Digits after the point of amounts of money in the table.
 const DIGITS: u32 = 9;
 
+const HEADINGS: [&str; 8] = [
+    "item", "requests", "in", "cached", "out", "device s", "USD", "share",
+];
+const VENDOR_HEADINGS: [&str; 8] = [
+    "vendor",
+    "attempts",
+    "in",
+    "cached",
+    "out",
+    "estimated",
+    "unknown",
+    "USD",
+];
+
 pub(super) fn text(invoice: &Invoice) -> String {
-    let mut rows = vec![
-        [
-            "item", "requests", "in", "cached", "out", "device s", "USD", "share",
-        ]
-        .map(str::to_owned),
-    ];
+    let mut rows = vec![HEADINGS.map(str::to_owned)];
     rows.extend(invoice.lines.iter().map(|line| row(line, invoice)));
     let mut total = cells(&sum(&invoice.lines), invoice);
     total[0] = "total".to_owned();
@@ -29,15 +40,11 @@ pub(super) fn text(invoice: &Invoice) -> String {
         moment(invoice.window.start()),
         moment(invoice.window.end())
     );
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: [usize; 8] = std::array::from_fn(|column| width(column).unwrap_or(0));
-    for row in &rows {
-        let first = widths[0];
-        put(&mut text, format_args!("{:first$}", row[0]));
-        for (cell, width) in row.iter().zip(widths).skip(1) {
-            put(&mut text, format_args!("  {cell:>width$}"));
-        }
+    put_table(&mut text, &rows);
+    if !invoice.vendors.is_empty() {
         put(&mut text, format_args!("\n"));
+        put_table(&mut text, &vendor_rows(invoice));
+        put(&mut text, format_args!("\n{}\n", sums(invoice)));
     }
     put(&mut text, format_args!("\n{}\n", check(invoice)));
     for (what, per_million) in unit_prices(&invoice.lines) {
@@ -54,6 +61,25 @@ pub(super) fn json(invoice: &Invoice) -> Value {
         json!({"device_seconds": charge.time.seconds().normalize().to_string(),
                "usd": charge.usd.map(|usd| usd.to_string())})
     };
+    let bills = |bills: VendorBills| {
+        json!({"usd": bills.usd.to_string(), "attempts": bills.attempts,
+               "estimated_bills": bills.estimated, "unknown_bills": bills.unknown})
+    };
+    let vendor = |line: &VendorLine| {
+        json!({
+            "vendor": line.vendor,
+            "vendor_model": line.model,
+            "tenant": line.key.tenant,
+            "model": line.key.model,
+            "user": line.key.user,
+            "api_key": line.key.api_key,
+            "experiment": line.key.experiment,
+            "input_tokens": line.usage.input_tokens,
+            "cached_tokens": line.usage.cached_tokens,
+            "output_tokens": line.usage.output_tokens,
+            "bills": bills(line.usage.vendor),
+        })
+    };
     let line = |line: &InvoiceLine| {
         let usage = &line.usage;
         json!({
@@ -63,6 +89,7 @@ pub(super) fn json(invoice: &Invoice) -> Value {
             "adapter": line.key.adapter,
             "user": line.key.user,
             "api_key": line.key.api_key,
+            "experiment": line.key.experiment,
             "requests": usage.requests,
             "input_tokens": usage.input_tokens,
             "cached_tokens": usage.cached_tokens,
@@ -78,6 +105,9 @@ pub(super) fn json(invoice: &Invoice) -> Value {
         "end_time": invoice.window.end(),
         "window": charge(&invoice.total),
         "lines": invoice.lines.iter().map(line).collect::<Vec<_>>(),
+        "vendors": invoice.vendors.iter().map(vendor).collect::<Vec<_>>(),
+        "vendor_total": bills(invoice.vendor_total()),
+        "total_usd": invoice.total_usd().map(|usd| usd.to_string()),
         "residual": {
             "device_seconds": invoice.residual_time().seconds().normalize().to_string(),
             "usd": invoice.residual_usd().map(|usd| usd.to_string()),
@@ -87,20 +117,86 @@ pub(super) fn json(invoice: &Invoice) -> Value {
 
 fn row(line: &InvoiceLine, invoice: &Invoice) -> [String; 8] {
     let mut cells = cells(&line.usage, invoice);
+    cells[0] = line.item.as_str().to_owned() + &groups(&line.key);
+    cells
+}
+
+/// What the group has in common, after the name of the line.
+fn groups(key: &GroupKey) -> String {
     let GroupKey {
         model,
         adapter,
         tenant,
         user,
         api_key,
-    } = &line.key;
-    let groups = [tenant, model, adapter, user, api_key];
-    let groups = groups
-        .into_iter()
-        .flatten()
-        .map(|group| format!(" {}", visible(group)));
-    cells[0] = line.item.as_str().to_owned() + &groups.collect::<String>();
-    cells
+        experiment,
+    } = key;
+    let groups = [experiment, tenant, model, adapter, user, api_key];
+    let groups = groups.into_iter().flatten();
+    groups.map(|group| format!(" {}", visible(group))).collect()
+}
+
+fn vendor_rows(invoice: &Invoice) -> Vec<[String; 8]> {
+    let row = |name: String, usage: &Usage| {
+        let bills = usage.vendor;
+        let mut counts = [
+            bills.attempts,
+            usage.input_tokens,
+            usage.cached_tokens,
+            usage.output_tokens,
+            bills.estimated,
+            bills.unknown,
+        ]
+        .into_iter();
+        let mut row: [String; 8] =
+            std::array::from_fn(|_| counts.next().map_or_else(String::new, |it| it.to_string()));
+        row.rotate_right(1);
+        row[0] = name;
+        row[7] = usd(Some(bills.usd));
+        row
+    };
+    let mut all = Usage::default();
+    let mut rows = vec![VENDOR_HEADINGS.map(str::to_owned)];
+    for line in &invoice.vendors {
+        all += &line.usage;
+        let beside = match line.key.experiment {
+            Some(_) => " experiment",
+            None => "",
+        };
+        let (vendor, model) = (visible(&line.vendor), visible(&line.model));
+        let name = format!("{vendor} {model}{beside}{}", groups(&line.key));
+        rows.push(row(name, &line.usage));
+    }
+    rows.push(row("total".to_owned(), &all));
+    rows
+}
+
+/// Our own device and the vendors together.
+fn sums(invoice: &Invoice) -> String {
+    let bills = invoice.vendor_total();
+    let at_least = match bills.unknown {
+        0 => String::new(),
+        unknown => format!(" at least, because {unknown} bills are unknown"),
+    };
+    format!(
+        "own device {} USD + vendors {} USD = {} USD{at_least}",
+        usd(invoice.total.usd),
+        usd(Some(bills.usd)),
+        usd(invoice.total_usd()),
+    )
+}
+
+fn put_table(text: &mut String, rows: &[[String; 8]]) {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: [usize; 8] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    for row in rows {
+        let first = widths[0];
+        put(text, format_args!("{:first$}", row[0]));
+        for (cell, width) in row.iter().zip(widths).skip(1) {
+            put(text, format_args!("  {cell:>width$}"));
+        }
+        put(text, format_args!("\n"));
+    }
 }
 
 fn cells(usage: &Usage, invoice: &Invoice) -> [String; 8] {
