@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{ChatLogprobs, FinishReason, StreamedUsage, UsedAdapter};
+use crate::{ChatLogprobs, FinishReason, StreamedUsage, ToolCallDelta, UsedAdapter};
 
 /// A `chat.completion.chunk` object.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -47,4 +47,13 @@ pub struct ChatDelta {
     /// The next text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+    /// More of a refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// More of the reasoning that a vendor shows, in the field that vLLM and DeepSeek use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_content: Option<String>,
+    /// Parts of calls of tools.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCallDelta>,
 }

@@ -1,9 +1,9 @@
 //! The complete answer to a chat request.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::memory::allocated_bytes;
-use crate::{FinishReason, Usage, UsedAdapter};
+use crate::{FinishReason, ToolCall, Usage, UsedAdapter};
 
 /// A `chat.completion` object.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,43 +39,51 @@ pub struct ChatChoice {
 }
 
 /// The message of the model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(tag = "role", rename = "assistant")]
 pub struct AssistantMessage {
-    /// The text.
-    pub content: String,
-    /// Always null: there is no moderation.
+    /// The text; null if there are only calls of tools.
+    pub content: Option<String>,
+    /// A vendor's refusal. Models of this server have none.
     pub refusal: Option<String>,
+    /// The reasoning that a vendor shows, in the field that vLLM and DeepSeek use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_content: Option<String>,
+    /// Calls of tools.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
 }
 
 /// Log-probabilities of a choice or a chunk.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChatLogprobs {
     /// One entry per token.
+    #[serde(default)]
     pub content: Vec<ChatLogprob>,
-    /// Always null, like `refusal` of the message.
+    /// A vendor's, for the tokens of a refusal.
     pub refusal: Option<Vec<ChatLogprob>>,
 }
 
 /// The log-probability of a token, and of the most likely alternatives.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChatLogprob {
     /// The token.
     #[serde(flatten)]
     pub chosen: ChatTopLogprob,
     /// The most likely tokens, most likely first.
+    #[serde(default)]
     pub top_logprobs: Vec<ChatTopLogprob>,
 }
 
 /// A token's log-probability.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChatTopLogprob {
     /// Its bytes as text. Invalid UTF-8 becomes U+FFFD.
     pub token: String,
     /// Natural logarithm.
     pub logprob: f32,
-    /// Its exact bytes.
-    pub bytes: Vec<u8>,
+    /// Its exact bytes; null where a vendor does not tell them.
+    pub bytes: Option<Vec<u8>>,
 }
 
 impl ChatLogprobs {
@@ -91,6 +99,8 @@ impl ChatLogprobs {
 
 impl ChatTopLogprob {
     fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + allocated_bytes(self.token.len()) + allocated_bytes(self.bytes.len())
+        size_of::<Self>()
+            + allocated_bytes(self.token.len())
+            + allocated_bytes(self.bytes.as_ref().map_or(0, Vec::len))
     }
 }

@@ -1,6 +1,6 @@
 //! The request body of `POST /v1/chat/completions`.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::fields::Fields;
 use crate::options::{take_cache_salt, take_inert, take_max_tokens, take_user};
@@ -30,7 +30,15 @@ pub struct ChatRequest {
 impl ChatRequest {
     /// Parses and validates a request body.
     pub fn from_json(body: &[u8]) -> Result<Self, InvalidRequest> {
-        let mut fields = Fields::of_body(body)?;
+        Self::take(Fields::of_body(body)?)
+    }
+
+    /// Validates a request body that is parsed.
+    pub fn from_object(body: Map<String, Value>) -> Result<Self, InvalidRequest> {
+        Self::take(Fields::of(Value::Object(body), String::new())?)
+    }
+
+    fn take(mut fields: Fields) -> Result<Self, InvalidRequest> {
         let request = Self {
             model: fields.model()?,
             messages: match fields.value("messages") {

@@ -5,8 +5,10 @@
 //! Values returned by `from_json` are validated; no later code validates them again.
 
 mod adapter_request;
+mod chat_envelope;
 mod chat_request;
 mod completion_request;
+mod feedback_request;
 mod fields;
 mod invalid_request;
 mod json;
@@ -26,11 +28,14 @@ mod machine_now;
 mod memory;
 mod model_card;
 mod organization_report;
+mod tool_call;
 mod usage;
 
 pub use adapter_request::{LoadAdapterRequest, UnloadAdapterRequest};
+pub use chat_envelope::ChatEnvelope;
 pub use chat_request::ChatRequest;
 pub use completion_request::{CompletionRequest, Prompt};
+pub use feedback_request::FeedbackRequest;
 pub use invalid_request::InvalidRequest;
 pub use message::{Content, Message, Role};
 pub use options::{Sampling, StreamOptions};
@@ -53,16 +58,23 @@ pub use machine_now::{
 };
 pub use model_card::{ModelCard, ModelList};
 pub use organization_report::{Amount, CompletionsUsage, Costs, Currency, UsageBucket, UsagePage};
-pub use usage::{Cost, PromptTokensDetails, StreamedUsage, TokensSoFar, Usage};
+pub use tool_call::{FunctionCall, FunctionDelta, ToolCall, ToolCallDelta};
+pub use usage::{
+    AnswerCost, BilledCost, Cost, PromptTokensDetails, StreamedUsage, TokensSoFar, Usage,
+};
 
 use serde::Serialize;
 
 /// Why a choice ended, as in OpenAI's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum FinishReason {
     /// The model ended by itself, or a stop string was reached.
     Stop,
     /// `max_tokens` or the end of the context was reached.
     Length,
+    /// The model calls tools.
+    ToolCalls,
+    /// A vendor withheld the rest.
+    ContentFilter,
 }

@@ -15,8 +15,8 @@ pub struct Usage {
     pub total_tokens: usize,
     /// Details of the prompt tokens.
     pub prompt_tokens_details: PromptTokensDetails,
-    /// The measured cost.
-    pub cost: Cost,
+    /// The cost.
+    pub cost: AnswerCost,
 }
 
 /// Details of the prompt tokens.
@@ -24,6 +24,30 @@ pub struct Usage {
 pub struct PromptTokensDetails {
     /// Tokens found in the prefix cache.
     pub cached_tokens: usize,
+}
+
+/// The cost of an answer, by who computed it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum AnswerCost {
+    /// This server did.
+    Measured(Cost),
+    /// A vendor did.
+    Billed(BilledCost),
+}
+
+/// What a vendor asks for an answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BilledCost {
+    /// The vendor's counts at its prices; absent if one of them is unknown.
+    #[serde(serialize_with = "as_number", skip_serializing_if = "Option::is_none")]
+    pub usd: Option<Decimal>,
+    /// `billed` by the vendor's own counts, `estimated` where it gave none, or `unknown`.
+    pub basis: &'static str,
+    /// The vendor's name in the routes file.
+    pub vendor: String,
+    /// The model that answered, as the vendor names it.
+    pub model: String,
 }
 
 /// The measured cost of an answer. Dollars are absent if no price is known.

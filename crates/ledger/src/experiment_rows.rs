@@ -5,9 +5,8 @@ use std::time::Duration;
 use farthing_economics::HourlyPrice;
 use rust_decimal::Decimal;
 
-use crate::bill::Bill;
 use crate::runs::Runs;
-use crate::store::{Row, Store};
+use crate::store::{Row, Store, read_bill};
 use crate::{ChargeBasis, LedgerError, Outcome, Picoseconds, Role};
 
 /// An arm to which requests were assigned.
@@ -178,7 +177,7 @@ impl ExperimentRows {
                 ttft: ttft.and_then(|ttft| Duration::try_from_secs_f64(ttft).ok()),
                 adapter: row.text(12)?,
                 basis,
-                billed_usd: is_known.then_some(Bill::read(row, 14)?.usd()),
+                billed_usd: is_known.then_some(read_bill(row, 14)?.usd()),
             });
             Ok(())
         })

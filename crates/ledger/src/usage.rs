@@ -8,10 +8,9 @@ use farthing_economics::HourlyPrice;
 use rust_decimal::Decimal;
 
 use self::source::Source;
-use crate::bill::Bill;
 use crate::picosecond_sum::read_sum;
 use crate::runs::Runs;
-use crate::store::{Row, Store};
+use crate::store::{Row, Store, read_bill};
 use crate::window::MICROS;
 use crate::{LedgerError, Outcome, Picoseconds, VendorBills, Window};
 
@@ -306,7 +305,7 @@ fn read(row: &dyn Row, runs: &Runs) -> Result<RunUsage, LedgerError> {
                 attempts: count(23)?,
                 estimated: count(24)?,
                 unknown: count(25)?,
-                usd: Bill::read(row, 26)?.usd(),
+                usd: read_bill(row, 26)?.usd(),
             },
         },
     })

@@ -86,6 +86,7 @@ pub struct NewAdapter<'a> {
 
 /// An adapter in use by one request. The request keeps this generation to its end, even if the name
 /// is unloaded or refers to another generation by then.
+#[derive(Clone)]
 pub(crate) struct AdapterInUse {
     pub name: String,
     generation: GenerationInUse,
@@ -270,6 +271,11 @@ impl Adapters {
         names
             .map(|(name, named)| (name.clone(), named.clone(), registry.host.has(named.id)))
             .collect()
+    }
+
+    /// Whether a name that is not known now may be known later.
+    pub(crate) fn may_change(&self) -> bool {
+        self.sources.may_have_more()
     }
 
     pub(crate) fn figures(&self) -> HostFigures {

@@ -3,6 +3,7 @@
 pub(crate) mod args;
 
 pub mod bench;
+pub mod check_config;
 pub mod compare;
 pub mod inspect;
 pub mod keys;

@@ -7,6 +7,7 @@ mod cli;
 mod startup;
 
 mod access;
+mod gateway;
 mod http;
 mod request;
 
@@ -33,7 +34,7 @@ pub use adapters::{
     AdapterError, AdapterLoader, AdapterSources, Adapters, AdaptersConfig, HostCapacity, NewAdapter,
 };
 pub use cli::args::{AdaptersCommand, Args, Command, ServeArgs};
-pub use cli::{bench, compare, inspect, keys, ledger, price, selftest, tco};
+pub use cli::{bench, check_config, compare, inspect, keys, ledger, price, selftest, tco};
 pub use costs::CostsConfig;
 pub use http::admin_key::AdminKey;
 pub use http::app::{App, AppConfig};
@@ -50,9 +51,9 @@ pub use request::backend::{Backend, Events};
 pub use request::bookkeeper::Bookkeeper;
 pub use request::local::Local;
 pub use request::provider::{
-    Accounts, ChatEvent, ClosedChoice, CompletionEvent, Piece, Provider, ProviderEvent,
+    Accounts, ChatEvent, ClosedChoice, CompletionEvent, Extra, Piece, Provider, ProviderEvent,
     ProviderStream, RequestRead,
 };
-pub use request::{ChoiceUsage, DeviceUsage, Phases, ProviderError, RequestContext};
+pub use request::{ChoiceUsage, DeviceUsage, Phases, ProviderError, RequestContext, VendorFailure};
 pub use served_models::ServedModels;
 pub use startup::run::run;

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use farthing_server::{
-    AdaptersCommand, Args, Command, bench, compare, inspect, keys, ledger, log, price, run,
-    selftest, tco,
+    AdaptersCommand, Args, Command, bench, check_config, compare, inspect, keys, ledger, log,
+    price, run, selftest, tco,
 };
 
 fn main() -> ExitCode {
@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Price(args) => succeed(price::run(&args)),
         Command::Compare(args) => succeed(compare::run(&args)),
         Command::Bench(args) => succeed(bench::run(&args)),
+        Command::CheckConfig(args) => succeed(check_config::run(&args)),
         Command::Keys(args) => succeed(keys::run(args)),
         Command::Ledger(args) => succeed(ledger::run(args)),
         Command::Selftest(args) => succeed(selftest::run(&args)),

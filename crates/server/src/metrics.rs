@@ -7,6 +7,7 @@ mod cost_figures;
 mod engine_figures;
 mod ledger_figures;
 mod totals;
+mod vendor_figures;
 
 mod exposition;
 mod histogram;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use farthing_api::{Latencies, ModelCosts, TenantCosts};
 use farthing_engine::EngineStats;
 use farthing_ledger::{LedgerStatus, Outcome};
+use farthing_vendors::VendorFigures;
 
 use crate::adapters::HostFigures;
 use connection_figures::ConnectionFigures;
@@ -44,6 +46,21 @@ pub(crate) struct MetricsSources<'a> {
     pub adapters: &'a HostFigures,
     /// Present if there is a ledger.
     pub ledger: Option<&'a LedgerStatus>,
+    /// Vendors by name.
+    pub vendors: &'a [(String, VendorFigures)],
+    /// Shadows by route.
+    pub shadows: &'a [(String, ShadowCounts)],
+}
+
+/// What the shadows of a route did since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ShadowCounts {
+    /// Complete answers.
+    pub answered: u64,
+    /// Failures.
+    pub failed: u64,
+    /// Requests that were not sent, because there was no place.
+    pub skipped: u64,
 }
 
 /// A choice that ended normally.
@@ -139,6 +156,7 @@ impl Metrics {
         if let Some(ledger) = sources.ledger {
             ledger_figures::render(&mut page, ledger);
         }
+        vendor_figures::render(&mut page, sources.vendors, sources.shadows);
         self.connections.render(&mut page);
         page.counter(
             "farthing_log_lines_dropped_total",

@@ -6,8 +6,10 @@ pub(crate) mod provider_error;
 
 pub(crate) mod answer;
 pub(crate) mod answer_memory;
+pub(crate) mod answer_record;
 pub(crate) mod chat_answer;
 pub(crate) mod completion_answer;
+pub(crate) mod observer;
 pub(crate) mod record;
 
 mod choice_usage;
@@ -16,7 +18,7 @@ mod settlement;
 mod usage;
 
 pub(crate) mod bookkeeper;
-mod row;
+pub(crate) mod row;
 
 mod cache_salt;
 
@@ -25,4 +27,4 @@ pub(crate) mod local;
 
 pub use choice_usage::{ChoiceUsage, DeviceUsage, Phases};
 pub use context::RequestContext;
-pub use provider_error::ProviderError;
+pub use provider_error::{ProviderError, VendorFailure};

@@ -75,6 +75,16 @@ impl ServedModels {
         self.adapters().ok_or(AdapterError::Off)?.unload(name).await
     }
 
+    /// Whether a model or an adapter has this name now.
+    pub(crate) fn is_served(&self, name: &str) -> bool {
+        self.is_base(name) || self.named_adapters().any(|(adapter, ..)| adapter == name)
+    }
+
+    /// Whether this name may refer to something, now or once an adapter is loaded.
+    pub(crate) fn may_be_served(&self, name: &str) -> bool {
+        self.is_served(name) || self.adapters.as_ref().is_some_and(Adapters::may_change)
+    }
+
     /// Refuses a name that the caller's key does not allow.
     pub(crate) fn check_use(&self, caller: &Caller, name: &str) -> Result<(), ApiError> {
         if caller.may_use(name, self.is_base(name)) {
@@ -100,6 +110,11 @@ impl ServedModels {
                 .filter(|card| caller.may_use(&card.id, card.parent.is_none()))
                 .collect(),
         }
+    }
+
+    /// The card of a route.
+    pub(crate) fn route_card(&self, name: &str) -> ModelCard {
+        self.card(name, name, None, self.created)
     }
 
     /// All named adapters; `on_device` are those in device slots.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Why an attempt failed. No message holds a key, and vendors' texts are shortened and escaped.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VendorError {
     /// The vendor failed recently. Nothing was sent.
     #[error("the vendor is left alone for another {:.1} s after failures", .retry_after.as_secs_f64())]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use farthing_economics::PriceBook;
+use farthing_economics::{PriceBook, Usage};
 use jiff::civil::Date;
 use rust_decimal::Decimal;
 
@@ -60,6 +60,12 @@ impl Vendor {
     /// One attempt. Nothing is sent before the stream is polled.
     pub fn chat(&self, call: VendorCall) -> VendorAnswer {
         attempt::start(self.shared.clone(), call)
+    }
+
+    /// What tokens cost at the list price; `None` if it is unknown.
+    pub fn list_price_usd(&self, model: &str, tokens: &Usage) -> Option<Decimal> {
+        let found = self.shared.prices.of(model, today())?;
+        Some(found.card.cost_of(tokens, Decimal::ONE).ok()?.usd)
     }
 
     /// Adds US dollars that were spent on a day before this start, so that a restart doesn't lift

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use farthing_economics::HourlyPrice;
 use farthing_engine::DeviceBudget;
 use farthing_keys::{KeyInUse, RateLimited, RateState};
+use rust_decimal::Decimal;
 
+use super::spending_caps::device_seconds;
 use crate::http::error::ApiError;
 
 /// Who sent a request, and what their key still allows. Cheap to clone.
@@ -83,6 +86,13 @@ impl Caller {
     pub(crate) fn count_generated(&self, tokens: usize) {
         if let Some(it) = &self.key {
             it.rates.count_generated(tokens);
+        }
+    }
+
+    /// Takes dollars from the key's cap, as the device time that costs as much at `price`.
+    pub(crate) fn charge_usd(&self, usd: Decimal, price: Option<HourlyPrice>) {
+        if let (Some(budget), Some(price)) = (&self.budget, price) {
+            budget.add(-device_seconds(usd, price));
         }
     }
 

@@ -64,16 +64,18 @@ impl SpendingCaps {
             Cap {
                 usd_per_day,
                 day,
-                budget: Arc::new(DeviceBudget::new(seconds(usd_per_day, price) - spent)),
+                budget: Arc::new(DeviceBudget::new(
+                    device_seconds(usd_per_day, price) - spent,
+                )),
             }
         });
         if day > cap.day {
             // Another thread's charge between the two calls stays: it is added to, not replaced.
             let left = cap.budget.left_seconds();
-            cap.budget.add(seconds(usd_per_day, price) - left);
+            cap.budget.add(device_seconds(usd_per_day, price) - left);
             cap.day = day;
         } else if usd_per_day != cap.usd_per_day {
-            let more = seconds(usd_per_day, price) - seconds(cap.usd_per_day, price);
+            let more = device_seconds(usd_per_day, price) - device_seconds(cap.usd_per_day, price);
             cap.budget.add(more);
         }
         cap.usd_per_day = usd_per_day;
@@ -87,7 +89,7 @@ impl SpendingCaps {
 }
 
 /// Device seconds that cost this much. More than a year of a machine is no limit for a day.
-fn seconds(usd: Decimal, price: HourlyPrice) -> f64 {
+pub(super) fn device_seconds(usd: Decimal, price: HourlyPrice) -> f64 {
     const NO_LIMIT_SECONDS: f64 = 366.0 * SECONDS_PER_DAY as f64;
     let hours = usd.checked_div(price.usd()).and_then(|it| it.to_f64());
     hours.map_or(NO_LIMIT_SECONDS, |hours| {

@@ -33,12 +33,14 @@ impl Drop for Generation {
 
 /// A generation in use. It stays in memory even if its name is removed. Dropping it may make room
 /// for another.
+#[derive(Clone)]
 pub(crate) struct GenerationInUse {
     // The order of the fields matters: the generation is released before waiters are notified.
     generation: Arc<Generation>,
     _announcement: Announcement,
 }
 
+#[derive(Clone)]
 struct Announcement(Arc<Notify>);
 
 impl Drop for Announcement {

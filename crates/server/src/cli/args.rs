@@ -8,6 +8,7 @@ use farthing_economics::HourlyPrice;
 use farthing_model::SimdLevel;
 
 use super::bench::BenchArgs;
+use super::check_config::CheckConfigArgs;
 use super::compare::CompareArgs;
 use super::inspect::InspectArgs;
 use super::keys::KeysArgs;
@@ -52,6 +53,8 @@ pub enum Command {
     Compare(CompareArgs),
     /// Benchmark a server with OpenAI's API: its speed and the cost of its tokens
     Bench(Box<BenchArgs>),
+    /// Check a routes file, and say what each route does
+    CheckConfig(CheckConfigArgs),
     /// Make, list and revoke the keys of callers
     Keys(KeysArgs),
     /// Read requests and their costs from the ledger
@@ -140,6 +143,10 @@ pub struct ServeArgs {
         hide_env_values = true
     )]
     pub admin_key: Option<AdminKey>,
+    /// Routes file: model names that several arms answer, this server's models and vendors'; `farthing
+    /// check-config` checks it, and changes take effect while the server runs
+    #[arg(long, value_name = "FILE", env = "FARTHING_ROUTES")]
+    pub routes: Option<PathBuf>,
     /// Name of the model in the API; several may be given
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub served_model_name: Vec<String>,

@@ -1,5 +1,6 @@
 //! The state that all routes share.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
@@ -7,6 +8,7 @@ use axum::extract::FromRef;
 use super::admin_key::AdminKey;
 use crate::access::{Access, CallerKeys};
 use crate::costs::{Costs, CostsConfig};
+use crate::gateway::{Gateway, InForce, OwnServer, RoutesWatch};
 use crate::http::json_body::BodyLimits;
 use crate::http::whole_answer::WholeAnswers;
 use crate::lanes::Lanes;
@@ -32,6 +34,7 @@ pub struct App {
     pub(crate) machine: Option<Arc<Machine>>,
     pub(crate) body_limits: BodyLimits,
     pub(crate) whole_answers: WholeAnswers,
+    pub(crate) gateway: Gateway,
 }
 
 impl FromRef<App> for BodyLimits {
@@ -73,6 +76,7 @@ impl App {
             machine: None,
             body_limits: BodyLimits::new(config.lanes.clone()),
             whole_answers: WholeAnswers::new(config.lanes),
+            gateway: Gateway::default(),
         }
     }
 
@@ -93,6 +97,45 @@ impl App {
         Self {
             machine: Some(Arc::new(machine)),
             ..self
+        }
+    }
+
+    /// Answers requests whose model is a route of `toml`, the text of a routes file.
+    ///
+    /// # Errors
+    /// The text cannot be used. The message names the key.
+    pub fn with_routes(self, toml: &str) -> anyhow::Result<Self> {
+        let in_force = InForce::parse(toml, &self.models, &InForce::default())?;
+        let gateway = Gateway::new(in_force);
+        Ok(Self { gateway, ..self })
+    }
+
+    /// Answers requests whose model is a route of a file, and follows the file. What each vendor was paid
+    /// today is read from the ledger.
+    pub(crate) async fn with_routes_file(
+        self,
+        file: PathBuf,
+    ) -> anyhow::Result<(Self, RoutesWatch)> {
+        let in_force = InForce::read(&file, &self.models, &InForce::default())?;
+        if let Some(bookkeeper) = &self.books.bookkeeper {
+            in_force.count_spent(bookkeeper).await?;
+        }
+        let gateway = Gateway::new(in_force);
+        let watch = RoutesWatch {
+            file,
+            models: self.models.clone(),
+            gateway: gateway.clone(),
+        };
+        Ok((Self { gateway, ..self }, watch))
+    }
+
+    /// What a routed request needs of this server.
+    pub(crate) fn own_server(&self) -> OwnServer {
+        OwnServer {
+            provider: self.provider.clone(),
+            models: self.models.clone(),
+            books: self.books.clone(),
+            lifecycle: self.lifecycle.clone(),
         }
     }
 

@@ -8,9 +8,10 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use farthing_api::{ErrorBody, ErrorDetail, InvalidRequest};
 use farthing_keys::{RateLimited, RefusedKey};
+use farthing_vendors::VendorError;
 
 use crate::adapters::AdapterError;
-use crate::request::provider_error::ProviderError;
+use crate::request::provider_error::{ProviderError, VendorFailure};
 
 /// Why a request gets no answer, or only a part of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +22,34 @@ pub enum ApiError {
     /// No model or adapter has this name.
     #[error("The model `{0}` does not exist: GET /v1/models lists those that do.")]
     ModelNotFound(String),
+    /// A vendor failed.
+    #[error("{}", vendor_message(.0))]
+    Vendor(Box<VendorFailure>),
+    /// The engine gave no content in the time that the route allows.
+    #[error("The model gave no content within {:.1} s.", .limit.as_secs_f64())]
+    NoContentInTime {
+        /// The limit.
+        limit: Duration,
+    },
+    /// A route has no arm of this name.
+    #[error("The route `{route}` has no arm `{arm}`.")]
+    UnknownArm {
+        /// The name.
+        arm: String,
+        /// The route.
+        route: String,
+    },
+    /// The caller may not choose an arm.
+    #[error(
+        "The route `{0}` does not let callers choose an arm (`clients_may_choose` in its file)."
+    )]
+    ArmNotAllowed(String),
+    /// A route answers chats only.
+    #[error("The model `{0}` is a route, and routes answer /v1/chat/completions only.")]
+    RouteNotAllowed(String),
+    /// Feedback to an answer that nobody knows.
+    #[error("No answer has the id `{0}`: send the `id` of the answer, or its header x-request-id.")]
+    UnknownAnswer(String),
     /// An adapter cannot be loaded, unloaded or used.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
@@ -180,6 +209,9 @@ pub enum ApiError {
          or for a shorter time; the server's log has the reason."
     )]
     LedgerUnreadable,
+    /// Something that must be in the ledger cannot be written there.
+    #[error("The ledger of this server does not accept entries now. Try again later.")]
+    LedgerUnwritable,
 }
 
 impl From<PathRejection> for ApiError {
@@ -209,6 +241,7 @@ impl From<ProviderError> for ApiError {
             ProviderError::RateLimited(limited) => Self::RateLimited(limited),
             ProviderError::OverBudget => Self::OverBudget,
             ProviderError::NotRead => Self::NotRead,
+            ProviderError::Vendor(failure) => Self::Vendor(failure),
             ProviderError::Failed(message) => Self::Failed(message),
             ProviderError::Unavailable => Self::EngineDead,
         }
@@ -237,14 +270,21 @@ impl ApiError {
             | Self::BodyUnreadable(_)
             | Self::BadClientRequestId
             | Self::BadHost(_)
+            | Self::UnknownArm { .. }
+            | Self::RouteNotAllowed(_)
             | Self::NotTls
             | Self::AnswerTooLarge { .. } => StatusCode::BAD_REQUEST,
-            Self::ModelNotFound(_) | Self::UnknownUrl { .. } => StatusCode::NOT_FOUND,
+            Self::ModelNotFound(_) | Self::UnknownUrl { .. } | Self::UnknownAnswer(_) => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Vendor(failure) => vendor_status(&failure.error),
+            Self::NoContentInTime { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Adapter(error) => adapter_status(error),
             Self::AdminOff
             | Self::CallerIsNoOperator
             | Self::OperatorIsNoCaller
             | Self::ModelNotAllowed(_)
+            | Self::ArmNotAllowed(_)
             | Self::HostNotAllowed(_) => StatusCode::FORBIDDEN,
             Self::BadAdminKey | Self::NoKey | Self::RefusedKey(_) => StatusCode::UNAUTHORIZED,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -263,6 +303,7 @@ impl ApiError {
             | Self::ShuttingDown
             | Self::LedgerFull
             | Self::LedgerUnreadable
+            | Self::LedgerUnwritable
             | Self::TooManyConnections => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -273,6 +314,7 @@ impl ApiError {
             Self::RateLimited(limited) => limited.retry_after(),
             Self::TooManyWrongKeys { retry_after } => Some(*retry_after),
             Self::OverBudget => None,
+            Self::Vendor(failure) => failure.error.retry_after(),
             _ => Some(QUEUE_RETRY_AFTER),
         }
     }
@@ -301,6 +343,11 @@ impl ApiError {
                 (None, Some("insufficient_permissions"))
             }
             Self::OverBudget => (None, Some("insufficient_quota")),
+            Self::Vendor(failure) => vendor_param_and_code(&failure.error),
+            Self::UnknownArm { .. } | Self::ArmNotAllowed(_) => (None, Some("unknown_arm")),
+            Self::RouteNotAllowed(_) => (Some("model".to_owned()), Some("model_not_supported")),
+            Self::UnknownAnswer(_) => (Some("request_id".to_owned()), Some("unknown_answer")),
+            Self::NoContentInTime { .. } => (None, Some("timeout")),
             Self::UnknownUrl { .. } => (None, Some("unknown_url")),
             Self::NoLedger => (None, Some("no_ledger")),
             Self::NotRead => (None, Some("answer_not_read")),
@@ -320,6 +367,57 @@ impl ApiError {
                 code,
             },
         }
+    }
+}
+
+/// A vendor's own text is about the request only where it refuses it. Others may tell of the operator's
+/// account, so that they are only in the log.
+fn vendor_message(failure: &VendorFailure) -> String {
+    let VendorFailure { vendor, error } = failure;
+    match error {
+        VendorError::Status {
+            status: status @ (401 | 403 | 404),
+            ..
+        } => format!("{vendor} refuses this server's request with status {status}."),
+        error => format!("{vendor}: {error}."),
+    }
+}
+
+/// A vendor is a gateway's upstream: 502 and 504 say that it failed, and a 400 is the caller's.
+fn vendor_status(error: &VendorError) -> StatusCode {
+    match error {
+        _ if error.is_context_too_long() => StatusCode::BAD_REQUEST,
+        VendorError::Untranslatable { .. } => StatusCode::BAD_REQUEST,
+        VendorError::CoolingDown { .. }
+        | VendorError::Busy { .. }
+        | VendorError::SpendCapReached
+        | VendorError::CostUnknown(_) => StatusCode::TOO_MANY_REQUESTS,
+        VendorError::FirstContentTimeout(_)
+        | VendorError::IdleTimeout(_)
+        | VendorError::TotalTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+        VendorError::Status { status, .. } => match status {
+            429 => StatusCode::TOO_MANY_REQUESTS,
+            400 | 413 | 422 => StatusCode::BAD_REQUEST,
+            _ => StatusCode::BAD_GATEWAY,
+        },
+        VendorError::Connect(_)
+        | VendorError::InBand { .. }
+        | VendorError::Broken(_)
+        | VendorError::Truncated
+        | VendorError::Malformed { .. } => StatusCode::BAD_GATEWAY,
+    }
+}
+
+fn vendor_param_and_code(error: &VendorError) -> (Option<String>, Option<&'static str>) {
+    match error {
+        VendorError::Untranslatable { parameter, .. } => {
+            (Some(parameter.clone()), Some("unsupported_parameter"))
+        }
+        VendorError::SpendCapReached | VendorError::CostUnknown(_) => {
+            (None, Some("vendor_budget_used_up"))
+        }
+        _ if error.is_context_too_long() => (None, Some("context_length_exceeded")),
+        _ => (None, Some("vendor_error")),
     }
 }
 

@@ -130,7 +130,7 @@ impl JsonBody {
     /// Parses the body, a large one in its turn. Hold the second result as long as the request's texts.
     pub(crate) async fn parse<T: Send + 'static>(
         self,
-        parse: fn(&[u8]) -> Result<T, InvalidRequest>,
+        parse: impl FnOnce(&[u8]) -> Result<T, InvalidRequest> + Send + 'static,
     ) -> Result<(T, HeldBytes), ApiError> {
         let Self { bytes, held, lanes } = self;
         if bytes.len() <= SMALL_BYTES {

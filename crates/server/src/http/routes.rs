@@ -3,6 +3,7 @@
 mod chat_completions;
 mod completions;
 mod costs_now;
+mod feedback;
 mod health;
 mod lora_adapters;
 mod metrics;
@@ -26,6 +27,7 @@ pub(crate) fn router(app: App) -> Router {
     let callers = Router::new()
         .route("/v1/chat/completions", post(chat_completions::create))
         .route("/v1/completions", post(completions::create))
+        .route("/v1/feedback", post(feedback::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
         .route_layer(from_fn_with_state(app.clone(), admit_caller));

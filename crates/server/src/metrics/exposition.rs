@@ -70,14 +70,35 @@ impl Exposition {
     }
 
     /// One gauge per set of labels.
-    pub(super) fn gauges<V: Display, const N: usize>(
+    pub(super) fn gauges<'a, V: Display, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
         label_names: [&str; N],
-        values: impl IntoIterator<Item = ([&'static str; N], V)>,
+        values: impl IntoIterator<Item = ([&'a str; N], V)>,
     ) {
         self.family(name, help, "gauge");
+        self.samples(name, label_names, values);
+    }
+
+    /// One counter per set of labels.
+    pub(super) fn counters_by<'a, V: Display, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label_names: [&str; N],
+        values: impl IntoIterator<Item = ([&'a str; N], V)>,
+    ) {
+        self.family(name, help, "counter");
+        self.samples(name, label_names, values);
+    }
+
+    fn samples<'a, V: Display, const N: usize>(
+        &mut self,
+        name: &str,
+        label_names: [&str; N],
+        values: impl IntoIterator<Item = ([&'a str; N], V)>,
+    ) {
         for (label_values, value) in values {
             let labels: Vec<_> = label_names
                 .iter()

@@ -1,13 +1,15 @@
 //! The events of one request on their way to the caller, counted and recorded.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 
 use farthing_api::{FinishReason, StreamOptions, StreamedUsage, Usage, UsedAdapter};
 use futures_util::{StreamExt, stream};
 
-use super::provider::{Piece, ProviderEvent, ProviderStream};
-use super::record::RequestRecord;
+use super::answer_record::AnswerRecord;
+use super::observer::AnswerObserver;
+use super::provider::{Extra, Piece, ProviderEvent, ProviderStream};
 use crate::clock::unix_seconds;
 use crate::http::error::ApiError;
 use crate::lifecycle::Lifecycle;
@@ -25,7 +27,11 @@ pub(crate) struct Answer<L> {
     /// The adapter that computes the answer.
     pub(super) adapter: Option<UsedAdapter>,
     events: ProviderStream<L>,
-    record: RequestRecord,
+    record: Box<dyn AnswerRecord>,
+    /// Events that were waited for, but that the caller has not got yet.
+    held: VecDeque<Result<AnswerEvent<L>, ApiError>>,
+    /// Leaves when the answer is complete.
+    observer: Option<Box<dyn AnswerObserver>>,
     /// Completes when running requests are cut off. It is registered once, not for each token.
     cut_off: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -37,6 +43,8 @@ pub(super) enum AnswerEvent<L> {
         choice: usize,
         pieces: Vec<Piece<L>>,
     },
+    /// More of a choice that is not text.
+    Extra { choice: usize, extra: Extra },
     /// A choice ended.
     Finished { choice: usize, reason: FinishReason },
 }
@@ -48,7 +56,7 @@ impl<L: Send + 'static> Answer<L> {
     /// The request is refused.
     pub(crate) async fn accepted(
         events: ProviderStream<L>,
-        record: RequestRecord,
+        record: impl AnswerRecord + 'static,
         lifecycle: Lifecycle,
     ) -> Result<Self, ApiError> {
         let mut answer = Self {
@@ -57,7 +65,9 @@ impl<L: Send + 'static> Answer<L> {
             model: record.model().to_owned(),
             adapter: None,
             events,
-            record,
+            record: Box::new(record),
+            held: VecDeque::new(),
+            observer: None,
             cut_off: Box::pin(async move { lifecycle.cutting_off().await }),
         };
         loop {
@@ -76,8 +86,72 @@ impl<L: Send + 'static> Answer<L> {
         Ok(answer)
     }
 
+    /// Waits until there is something of the answer, or all of it. Until then another provider may answer
+    /// instead, and the caller has seen nothing.
+    ///
+    /// # Errors
+    /// The answer failed before.
+    pub(crate) async fn content(&mut self) -> Result<(), ApiError> {
+        loop {
+            let event = match self.receive().await {
+                Some(Err(error)) => return Err(error),
+                Some(Ok(event)) => event,
+                None => return Ok(()),
+            };
+            let is_content = match &event {
+                AnswerEvent::Delta { pieces, .. } => pieces.iter().any(|it| !it.text.is_empty()),
+                AnswerEvent::Extra { .. } => true,
+                AnswerEvent::Finished { .. } => false,
+            };
+            self.held.push_back(Ok(event));
+            if is_content {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Shows the answer to `observer`, from its first event on.
+    pub(crate) fn observed_by(mut self, observer: impl AnswerObserver + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Receives the rest of an answer that nobody gets.
+    ///
+    /// # Errors
+    /// The answer fails.
+    pub(crate) async fn drain(mut self) -> Result<(), ApiError> {
+        while let Some(event) = self.next().await {
+            event?;
+        }
+        Ok(())
+    }
+
     /// The next event; `None` after all choices have ended. Nothing follows an error.
     pub(super) async fn next(&mut self) -> Option<Result<AnswerEvent<L>, ApiError>> {
+        let next = match self.held.pop_front() {
+            None => self.receive().await,
+            held => held,
+        };
+        match &next {
+            Some(Ok(AnswerEvent::Delta { choice, pieces })) => {
+                if let Some(observer) = &mut self.observer {
+                    pieces
+                        .iter()
+                        .for_each(|piece| observer.text(*choice, &piece.text));
+                }
+            }
+            None if self.record.is_over() => {
+                if let Some(observer) = self.observer.take() {
+                    observer.complete();
+                }
+            }
+            _ => {}
+        }
+        next
+    }
+
+    async fn receive(&mut self) -> Option<Result<AnswerEvent<L>, ApiError>> {
         if self.record.is_over() {
             return None;
         }
@@ -94,6 +168,10 @@ impl<L: Send + 'static> Answer<L> {
             })) => {
                 self.record.count_tokens(choice, tokens);
                 Ok(AnswerEvent::Delta { choice, pieces })
+            }
+            Some(Ok(ProviderEvent::Extra { choice, extra })) => {
+                self.record.count_tokens(choice, 1);
+                Ok(AnswerEvent::Extra { choice, extra })
             }
             Some(Ok(ProviderEvent::Finished {
                 choice,

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use farthing_economics::HourlyPrice;
 use farthing_engine::EngineStats;
 use farthing_ledger::{
-    DeviceSeconds, Ledger, LedgerConfig, LedgerError, LedgerReader, LedgerStatus, Location, Place,
+    Assignment, DeviceSeconds, Feedback, FeedbackChange, Ledger, LedgerConfig, LedgerError,
+    LedgerReader, LedgerStatus, Location, Place,
 };
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout_at;
@@ -109,6 +110,33 @@ impl Bookkeeper {
     /// Reserves the place of a request's row.
     pub(crate) fn place(&self) -> Result<Place, ApiError> {
         self.ledger.place().ok_or(ApiError::LedgerFull)
+    }
+
+    /// Writes an assignment, before anything is done for it.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub(crate) async fn assign(&self, assignment: Assignment) -> Result<(), ApiError> {
+        self.ledger.assign(assignment).await.map_err(|error| {
+            tracing::error!("an assignment could not be written: {error}");
+            ApiError::LedgerUnwritable
+        })
+    }
+
+    /// Records what somebody says of an answer.
+    ///
+    /// # Errors
+    /// There is no such answer, or the ledger cannot be written.
+    pub(crate) async fn feedback(&self, feedback: Feedback) -> Result<FeedbackChange, ApiError> {
+        let request_id = feedback.request_id.clone();
+        match self.ledger.record_feedback(feedback).await {
+            Ok(change) => Ok(change),
+            Err(LedgerError::UnknownRequest { .. }) => Err(ApiError::UnknownAnswer(request_id)),
+            Err(error) => {
+                tracing::error!(request_id, "feedback could not be written: {error}");
+                Err(ApiError::LedgerUnwritable)
+            }
+        }
     }
 
     /// Writes the remaining rows and closes the ledger, within `patience`. This blocks.

@@ -2,13 +2,13 @@
 
 use farthing_api::{
     AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
-    ChatLogprobs, FinishReason, StreamOptions, StreamedUsage,
+    ChatLogprobs, FinishReason, StreamOptions, StreamedUsage, ToolCall, ToolCallDelta,
 };
 use futures_util::{Stream, StreamExt, stream};
 
 use super::answer::{Answer, AnswerEvent, FINGERPRINT};
 use super::answer_memory::{AnswerMemory, HeldAnswer};
-use super::provider::Piece;
+use super::provider::{Extra, Piece};
 use crate::http::error::ApiError;
 
 /// An answer to a chat request.
@@ -29,8 +29,8 @@ impl ChatAnswer {
         let new_choice = |index| ChatChoice {
             index,
             message: AssistantMessage {
-                content: String::new(),
-                refusal: None,
+                content: Some(String::new()),
+                ..AssistantMessage::default()
             },
             logprobs: self.logprobs.then(ChatLogprobs::default),
             finish_reason: FinishReason::Stop,
@@ -45,14 +45,27 @@ impl ChatAnswer {
                         let bytes = logprobs.map_or(0, ChatLogprobs::memory_bytes);
                         held.add(piece.text.len() + bytes)
                             .map_err(|error| self.answer.fail(error))?;
-                        choice.message.content.push_str(&piece.text);
+                        let content = choice.message.content.get_or_insert_default();
+                        content.push_str(&piece.text);
                         if let (Some(whole), Some(more)) = (&mut choice.logprobs, piece.logprobs) {
                             whole.content.extend(more.content);
                         }
                     }
                 }
+                AnswerEvent::Extra { choice, extra } => {
+                    held.add(extra_bytes(&extra))
+                        .map_err(|error| self.answer.fail(error))?;
+                    add_extra(&mut choices[choice].message, extra);
+                }
                 AnswerEvent::Finished { choice, reason } => choices[choice].finish_reason = reason,
             }
+        }
+        for ChatChoice { message, .. } in &mut choices {
+            // OpenAI's form of an answer without text.
+            let is_without_text = !message.tool_calls.is_empty() || message.refusal.is_some();
+            message
+                .content
+                .take_if(|text| text.is_empty() && is_without_text);
         }
         let whole = ChatCompletion {
             usage: self.answer.usage(),
@@ -112,6 +125,11 @@ impl ChatChunks {
                 return Some(vec![Err(error)]);
             }
             Some(Ok(AnswerEvent::Delta { choice, pieces })) => self.delta(choice, pieces),
+            Some(Ok(AnswerEvent::Extra { choice, extra })) => {
+                let mut chunks = self.role(choice);
+                chunks.push(self.piece(choice, extra_delta(extra), None, None));
+                chunks
+            }
             Some(Ok(AnswerEvent::Finished { choice, reason })) => {
                 let mut chunks = self.role(choice);
                 chunks.push(self.piece(choice, ChatDelta::default(), None, Some(reason)));
@@ -125,8 +143,8 @@ impl ChatChunks {
         let mut chunks = self.role(choice);
         for piece in pieces {
             let delta = ChatDelta {
-                role: None,
                 content: Some(piece.text),
+                ..ChatDelta::default()
             };
             chunks.push(self.piece(choice, delta, piece.logprobs, None));
         }
@@ -140,6 +158,7 @@ impl ChatChunks {
         let delta = ChatDelta {
             role: Some("assistant"),
             content: Some(String::new()),
+            ..ChatDelta::default()
         };
         vec![self.piece(choice, delta, None, None)]
     }
@@ -173,6 +192,60 @@ impl ChatChunks {
             system_fingerprint: FINGERPRINT.to_owned(),
             choices: choice.into_iter().collect(),
             usage,
+        }
+    }
+}
+
+fn extra_delta(extra: Extra) -> ChatDelta {
+    let mut delta = ChatDelta::default();
+    match extra {
+        Extra::Refusal(text) => delta.refusal = Some(text),
+        Extra::Reasoning(text) => delta.reasoning_content = Some(text),
+        Extra::ToolCall(part) => delta.tool_calls.push(part),
+    }
+    delta
+}
+
+fn extra_bytes(extra: &Extra) -> usize {
+    match extra {
+        Extra::Refusal(text) | Extra::Reasoning(text) => text.len(),
+        Extra::ToolCall(part) => {
+            let names = part.id.iter().chain(&part.function.name);
+            size_of::<ToolCall>()
+                + part.function.arguments.len()
+                + names.map(String::len).sum::<usize>()
+        }
+    }
+}
+
+/// Adds a part to a whole message. The parts of a call have its index, and calls come in order.
+fn add_extra(message: &mut AssistantMessage, extra: Extra) {
+    match extra {
+        Extra::Refusal(text) => message.refusal.get_or_insert_default().push_str(&text),
+        Extra::Reasoning(text) => {
+            let reasoning = message.reasoning_content.get_or_insert_default();
+            reasoning.push_str(&text);
+        }
+        Extra::ToolCall(ToolCallDelta {
+            index,
+            id,
+            function,
+            ..
+        }) => {
+            if index >= message.tool_calls.len() {
+                message.tool_calls.push(ToolCall::default());
+            }
+            // A provider's calls have no gaps, so that a new one is the last.
+            let Some(call) = message.tool_calls.get_mut(index) else {
+                return;
+            };
+            if let Some(id) = id {
+                call.id = id;
+            }
+            if let Some(name) = function.name {
+                call.function.name.push_str(&name);
+            }
+            call.function.arguments.push_str(&function.arguments);
         }
     }
 }

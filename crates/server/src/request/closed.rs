@@ -31,11 +31,16 @@ pub(crate) struct ClosedRequest {
 impl ClosedRequest {
     pub(crate) fn log(&self) {
         let usage = &self.usage;
+        let routing = self.context.routing.as_ref();
         tracing::info!(
             request_id = self.context.id,
             client_request_id = self.context.client_id,
             api_key = self.context.caller.key_name(),
             tenant = self.context.tenant(),
+            route = routing.map(|it| &it.route),
+            arm = routing.map(|it| &it.arm),
+            attempt = routing.map(|it| it.attempt),
+            role = routing.map(|it| it.role.as_str()),
             model = self.model,
             generation = self.adapter.as_ref().map(|adapter| &adapter.generation),
             outcome = self.outcome.as_str(),

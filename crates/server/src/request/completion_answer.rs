@@ -115,6 +115,8 @@ fn pieces(event: AnswerEvent<CompletionLogprobs>) -> Vec<CompletionChoice> {
             });
             pieces.collect()
         }
+        // Only chats have them.
+        AnswerEvent::Extra { .. } => Vec::new(),
         AnswerEvent::Finished { choice, reason } => vec![CompletionChoice {
             index: choice,
             text: String::new(),

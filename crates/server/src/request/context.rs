@@ -1,6 +1,9 @@
 //! What every step of a request may know about the call.
 
+use farthing_ledger::Routing;
+
 use crate::access::caller::Caller;
+use crate::adapters::AdapterInUse;
 
 /// Identifies a request and its caller. Providers get it beside the request itself.
 #[derive(Clone)]
@@ -13,6 +16,11 @@ pub struct RequestContext {
     pub caller: Caller,
     /// The `user` field of the request: what the caller says, which nobody has verified.
     pub user: Option<String>,
+    /// Which attempt of a routed request it is; `None` for a request whose model is no route.
+    pub routing: Option<Routing>,
+    /// The generation that answers, where an experiment has assigned one. Otherwise it is the one that the
+    /// model's name refers to.
+    pub(crate) adapter: Option<AdapterInUse>,
 }
 
 impl RequestContext {

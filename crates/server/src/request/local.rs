@@ -80,11 +80,13 @@ type PromptEvents = Pin<Box<dyn Stream<Item = (usize, GenerationEvent)> + Send>>
 impl Provider for Local {
     fn chat(&self, request: ChatRequest, context: &RequestContext) -> ProviderStream<ChatLogprobs> {
         let local = self.clone();
-        let caller = context.caller.clone();
+        let RequestContext {
+            caller, adapter, ..
+        } = context.clone();
         started(async move {
             // An adapter that is not in memory is loaded while the text is tokenized.
             let (adapter, prompt) = tokio::try_join!(
-                local.find_adapter(&request.model),
+                local.adapter_or(adapter, &request.model),
                 local.render(request.messages, request.max_tokens)
             )?;
             let renderer = ChatEvents {
@@ -189,6 +191,18 @@ impl Local {
         }
         self.backend.end_warm_up();
         Ok(())
+    }
+
+    /// The assigned generation, or that which the name refers to.
+    async fn adapter_or(
+        &self,
+        assigned: Option<AdapterInUse>,
+        model: &str,
+    ) -> Result<Option<AdapterInUse>, ProviderError> {
+        match assigned {
+            Some(adapter) => Ok(Some(adapter)),
+            None => self.find_adapter(model).await,
+        }
     }
 
     async fn find_adapter(&self, model: &str) -> Result<Option<AdapterInUse>, ProviderError> {

@@ -3,7 +3,8 @@
 use std::pin::Pin;
 
 use farthing_api::{
-    ChatLogprobs, ChatRequest, CompletionLogprobs, CompletionRequest, FinishReason, UsedAdapter,
+    ChatLogprobs, ChatRequest, CompletionLogprobs, CompletionRequest, FinishReason, ToolCallDelta,
+    UsedAdapter,
 };
 use futures_util::Stream;
 
@@ -53,6 +54,13 @@ pub enum ProviderEvent<L> {
         /// The new text. Empty while a character or a possible stop string is incomplete.
         pieces: Vec<Piece<L>>,
     },
+    /// A choice of a chat gained something other than text.
+    Extra {
+        /// The choice.
+        choice: usize,
+        /// What it gained.
+        extra: Extra,
+    },
     /// A choice ended.
     Finished {
         /// The choice.
@@ -70,6 +78,17 @@ pub struct Piece<L> {
     pub text: String,
     /// Present if the request asked for log-probabilities.
     pub logprobs: Option<L>,
+}
+
+/// A part of a chat's answer that is not text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extra {
+    /// More of a refusal.
+    Refusal(String),
+    /// More of the reasoning before the answer.
+    Reasoning(String),
+    /// A part of a call of a tool.
+    ToolCall(ToolCallDelta),
 }
 
 /// What a provider knows about a request before it computes anything.

@@ -2,6 +2,7 @@
 
 use farthing_api::InvalidRequest;
 use farthing_keys::RateLimited;
+use farthing_vendors::VendorError;
 
 use crate::adapters::{AdapterError, FindError};
 
@@ -52,9 +53,22 @@ pub enum ProviderError {
     /// The provider failed this request.
     #[error("{0}")]
     Failed(String),
+    /// A vendor failed.
+    #[error(transparent)]
+    Vendor(#[from] Box<VendorFailure>),
     /// The provider does not run.
     #[error("the provider is not running")]
     Unavailable,
+}
+
+/// Why an attempt at a vendor failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{vendor}: {error}")]
+pub struct VendorFailure {
+    /// The vendor's name in the routes file.
+    pub vendor: String,
+    /// What happened.
+    pub error: VendorError,
 }
 
 impl From<FindError> for ProviderError {

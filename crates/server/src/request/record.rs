@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use farthing_api::{Cost, FinishReason, PromptTokensDetails, TokensSoFar, Usage, UsedAdapter};
+use farthing_api::{
+    AnswerCost, Cost, FinishReason, PromptTokensDetails, TokensSoFar, Usage, UsedAdapter,
+};
 use farthing_economics::HourlyPrice;
 use farthing_ledger::Outcome;
 use futures_util::{StreamExt, stream};
 
+use super::answer_record::AnswerRecord;
 use super::bookkeeper::Bookkeeper;
 use super::choice_usage::ChoiceUsage;
 use super::closed::ClosedRequest;
@@ -74,6 +77,7 @@ impl RequestRecord {
         books: &Books,
     ) -> Result<Self, ApiError> {
         let place = books.bookkeeper.as_ref().map(|it| it.place()).transpose()?;
+        let row = place.map(|place| OpenRow::new(place, &context.id));
         Ok(Self {
             context,
             terms,
@@ -86,28 +90,53 @@ impl RequestRecord {
             is_accepted: false,
             failure: None,
             books: books.clone(),
-            row: place.map(OpenRow::new),
+            row,
             accounts: stream::empty().boxed(),
         })
     }
 
-    /// Notes what the provider read.
-    pub(crate) fn read(&mut self, read: RequestRead) {
+    /// Closes the account of a request that is refused before a provider gets it.
+    pub(crate) fn refuse(mut self, error: &ApiError) {
+        self.failure = Some(error.clone());
+    }
+
+    /// Whether the server refused the request before it computed anything.
+    fn is_refused(&self) -> bool {
+        let failure = self.failure.as_ref();
+        !self.is_accepted && failure.is_some_and(|error| error.status().is_client_error())
+    }
+
+    fn outcome(&self) -> Outcome {
+        let reasons = || self.choices.iter().map(|choice| choice.reason);
+        match &self.failure {
+            // It had been accepted, and its tokens were computed.
+            Some(
+                ApiError::NotRead | ApiError::AnswerTooLarge { .. } | ApiError::TooManyAnswers,
+            ) => Outcome::Abort,
+            Some(_) if self.is_refused() => Outcome::Refused,
+            Some(_) => Outcome::Error,
+            None if self.choices.is_empty() || reasons().any(|it| it.is_none()) => Outcome::Abort,
+            None if reasons().any(|it| it == Some(FinishReason::Length)) => Outcome::Length,
+            None => Outcome::Stop,
+        }
+    }
+}
+
+impl AnswerRecord for RequestRecord {
+    fn read(&mut self, read: RequestRead) {
         self.adapter = read.adapter;
         self.usage = RequestUsage::new(read.prompt_tokens, self.terms.n);
         self.choices = vec![Choice::default(); self.usage.num_choices()];
         self.accounts = read.accounts;
     }
 
-    /// Counts a request that is queued.
-    pub(crate) fn accept(&mut self) {
+    fn accept(&mut self) {
         self.is_accepted = true;
         let RequestTerms { n, max_tokens, .. } = self.terms;
         self.books.metrics.count_accepted(n, max_tokens);
     }
 
-    /// Counts a request that found the queue full.
-    pub(crate) fn count_refusal(&self, error: &ProviderError) {
+    fn count_refusal(&self, error: &ProviderError) {
         if matches!(
             error,
             ProviderError::QueueFull { .. } | ProviderError::TooManyChoices { .. }
@@ -116,23 +145,19 @@ impl RequestRecord {
         }
     }
 
-    /// The id of the answer.
-    pub(crate) fn id(&self) -> &str {
+    fn id(&self) -> &str {
         &self.context.id
     }
 
-    /// The model, as the request named it.
-    pub(crate) fn model(&self) -> &str {
+    fn model(&self) -> &str {
         &self.terms.model
     }
 
-    /// The adapter that computes the answer; `None` for a base model.
-    pub(crate) fn adapter(&self) -> Option<&UsedAdapter> {
+    fn adapter(&self) -> Option<&UsedAdapter> {
         self.adapter.as_ref()
     }
 
-    /// Notes that a choice gained tokens just now.
-    pub(crate) fn count_tokens(&mut self, choice: usize, tokens: usize) {
+    fn count_tokens(&mut self, choice: usize, tokens: usize) {
         if tokens == 0 {
             return;
         }
@@ -156,15 +181,12 @@ impl RequestRecord {
         }
     }
 
-    pub(crate) fn finish_choice(
-        &mut self,
-        choice: usize,
-        reason: FinishReason,
-        usage: ChoiceUsage,
-    ) {
+    fn finish_choice(&mut self, choice: usize, reason: FinishReason, usage: ChoiceUsage) {
         let outcome = match reason {
-            FinishReason::Stop => Outcome::Stop,
             FinishReason::Length => Outcome::Length,
+            FinishReason::Stop | FinishReason::ToolCalls | FinishReason::ContentFilter => {
+                Outcome::Stop
+            }
         };
         self.choices[choice].reason = Some(reason);
         self.usage.close(choice, usage);
@@ -177,17 +199,15 @@ impl RequestRecord {
         });
     }
 
-    pub(crate) fn fail(&mut self, error: &ApiError) {
+    fn fail(&mut self, error: &ApiError) {
         self.failure = Some(error.clone());
     }
 
-    /// Whether every choice has ended.
-    pub(crate) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.usage.is_complete()
     }
 
-    /// The tokens that the caller has received.
-    pub(crate) fn tokens_so_far(&self) -> TokensSoFar {
+    fn tokens_so_far(&self) -> TokensSoFar {
         let prompt_tokens = self.usage.prompt_tokens();
         let completion_tokens = self.choices.iter().map(|choice| choice.tokens).sum();
         TokensSoFar {
@@ -197,8 +217,7 @@ impl RequestRecord {
         }
     }
 
-    /// The usage and cost of the choices that have ended.
-    pub(crate) fn usage(&self) -> Usage {
+    fn usage(&self) -> Usage {
         let prompt_tokens = self.usage.prompt_tokens();
         let completion_tokens = self.usage.completion_tokens();
         let device_seconds = self.usage.device_time().as_secs_f64();
@@ -212,35 +231,14 @@ impl RequestRecord {
             prompt_tokens_details: PromptTokensDetails {
                 cached_tokens: self.usage.cached_tokens(),
             },
-            cost: Cost {
+            cost: AnswerCost::Measured(Cost {
                 device_seconds,
                 usd: costs.usd(device_seconds),
                 loaded_usd: usd(factors.loaded),
                 at_capacity_usd: usd(factors.at_capacity),
                 price_per_hour_usd: costs.price().map(HourlyPrice::usd),
                 basis: self.usage.basis().as_str(),
-            },
-        }
-    }
-
-    /// Whether the server refused the request before it computed anything.
-    fn is_refused(&self) -> bool {
-        let failure = self.failure.as_ref();
-        !self.is_accepted && failure.is_some_and(|error| error.status().is_client_error())
-    }
-
-    fn outcome(&self) -> Outcome {
-        let reasons = || self.choices.iter().map(|choice| choice.reason);
-        match &self.failure {
-            // It had been accepted, and its tokens were computed.
-            Some(
-                ApiError::NotRead | ApiError::AnswerTooLarge { .. } | ApiError::TooManyAnswers,
-            ) => Outcome::Abort,
-            Some(_) if self.is_refused() => Outcome::Refused,
-            Some(_) => Outcome::Error,
-            None if self.choices.is_empty() || reasons().any(|it| it.is_none()) => Outcome::Abort,
-            None if reasons().any(|it| it == Some(FinishReason::Length)) => Outcome::Length,
-            None => Outcome::Stop,
+            }),
         }
     }
 }

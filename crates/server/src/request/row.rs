@@ -4,6 +4,7 @@ use farthing_ledger::{LedgerEntry, Outcome, Place};
 
 use super::closed::ClosedRequest;
 use crate::clock::unix_microseconds;
+use crate::http::error::ApiError;
 
 /// A row that is not complete yet.
 pub(crate) struct OpenRow {
@@ -15,11 +16,22 @@ pub(crate) struct OpenRow {
 const CALLER_LEFT: u16 = 499;
 
 impl OpenRow {
-    pub(crate) fn new(place: Place) -> Self {
+    pub(crate) fn new(mut place: Place, request_id: &str) -> Self {
+        place.announce(request_id);
         Self {
             place,
             started_us: unix_microseconds(),
         }
+    }
+
+    /// When the request arrived, in microseconds since 1970.
+    pub(crate) fn started_us(&self) -> i64 {
+        self.started_us
+    }
+
+    /// Writes a row that is complete.
+    pub(crate) fn write(self, entry: LedgerEntry) {
+        self.place.record(entry);
     }
 
     /// Completes the row.
@@ -36,11 +48,7 @@ impl OpenRow {
             failure,
             ..
         } = request;
-        let status = match (failure, outcome) {
-            (Some(error), _) => error.status().as_u16(),
-            (None, Outcome::Abort) => CALLER_LEFT,
-            (None, _) => 200,
-        };
+        let status = status(failure.as_ref(), outcome);
         inter_token.sort_unstable_by(f32::total_cmp);
         let adapter = adapter.map(|adapter| (adapter.name, adapter.generation));
         let (adapter, adapter_generation) = adapter.unzip();
@@ -70,14 +78,23 @@ impl OpenRow {
             outcome,
             status,
             prompt: None,
-            routing: None,
+            routing: context.routing,
             vendor: None,
         });
     }
 }
 
+/// The HTTP status of an attempt.
+pub(crate) fn status(failure: Option<&ApiError>, outcome: Outcome) -> u16 {
+    match (failure, outcome) {
+        (Some(error), _) => error.status().as_u16(),
+        (None, Outcome::Abort) => CALLER_LEFT,
+        (None, _) => 200,
+    }
+}
+
 /// A percentile of sorted values, interpolated linearly: numpy's default.
-fn percentile(sorted: &[f32], share: f64) -> Option<f64> {
+pub(crate) fn percentile(sorted: &[f32], share: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let position = share * last as f64;
     let (below, above) = (position.floor() as usize, position.ceil() as usize);

@@ -72,6 +72,8 @@ pub(crate) struct Config {
     pub adapters: AdapterChoice,
     pub limits: Limits,
     pub http: HttpConfig,
+    /// The routes file.
+    pub routes: Option<PathBuf>,
     pub price: Price,
     /// `None` keeps no ledger.
     pub ledger: Option<Location>,
@@ -285,6 +287,7 @@ impl TryFrom<ServeArgs> for Config {
                     _ => None,
                 },
             },
+            routes: args.routes,
             price,
             ledger: match args.ledger {
                 Some(LedgerArg::At(location)) => Some(location),

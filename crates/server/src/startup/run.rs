@@ -61,7 +61,7 @@ async fn run_until(signals: &Signals, reload: Reload, args: ServeArgs) -> anyhow
         address: reserved.listener.local_addr()?,
     };
     log::print(&banner.lines());
-    let serving = Serving::new(config, reserved, &started, bookkeeper.clone(), reload);
+    let serving = Serving::new(config, reserved, &started, bookkeeper.clone(), reload).await?;
     tokio::select! {
         ended = serving.run(started, signals) => ended.map(|()| ExitCode::SUCCESS),
         signal = signals.second() => {

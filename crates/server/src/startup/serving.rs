@@ -17,6 +17,7 @@ use super::start::Started;
 use super::step_model_cache::StepModelKeeper;
 use crate::access::KeyWatch;
 use crate::costs::CostsConfig;
+use crate::gateway::RoutesWatch;
 use crate::http::app::{App, AppConfig};
 use crate::http::serve::{ServeConfig, serve};
 use crate::http::timeouts::Timeouts;
@@ -49,19 +50,34 @@ pub(super) struct Serving {
     bookkeeper: Option<Bookkeeper>,
     reload: Reload,
     key_watch: Option<KeyWatch>,
+    routes_watch: Option<RoutesWatch>,
     config: ServeConfig,
 }
 
 impl Serving {
     /// Everything is ready to be served.
-    pub(super) fn new(
+    ///
+    /// # Errors
+    /// The routes file cannot be used.
+    pub(super) async fn new(
         config: Config,
         reserved: Reserved,
         started: &Started,
         bookkeeper: Option<Bookkeeper>,
         reload: Reload,
-    ) -> Self {
+    ) -> anyhow::Result<Self> {
         let app = app(&config, &reserved, started);
+        let app = match bookkeeper.clone() {
+            Some(bookkeeper) => app.with_ledger(bookkeeper),
+            None => app,
+        };
+        let (app, routes_watch) = match config.routes.clone() {
+            Some(file) => {
+                let (app, watch) = app.with_routes_file(file).await?;
+                (app, Some(watch))
+            }
+            None => (app, None),
+        };
         let Reserved {
             listener,
             tls,
@@ -70,17 +86,15 @@ impl Serving {
         } = reserved;
         let price = config.price.per_hour();
         let http = config.http;
-        Self {
+        Ok(Self {
             listener,
-            app: match bookkeeper.clone() {
-                Some(bookkeeper) => app.with_ledger(bookkeeper),
-                None => app,
-            },
+            app,
             bookkeeper,
             reload,
             key_watch: keys
                 .zip(http.keys)
                 .map(|(keys, file)| KeyWatch { file, price, keys }),
+            routes_watch,
             config: ServeConfig {
                 timeouts: Timeouts {
                     handshake: HANDSHAKE_TIMEOUT,
@@ -93,7 +107,7 @@ impl Serving {
                 cors_origins: http.cors_origins,
                 tls,
             },
-        }
+        })
     }
 
     /// Serves until the first signal, or until the engine ends, and shuts down.
@@ -110,6 +124,9 @@ impl Serving {
         tasks.spawn(tick(self.app.clone()));
         tasks.spawn(keep_step_model(engine.clone(), step_model_keeper));
         if let Some(watch) = self.key_watch {
+            tasks.spawn(watch.run());
+        }
+        if let Some(watch) = self.routes_watch {
             tasks.spawn(watch.run());
         }
         if let Some(tls) = self.config.tls.clone() {

@@ -24,17 +24,9 @@ pub(crate) async fn rows(file: &Path, count: usize) -> Vec<Row> {
             .unwrap()
             .export(Window::ALL, ExportFormat::Csv, &mut out)
             .unwrap();
-        let text = String::from_utf8(out).unwrap();
-        let mut lines = text.lines().map(|line| line.split(','));
-        let names: Vec<_> = lines.next().unwrap().map(str::to_owned).collect();
-        let rows: Vec<Row> = lines
-            .map(|cells| {
-                names
-                    .iter()
-                    .cloned()
-                    .zip(cells.map(str::to_owned))
-                    .collect()
-            })
+        let rows: Vec<Row> = csv::Reader::from_reader(&out[..])
+            .deserialize()
+            .map(Result::unwrap)
             .collect();
         if rows.len() >= count {
             assert_eq!(rows.len(), count);

@@ -4,6 +4,7 @@
 
 #[path = "../certificate/mod.rs"]
 mod certificate;
+mod fake_vendor;
 mod scripted_engine;
 mod shelf;
 mod stub_provider;
@@ -17,6 +18,7 @@ mod connections;
 mod cors;
 mod costs;
 mod departures;
+mod fallbacks;
 mod hosts;
 mod keys;
 mod ledger;
@@ -27,6 +29,7 @@ mod page;
 mod probes;
 mod providers;
 mod refusals;
+mod routes;
 mod shutdown;
 mod sizes;
 mod tls;

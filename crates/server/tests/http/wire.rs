@@ -104,6 +104,22 @@ impl Server {
         (server, kept.unwrap())
     }
 
+    /// With a ledger in a file, and routes.
+    pub(crate) async fn start_with_routes(file: &Path, toml: &str) -> (Self, Bookkeeper) {
+        let location = Location::Sqlite(file.to_owned());
+        let price = "0.10".parse().unwrap();
+        let mut kept = None;
+        let with_routes = |app: App, engine: &Arc<ScriptedEngine>| {
+            let model = "base".to_owned();
+            let bookkeeper =
+                Bookkeeper::open(location, model, Some(price), engine.clone()).unwrap();
+            kept = Some(bookkeeper.clone());
+            app.with_ledger(bookkeeper).with_routes(toml).unwrap()
+        };
+        let server = Self::start_app(Some("0.10"), ServeConfig::new(PATIENT), with_routes).await;
+        (server, kept.unwrap())
+    }
+
     /// With the keys of a file, a price of 0.10 USD an hour and a ledger beside the file.
     pub(crate) async fn start_with_keys(file: &KeyFile) -> (Self, Bookkeeper) {
         let price = "0.10".parse().unwrap();

@@ -7,6 +7,7 @@
 mod certificate;
 mod farthing;
 
+mod assignments;
 mod full_disk;
 mod output;
 mod signals;

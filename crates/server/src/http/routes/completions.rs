@@ -28,12 +28,17 @@ pub(super) async fn create(
     let stream = request.stream;
     let num_choices = request.prompts.len() * request.sampling.n;
     let logprobs = request.logprobs.is_some();
+    if app.gateway.in_force().routes.contains_key(&request.model) {
+        return Err(ApiError::RouteNotAllowed(request.model));
+    }
     app.models.check_use(&caller, &request.model)?;
     let context = RequestContext {
         id: ids.id,
         client_id: ids.client_id,
         caller,
         user: request.user.clone(),
+        routing: None,
+        adapter: None,
     };
     let terms = RequestTerms {
         model: request.model.clone(),

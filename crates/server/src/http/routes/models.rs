@@ -14,7 +14,9 @@ pub(super) async fn list(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
 ) -> Json<ModelList> {
-    Json(app.models.list(&caller))
+    Json(ModelList {
+        data: cards(&app, &caller),
+    })
 }
 
 /// `id` may contain slashes, as a hub id does.
@@ -24,7 +26,19 @@ pub(super) async fn retrieve(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ModelCard>, ApiError> {
     let Path(id) = id?;
-    let mut cards = app.models.list(&caller).data.into_iter();
+    let mut cards = cards(&app, &caller).into_iter();
     let card = cards.find(|card| card.id == id);
     card.map(Json).ok_or(ApiError::ModelNotFound(id))
+}
+
+/// The server's models, then the routes.
+fn cards(app: &App, caller: &Caller) -> Vec<ModelCard> {
+    let mut cards = app.models.list(caller).data;
+    let in_force = app.gateway.in_force();
+    let routes = in_force
+        .routes
+        .keys()
+        .filter(|name| caller.may_use(name, true));
+    cards.extend(routes.map(|name| app.models.route_card(name)));
+    cards
 }

@@ -60,7 +60,7 @@ impl ChatEvents {
         ChatTopLogprob {
             token: String::from_utf8_lossy(bytes).into_owned(),
             logprob: finite(token.logprob),
-            bytes: bytes.to_vec(),
+            bytes: Some(bytes.to_vec()),
         }
     }
 }

@@ -1,0 +1,54 @@
+//! Requests whose model is a route: which arm answers, and what happens if it fails.
+
+mod attempt;
+mod checked_answer;
+mod failure;
+mod in_force;
+mod own_server;
+mod routed_chat;
+mod routes_watch;
+mod shadow;
+mod situation;
+mod vendor_events;
+mod vendor_record;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+pub(crate) use in_force::InForce;
+pub(crate) use own_server::OwnServer;
+pub(crate) use routed_chat::{ChatCall, RoutedChat};
+pub(crate) use routes_watch::RoutesWatch;
+pub(crate) use shadow::Shadows;
+
+/// The routes and vendors of a server. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Gateway {
+    in_force: Arc<ArcSwap<InForce>>,
+    shadows: Arc<Shadows>,
+}
+
+impl Gateway {
+    pub(crate) fn new(in_force: InForce) -> Self {
+        Self {
+            in_force: Arc::new(ArcSwap::from_pointee(in_force)),
+            shadows: Arc::default(),
+        }
+    }
+
+    /// What requests that begin now use.
+    pub(crate) fn in_force(&self) -> Arc<InForce> {
+        self.in_force.load_full()
+    }
+
+    /// Changes what requests use that begin from now on. Others keep what they began with.
+    pub(crate) fn replace(&self, in_force: InForce) {
+        self.in_force.store(Arc::new(in_force));
+    }
+
+    /// The shadows of all routes.
+    pub(crate) fn shadows(&self) -> &Arc<Shadows> {
+        &self.shadows
+    }
+}

@@ -1,0 +1,90 @@
+//! A route's checks of an answer.
+
+use std::sync::Arc;
+
+use farthing_gateway::{Check, CheckOutcome, RequestFacts};
+use farthing_ledger::{Feedback, Role, Routing};
+
+use crate::clock::unix_microseconds;
+use crate::request::bookkeeper::Bookkeeper;
+use crate::request::observer::AnswerObserver;
+
+/// Collects the texts of an answer, and checks them when it is complete.
+pub(super) struct CheckedAnswer {
+    pub checks: Arc<Vec<Check>>,
+    pub facts: Arc<RequestFacts>,
+    pub request_id: String,
+    pub routing: Routing,
+    pub bookkeeper: Bookkeeper,
+    /// Of each choice.
+    pub texts: Vec<String>,
+}
+
+impl AnswerObserver for CheckedAnswer {
+    fn text(&mut self, choice: usize, text: &str) {
+        if let Some(whole) = self.texts.get_mut(choice) {
+            // One byte more than is checked, so that the check sees that it is too much.
+            if whole.len() <= Check::MAX_ANSWER_BYTES {
+                whole.push_str(text);
+            }
+        }
+    }
+
+    /// Schemas and patterns take their time, so they run on a thread for that.
+    fn complete(self: Box<Self>) {
+        tokio::spawn(async move {
+            let bookkeeper = self.bookkeeper.clone();
+            let checked = tokio::task::spawn_blocking(move || self.run()).await;
+            for feedback in checked.unwrap_or_default() {
+                // A failure is in the log.
+                let _ = bookkeeper.feedback(feedback).await;
+            }
+        });
+    }
+}
+
+impl CheckedAnswer {
+    fn run(&self) -> Vec<Feedback> {
+        let mut results = Vec::new();
+        for check in self.checks.iter() {
+            let tag = |name: &str| self.facts.tags.get(name).cloned();
+            let outcomes = self.texts.iter().map(|text| check.run(text, tag));
+            let outcomes: Vec<_> = outcomes.collect();
+            let passed = outcomes
+                .iter()
+                .filter(|it| **it == CheckOutcome::Passed)
+                .count();
+            let applied = outcomes
+                .iter()
+                .filter(|it| **it != CheckOutcome::NotApplicable)
+                .count();
+            if applied == 0 {
+                continue;
+            }
+            let failure = outcomes.into_iter().find_map(|outcome| match outcome {
+                CheckOutcome::Failed(why) => Some(why),
+                _ => None,
+            });
+            results.push(Feedback {
+                request_id: self.request_id.clone(),
+                metric: check.name().to_owned(),
+                value: Some(passed as f64 / applied as f64),
+                comment: failure.map(|why| why.chars().take(MAX_REASON_CHARS).collect()),
+                source: source(&self.routing),
+                received_us: unix_microseconds(),
+            });
+        }
+        results
+    }
+}
+
+/// A schema's reason may quote the whole answer.
+const MAX_REASON_CHARS: usize = 200;
+
+/// A shadow's answer has the request's id too: its arm distinguishes it from the one that the client got.
+fn source(routing: &Routing) -> String {
+    match routing.role {
+        Role::Shadow => format!("check@{}", routing.arm),
+        _ => "check".to_owned(),
+    }
+}
