@@ -17,13 +17,47 @@ pub(crate) enum JsonField {
     Number(Decimal),
     Object(JsonObject),
     Array(Vec<Box<RawValue>>),
-    /// A string, a boolean, or a number that no decimal holds.
+    Text(String),
+    /// A boolean, or a number that no decimal holds.
     Other,
 }
 
 impl JsonObject {
     pub(crate) fn read(text: &str) -> Result<Self, String> {
         serde_json::from_str(text).map_err(|error| format!("no JSON object: {error}"))
+    }
+
+    /// The field of this name.
+    pub(crate) fn get(&self, name: &str) -> Option<JsonField> {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| JsonField::read(value.get()))
+    }
+
+    /// The object in the field of this name.
+    pub(crate) fn object(&self, name: &str) -> Option<Self> {
+        match self.get(name)? {
+            JsonField::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// The string in the field of this name.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        match self.get(name)? {
+            JsonField::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The objects of the list in the field of this name.
+    pub(crate) fn objects(&self, name: &str) -> Vec<Self> {
+        match self.get(name) {
+            Some(JsonField::Array(items)) => items
+                .iter()
+                .filter_map(|item| Self::read(item.get()).ok())
+                .collect(),
+            _ => Vec::new(),
+        }
     }
 
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, JsonField)> {
@@ -34,13 +68,15 @@ impl JsonObject {
 }
 
 impl JsonField {
-    fn read(text: &str) -> Self {
+    pub(crate) fn read(text: &str) -> Self {
         let field = match text.as_bytes().first() {
             Some(b'n') => Some(Self::Null),
             Some(b'{') => JsonObject::read(text).ok().map(Self::Object),
             Some(b'[') => serde_json::from_str(text).ok().map(Self::Array),
             // Exact figures are often written as decimals in quotes.
-            _ => parse_decimal(text.trim_matches('"')).map(Self::Number),
+            _ => parse_decimal(text.trim_matches('"'))
+                .map(Self::Number)
+                .or_else(|| serde_json::from_str(text).ok().map(Self::Text)),
         };
         field.unwrap_or(Self::Other)
     }

@@ -53,5 +53,5 @@ pub use tco::{
 pub use tco_error::TcoError;
 pub use tokenizer_family::{TextKind, TokenizerFamily};
 pub use unit_cost::{MachineTime, TokenWork, UnitCost, UnitCosts};
-pub use usage::{CacheCounting, TokenClass, Usage, UsageError, UsageJsonError};
+pub use usage::{CacheCounting, ReportedUsage, TokenClass, Usage, UsageError, UsageJsonError};
 pub use workload::{DAYS_PER_MONTH, Workload};

@@ -1,5 +1,7 @@
 //! All known prices, by name and day.
 
+mod model_name;
+
 use jiff::civil::Date;
 use serde::Deserialize;
 
@@ -102,16 +104,16 @@ impl PriceBook {
     }
 
     /// The price of a model on a day. The name is the model's, or `vendor/model` if several vendors
-    /// sell it.
+    /// sell it. A dated name, as in a vendor's response, is that of the model without the date, if
+    /// the book has no other price of it.
     ///
     /// # Errors
     /// There is no such price, or several vendors have one.
     pub fn token_price(&self, name: &str, day: Date) -> Result<&TokenPrice, PriceBookError> {
-        let rows: Vec<_> = self
-            .token_prices
-            .iter()
-            .filter(|price| price.model == name || price.name() == name)
-            .collect();
+        let names = model_name::spellings(name);
+        let rows = names.iter().map(|name| self.rows(name));
+        let rows = rows.into_iter().find(|rows| !rows.is_empty());
+        let rows = rows.unwrap_or_default();
         let Some(first) = rows.first() else {
             return Err(PriceBookError::NoSuchModel {
                 name: name.to_owned(),
@@ -159,6 +161,13 @@ impl PriceBook {
         self.gpu_prices
             .iter()
             .filter(move |price| price.provenance.holds_on(day))
+    }
+
+    fn rows(&self, name: &str) -> Vec<&TokenPrice> {
+        let prices = self.token_prices.iter();
+        prices
+            .filter(|price| price.model == name || price.name() == name)
+            .collect()
     }
 
     fn check_overlaps(&self) -> Result<(), PriceBookError> {

@@ -1,6 +1,7 @@
 //! Rates of a vendor by token class, and the cost of a request.
 
 mod json;
+mod litellm;
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};

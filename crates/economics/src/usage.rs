@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use json::UsageJsonError;
+pub use json::{ReportedUsage, UsageJsonError};
 
 /// Whether a vendor counts cached tokens as part of the prompt tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -190,7 +190,7 @@ fn a_name_that_is_not_there_finds_its_neighbours() {
         "{}",
         told("gpt-4")
     );
-    assert!(told("gpt-4o-2024-08-06").contains("openai/gpt-4o"));
+    assert!(told("gpt-4o-2024-05-13").contains("openai/gpt-4o"));
     assert!(told("zzz").ends_with("in the price book"));
     let mut book = book.clone();
     let own = row(
@@ -296,5 +296,44 @@ fn tokenizers_split_the_same_text_differently() {
     assert_eq!(ratio(Cl100k, O200k, TextKind::Rust), None, "not measured");
     for family in TokenizerFamily::ALL {
         assert!(family.tokens_per_o200k_token(TextKind::English).is_some());
+    }
+}
+
+#[test]
+fn names_as_in_responses_are_found() {
+    let book = PriceBook::shipped().unwrap();
+    let found = |name: &str| {
+        let price = book.token_price(name, date(2026, 11, 24));
+        price
+            .map(|price| price.name())
+            .map_err(|error| error.to_string())
+    };
+    for (name, expected) in [
+        ("gpt-4o-2024-08-06", "openai/gpt-4o"),
+        ("openai/gpt-4o-mini-2024-07-18", "openai/gpt-4o-mini"),
+        ("claude-sonnet-4-5-20250929", "anthropic/claude-sonnet-4-5"),
+        (
+            "anthropic/claude-sonnet-4-5@20250929",
+            "anthropic/claude-sonnet-4-5",
+        ),
+        ("models/gemini-2.5-flash", "google/gemini-2.5-flash"),
+        ("gemini/gemini-2.5-flash-001", "google/gemini-2.5-flash"),
+        ("ministral-8b-2512", "mistral/ministral-8b-2512"),
+    ] {
+        assert_eq!(found(name).as_deref(), Ok(expected), "{name}");
+    }
+    // Another price, another vendor, a fine-tuned model, another model, no day.
+    for name in [
+        "gpt-4o-2024-05-13",
+        "azure/gpt-4o",
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "ft:gpt-4o-mini-2024-07-18:acme::1",
+        "gpt-4o-audio-preview-2024-12-17",
+        "gpt-4o-1234-56",
+        "gemini-2.5-flash-preview-001",
+        "é-2024-08-06",
+        "",
+    ] {
+        assert!(found(name).unwrap_err().contains("no price of"), "{name}");
     }
 }

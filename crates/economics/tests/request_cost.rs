@@ -220,7 +220,7 @@ fn bad_usage_is_told_apart() {
         ),
         (
             r#"{"prompt_tokens": 5, "prompt_tokens_details": {"audio_tokens": 2}}"#,
-            "unknown count `audio_tokens`",
+            "unknown count `prompt_tokens_details.audio_tokens` (2)",
         ),
         (
             r#"{"input_tokens": 5, "cache_creation_input_tokens": 9, "cache_creation": {"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 2}}"#,

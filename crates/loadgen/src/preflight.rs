@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use serde::Deserialize;
 
 use crate::answer_reader::excerpt;
-use crate::chunk::Chunk;
+use crate::chunk::{Chunk, UsageChunk};
 use crate::client::{HttpClient, RequestError};
 use crate::exchange::exchange;
 use crate::live::Live;
@@ -103,8 +103,13 @@ pub(crate) async fn preflight(
 /// The first model listed by the server.
 async fn first_model(client: &HttpClient, target: &Target) -> Result<Arc<str>, PreflightError> {
     #[derive(Deserialize)]
-    struct Models {
-        data: Vec<Model>,
+    #[serde(untagged)]
+    enum Models {
+        OpenAi {
+            data: Vec<Model>,
+        },
+        /// Together's form.
+        List(Vec<Model>),
     }
     #[derive(Deserialize)]
     struct Model {
@@ -125,7 +130,8 @@ async fn first_model(client: &HttpClient, target: &Target) -> Result<Arc<str>, P
     }
     let models: Models =
         serde_json::from_slice(&body).map_err(|error| no_models(error.to_string()))?;
-    let first = models.data.into_iter().next();
+    let (Models::OpenAi { data } | Models::List(data)) = models;
+    let first = data.into_iter().next();
     Ok(first
         .ok_or_else(|| no_models("it has none".to_owned()))?
         .id
@@ -146,18 +152,20 @@ async fn count_prompt(
         .whole(Method::POST, &url, Some(body))
         .await
         .map_err(|error| unreachable_at(&url, error))?;
-    if status != StatusCode::OK {
+    let refused = |problem| PreflightError::Refused {
+        url: url.clone(),
+        model: model.to_owned(),
+        problem,
+    };
+    if !status.is_success() {
         let body = excerpt(&String::from_utf8_lossy(&body));
-        return Err(PreflightError::Refused {
-            url,
-            model: model.to_owned(),
-            problem: format!("status {}: {body}", status.as_u16()),
-        });
+        return Err(refused(format!("status {}: {body}", status.as_u16())));
     }
-    let usage = serde_json::from_slice(&body)
-        .ok()
-        .and_then(|it: Chunk| it.usage);
-    Ok(usage.map(|usage| usage.prompt_tokens).filter(|it| *it > 0))
+    let chunk = Chunk::parse(&body).map_err(|error| refused(error.to_string()))?;
+    let tokens = chunk.usage().map(UsageChunk::prompt_tokens).transpose();
+    Ok(tokens
+        .map_err(|error| refused(error.to_string()))?
+        .flatten())
 }
 
 /// Requests a short streamed answer.

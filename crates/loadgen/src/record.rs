@@ -38,8 +38,8 @@ pub struct Answer {
 /// The server's token counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AnswerUsage {
-    /// Tokens of the prompt.
-    pub prompt_tokens: u64,
+    /// Tokens of the prompt, if reported.
+    pub prompt_tokens: Option<u64>,
     /// The part of `prompt_tokens` from the server's cache, if reported.
     pub cached_tokens: Option<u64>,
     /// Tokens of the answer.
@@ -80,6 +80,8 @@ pub enum FailureKind {
     ErrorEvent,
     /// The stream ended without text.
     NoText,
+    /// The token counts cannot be read, or contradict each other.
+    BadUsage,
 }
 
 impl fmt::Display for FailureKind {
@@ -93,6 +95,7 @@ impl fmt::Display for FailureKind {
             Self::CutOff => write!(f, "cut off"),
             Self::ErrorEvent => write!(f, "an error amid the stream"),
             Self::NoText => write!(f, "no text"),
+            Self::BadUsage => write!(f, "invalid token counts"),
         }
     }
 }
@@ -128,7 +131,8 @@ impl Record {
     /// Prompt tokens: the server's count, or the intended number.
     pub fn prompt_tokens(&self) -> u64 {
         self.usage()
-            .map_or(self.prompt_tokens_asked, |usage| usage.prompt_tokens)
+            .and_then(|usage| usage.prompt_tokens)
+            .unwrap_or(self.prompt_tokens_asked)
     }
 
     /// Cached prompt tokens.
@@ -140,9 +144,14 @@ impl Record {
 
     /// Output tokens: the server's count, or one per piece of text.
     pub fn output_tokens(&self) -> u64 {
-        let Ok(answer) = &self.outcome else { return 0 };
-        let pieces = answer.text_at.len() as u64;
-        self.usage().map_or(pieces, |usage| usage.completion_tokens)
+        self.usage()
+            .map_or(self.pieces(), |usage| usage.completion_tokens)
+    }
+
+    /// Pieces of text.
+    pub fn pieces(&self) -> u64 {
+        let answer = self.outcome.as_ref();
+        answer.map_or(0, |answer| answer.text_at.len() as u64)
     }
 
     /// The server's token counts.

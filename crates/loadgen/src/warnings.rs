@@ -68,6 +68,14 @@ fn about_counts(measured: &Measured, traffic: &Traffic, preflight: &Preflight) -
                 .to_owned(),
         );
     }
+    let has_no_prompt =
+        |record: &Record| record.usage().is_some_and(|it| it.prompt_tokens.is_none());
+    if measured.log.records.iter().any(has_no_prompt) {
+        warnings.push(
+            "the server's streams report no prompt tokens: each prompt counts by its requested length"
+                .to_owned(),
+        );
+    }
     if !preflight.is_fit_measured {
         warnings.push(
             "the server reports no prompt tokens: each word counts as one, and a chat template as \
@@ -75,6 +83,7 @@ fn about_counts(measured: &Measured, traffic: &Traffic, preflight: &Preflight) -
                 .to_owned(),
         );
     }
+    warnings.extend(about_pieces(measured));
     let answered = || measured.log.records.iter().filter(|it| it.outcome.is_ok());
     let sum = |tokens: fn(&Record) -> u64| answered().map(tokens).sum::<u64>() as f64;
     let outputs = sum(Record::output_tokens) / sum(|record| record.output_tokens_asked);
@@ -106,6 +115,28 @@ fn about_counts(measured: &Measured, traffic: &Traffic, preflight: &Preflight) -
         ));
     }
     warnings
+}
+
+/// Inter-token latency is between pieces of text; time per output token is by the server's count.
+fn about_pieces(measured: &Measured) -> Option<String> {
+    let answered = || {
+        measured
+            .log
+            .records
+            .iter()
+            .filter(|it| it.usage().is_some())
+    };
+    let tokens: u64 = answered().map(Record::output_tokens).sum();
+    let pieces: u64 = answered().map(Record::pieces).sum();
+    let tokens_per_piece = tokens as f64 / pieces as f64;
+    if (0.9..=1.1).contains(&tokens_per_piece) || pieces == 0 {
+        return None;
+    }
+    Some(format!(
+        "the server counts {tokens_per_piece:.2} tokens for each piece of text that it sent (several \
+         at once, or thoughts that it does not send, if above 1): inter-token latency is the time \
+         between pieces, time per output token is per token"
+    ))
 }
 
 fn about_meter(measured: &Measured) -> Vec<String> {

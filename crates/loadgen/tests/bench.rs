@@ -235,6 +235,29 @@ async fn a_server_that_counts_nothing_is_counted_by_pieces() {
 }
 
 #[tokio::test]
+async fn several_tokens_in_a_piece_are_told() {
+    let url = serve(Script::default()).await;
+    let mut config = config(&url, &["merging"]);
+    if let Lengths::Random(lengths) = &mut config.traffic.lengths {
+        lengths.output = 8;
+    }
+    // The bodies stay open after the last event, and no answer waits for their end.
+    let report = run(&config).await;
+    let figures = &report.measured_load.figures;
+    assert_eq!((figures.completed, figures.mean_output_tokens), (20, 8.0));
+    let told = report.warnings.join("\n");
+    assert!(told.contains("counts 4.00 tokens for each piece"), "{told}");
+    assert!(!told.contains("report no usage"), "{told}");
+}
+
+#[tokio::test]
+async fn any_success_is_one() {
+    let url = serve(Script::default()).await;
+    let report = run(&config(&url, &["created"])).await;
+    assert_eq!(report.measured_load.figures.completed, 20);
+}
+
+#[tokio::test]
 async fn completions_are_asked_at_their_own_door() {
     let url = serve(Script::default()).await;
     let mut config = config(&url, &["good"]);

@@ -6,6 +6,7 @@ mod dummy;
 mod files;
 mod loader;
 mod magnitude;
+mod names;
 mod report;
 mod target_modules;
 
@@ -28,6 +29,7 @@ pub struct LoraAdapter {
     embed_tokens: LoraEmbedding,
     lm_head: LoraHead,
     size_bytes: usize,
+    changes_nothing: bool,
 }
 
 /// The base model that an adapter is loaded for.
@@ -136,6 +138,12 @@ impl LoraAdapter {
     /// Size on the device.
     pub fn size_bytes(&self) -> usize {
         self.size_bytes
+    }
+
+    /// Whether all of its weights are zero or the base model's, so that it answers as the base model
+    /// does. Any other one changes the output of at least one module, and thereby the logits.
+    pub fn changes_nothing(&self) -> bool {
+        self.changes_nothing
     }
 
     /// Whether it only has A and B on the decoder's projections, which is what a GPU supports.

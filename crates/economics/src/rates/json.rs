@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use super::{RateCard, Rates, Tier};
+use super::{RateCard, Rates, Tier, litellm};
 use crate::TokenClass;
 use crate::json_object::{JsonField, JsonObject};
 
@@ -42,11 +42,12 @@ const NAMES: [(TokenClass, &[&str]); 5] = [
 ];
 const KNOWN: &str = "inp, out, cache_read, cache_write, cache_write_1h (US dollars per million \
                      tokens), each also with _above_200k, or tiers: [{\"above\": 200000, …}]; \
-                     batch_factor";
+                     batch_factor; or an entry of LiteLLM's price file";
 
 impl RateCard {
     /// Reads `{"inp": 3, "cache_read": 0.3, "out": 15}` and the factor for batches, which is 1 by
-    /// default. A zero is an unknown rate.
+    /// default. A zero is an unknown rate. Also reads an entry of LiteLLM's price file, in US dollars
+    /// per token.
     ///
     /// # Errors
     /// The object is invalid. The message names the wrong field and the possible ones.
@@ -56,9 +57,20 @@ impl RateCard {
 }
 
 fn read(text: &str) -> Result<(RateCard, Decimal), String> {
+    let object = JsonObject::read(text)?;
+    // An entry may be pasted with its model's name.
+    let object = match object.fields().collect::<Vec<_>>().as_slice() {
+        [(name, JsonField::Object(_))] => object.object(name).unwrap_or(object),
+        _ => object,
+    };
     let mut card = RateCard::default();
+    if litellm::is_entry(&object) {
+        read_litellm(&object, &mut card)?;
+        card.tiers.sort_by_key(|tier| tier.above_prompt_tokens);
+        return Ok((card, Decimal::ONE));
+    }
     let mut factor = None;
-    for (name, field) in JsonObject::read(text)?.fields() {
+    for (name, field) in object.fields() {
         match (name, field) {
             ("batch_factor", field) => {
                 let batch_factor = number(name, field)?.unwrap_or(Decimal::ONE);
@@ -74,7 +86,13 @@ fn read(text: &str) -> Result<(RateCard, Decimal), String> {
             }
             (_, field) => {
                 let (rate_name, above) = split_threshold(name);
-                set(card_rates(&mut card, above), rate_name, name, field)?;
+                let class = class(rate_name, name)?;
+                set(
+                    card_rates(&mut card, above),
+                    class,
+                    name,
+                    number(name, field)?,
+                )?;
             }
         }
     }
@@ -100,7 +118,13 @@ fn read_tier(tier: &JsonObject, card: &mut RateCard) -> Result<(), String> {
         return Err("a tier needs `above`: prompt tokens, a whole number".to_owned());
     };
     for (name, field) in tier.fields().filter(|(name, _)| !THRESHOLDS.contains(name)) {
-        set(card_rates(card, Some(above)), name, name, field)?;
+        let rate = number(name, field)?;
+        set(
+            card_rates(card, Some(above)),
+            class(name, name)?,
+            name,
+            rate,
+        )?;
     }
     Ok(())
 }
@@ -114,7 +138,7 @@ fn split_threshold(name: &str) -> (&str, Option<u64>) {
             None => text.parse().ok(),
         }
     };
-    match name.split_once("_above_") {
+    match name.rsplit_once("_above_") {
         Some((rate, text)) => match threshold(text) {
             Some(above) => (rate, Some(above)),
             None => (name, None),
@@ -141,19 +165,41 @@ fn card_rates(card: &mut RateCard, above: Option<u64>) -> &mut Rates {
     &mut tiers[place].rates
 }
 
-fn set(rates: &mut Rates, rate_name: &str, name: &str, field: JsonField) -> Result<(), String> {
+fn read_litellm(entry: &JsonObject, card: &mut RateCard) -> Result<(), String> {
+    for (name, field) in entry.fields() {
+        let (rate_name, above) = split_threshold(name);
+        let Some(class) = litellm::class(entry, rate_name)? else {
+            continue;
+        };
+        let rate = number(name, field)?.map(|usd_per_token| {
+            let out_of_range = || format!("`{name}` is out of range");
+            litellm::per_million(usd_per_token).ok_or_else(out_of_range)
+        });
+        set(card_rates(card, above), class, name, rate.transpose()?)?;
+    }
+    Ok(())
+}
+
+/// The class of a rate by its name without a threshold.
+fn class(rate_name: &str, name: &str) -> Result<TokenClass, String> {
     let named = NAMES.iter().find(|(_, names)| names.contains(&rate_name));
-    let Some((class, _)) = named else {
-        return Err(format!("unknown rate `{name}`: expected {KNOWN}"));
-    };
-    let rate = number(name, field)?;
+    let unknown = || format!("unknown rate `{name}`: expected {KNOWN}");
+    named.map(|(class, _)| *class).ok_or_else(unknown)
+}
+
+fn set(
+    rates: &mut Rates,
+    class: TokenClass,
+    name: &str,
+    rate: Option<Decimal>,
+) -> Result<(), String> {
     if rate.is_some_and(|rate| !Rates::is_plausible(rate)) {
         return Err(format!(
             "`{name}` must be between 0 and 1000000 US dollars per million tokens"
         ));
     }
     let rate = rate.filter(|rate| !rate.is_zero());
-    let place = rates.of_mut(*class);
+    let place = rates.of_mut(class);
     if place.is_some() && rate.is_some() && *place != rate {
         return Err(format!("`{name}` contradicts another rate of {class}"));
     }

@@ -127,6 +127,193 @@ fn a_usage_of_nothing_is_none() {
     );
 }
 
+/// `ROLE`, four pieces of text, and what the server says then.
+fn spoken(end: &str) -> Record {
+    record(0.0, &[(0.5, ROLE), (1.0, &TEXT.repeat(4)), (1.5, end)])
+}
+
+#[test]
+fn absent_choices_and_null_counts_are_none() {
+    let counts = "\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":4}";
+    for choices in ["", "\"choices\":null,", "\"choices\":[null],"] {
+        let end = format!("{STOP}data: {{{choices}{counts}}}\n\n{DONE}");
+        assert_eq!(spoken(&end).usage().unwrap().completion_tokens, 4);
+    }
+    // A later chunk without counts takes nothing back.
+    let nulls = "data: {\"choices\":null,\"usage\":{\"prompt_tokens\":null,\
+        \"completion_tokens\":null,\"prompt_tokens_details\":null},\"error\":null}\n\n";
+    let record = spoken(&[nulls, STOP, USAGE, nulls, DONE].concat());
+    let usage = record.usage().unwrap();
+    assert_eq!(
+        (usage.prompt_tokens, usage.cached_tokens),
+        (Some(12), Some(8))
+    );
+    assert_eq!(usage.completion_tokens, 5);
+}
+
+#[test]
+fn usage_is_found_where_servers_put_it() {
+    let counts = "{\"prompt_tokens\":12,\"completion_tokens\":4,\"cached_tokens\":8}";
+    for holder in [
+        format!("\"usage\":{counts}"),
+        format!("\"x_groq\":{{\"usage\":{counts}}}"),
+        format!("\"choices\":[{{\"delta\":null,\"usage\":{counts}}}]"),
+    ] {
+        let record = spoken(&format!("{STOP}data: {{{holder}}}\n\n{DONE}"));
+        let counts = (record.prompt_tokens(), record.cached_tokens());
+        assert_eq!((counts, record.output_tokens()), ((12, 8), 4), "{holder}");
+    }
+}
+
+#[test]
+fn counts_may_be_written_as_other_languages_do() {
+    let tell = |count: &str| {
+        let usage = format!("{{\"prompt_tokens\":{count},\"completion_tokens\":4}}");
+        format!("{STOP}data: {{\"usage\":{usage}}}\n\n{DONE}")
+    };
+    for twelve in ["12", "12.0", "\"12\""] {
+        assert_eq!(spoken(&tell(twelve)).prompt_tokens(), 12, "{twelve}");
+    }
+    // What is not told is what was asked.
+    assert_eq!(spoken(&tell("null")).prompt_tokens(), 10);
+    for wrong in ["-1", "1.5", "{}", "\"many\"", "true"] {
+        let (kind, message) = fault(&[TEXT, &tell(wrong)]);
+        assert_eq!(kind, FailureKind::BadUsage, "{wrong}");
+        assert!(message.contains("prompt_tokens"), "{message}");
+    }
+    let (kind, message) = fault(&[
+        TEXT,
+        STOP,
+        "data: {\"usage\":{\"prompt_tokens\":3,\
+        \"completion_tokens\":4,\"prompt_tokens_details\":{\"cached_tokens\":9}}}\n\n",
+    ]);
+    assert_eq!(kind, FailureKind::BadUsage);
+    assert!(message.contains("9 cached"), "{message}");
+}
+
+#[test]
+fn another_servers_cost_is_not_farthings() {
+    let usage = "data: {\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":4,\"cost\":0.5}}\n\n";
+    let record = spoken(&[STOP, usage, DONE].concat());
+    assert_eq!(record.usage().unwrap().usd, None);
+}
+
+#[test]
+fn an_empty_finish_reason_ends_nothing() {
+    let text = |reason: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"content\":\"x\"}},\"finish_reason\":{reason}}}]}}\n\n"
+        )
+    };
+    for none in ["\"\"", "null", "\"null\""] {
+        assert_eq!(fault(&[&text(none)]).0, FailureKind::CutOff, "{none}");
+        assert_eq!(
+            fault(&[&text(none), "data: {\"choi"]).0,
+            FailureKind::CutOff
+        );
+        let whole = [text(none).as_str(), STOP].concat();
+        assert_eq!(record(0.0, &[(0.5, &whole)]).output_tokens(), 1);
+    }
+    // Where each piece has a reason, none says that the answer is whole.
+    let twice = text("\"stop\"").repeat(2);
+    assert_eq!(fault(&[&twice]).0, FailureKind::CutOff);
+    assert_eq!(
+        record(0.0, &[(0.5, &[&twice, DONE].concat())]).output_tokens(),
+        2
+    );
+    assert_eq!(
+        record(0.0, &[(0.5, &text("{\"type\":\"stop\"}"))]).output_tokens(),
+        1
+    );
+    for given_up in ["\"abort\"", "\"error\"", "{\"type\":\"abort\"}"] {
+        assert_eq!(fault(&[TEXT, &text(given_up)]).0, FailureKind::ErrorEvent);
+    }
+}
+
+#[test]
+fn empty_data_is_no_event() {
+    let stream = ["data:\n\n", TEXT, "data: \n\n", "data\n\n", STOP, DONE].concat();
+    assert_eq!(record(0.0, &[(0.5, &stream)]).output_tokens(), 1);
+}
+
+#[test]
+fn whatever_the_model_generated_is_text() {
+    let delta = |delta: &str| format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\n");
+    for output in [
+        r#"{"content":[{"type":"text","text":"A"}]}"#,
+        r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"A"}]}]}"#,
+        r#"{"content":7}"#,
+        r#"{"content":"\ud83d"}"#,
+        r#"{"reasoning":"A"}"#,
+        r#"{"reasoning_details":[{"type":"reasoning.text","text":"A"}]}"#,
+        r#"{"refusal":"A"}"#,
+        r#"{"tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":""}}]}"#,
+        r#"{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}"#,
+        r#"{"function_call":{"name":"f","arguments":""}}"#,
+    ] {
+        assert_eq!(
+            record(0.0, &[(0.5, &delta(output)), (1.0, STOP)]).pieces(),
+            1,
+            "{output}"
+        );
+    }
+    for nothing in [
+        "null",
+        "{}",
+        r#"{"role":"assistant","content":null,"tool_calls":null}"#,
+        r#"{"content":[],"tool_calls":[]}"#,
+        r#"{"content":[{"type":"text","text":""}]}"#,
+    ] {
+        assert_eq!(
+            fault(&[&delta(nothing), STOP]).0,
+            FailureKind::NoText,
+            "{nothing}"
+        );
+    }
+    // The message so far, from servers that send no delta.
+    let message = "data: {\"choices\":[{\"message\":{\"content\":\"A\"}}]}\n\n";
+    assert_eq!(record(0.0, &[(0.5, message), (1.0, STOP)]).pieces(), 1);
+}
+
+#[test]
+fn half_a_character_is_text() {
+    let mut reader = AnswerReader::default();
+    let bytes = b"data: {\"choices\":[{\"delta\":{\"content\":\"\xf0\x9f\"}}]}\n\n";
+    assert_eq!(reader.take(0.5, bytes), Ok(1));
+}
+
+#[test]
+fn errors_are_seen_in_all_their_forms() {
+    for error in [
+        "data: {\"error\":\"device lost\"}\n\n",
+        "data: {\"object\":\"error\",\"message\":\"device lost\",\"code\":500}\n\n",
+        "event: error\ndata: {\"message\":\"device lost\"}\n\n",
+        "event: error\ndata: {\"type\":\"error\",\"message\":\"device lost\"}\n\n",
+        "error: {\"code\":500,\"message\":\"device lost\"}\n\n",
+        "error: {\"code\":500,\"message\":\"device lost\"}",
+    ] {
+        let (kind, message) = fault(&[TEXT, error]);
+        assert_eq!(kind, FailureKind::ErrorEvent, "{error}");
+        assert!(message.contains("device lost"), "{message}");
+    }
+    for none in ["null", "\"\"", "{}", "[]", "false"] {
+        let end = format!("data: {{\"error\":{none}}}\n\n{STOP}");
+        assert_eq!(spoken(&end).pieces(), 4, "{none}");
+    }
+}
+
+#[test]
+fn the_last_line_end_may_be_missing() {
+    assert_eq!(
+        record(0.0, &[(0.5, TEXT), (1.0, STOP.trim_end())]).pieces(),
+        1
+    );
+    assert_eq!(
+        record(0.0, &[(0.5, TEXT), (1.0, "data: [DONE]")]).pieces(),
+        1
+    );
+}
+
 #[test]
 fn an_event_without_an_end_is_refused() {
     let mut reader = AnswerReader::default();

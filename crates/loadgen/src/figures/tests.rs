@@ -35,7 +35,7 @@ fn answered(number: usize, scripted: Scripted) -> Record {
             text_at: scripted.text_at,
             ended_at: scripted.ended_at,
             usage: Some(AnswerUsage {
-                prompt_tokens: scripted.prompt_tokens,
+                prompt_tokens: Some(scripted.prompt_tokens),
                 cached_tokens: None,
                 completion_tokens: scripted.completion_tokens,
                 device_seconds: None,

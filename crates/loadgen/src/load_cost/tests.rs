@@ -20,7 +20,7 @@ fn records() -> Vec<Record> {
             text_at: vec![number as f64 + 0.25, number as f64 + 0.5],
             ended_at: number as f64 + 0.5,
             usage: Some(AnswerUsage {
-                prompt_tokens: 100,
+                prompt_tokens: Some(100),
                 cached_tokens: Some(20),
                 completion_tokens: 10,
                 device_seconds: None,

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -99,16 +99,37 @@ async fn answer(State(script): State<Script>, headers: HeaderMap, body: Bytes) -
             text(),
             r#"{"error": {"message": "device lost"}}"#.to_owned(),
         ]),
+        // Several tokens in a piece, and a body that stays open after the last event.
+        "merging" => {
+            let pieces = texts(tokens / 4);
+            let done = vec![end(), usage(prompt_tokens, tokens), "[DONE]".to_owned()];
+            open_events([pieces, done].concat())
+        }
+        "created" => (
+            StatusCode::CREATED,
+            events([texts(tokens), vec![end()]].concat()),
+        )
+            .into_response(),
         "silent-about-usage" => events([texts(tokens), vec![end()]].concat()),
         _ => events([texts(tokens), vec![end(), usage(prompt_tokens, tokens)]].concat()),
     }
 }
 
 fn events(data: Vec<String>) -> Response {
-    let events = data
-        .into_iter()
-        .map(|data| Ok::<_, Infallible>(format!("data: {data}\n\n")));
-    let body = Body::from_stream(stream::iter(events));
+    event_stream(Body::from_stream(stream::iter(lines(data))))
+}
+
+/// The same, in a body that does not end.
+fn open_events(data: Vec<String>) -> Response {
+    let events = stream::iter(lines(data)).chain(stream::pending());
+    event_stream(Body::from_stream(events))
+}
+
+fn lines(data: Vec<String>) -> impl Iterator<Item = Result<String, Infallible>> {
+    data.into_iter().map(|data| Ok(format!("data: {data}\n\n")))
+}
+
+fn event_stream(body: Body) -> Response {
     (
         [(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")],
         body,

@@ -82,6 +82,7 @@ impl DummyAdapter {
             embed_tokens: LoraEmbedding::default(),
             lm_head: LoraHead::default(),
             size_bytes: maker.size_bytes,
+            changes_nothing: false,
         })
     }
 }

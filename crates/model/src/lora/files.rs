@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::File,
     io::{self, Read},
     ops::Range,
@@ -12,18 +13,33 @@ use farthing_scheduler::AdapterId;
 use safetensors::{Dtype, SafeTensors, tensor::Metadata};
 use sha2::{Digest, Sha256};
 
+use super::names::{PREFIX, Root, TensorName};
 use crate::{ModelError, checkpoint::FloatType, open_regular_file, read_regular_file};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
+/// Files of other formats, and what to do.
+const OTHER_WEIGHTS: [(&str, &str); 3] = [
+    (
+        "adapter_model.bin",
+        "is a pickle, which may run code when it is read: save the adapter again, as PEFT does by \
+         default, as",
+    ),
+    (
+        "adapters.safetensors",
+        "is MLX's format, whose factors are transposed: convert the adapter to PEFT's, with",
+    ),
+    (
+        "pytorch_lora_weights.safetensors",
+        "is the format of diffusers, not of a language model: an adapter has",
+    ),
+];
 /// Limit on the size of the config.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
 /// Limit on the size of the weights: rank 256 on all layers of an 8B model in f32 has 2.7 GB.
 const MAX_WEIGHTS_BYTES: u64 = 4 << 30;
 /// Limit on the header of the weights. An adapter of all layers of a 70B model has about 200 KB.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
-/// PEFT's prefix of module names.
-const PREFIX: &str = "base_model.model.";
 
 /// The bytes of `adapter_config.json` and `adapter_model.safetensors`, with the position of each
 /// tensor.
@@ -33,11 +49,14 @@ pub(super) struct AdapterFiles {
     weights: Vec<u8>,
     /// The tensors that were not taken yet, by name without PEFT's prefix.
     tensors: BTreeMap<String, StoredTensor>,
+    root: Root,
 }
 
 /// A tensor in the file.
 #[derive(Clone, Debug)]
 pub(super) struct StoredTensor {
+    /// Its name in the file.
+    written: String,
     pub shape: Vec<usize>,
     float_type: FloatType,
     bytes: Range<usize>,
@@ -53,8 +72,9 @@ impl AdapterFiles {
             config,
             weights,
             tensors: BTreeMap::new(),
+            root: Root::default(),
         };
-        files.tensors = files.locate().map_err(|reason| files.refused(reason))?;
+        (files.tensors, files.root) = files.locate().map_err(|reason| files.refused(reason))?;
         Ok(files)
     }
 
@@ -80,6 +100,16 @@ impl AdapterFiles {
         &self.tensors
     }
 
+    /// The name that a module had in the trained model, which the config's patterns mean.
+    pub(super) fn trained_name(&self, module: &str) -> String {
+        self.root.trained_name(module)
+    }
+
+    /// The rows of a tensor that was not taken yet.
+    pub(super) fn rows(&self, name: &str) -> Option<usize> {
+        self.tensors.get(name)?.shape.first().copied()
+    }
+
     /// Takes a tensor that the config requires.
     pub(super) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         match self.take_if_present(name, shape)? {
@@ -103,7 +133,7 @@ impl AdapterFiles {
         if tensor.shape != shape {
             return Err(ModelError::Shape {
                 path: self.directory.join(WEIGHTS),
-                tensor: format!("{PREFIX}{name}"),
+                tensor: tensor.written,
                 expected: shape.to_vec(),
                 found: tensor.shape,
             });
@@ -115,19 +145,19 @@ impl AdapterFiles {
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(Some(values)),
             Some(index) => Err(self.refused(format!(
-                "tensor {PREFIX}{name} has {} as its element {index}: its training diverged, or \
-                 the file is damaged",
-                values[index]
+                "tensor {} has {} as its element {index}: its training diverged, or the file is \
+                 damaged",
+                tensor.written, values[index]
             ))),
         }
     }
 
     /// Rejects tensors that were not taken: they would change the answers.
     pub(super) fn expect_all_taken(&self) -> Result<(), ModelError> {
-        match self.tensors.keys().next() {
+        match self.tensors.values().next() {
             None => Ok(()),
-            Some(name) => Err(self.refused(format!(
-                "tensor {PREFIX}{name} has no place by {CONFIG} (target_modules and what narrows \
+            Some(StoredTensor { written, .. }) => Err(self.refused(format!(
+                "tensor {written} has no place by {CONFIG} (target_modules and what narrows \
                  it, modules_to_save) in a model of this kind and size"
             ))),
         }
@@ -137,36 +167,71 @@ impl AdapterFiles {
         refused(&self.directory, reason)
     }
 
-    fn locate(&self) -> Result<BTreeMap<String, StoredTensor>, String> {
+    /// Finds the tensors, and where the trained model had its decoder.
+    fn locate(&self) -> Result<(BTreeMap<String, StoredTensor>, Root), String> {
         let broken = |e| format!("{WEIGHTS} is truncated or not a safetensors file: {e}");
         SafeTensors::deserialize(&self.weights).map_err(broken)?;
         let (header, metadata) = SafeTensors::read_metadata(&self.weights).map_err(broken)?;
         let data = header + 8;
-        let locate = |(name, info): (String, &safetensors::tensor::TensorInfo)| {
+        let mut tensors = BTreeMap::new();
+        let (mut root, mut adapter) = (None, None);
+        for (written, info) in metadata.tensors() {
             let float_type = match info.dtype {
                 Dtype::F32 => FloatType::F32,
                 Dtype::F16 => FloatType::F16,
                 Dtype::BF16 => FloatType::Bf16,
                 other => {
                     return Err(format!(
-                        "tensor {name} is stored as {other}: save the adapter in F32, F16 or BF16"
+                        "tensor {written} is stored as {other}: save the adapter in F32, F16 or BF16"
                     ));
                 }
             };
-            let Some(own) = name.strip_prefix(PREFIX) else {
+            if info.shape.contains(&0) {
                 return Err(format!(
-                    "tensor {name} is not named as PEFT names an adapter's: {PREFIX}…"
+                    "tensor {written} is empty: DeepSpeed ZeRO-3 saves such files if the weights \
+                     are not gathered first (stage3_gather_16bit_weights_on_model_save)"
+                ));
+            }
+            let Some(name) = TensorName::read(&written) else {
+                return Err(format!(
+                    "tensor {written} is not named as PEFT names an adapter's: {PREFIX}…"
                 ));
             };
+            expect_one("modules are named in two ways", &mut root, name.root)?;
+            expect_one("there are several adapters", &mut adapter, name.adapter)?;
             let (start, end) = info.data_offsets;
             let tensor = StoredTensor {
+                written: written.clone(),
                 shape: info.shape.clone(),
                 float_type,
                 bytes: data + start..data + end,
             };
-            Ok((own.to_owned(), tensor))
-        };
-        metadata.tensors().into_iter().map(locate).collect()
+            if let Some(twin) = tensors.insert(name.name, tensor) {
+                return Err(format!(
+                    "tensors {} and {written} are two of one weight",
+                    twin.written
+                ));
+            }
+        }
+        Ok((tensors, root.unwrap_or_default()))
+    }
+}
+
+/// Keeps the first value, and refuses another one.
+fn expect_one<T: PartialEq + fmt::Debug>(
+    what: &str,
+    known: &mut Option<T>,
+    found: Option<T>,
+) -> Result<(), String> {
+    match (known.as_ref(), found) {
+        (Some(known), Some(found)) if *known != found => {
+            Err(format!("{what} in {WEIGHTS}: {known:?} and {found:?}"))
+        }
+        (None, Some(found)) => {
+            *known = Some(found);
+            Ok(())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -231,17 +296,17 @@ pub(super) fn refused(directory: &Path, reason: String) -> ModelError {
 
 fn read_weights(directory: &Path) -> Result<Vec<u8>, ModelError> {
     match read(&directory.join(WEIGHTS), MAX_WEIGHTS_BYTES) {
-        Err(ModelError::Read { source, .. })
-            if source.kind() == io::ErrorKind::NotFound
-                && directory.join("adapter_model.bin").exists() =>
-        {
-            Err(refused(
-                directory,
-                format!(
-                    "adapter_model.bin is a pickle, which may run code when it is read: save the \
-                     adapter again as {WEIGHTS}, as PEFT does by default"
-                ),
-            ))
+        Err(ModelError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            let other = OTHER_WEIGHTS
+                .iter()
+                .find(|(name, _)| directory.join(name).exists());
+            Err(match other {
+                Some((name, reason)) => refused(directory, format!("{name} {reason} {WEIGHTS}")),
+                None => ModelError::Read {
+                    path: directory.join(WEIGHTS),
+                    source,
+                },
+            })
         }
         read => read,
     }

@@ -23,6 +23,10 @@ pub(super) struct Loader<'a> {
     /// The largest rank so far.
     rank: usize,
     size_bytes: usize,
+    /// Modules that the adapter has weights for.
+    modules: usize,
+    /// Those whose weights change something.
+    changed_modules: usize,
 }
 
 /// A linear layer that an adapter may change.
@@ -56,6 +60,8 @@ impl<'a> Loader<'a> {
             base,
             rank: 0,
             size_bytes: 0,
+            modules: 0,
+            changed_modules: 0,
         })
     }
 
@@ -65,6 +71,13 @@ impl<'a> Loader<'a> {
             .collect::<Result<_, _>>()?;
         let (embed_tokens, lm_head) = self.vocabulary()?;
         self.files.expect_all_taken()?;
+        if self.modules == 0 {
+            return Err(self.files.refused(
+                "it has no weights for any module of this base model: target_modules and what \
+                 narrows it (layers_to_transform, exclude_modules) match none"
+                    .to_owned(),
+            ));
+        }
         let adapter = LoraAdapter {
             id: self.files.id(),
             rank: self.rank,
@@ -72,6 +85,7 @@ impl<'a> Loader<'a> {
             embed_tokens,
             lm_head,
             size_bytes: self.size_bytes,
+            changes_nothing: self.changed_modules == 0,
         };
         if self.base.device != DeviceKind::Cpu && !adapter.is_plain() {
             return Err(self.files.refused(
@@ -140,7 +154,8 @@ impl<'a> Loader<'a> {
 
     fn is_target(&self, module: &str) -> Result<bool, ModelError> {
         let targets = &self.config.targets;
-        targets.contains(module).map_err(|e| self.files.refused(e))
+        let contains = targets.contains(&self.files.trained_name(module));
+        contains.map_err(|e| self.files.refused(e))
     }
 
     fn factors(&mut self, linear: &Linear<'_>) -> Result<Factors, ModelError> {
@@ -203,6 +218,7 @@ impl<'a> Loader<'a> {
         };
         factors.scale_b(scale.scaling);
         self.expect_finite(module, scale, &factors)?;
+        self.count(factors.changes_something());
         Ok(factors)
     }
 
@@ -228,10 +244,16 @@ impl<'a> Loader<'a> {
 
     /// Rank and scale of a target module.
     fn scale(&mut self, module: &str) -> Result<LoraScale, ModelError> {
-        let scale = self.config.scale(module);
+        let scale = self.config.scale(&self.files.trained_name(module));
         let scale = scale.map_err(|e| self.files.refused(e))?;
         self.rank = self.rank.max(scale.rank);
         Ok(scale)
+    }
+
+    /// Counts a module that the adapter has weights for.
+    fn count(&mut self, changes_something: bool) {
+        self.modules += 1;
+        self.changed_modules += usize::from(changes_something);
     }
 
     /// DoRA's magnitude of a module; `None` if the adapter does not use DoRA.
@@ -321,6 +343,25 @@ impl<'a> Loader<'a> {
 }
 
 impl Factors {
+    /// Whether the scaled product, the bias or the gain is more than nothing. A product is zero if each
+    /// row of A or its column of B is; that others cancel to the last bit is not considered.
+    fn changes_something(&self) -> bool {
+        let in_features = self.a.len() / self.rank;
+        let is_some = |value: &f32| *value != 0.0;
+        let multiplies = self
+            .a
+            .chunks_exact(in_features)
+            .enumerate()
+            .any(|(row, a)| {
+                a.iter().any(is_some) && self.b.iter().skip(row).step_by(self.rank).any(is_some)
+            });
+        // A gain is computed, so that one of nothing is nearly one.
+        let gains = |gain: &f32| (gain - 1.0).abs() > 0.01;
+        multiplies
+            || self.bias.iter().flatten().any(is_some)
+            || self.gain.iter().flatten().any(gains)
+    }
+
     fn scale_b(&mut self, scaling: f32) {
         for (row, b) in self.b.chunks_exact_mut(self.rank).enumerate() {
             let gain = self.gain.as_ref().map_or(1.0, |gain| gain[row]);

@@ -24,6 +24,8 @@ pub struct AdapterReport {
     pub scales: Vec<f32>,
     /// Target modules by the last part of their name, with the number of places.
     pub targets: BTreeMap<String, usize>,
+    /// Target modules whose A or B is all zeros, so that they change nothing.
+    pub zero_targets: usize,
     /// Decoder layers with factors.
     pub layers: BTreeSet<usize>,
     /// Modules whose whole weight is in the file.
@@ -77,6 +79,7 @@ impl AdapterReport {
             ranks: BTreeSet::new(),
             scales: Vec::new(),
             targets: BTreeMap::new(),
+            zero_targets: 0,
             layers: BTreeSet::new(),
             saved_modules: BTreeSet::new(),
             parameters: 0,
@@ -106,17 +109,25 @@ impl AdapterReport {
 
     /// Checks that config and tensors match.
     fn check(&mut self, files: &mut AdapterFiles, config: &LoraConfig) -> Result<(), ModelError> {
+        if files.tensors().is_empty() {
+            return Err(files.refused("it has no tensors: it would change nothing".to_owned()));
+        }
+        let mut zero_targets = BTreeSet::new();
         for (name, tensor) in files.tensors().clone() {
             let Some((module, part)) = part(&name) else {
                 continue;
             };
-            let target = config.targets.contains(module);
+            let trained_name = files.trained_name(module);
+            let target = config.targets.contains(&trained_name);
             let is_target = target.map_err(|e| files.refused(e))?;
             if is_target || part == Part::Whole {
-                files.take(&name, &tensor.shape)?;
+                let values = files.take(&name, &tensor.shape)?;
+                if matches!(part, Part::A | Part::B) && values.iter().all(|it| *it == 0.0) {
+                    zero_targets.insert(module.to_owned());
+                }
             }
             if is_target && part == Part::A {
-                let scale = config.scale(module).map_err(|e| files.refused(e))?;
+                let scale = config.scale(&trained_name).map_err(|e| files.refused(e))?;
                 self.scales.push(scale.scaling);
                 if tensor.shape.first() != Some(&scale.rank) {
                     return Err(files.refused(format!(
@@ -128,6 +139,7 @@ impl AdapterReport {
         }
         self.scales.sort_by(f32::total_cmp);
         self.scales.dedup();
+        self.zero_targets = zero_targets.len();
         files.expect_all_taken()
     }
 }
@@ -137,8 +149,10 @@ impl AdapterReport {
 enum Part {
     /// The factor A.
     A,
+    /// The factor B.
+    B,
     /// Any other tensor of the adapter.
-    BesideA,
+    Other,
     /// The module's whole weight.
     Whole,
 }
@@ -148,11 +162,11 @@ fn part(name: &str) -> Option<(&str, Part)> {
     let endings = [
         (".lora_A.weight", Part::A),
         (".lora_embedding_A", Part::A),
-        (".lora_B.weight", Part::BesideA),
-        (".lora_B.bias", Part::BesideA),
-        (".lora_embedding_B", Part::BesideA),
-        (".lora_magnitude_vector", Part::BesideA),
-        (".lora_magnitude_vector.weight", Part::BesideA),
+        (".lora_B.weight", Part::B),
+        (".lora_B.bias", Part::Other),
+        (".lora_embedding_B", Part::B),
+        (".lora_magnitude_vector", Part::Other),
+        (".lora_magnitude_vector.weight", Part::Other),
         (".base_layer.weight", Part::Whole),
         (".weight", Part::Whole),
     ];

@@ -60,6 +60,13 @@ impl AdapterLoader {
                 limit: self.max_rank,
             });
         }
+        if adapter.changes_nothing() {
+            tracing::warn!(
+                name,
+                "all weights of this adapter are zero or the base model's: it answers as the base \
+                 model does"
+            );
+        }
         Ok(adapter)
     }
 }

@@ -73,6 +73,10 @@ fn to_text(report: &AdapterReport, model: Option<&str>) -> String {
         .collect();
     let saved = report.saved_modules.iter().cloned().collect::<Vec<_>>();
     let ranks: Vec<_> = report.ranks.iter().map(usize::to_string).collect();
+    let zero = match report.zero_targets {
+        0 => String::new(),
+        zero => format!("{zero} targets: A or B is all zeros, so that they change nothing"),
+    };
     let size = format!(
         "{:.1} MB, {} parameters",
         report.size_bytes as f64 / 1e6,
@@ -88,6 +92,7 @@ fn to_text(report: &AdapterReport, model: Option<&str>) -> String {
         ("ranks", ranks.join(", ")),
         ("scales", scales.join(", ")),
         ("targets", targets.join(", ")),
+        ("zero", zero),
         ("layers", spans(&report.layers)),
         ("whole weights", saved.join(", ")),
         ("size", size),
@@ -110,6 +115,7 @@ fn to_json(report: &AdapterReport, model: Option<&str>) -> Value {
         "ranks": report.ranks,
         "scales": report.scales,
         "targets": report.targets,
+        "zero_targets": report.zero_targets,
         "layers": report.layers,
         "whole_weights": report.saved_modules,
         "parameters": report.parameters,

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use farthing_economics::{
-    CacheCounting, GpuPrice, PriceBook, RateCard, RequestCost, TokenPrice, Usage, shown_usd,
+    CacheCounting, GpuPrice, PriceBook, RateCard, ReportedUsage, RequestCost, TokenPrice, shown_usd,
 };
 use jiff::civil::Date;
 use rust_decimal::Decimal;
@@ -16,21 +16,22 @@ use crate::clock::today;
 #[derive(Clone, Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct PriceArgs {
-    /// Rates as JSON in US dollars per million tokens: {"inp": 3, "cache_read": 0.3, "out": 15}
-    #[arg(long, value_name = "JSON", required_unless_present_any = ["model", "list"])]
+    /// Rates as JSON in US dollars per million tokens: {"inp": 3, "cache_read": 0.3, "out": 15}; or an
+    /// entry of LiteLLM's price file, in US dollars per token
+    #[arg(long, value_name = "JSON")]
     pub rates: Option<String>,
-    /// Model of the price book, instead of --rates
+    /// Model of the price book, instead of --rates [default: the model that the response names]
     #[arg(long, value_name = "MODEL", conflicts_with = "rates")]
     pub model: Option<String>,
-    /// The usage object of a vendor's response
+    /// A vendor's response, or the usage object in it
     #[arg(long, value_name = "JSON", required_unless_present = "list")]
     pub usage: Option<String>,
     /// How cached tokens are counted: subset (inside the prompt tokens: OpenAI, Google, Mistral) or
-    /// additive (beside them: Anthropic) [default: as the model's vendor does]
+    /// additive (beside them: Anthropic) [default: as the response or the model's vendor does]
     #[arg(long, value_name = "SCHEMA")]
     pub schema: Option<CacheCounting>,
     /// Use the price of a batch
-    #[arg(long, requires = "model")]
+    #[arg(long, conflicts_with = "rates")]
     pub batch: bool,
     /// List the known prices, or those whose name contains TEXT
     #[arg(
@@ -84,48 +85,55 @@ impl Priced {
             .usage
             .as_deref()
             .context("usage missing: pass --usage")?;
-        if let Some(name) = &args.model {
-            let book = args.price_source.book()?;
-            let price = token_price(&book, name, args.price_source.day())?;
-            let card = match (args.batch, &price.batch) {
-                (false, _) => &price.standard,
-                (true, Some(batch)) => batch,
-                (true, None) => bail!("{} has no known batch price", price.name()),
-            };
-            let schema = args.schema.unwrap_or(price.counting);
-            return Ok(Self {
-                cost: cost(card, usage, schema, Decimal::ONE)?,
-                schema,
-                stale: price.provenance.is_stale(today()),
-                price: Some(price.clone()),
-            });
+        let reported = ReportedUsage::from_json(usage)?;
+        match &args.rates {
+            Some(rates) => Self::at_rates(args, rates, &reported),
+            None => Self::at_model(args, &reported),
         }
-        let rates = args
-            .rates
-            .as_deref()
-            .context("rates missing: pass --rates or --model")?;
-        let schema = args.schema.context(
+    }
+
+    fn at_model(args: &PriceArgs, reported: &ReportedUsage) -> anyhow::Result<Self> {
+        let name = args.model.as_deref().or(reported.model.as_deref());
+        let name = name.context(
+            "price missing: pass --rates, --model, or a whole response that names its model",
+        )?;
+        if reported.is_batch && !args.batch {
+            bail!("the request was answered in a batch: pass --batch");
+        }
+        let book = args.price_source.book()?;
+        let price = token_price(&book, name, args.price_source.day())?;
+        if price.model != name && price.name() != name {
+            eprintln!("note: this is the price of {} for {name:?}", price.name());
+        }
+        let card = match (args.batch, &price.batch) {
+            (false, _) => &price.standard,
+            (true, Some(batch)) => batch,
+            (true, None) => bail!("{} has no known batch price", price.name()),
+        };
+        let schema = args.schema.or(reported.counting).unwrap_or(price.counting);
+        Ok(Self {
+            cost: card.cost_of(&reported.usage(schema)?, Decimal::ONE)?,
+            schema,
+            stale: price.provenance.is_stale(today()),
+            price: Some(price.clone()),
+        })
+    }
+
+    fn at_rates(args: &PriceArgs, rates: &str, reported: &ReportedUsage) -> anyhow::Result<Self> {
+        // Without cached tokens, both ways of counting are the same.
+        let same = (!reported.has_cache()).then_some(CacheCounting::Subset);
+        let schema = args.schema.or(reported.counting).or(same).context(
             "schema missing: pass --schema subset (cached tokens are counted inside the prompt tokens: \
              OpenAI, Google, Mistral) or additive (beside them: Anthropic)",
         )?;
         let (card, factor) = RateCard::from_json(rates)?;
         Ok(Self {
-            cost: cost(&card, usage, schema, factor)?,
+            cost: card.cost_of(&reported.usage(schema)?, factor)?,
             schema,
             price: None,
             stale: false,
         })
     }
-}
-
-fn cost(
-    card: &RateCard,
-    usage: &str,
-    schema: CacheCounting,
-    factor: Decimal,
-) -> anyhow::Result<RequestCost> {
-    let usage = Usage::from_json(usage, schema)?;
-    Ok(card.cost_of(&usage, factor)?)
 }
 
 #[derive(Serialize)]

@@ -55,9 +55,18 @@ fn price_says_what_it_lacks() {
     for (words, why) in [
         (&[][..], "--usage"),
         (&["--rates", r#"{"inp": 1}"#], "--usage"),
-        (&["--rates", r#"{"inp": 1}"#, "--usage", "{}"], "--schema"),
         (
-            &["--rates", "{", "--usage", "{}", "--schema", "subset"],
+            &[
+                "--rates",
+                r#"{"inp": 1}"#,
+                "--usage",
+                r#"{"input_tokens": 9, "cached_tokens": 1}"#,
+            ],
+            "--schema",
+        ),
+        (&["--usage", r#"{"prompt_tokens": 9}"#], "--rates, --model"),
+        (
+            &["--rates", "{", "--usage", r#"{"prompt_tokens": 9}"#],
             "no JSON object",
         ),
         (
@@ -97,6 +106,40 @@ fn price_says_what_it_lacks() {
         let told = complaint(&[&["price"], words].concat());
         assert!(told.contains(why), "{words:?}: {told}");
     }
+}
+
+#[test]
+fn price_takes_whole_responses() {
+    let day = ["--on", "2026-11-24"];
+    let response = r#"{"object": "chat.completion", "model": "gpt-4o-2024-08-06", "choices": [],
+        "usage": {"prompt_tokens": 1000000, "completion_tokens": 100000, "total_tokens": 1100000}}"#;
+    assert_eq!(
+        printed(&[&["price", "--usage", response], &day[..]].concat()),
+        "3.5\n"
+    );
+    // The form tells how it counts, whatever the model's vendor does.
+    let openai_like = r#"{"prompt_tokens": 1000000, "completion_tokens": 0, "total_tokens": 1000000,
+        "cache_read_input_tokens": 1000000}"#;
+    let report = json(&[
+        "price",
+        "--usage",
+        openai_like,
+        "--model",
+        "claude-sonnet-4-5",
+        "--on",
+        "2026-11-24",
+    ]);
+    assert_eq!(report["schema"], "subset");
+    assert_eq!(report["lines"].as_array().unwrap().len(), 1);
+    let batch =
+        r#"{"model": "claude-sonnet-4-5", "usage": {"input_tokens": 1, "service_tier": "batch"}}"#;
+    let told = complaint(&[&["price", "--usage", batch], &day[..]].concat());
+    assert!(told.contains("pass --batch"), "{told}");
+    let rates = r#"{"input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05}"#;
+    assert_eq!(
+        printed(&["price", "--usage", response, "--rates", rates]),
+        "3.5\n"
+    );
 }
 
 /// `farthing price --list --json | head -1` ends as other programs do: by the signal, without a word.

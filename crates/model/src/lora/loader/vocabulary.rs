@@ -70,12 +70,18 @@ impl Loader<'_> {
         self.base.checkpoint.config().tie_word_embeddings && self.config.ensure_weight_tying
     }
 
+    /// The entry of `modules_to_save` that names this module.
+    fn saves(&self, module: &str) -> Option<&str> {
+        let module = self.files.trained_name(module);
+        self.config.targets.saves(&module)
+    }
+
     /// Only embedding and output may be saved as a whole.
     fn check_saved_modules(&self) -> Result<(), ModelError> {
         for module in self.base.checkpoint.config().module_names() {
             if module != EMBED_TOKENS
                 && module != LM_HEAD
-                && let Some(name) = self.config.targets.saves(&module)
+                && let Some(name) = self.saves(&module)
             {
                 return Err(self.files.refused(format!(
                     "modules_to_save names {name:?}, which is {module}: only embed_tokens and \
@@ -92,7 +98,7 @@ impl Loader<'_> {
     fn own_weights(&mut self) -> Result<Own, ModelError> {
         let tied = self.base.checkpoint.config().tie_word_embeddings;
         let ties = self.ties();
-        let saves = |module| self.config.targets.saves(module).is_some();
+        let saves = |module| self.saves(module).is_some();
         let (saves_embedding, saves_head) = (saves(EMBED_TOKENS), saves(LM_HEAD));
         if ties && (saves_embedding || saves_head) {
             let embedding = self.own_weight(EMBED_TOKENS, true)?;
@@ -132,6 +138,7 @@ impl Loader<'_> {
         let beside_factors = format!("{module}.base_layer.weight");
         let beside_factors = self.files.take_if_present(&beside_factors, &shape)?;
         let name = format!("{module}.weight");
+        self.expect_vocabulary(&name)?;
         let own = if is_saved {
             Some(self.files.take(&name, &shape)?)
         } else {
@@ -139,9 +146,24 @@ impl Loader<'_> {
                 .take_if_present(&name, &shape)?
                 .or(beside_factors)
         };
-        match own {
-            Some(values) if !self.is_the_bases(module, &values)? => Ok(Some(Rc::new(values))),
-            _ => Ok(None),
+        let Some(values) = own else {
+            return Ok(None);
+        };
+        let is_the_bases = self.is_the_bases(module, &values)?;
+        self.count(!is_the_bases);
+        Ok((!is_the_bases).then(|| Rc::new(values)))
+    }
+
+    /// Tokens that were added in training are in no base model.
+    fn expect_vocabulary(&self, name: &str) -> Result<(), ModelError> {
+        let vocab = self.base.checkpoint.config().vocab_size;
+        match self.files.rows(name) {
+            Some(rows) if rows != vocab => Err(self.files.refused(format!(
+                "tensor {name} has {rows} rows where the base model's vocabulary has {vocab}: its \
+                 vocabulary was resized in training, so resize the base in the same way, or merge the \
+                 adapter into it and serve the result as a model"
+            ))),
+            _ => Ok(()),
         }
     }
 
@@ -255,6 +277,7 @@ impl Loader<'_> {
             bias: None,
         };
         factors.scale_b(scale.scaling);
+        self.count(factors.changes_something() && a.iter().any(|value| *value != 0.0));
         Ok(EmbeddingDelta {
             a: table,
             b: self.stack(vec![(0, factors)], hidden)?,
