@@ -16,6 +16,7 @@ mod logit_bias;
 mod message;
 mod options;
 mod organization_query;
+mod vote_request;
 
 mod adapter;
 mod chat_chunk;
@@ -40,6 +41,7 @@ pub use invalid_request::InvalidRequest;
 pub use message::{Content, Message, Role};
 pub use options::{Sampling, StreamOptions};
 pub use organization_query::{OrganizationQuery, OrganizationReport, UsageGroup};
+pub use vote_request::{VoteChoice, VoteRequest};
 
 pub use adapter::{AdapterCard, AdapterList, AdapterTier, UsedAdapter};
 pub use chat_chunk::{ChatChunk, ChatChunkChoice, ChatDelta};

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::assignment::{assign, draw};
-use crate::{Arm, Check, Ramp, RequestFacts, Rule, Shadow, Situation, Unit, UnitKind};
+use crate::{Arm, Check, Judge, Ramp, RequestFacts, Rule, Shadow, Situation, Unit, UnitKind};
 
 /// A route: a valid one, as [`RoutesFile`](crate::RoutesFile) read it.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Route {
     pub fallback: Fallback,
     /// The shadow, if there is one.
     pub shadow: Option<Shadow>,
+    /// Compares the shadow's answers with the client's, if there is a judge.
+    pub judge: Option<Judge>,
     /// The ramp, if there is one.
     pub ramp: Option<Ramp>,
     /// The checks of whole answers.

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use crate::check::CheckConfig;
 use crate::rule::is_known_language;
 use crate::{
-    Arm, Check, Fallback, FallbackReason, Ramp, Route, RoutesError, Rule, Shadow, Target, UnitKind,
+    Arm, Check, Fallback, FallbackReason, Judge, Ramp, Route, RoutesError, Rule, Shadow, Target,
+    UnitKind,
 };
 
 /// What a routes file says, checked as far as that is possible without the server's models.
@@ -57,6 +58,7 @@ struct RouteConfig {
     fallback: Vec<String>,
     fallback_after: Option<Vec<FallbackReason>>,
     shadow: Option<Shadow>,
+    judge: Option<Judge>,
     ramp: Option<Ramp>,
     #[serde(default)]
     checks: BTreeMap<String, CheckConfig>,
@@ -145,6 +147,7 @@ impl RouteReader<'_> {
                     .unwrap_or(FallbackReason::ALL.to_vec()),
             },
             shadow: config.shadow,
+            judge: config.judge,
             ramp: config.ramp,
             checks: Arc::new(checks.collect::<Result<_, _>>()?),
             own_first_content_seconds: config.own_first_content_seconds,
@@ -228,6 +231,9 @@ impl RouteReader<'_> {
                 );
             }
         }
+        if let Some(judge) = &route.judge {
+            self.check_judge(route, judge)?;
+        }
         if let Some(ramp) = &route.ramp {
             known("ramp.arm", &ramp.arm)?;
             self.check_ramp(route, ramp)?;
@@ -238,6 +244,30 @@ impl RouteReader<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    fn check_judge(&self, route: &Route, judge: &Judge) -> Result<(), RoutesError> {
+        if route.shadow.is_none() {
+            return self.wrong(
+                "judge",
+                "a judge compares a shadow's answers: the route has none",
+            );
+        }
+        let vendor = &judge.vendor;
+        if !self.vendors.contains_key(vendor) {
+            let reason = format!("there is no [vendors.{vendor}] in this file");
+            return self.wrong("judge.vendor", reason);
+        }
+        let is_of_arm =
+            |arm: &Arm| matches!(&arm.target, Target::Vendor { vendor: of, .. } if of == vendor);
+        if let Some(arm) = route.arms.iter().find(|arm| is_of_arm(arm)) {
+            let reason = format!(
+                "the arm {} is of this vendor, and models prefer their own family: take another",
+                arm.name
+            );
+            return self.wrong("judge.vendor", reason);
+        }
+        Ok(())
     }
 
     fn check_ramp(&self, route: &Route, ramp: &Ramp) -> Result<(), RoutesError> {

@@ -1,6 +1,5 @@
 //! A second arm that answers beside the first, unseen by the client.
 
-use rust_decimal::Decimal;
 use serde::Deserialize;
 
 /// Sends a share of the requests to a second arm as well. Its answer is measured and dropped.
@@ -15,8 +14,10 @@ pub struct Shadow {
     /// Requests in flight at most; those beyond are skipped and counted.
     #[serde(default = "default_concurrency")]
     pub max_concurrent: usize,
-    /// What the shadow may cost a day (UTC), in US dollars.
-    pub usd_per_day: Option<Decimal>,
+    /// Pairs of answers that are kept in memory, for people to compare; the oldest are dropped. Their texts
+    /// can be read by whoever may read `/metrics`.
+    #[serde(default)]
+    pub keep_pairs: usize,
 }
 
 fn whole() -> f64 {

@@ -4,13 +4,16 @@ mod attempt;
 mod checked_answer;
 mod failure;
 mod in_force;
+mod judgement;
 mod own_server;
+mod pairs;
 mod routed_chat;
 mod routes_watch;
 mod shadow;
 mod situation;
 mod vendor_events;
 mod vendor_record;
+mod whole_texts;
 
 use std::sync::Arc;
 
@@ -18,6 +21,7 @@ use arc_swap::ArcSwap;
 
 pub(crate) use in_force::InForce;
 pub(crate) use own_server::OwnServer;
+pub(crate) use pairs::Pairs;
 pub(crate) use routed_chat::{ChatCall, RoutedChat};
 pub(crate) use routes_watch::RoutesWatch;
 pub(crate) use shadow::Shadows;
@@ -27,6 +31,7 @@ pub(crate) use shadow::Shadows;
 pub(crate) struct Gateway {
     in_force: Arc<ArcSwap<InForce>>,
     shadows: Arc<Shadows>,
+    pairs: Arc<Pairs>,
 }
 
 impl Gateway {
@@ -34,6 +39,7 @@ impl Gateway {
         Self {
             in_force: Arc::new(ArcSwap::from_pointee(in_force)),
             shadows: Arc::default(),
+            pairs: Arc::default(),
         }
     }
 
@@ -45,6 +51,11 @@ impl Gateway {
     /// Changes what requests use that begin from now on. Others keep what they began with.
     pub(crate) fn replace(&self, in_force: InForce) {
         self.in_force.store(Arc::new(in_force));
+    }
+
+    /// The pairs of answers that people may compare.
+    pub(crate) fn pairs(&self) -> &Arc<Pairs> {
+        &self.pairs
     }
 
     /// The shadows of all routes.

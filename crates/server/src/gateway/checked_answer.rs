@@ -7,9 +7,8 @@ use farthing_ledger::{Feedback, Role, Routing};
 
 use crate::clock::unix_microseconds;
 use crate::request::bookkeeper::Bookkeeper;
-use crate::request::observer::AnswerObserver;
 
-/// Collects the texts of an answer, and checks them when it is complete.
+/// A complete answer that is to be checked.
 pub(super) struct CheckedAnswer {
     pub checks: Arc<Vec<Check>>,
     pub facts: Arc<RequestFacts>,
@@ -20,18 +19,9 @@ pub(super) struct CheckedAnswer {
     pub texts: Vec<String>,
 }
 
-impl AnswerObserver for CheckedAnswer {
-    fn text(&mut self, choice: usize, text: &str) {
-        if let Some(whole) = self.texts.get_mut(choice) {
-            // One byte more than is checked, so that the check sees that it is too much.
-            if whole.len() <= Check::MAX_ANSWER_BYTES {
-                whole.push_str(text);
-            }
-        }
-    }
-
-    /// Schemas and patterns take their time, so they run on a thread for that.
-    fn complete(self: Box<Self>) {
+impl CheckedAnswer {
+    /// Checks it in the background. Schemas and patterns take their time, so they run on a thread for that.
+    pub(super) fn check(self) {
         tokio::spawn(async move {
             let bookkeeper = self.bookkeeper.clone();
             let checked = tokio::task::spawn_blocking(move || self.run()).await;
@@ -41,9 +31,7 @@ impl AnswerObserver for CheckedAnswer {
             }
         });
     }
-}
 
-impl CheckedAnswer {
     fn run(&self) -> Vec<Feedback> {
         let mut results = Vec::new();
         for check in self.checks.iter() {

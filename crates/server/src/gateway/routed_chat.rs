@@ -13,9 +13,12 @@ use super::attempt::Attempt;
 use super::checked_answer::CheckedAnswer;
 use super::failure::fallback_reason;
 use super::in_force::InForce;
+use super::judgement::{Judgement, question};
 use super::own_server::OwnServer;
+use super::pairs::{OpenPair, Pair, Pairs, Side};
 use super::shadow::Shadows;
 use super::situation::ServerSituation;
+use super::whole_texts::WholeTexts;
 use crate::adapters::AdapterInUse;
 use crate::clock::unix_microseconds;
 use crate::http::error::ApiError;
@@ -42,6 +45,7 @@ pub(crate) struct RoutedChat {
     pub own: OwnServer,
     pub in_force: Arc<InForce>,
     pub shadows: Arc<Shadows>,
+    pub pairs: Arc<Pairs>,
     pub route: Arc<Route>,
     pub call: ChatCall,
     pub facts: Arc<RequestFacts>,
@@ -76,10 +80,11 @@ impl RoutedChat {
     pub(crate) async fn answer(self) -> Result<RoutedAnswer, ApiError> {
         let route = self.route.clone();
         let chosen = self.choose(&route).await?;
-        if chosen.assigned.is_some() || self.call.arm.is_none() {
-            self.begin_shadow(chosen.assigned.as_ref());
-        }
-        self.attempts(&route, chosen).await
+        let pair = match self.call.arm {
+            None => self.begin_shadow(chosen.assigned.as_ref()),
+            Some(_) => None,
+        };
+        self.attempts(&route, chosen, pair).await
     }
 
     /// The arm that the caller chose, else that of a rule, else that of the unit.
@@ -152,15 +157,17 @@ impl RoutedChat {
     }
 
     /// Sends the request to the route's shadow too, if its unit is shadowed and there is a place. The
-    /// client's own answer neither waits for it nor fails with it.
-    fn begin_shadow(&self, assigned: Option<&AssignedArm>) {
-        let shadow = self.route.shadows(&self.call.unit);
-        let Some((shadow, arm)) = shadow.and_then(|it| Some((it, self.route.arm(&it.arm)?))) else {
-            return;
-        };
-        let Some(place) = self.shadows.place(&self.route.name, shadow.max_concurrent) else {
-            return;
-        };
+    /// client's own answer neither waits for it nor fails with it. The result is the pair that both answers
+    /// make, if there is a use for it.
+    fn begin_shadow(&self, assigned: Option<&AssignedArm>) -> Option<Arc<OpenPair>> {
+        let shadow = self.route.shadows(&self.call.unit)?;
+        let arm = self.route.arm(&shadow.arm)?;
+        let place = self
+            .shadows
+            .place(&self.route.name, shadow.max_concurrent)?;
+        let is_paired = shadow.keep_pairs > 0 || self.route.judge.is_some();
+        let pair = is_paired.then(Arc::<OpenPair>::default);
+        let with_client = pair.clone();
         let routing = Routing {
             route: self.route.name.clone(),
             role: Role::Shadow,
@@ -170,7 +177,7 @@ impl RoutedChat {
         };
         let (chat, arm) = (self.clone(), arm.clone());
         tokio::spawn(async move {
-            let answered = match chat.attempt(&arm, routing, None).await {
+            let answered = match chat.attempt(&arm, routing, None, pair).await {
                 Ok(answer) => answer.drain().await,
                 Err(error) => Err(error),
             };
@@ -182,9 +189,15 @@ impl RoutedChat {
                 tracing::warn!(request_id, route, "the shadow failed: {error}");
             }
         });
+        with_client
     }
 
-    async fn attempts(&self, route: &Route, chosen: Chosen<'_>) -> Result<RoutedAnswer, ApiError> {
+    async fn attempts(
+        &self,
+        route: &Route,
+        chosen: Chosen<'_>,
+        pair: Option<Arc<OpenPair>>,
+    ) -> Result<RoutedAnswer, ApiError> {
         let Chosen {
             mut arm,
             assigned,
@@ -203,7 +216,7 @@ impl RoutedChat {
                 assigned: assigned.clone(),
             };
             let adapter = adapter.as_ref().filter(|_| failed.is_empty()).cloned();
-            let error = match self.attempt(arm, routing, adapter).await {
+            let error = match self.attempt(arm, routing, adapter, pair.clone()).await {
                 Ok(answer) => {
                     return Ok(RoutedAnswer {
                         answer,
@@ -248,10 +261,9 @@ impl RoutedChat {
         arm: &Arm,
         routing: Routing,
         adapter: Option<AdapterInUse>,
+        pair: Option<Arc<OpenPair>>,
     ) -> Result<Answer<ChatLogprobs>, ApiError> {
-        let mut context = self.call.context.clone();
-        context.routing = Some(routing.clone());
-        context.adapter = adapter;
+        let context = self.call.context.of_attempt(routing.clone(), adapter);
         let attempt = Attempt {
             own: &self.own,
             in_force: &self.in_force,
@@ -261,19 +273,57 @@ impl RoutedChat {
             own_first_content: self.route.own_first_content_seconds.and_then(seconds),
         };
         let answer = attempt.answer().await?;
-        Ok(match &self.own.books.bookkeeper {
-            Some(bookkeeper) if !self.route.checks.is_empty() => {
-                answer.observed_by(CheckedAnswer {
-                    checks: self.route.checks.clone(),
-                    facts: self.facts.clone(),
-                    request_id: self.call.context.id.clone(),
-                    routing,
-                    bookkeeper: bookkeeper.clone(),
-                    texts: vec![String::new(); self.call.original.choices()],
-                })
+        let is_used = !self.route.checks.is_empty() || pair.is_some();
+        let Some(bookkeeper) = self.own.books.bookkeeper.clone().filter(|_| is_used) else {
+            return Ok(answer);
+        };
+        let chat = self.clone();
+        let whole = move |texts: Vec<String>| {
+            if let (Some(pair), Some(text)) = (pair, texts.first()) {
+                chat.add_to_pair(&pair, &routing, text.clone());
             }
-            _ => answer,
-        })
+            let answer = CheckedAnswer {
+                checks: chat.route.checks.clone(),
+                facts: chat.facts.clone(),
+                request_id: chat.call.context.id.clone(),
+                routing,
+                bookkeeper,
+                texts,
+            };
+            answer.check();
+        };
+        Ok(answer.observed_by(WholeTexts::new(self.call.original.choices(), whole)))
+    }
+
+    /// Adds an answer to the pair of its request. A complete pair is judged, and kept for people.
+    fn add_to_pair(&self, pair: &OpenPair, routing: &Routing, text: String) {
+        let side = match routing.role {
+            Role::Shadow => Side::Shadow,
+            _ => Side::Client,
+        };
+        let Some(answers) = pair.add(side, text) else {
+            return;
+        };
+        let request_id = self.call.context.id.clone();
+        let pair = Pair::new(request_id, question(&self.facts), answers);
+        let keep = self
+            .route
+            .shadow
+            .as_ref()
+            .map_or(0, |shadow| shadow.keep_pairs);
+        self.pairs.add(&self.route.experiment, pair.clone(), keep);
+        if let Some(judge) = self.route.judge.clone() {
+            let judgement = Judgement {
+                own: self.own.clone(),
+                in_force: self.in_force.clone(),
+                judge,
+                route: self.route.name.clone(),
+                assigned: routing.assigned.clone(),
+                context: self.call.context.clone(),
+                pair,
+            };
+            tokio::spawn(judgement.run());
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod metrics;
 mod models;
 mod organization;
 mod page;
+mod pairs;
 mod ready;
 
 use axum::Router;
@@ -34,6 +35,8 @@ pub(crate) fn router(app: App) -> Router {
     let readers = Router::new()
         .route("/v1/costs/now", get(costs_now::show))
         .route("/v1/lora_adapters", get(lora_adapters::list))
+        .route("/v1/experiments/{id}/pairs", get(pairs::list))
+        .route("/v1/experiments/{id}/votes", post(pairs::vote))
         .route("/metrics", get(metrics::render))
         .route_layer(from_fn_with_state(app.clone(), admit_reader));
     let accountants = Router::new()

@@ -24,6 +24,24 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
+    /// The context of an attempt of a routed request. What its caller did not ask for is not the caller's:
+    /// neither its limits nor its account.
+    pub(crate) fn of_attempt(&self, routing: Routing, adapter: Option<AdapterInUse>) -> Self {
+        let is_for_caller = routing.role.is_for_caller();
+        Self {
+            id: self.id.clone(),
+            client_id: self.client_id.clone(),
+            caller: if is_for_caller {
+                self.caller.clone()
+            } else {
+                Caller::default()
+            },
+            user: self.user.clone().filter(|_| is_for_caller),
+            routing: Some(routing),
+            adapter,
+        }
+    }
+
     /// Who pays: the tenant of the key; without a key the `user` of the request.
     pub fn tenant(&self) -> Option<&str> {
         self.caller.tenant().or(self.user.as_deref())

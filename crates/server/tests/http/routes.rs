@@ -329,6 +329,26 @@ async fn checks_are_feedback() {
     close(routed.bookkeeper).await;
 }
 
+/// The only value of a metric, once there is one.
+async fn value_of(file: &Path, metric: &str) -> f64 {
+    loop {
+        let mut found = None;
+        reader(file)
+            .assigned_requests(
+                &all_of("assistant"),
+                metric,
+                &mut |request: AssignedRequest| {
+                    found = found.or(request.value);
+                },
+            )
+            .unwrap();
+        if let Some(value) = found {
+            return value;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 /// The value of the feedback to an answer, once there is one.
 async fn feedback(file: &Path, request_id: &str) -> f64 {
     loop {
@@ -420,4 +440,85 @@ async fn a_malformed_request_reaches_nobody() {
         assert_eq!(refused.error()[1], field);
     }
     routed.vendor.requests(0).await;
+}
+
+/// The engine answers the client, the vendor is the shadow, and a second vendor judges.
+const JUDGED: &str = r#"
+[vendors.wise]
+dialect = "openai"
+base_url = "http://JUDGE/v1"
+[vendors.wise.prices."small-2026".rates]
+input = "1"
+output = "2"
+[routes.assistant]
+arms.ours = { model = "base", weight = 1 }
+arms.theirs = { model = "small", vendor = "cheap" }
+shadow = { arm = "theirs", keep_pairs = 2 }
+judge = { vendor = "wise", model = "wise" }
+"#;
+
+#[tokio::test]
+async fn a_judge_sees_both_orders_and_its_cost_is_the_experiments() {
+    for (letter, expected) in [("A", 0.5), ("T", 0.5)] {
+        let judge = FakeVendor::start(Act::Stream(says(&[letter]))).await;
+        let routes = JUDGED.replace("JUDGE", &judge.address.to_string());
+        let mut routed = Routed::start(&routes, Act::Stream(says(&["Vendor"]))).await;
+        routed.answered_by_the_engine(&chat("ann")).await;
+        let asked = judge.requests(2).await;
+        let prompt = |index: usize| asked[index].1["messages"][1]["content"].as_str().unwrap();
+        let place = |prompt: &str, answer: &str| prompt.find(answer).unwrap();
+        assert!(place(prompt(0), "Hello") < place(prompt(0), "Vendor"));
+        assert!(place(prompt(1), "Vendor") < place(prompt(1), "Hello"));
+        let rows = rows(&routed.file, 4).await;
+        let judged: Vec<_> = rows.iter().filter(|row| row["role"] == "judge").collect();
+        assert_eq!(judged.len(), 2);
+        for row in judged {
+            // 10 × 1 + 1 × 2 for a million.
+            assert_row(
+                row,
+                &[
+                    ("booked_to", "assistant"),
+                    ("billed_usd", "0.000012"),
+                    ("tenant", ""),
+                ],
+            );
+        }
+        // A judge that always prefers the first answer has no preference.
+        assert_eq!(value_of(&routed.file, "preferred").await, expected);
+        close(routed.bookkeeper).await;
+    }
+}
+
+#[tokio::test]
+async fn people_vote_without_knowing_the_arms() {
+    let judge = FakeVendor::start(Act::Stream(says(&["T"]))).await;
+    let routes = JUDGED.replace("JUDGE", &judge.address.to_string());
+    let mut routed = Routed::start(&routes, Act::Stream(says(&["Vendor"]))).await;
+    let answer = routed.answered_by_the_engine(&chat("ann")).await.json();
+    judge.requests(2).await;
+    let pairs = routed
+        .server
+        .get("/v1/experiments/assistant/pairs")
+        .await
+        .json();
+    let pair = &pairs["data"][0];
+    assert_eq!(pair["request_id"], answer["id"]);
+    assert_eq!(pair["question"], "Hi");
+    let fields: Vec<_> = pair.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["request_id", "question", "left", "right"]);
+    let choice = if pair["left"] == "Vendor" {
+        "left"
+    } else {
+        "right"
+    };
+    let vote = json!({"request_id": answer["id"], "choice": choice});
+    let path = "/v1/experiments/assistant/votes";
+    let voted = routed.server.post(path, &vote).await;
+    assert_eq!(voted.status, 200, "{}", voted.body);
+    assert_eq!(value_of(&routed.file, "vote").await, 1.0);
+    let again = routed.server.post(path, &vote).await;
+    assert_eq!(again.status, 404, "{}", again.body);
+    let wrong = json!({"request_id": answer["id"], "choice": "up"});
+    assert_eq!(routed.server.post(path, &wrong).await.error()[1], "choice");
+    close(routed.bookkeeper).await;
 }

@@ -83,6 +83,7 @@ impl Routed {
             own: app.own_server(),
             in_force: self.in_force,
             shadows: app.gateway.shadows().clone(),
+            pairs: app.gateway.pairs().clone(),
             route: route.clone(),
             call: ChatCall {
                 original,
