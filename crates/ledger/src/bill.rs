@@ -2,9 +2,6 @@
 
 use rust_decimal::Decimal;
 
-use crate::LedgerError;
-use crate::store::Row;
-
 /// A bill, or a sum of bills, in US dollars with 18 decimal places. It is stored as whole
 /// nanodollars and the attodollars beyond, so that sums are exact in any order and in both
 /// databases.
@@ -40,14 +37,6 @@ impl Bill {
         let attos = i128::from(self.nanos) * NANO + i128::from(self.attos);
         let usd = Decimal::try_from_i128_with_scale(attos, SCALE);
         usd.map_or(Decimal::MAX, |usd| usd.normalize())
-    }
-
-    /// Reads a bill from two columns that are not null.
-    pub(crate) fn read(row: &dyn Row, column: usize) -> Result<Self, LedgerError> {
-        Ok(Self {
-            nanos: row.integer(column)?,
-            attos: row.integer(column + 1)?,
-        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use farthing_economics::HourlyPrice;
 use rust_decimal::Decimal;
 
-use crate::bill::Bill;
+use crate::bill_columns::read_bill;
 use crate::runs::Runs;
 use crate::store::{Row, Store};
 use crate::{ChargeBasis, LedgerError, Outcome, Picoseconds, Role};
@@ -178,7 +178,7 @@ impl ExperimentRows {
                 ttft: ttft.and_then(|ttft| Duration::try_from_secs_f64(ttft).ok()),
                 adapter: row.text(12)?,
                 basis,
-                billed_usd: is_known.then_some(Bill::read(row, 14)?.usd()),
+                billed_usd: is_known.then_some(read_bill(row, 14)?.usd()),
             });
             Ok(())
         })

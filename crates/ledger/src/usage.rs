@@ -8,7 +8,7 @@ use farthing_economics::HourlyPrice;
 use rust_decimal::Decimal;
 
 use self::source::Source;
-use crate::bill::Bill;
+use crate::bill_columns::read_bill;
 use crate::picosecond_sum::read_sum;
 use crate::runs::Runs;
 use crate::store::{Row, Store};
@@ -306,7 +306,7 @@ fn read(row: &dyn Row, runs: &Runs) -> Result<RunUsage, LedgerError> {
                 attempts: count(23)?,
                 estimated: count(24)?,
                 unknown: count(25)?,
-                usd: Bill::read(row, 26)?.usd(),
+                usd: read_bill(row, 26)?.usd(),
             },
         },
     })
