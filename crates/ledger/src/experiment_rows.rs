@@ -5,8 +5,9 @@ use std::time::Duration;
 use farthing_economics::HourlyPrice;
 use rust_decimal::Decimal;
 
+use crate::bill_columns::read_bill;
 use crate::runs::Runs;
-use crate::store::{Row, Store, read_bill};
+use crate::store::{Row, Store};
 use crate::{ChargeBasis, LedgerError, Outcome, Picoseconds, Role};
 
 /// An arm to which requests were assigned.

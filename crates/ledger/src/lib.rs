@@ -10,6 +10,7 @@
 //! ```
 
 mod bill;
+mod bill_columns;
 mod entry;
 mod location;
 mod note;

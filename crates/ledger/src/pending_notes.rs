@@ -14,7 +14,7 @@ pub(crate) const NOTE_TIMEOUT: Duration = Duration::from_secs(2);
 /// This many notes may wait at once. More would not be written in time.
 pub(crate) const MAX_NOTES: usize = 16_384;
 
-/// The caller of a note.
+/// A caller that a note keeps waiting.
 pub(crate) struct Waiter<T> {
     pub answer: oneshot::Sender<Result<T, LedgerError>>,
     /// Limits the notes that wait.
@@ -66,7 +66,7 @@ impl PendingNotes {
         self.feedback.iter().map(|(it, _)| &*it.request_id)
     }
 
-    /// Writes all notes whose callers are still there, and answers them. `open` has the requests
+    /// Writes all notes whose callers are still there, and sends them the results. `open` has the requests
     /// whose rows are not expected yet.
     pub(crate) fn write(mut self, store: &mut dyn Store, open: &HashMap<String, bool>) {
         // An assignment that nobody acts on would be a request without an answer.

@@ -6,7 +6,6 @@ mod sqlite;
 
 use std::time::{Duration, Instant};
 
-use crate::bill::Bill;
 use crate::device_minutes::DeviceMinute;
 use crate::{LedgerEntry, LedgerError, Location};
 
@@ -83,14 +82,6 @@ pub(crate) trait Row {
     fn integer(&self, column: usize) -> Result<i64, LedgerError>;
     fn real(&self, column: usize) -> Result<Option<f64>, LedgerError>;
     fn text(&self, column: usize) -> Result<Option<String>, LedgerError>;
-}
-
-/// Reads a bill from two columns that are not null.
-pub(crate) fn read_bill(row: &dyn Row, column: usize) -> Result<Bill, LedgerError> {
-    Ok(Bill {
-        nanos: row.integer(column)?,
-        attos: row.integer(column + 1)?,
-    })
 }
 
 /// How a ledger is opened.

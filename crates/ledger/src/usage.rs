@@ -8,9 +8,10 @@ use farthing_economics::HourlyPrice;
 use rust_decimal::Decimal;
 
 use self::source::Source;
+use crate::bill_columns::read_bill;
 use crate::picosecond_sum::read_sum;
 use crate::runs::Runs;
-use crate::store::{Row, Store, read_bill};
+use crate::store::{Row, Store};
 use crate::window::MICROS;
 use crate::{LedgerError, Outcome, Picoseconds, VendorBills, Window};
 
