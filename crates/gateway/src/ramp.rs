@@ -20,12 +20,26 @@ pub struct Ramp {
 impl Ramp {
     /// The arm's share at a moment; 0 before the first step.
     pub fn share(&self, now: Timestamp) -> f64 {
+        let step = self.step(now);
+        step.and_then(|step| self.shares.get(step).copied())
+            .unwrap_or(0.0)
+    }
+
+    /// When the present share began, in microseconds since 1970.
+    pub(crate) fn step_began_us(&self, now: Timestamp) -> i64 {
+        let Some(step) = self.step(now) else {
+            return i64::MIN;
+        };
+        let seconds = step as f64 * self.step_hours * 3600.0;
+        self.begins
+            .as_microsecond()
+            .saturating_add((seconds * 1e6) as i64)
+    }
+
+    /// The number of the present step; `None` before the first.
+    fn step(&self, now: Timestamp) -> Option<usize> {
         let hours = (now.as_millisecond() - self.begins.as_millisecond()) as f64 / 3_600_000.0;
-        if hours < 0.0 {
-            return 0.0;
-        }
-        let step = (hours / self.step_hours) as usize;
         let last = self.shares.len().saturating_sub(1);
-        self.shares.get(step.min(last)).copied().unwrap_or(0.0)
+        (hours >= 0.0).then(|| ((hours / self.step_hours) as usize).min(last))
     }
 }

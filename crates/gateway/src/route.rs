@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::assignment::{assign, draw};
-use crate::{Arm, Check, Judge, Ramp, RequestFacts, Rule, Shadow, Situation, Unit, UnitKind};
+use crate::{
+    Arm, Check, Judge, Ramp, RequestFacts, Rule, Shadow, Situation, Split, Unit, UnitKind,
+};
 
 /// A route: a valid one, as [`RoutesFile`](crate::RoutesFile) read it.
 #[derive(Clone, Debug)]
@@ -124,6 +126,23 @@ impl Route {
             _ => arm.weight,
         };
         self.arms.iter().map(|arm| (arm, weight(arm))).collect()
+    }
+
+    /// How units are divided between two arms now, and since when.
+    pub fn split(&self, arms: [&str; 2], started_us: i64, now: Timestamp) -> Split {
+        let weights = self.weights(now, None);
+        let weight = |name: &str| {
+            let found = weights.iter().find(|(arm, _)| arm.name == name);
+            found.map_or(0.0, |(_, weight)| *weight)
+        };
+        let step = self
+            .ramp
+            .as_ref()
+            .map_or(i64::MIN, |ramp| ramp.step_began_us(now));
+        Split {
+            weights: arms.map(weight),
+            since_us: started_us.max(step),
+        }
     }
 
     /// Whether a unit's requests are sent to the shadow too. The same units always are.

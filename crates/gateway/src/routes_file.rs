@@ -9,8 +9,8 @@ use serde::Deserialize;
 use crate::check::CheckConfig;
 use crate::rule::is_known_language;
 use crate::{
-    Arm, Check, Fallback, FallbackReason, Judge, Ramp, Route, RoutesError, Rule, Shadow, Target,
-    UnitKind,
+    Arm, Check, Design, ExperimentSpec, Fallback, FallbackReason, Judge, Ramp, Route, RoutesError,
+    Rule, Shadow, Target, UnitKind,
 };
 
 /// What a routes file says, checked as far as that is possible without the server's models.
@@ -20,6 +20,8 @@ pub struct RoutesFile {
     pub vendors: BTreeMap<String, VendorEntry>,
     /// The routes, by the model's name in requests.
     pub routes: BTreeMap<String, Arc<Route>>,
+    /// The experiments, by id. Each belongs to a route, and a route has one at most.
+    pub experiments: BTreeMap<String, Arc<ExperimentSpec>>,
 }
 
 /// What the file says of a vendor.
@@ -36,6 +38,7 @@ pub struct VendorEntry {
 struct File {
     vendors: BTreeMap<String, VendorConfig>,
     routes: BTreeMap<String, RouteConfig>,
+    experiments: Vec<ExperimentSpec>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -48,10 +51,8 @@ struct Tables {
 #[serde(deny_unknown_fields)]
 struct RouteConfig {
     arms: toml::map::Map<String, toml::Value>,
-    #[serde(default)]
-    unit: UnitKind,
+    unit: Option<UnitKind>,
     salt: Option<String>,
-    experiment: Option<String>,
     #[serde(default)]
     rules: Vec<Rule>,
     #[serde(default)]
@@ -94,12 +95,14 @@ impl RoutesFile {
             let route = RouteReader {
                 key: format!("routes.{name}"),
                 vendors: &file.vendors,
+                experiment: file.experiments.iter().find(|spec| spec.route == name),
             }
             .read(&name, config)?;
             routes.insert(name, Arc::new(route));
         }
         let mut tables: Tables =
             toml::from_str(text).map_err(|error| RoutesError::Syntax(error.to_string()))?;
+        let experiments = experiments(file.experiments, &routes)?;
         let vendors = file.vendors.into_iter().map(|(name, config)| {
             let table = tables.vendors.remove(&name).unwrap_or_default();
             (name, VendorEntry { config, table })
@@ -107,6 +110,7 @@ impl RoutesFile {
         Ok(Self {
             vendors: vendors.collect(),
             routes,
+            experiments,
         })
     }
 }
@@ -116,6 +120,7 @@ struct RouteReader<'a> {
     /// Its path in the file.
     key: String,
     vendors: &'a BTreeMap<String, VendorConfig>,
+    experiment: Option<&'a ExperimentSpec>,
 }
 
 impl RouteReader<'_> {
@@ -136,9 +141,13 @@ impl RouteReader<'_> {
         });
         let route = Route {
             name: name.to_owned(),
-            unit: config.unit,
-            salt: config.salt.unwrap_or_else(|| name.to_owned()),
-            experiment: config.experiment.unwrap_or_else(|| name.to_owned()),
+            unit: self
+                .planned("unit", config.unit, |spec| spec.unit)?
+                .unwrap_or_default(),
+            salt: self
+                .planned("salt", config.salt, |spec| spec.salt.clone())?
+                .unwrap_or_else(|| name.to_owned()),
+            experiment: self.experiment.map_or(name, |spec| &spec.id).to_owned(),
             rules: config.rules,
             fallback: Fallback {
                 arms: config.fallback,
@@ -156,6 +165,23 @@ impl RouteReader<'_> {
         };
         self.check(&route)?;
         Ok(route)
+    }
+
+    /// What the route's experiment says, or the route itself.
+    fn planned<T: PartialEq>(
+        &self,
+        key: &str,
+        own: Option<T>,
+        of: impl Fn(&ExperimentSpec) -> T,
+    ) -> Result<Option<T>, RoutesError> {
+        match (own, self.experiment) {
+            (own, None) => Ok(own),
+            (Some(own), Some(spec)) if own != of(spec) => {
+                let reason = format!("the experiment {} has another: leave this out", spec.id);
+                self.wrong(key, reason)
+            }
+            (_, Some(spec)) => Ok(Some(of(spec))),
+        }
     }
 
     fn arm(&self, name: &str, value: toml::Value) -> Result<Arm, RoutesError> {
@@ -299,6 +325,63 @@ impl RouteReader<'_> {
     fn wrong<T>(&self, key: &str, reason: impl Into<String>) -> Result<T, RoutesError> {
         Err(RoutesError::value(format!("{}.{key}", self.key), reason))
     }
+}
+
+/// Checks that each experiment fits its route.
+fn experiments(
+    specs: Vec<ExperimentSpec>,
+    routes: &BTreeMap<String, Arc<Route>>,
+) -> Result<BTreeMap<String, Arc<ExperimentSpec>>, RoutesError> {
+    let mut experiments = BTreeMap::new();
+    for (index, spec) in specs.into_iter().enumerate() {
+        let wrong = |key: &str, reason: String| {
+            let key = format!("experiments[{index}].{key}");
+            Err(RoutesError::value(key, reason))
+        };
+        check_name(&format!("experiments[{index}].id"), &spec.id)?;
+        spec.check().map_err(|error| {
+            RoutesError::value(format!("experiments[{index}]"), error.to_string())
+        })?;
+        let Some(route) = routes.get(&spec.route) else {
+            return wrong(
+                "route",
+                format!("there is no [routes.{}] in this file", spec.route),
+            );
+        };
+        if route.experiment != spec.id {
+            return wrong(
+                "route",
+                format!("the route has the experiment {} already", route.experiment),
+            );
+        }
+        for (key, arm) in [("baseline", &spec.baseline), ("candidate", &spec.candidate)] {
+            if route.arm(arm).is_none() {
+                return wrong(key, format!("the route has no arm {arm:?}"));
+            }
+        }
+        if spec.design == Design::Shadow
+            && route
+                .shadow
+                .as_ref()
+                .is_none_or(|it| it.arm != spec.candidate)
+        {
+            return wrong(
+                "design",
+                "the candidate must be the route's shadow".to_owned(),
+            );
+        }
+        if spec.design == Design::Split && !route.is_split() {
+            return wrong(
+                "design",
+                "give both arms a weight, or the candidate a ramp".to_owned(),
+            );
+        }
+        if experiments.contains_key(&spec.id) {
+            return wrong("id", format!("{:?} is used twice", spec.id));
+        }
+        experiments.insert(spec.id.clone(), Arc::new(spec));
+    }
+    Ok(experiments)
 }
 
 /// Names go into headers.

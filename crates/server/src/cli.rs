@@ -5,10 +5,12 @@ pub(crate) mod args;
 pub mod bench;
 pub mod check_config;
 pub mod compare;
+pub mod experiment;
 pub mod inspect;
 pub mod keys;
 pub mod ledger;
 pub mod price;
+pub mod replay;
 pub mod selftest;
 pub mod tco;
 

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod checked_answer;
+mod experiments;
 mod failure;
 mod in_force;
 mod judgement;
@@ -19,6 +20,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::request::bookkeeper::Bookkeeper;
+
+pub(crate) use experiments::{Rollbacks, report};
 pub(crate) use in_force::InForce;
 pub(crate) use own_server::OwnServer;
 pub(crate) use pairs::Pairs;
@@ -32,6 +36,7 @@ pub(crate) struct Gateway {
     in_force: Arc<ArcSwap<InForce>>,
     shadows: Arc<Shadows>,
     pairs: Arc<Pairs>,
+    rollbacks: Arc<Rollbacks>,
 }
 
 impl Gateway {
@@ -40,6 +45,7 @@ impl Gateway {
             in_force: Arc::new(ArcSwap::from_pointee(in_force)),
             shadows: Arc::default(),
             pairs: Arc::default(),
+            rollbacks: Arc::default(),
         }
     }
 
@@ -51,6 +57,18 @@ impl Gateway {
     /// Changes what requests use that begin from now on. Others keep what they began with.
     pub(crate) fn replace(&self, in_force: InForce) {
         self.in_force.store(Arc::new(in_force));
+    }
+
+    /// The arms that guardrails took out of the assignment.
+    pub(crate) fn rollbacks(&self) -> &Arc<Rollbacks> {
+        &self.rollbacks
+    }
+
+    /// Watches the guardrails of all experiments for ever.
+    pub(crate) async fn watch_guardrails(self, bookkeeper: Bookkeeper) {
+        let gateway = self.clone();
+        let in_force = move || gateway.in_force();
+        experiments::watch(bookkeeper, in_force, self.rollbacks).await;
     }
 
     /// The pairs of answers that people may compare.

@@ -34,7 +34,9 @@ pub use adapters::{
     AdapterError, AdapterLoader, AdapterSources, Adapters, AdaptersConfig, HostCapacity, NewAdapter,
 };
 pub use cli::args::{AdaptersCommand, Args, Command, ServeArgs};
-pub use cli::{bench, check_config, compare, inspect, keys, ledger, price, selftest, tco};
+pub use cli::{
+    bench, check_config, compare, experiment, inspect, keys, ledger, price, replay, selftest, tco,
+};
 pub use costs::CostsConfig;
 pub use http::admin_key::AdminKey;
 pub use http::app::{App, AppConfig};

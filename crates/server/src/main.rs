@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use farthing_server::{
-    AdaptersCommand, Args, Command, bench, check_config, compare, inspect, keys, ledger, log,
-    price, run, selftest, tco,
+    AdaptersCommand, Args, Command, bench, check_config, compare, experiment, inspect, keys,
+    ledger, log, price, replay, run, selftest, tco,
 };
 
 fn main() -> ExitCode {
@@ -23,6 +23,8 @@ fn main() -> ExitCode {
         Command::Compare(args) => succeed(compare::run(&args)),
         Command::Bench(args) => succeed(bench::run(&args)),
         Command::CheckConfig(args) => succeed(check_config::run(&args)),
+        Command::Experiment(args) => succeed(experiment::run(args)),
+        Command::Replay(args) => succeed(replay::run(&args)),
         Command::Keys(args) => succeed(keys::run(args)),
         Command::Ledger(args) => succeed(ledger::run(args)),
         Command::Selftest(args) => succeed(selftest::run(&args)),

@@ -10,11 +10,13 @@ use farthing_model::SimdLevel;
 use super::bench::BenchArgs;
 use super::check_config::CheckConfigArgs;
 use super::compare::CompareArgs;
+use super::experiment::ExperimentArgs;
 use super::inspect::InspectArgs;
 use super::keys::KeysArgs;
 use super::ledger::LedgerArgs;
 use super::ledger_arg::LedgerArg;
 use super::price::PriceArgs;
+use super::replay::ReplayArgs;
 use super::selftest::SelfTestArgs;
 use super::tco::TcoArgs;
 use super::values::{
@@ -55,6 +57,10 @@ pub enum Command {
     Bench(Box<BenchArgs>),
     /// Check a routes file, and say what each route does
     CheckConfig(CheckConfigArgs),
+    /// Report what an experiment has shown: figures, intervals, verdict
+    Experiment(ExperimentArgs),
+    /// Send prompts to both arms of an experiment
+    Replay(ReplayArgs),
     /// Make, list and revoke the keys of callers
     Keys(KeysArgs),
     /// Read requests and their costs from the ledger

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use farthing_gateway::{Check, CheckOutcome, RequestFacts};
-use farthing_ledger::{Feedback, Role, Routing};
+use farthing_ledger::Feedback;
 
 use crate::clock::unix_microseconds;
 use crate::request::bookkeeper::Bookkeeper;
@@ -13,7 +13,6 @@ pub(super) struct CheckedAnswer {
     pub checks: Arc<Vec<Check>>,
     pub facts: Arc<RequestFacts>,
     pub request_id: String,
-    pub routing: Routing,
     pub bookkeeper: Bookkeeper,
     /// Of each choice.
     pub texts: Vec<String>,
@@ -58,7 +57,7 @@ impl CheckedAnswer {
                 metric: check.name().to_owned(),
                 value: Some(passed as f64 / applied as f64),
                 comment: failure.map(|why| why.chars().take(MAX_REASON_CHARS).collect()),
-                source: source(&self.routing),
+                source: "check".to_owned(),
                 received_us: unix_microseconds(),
             });
         }
@@ -68,11 +67,3 @@ impl CheckedAnswer {
 
 /// A schema's reason may quote the whole answer.
 const MAX_REASON_CHARS: usize = 200;
-
-/// A shadow's answer has the request's id too: its arm distinguishes it from the one that the client got.
-fn source(routing: &Routing) -> String {
-    match routing.role {
-        Role::Shadow => format!("check@{}", routing.arm),
-        _ => "check".to_owned(),
-    }
-}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use farthing_economics::PriceBook;
-use farthing_gateway::{Route, RoutesFile, Target};
+use farthing_gateway::{ExperimentSpec, Route, RoutesFile, Target};
 use farthing_ledger::{Filter, GroupBy, Window};
 use farthing_vendors::Vendor;
 
@@ -19,6 +19,7 @@ use crate::served_models::ServedModels;
 #[derive(Default)]
 pub(crate) struct InForce {
     pub routes: BTreeMap<String, Arc<Route>>,
+    pub experiments: BTreeMap<String, Arc<ExperimentSpec>>,
     vendors: BTreeMap<String, VendorInForce>,
 }
 
@@ -75,6 +76,7 @@ impl InForce {
         }
         Ok(Self {
             routes: file.routes,
+            experiments: file.experiments,
             vendors,
         })
     }

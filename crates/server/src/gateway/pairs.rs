@@ -18,8 +18,9 @@ pub(crate) struct Pair {
 }
 
 /// Collects the two answers of a pair, in any order.
-#[derive(Default)]
 pub(super) struct OpenPair {
+    /// The id of the client's request.
+    request_id: String,
     answers: Mutex<[Option<String>; 2]>,
 }
 
@@ -37,6 +38,18 @@ pub(super) enum Side {
 }
 
 impl OpenPair {
+    pub(super) fn new(request_id: String) -> Self {
+        Self {
+            request_id,
+            answers: Mutex::default(),
+        }
+    }
+
+    /// The id of the client's request.
+    pub(super) fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
     /// Adds an answer; both, once they are there.
     pub(super) fn add(&self, side: Side, text: String) -> Option<[String; 2]> {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);

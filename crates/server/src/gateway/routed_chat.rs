@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::attempt::Attempt;
 use super::checked_answer::CheckedAnswer;
+use super::experiments::Rollbacks;
 use super::failure::fallback_reason;
 use super::in_force::InForce;
 use super::judgement::{Judgement, question};
@@ -35,6 +36,8 @@ pub(crate) struct ChatCall {
     pub unit: Unit,
     /// The arm that the caller chose.
     pub arm: Option<String>,
+    /// The unit of a replay, whose arm the caller chose.
+    pub replay: Option<String>,
     /// The body counts as held as long as an attempt may need it.
     pub _held: Arc<HeldBytes>,
 }
@@ -46,6 +49,7 @@ pub(crate) struct RoutedChat {
     pub in_force: Arc<InForce>,
     pub shadows: Arc<Shadows>,
     pub pairs: Arc<Pairs>,
+    pub rollbacks: Arc<Rollbacks>,
     pub route: Arc<Route>,
     pub call: ChatCall,
     pub facts: Arc<RequestFacts>,
@@ -96,6 +100,9 @@ impl RoutedChat {
             })
         });
         let by_choice = by_choice.transpose()?;
+        if let (Some(arm), Some(unit)) = (by_choice, &self.call.replay) {
+            return self.assigned(arm, format!("replay:{unit}")).await;
+        }
         let situation = ServerSituation::new(&self.own, &self.in_force, &self.facts);
         if let Some(arm) = by_choice.or_else(|| route.by_rule(&self.facts, &situation)) {
             return Ok(Chosen {
@@ -104,7 +111,8 @@ impl RoutedChat {
                 adapter: None,
             });
         }
-        let arm = route.assign(&self.call.unit, Timestamp::now(), None);
+        let rolled_back = self.rollbacks.of(&route.experiment);
+        let arm = route.assign(&self.call.unit, Timestamp::now(), rolled_back.as_deref());
         if !route.is_split() && route.shadow.is_none() {
             return Ok(Chosen {
                 arm,
@@ -112,11 +120,16 @@ impl RoutedChat {
                 adapter: None,
             });
         }
+        self.assigned(arm, self.call.unit.to_string()).await
+    }
+
+    /// The arm, after its assignment is written.
+    async fn assigned<'a>(&self, arm: &'a Arm, unit: String) -> Result<Chosen<'a>, ApiError> {
         let (arm_name, adapter) = self.pinned(arm).await?;
         let assigned = AssignedArm {
-            experiment: route.experiment.clone(),
+            experiment: self.route.experiment.clone(),
             arm: arm_name,
-            unit: self.call.unit.to_string(),
+            unit,
         };
         self.write_assignment(&assigned).await?;
         Ok(Chosen {
@@ -166,18 +179,13 @@ impl RoutedChat {
             .shadows
             .place(&self.route.name, shadow.max_concurrent)?;
         let is_paired = shadow.keep_pairs > 0 || self.route.judge.is_some();
-        let pair = is_paired.then(Arc::<OpenPair>::default);
+        let request_id = self.call.context.id.clone();
+        let pair = is_paired.then(|| Arc::new(OpenPair::new(request_id)));
         let with_client = pair.clone();
-        let routing = Routing {
-            route: self.route.name.clone(),
-            role: Role::Shadow,
-            attempt: 1,
-            arm: arm.name.clone(),
-            assigned: assigned.cloned(),
-        };
-        let (chat, arm) = (self.clone(), arm.clone());
+        let (mut chat, arm) = (self.clone(), arm.clone());
+        let unit = assigned.map(|assigned| assigned.unit.clone());
         tokio::spawn(async move {
-            let answered = match chat.attempt(&arm, routing, None, pair).await {
+            let answered = match chat.shadow_attempt(&arm, unit, pair).await {
                 Ok(answer) => answer.drain().await,
                 Err(error) => Err(error),
             };
@@ -204,7 +212,11 @@ impl RoutedChat {
             adapter,
         } = chosen;
         let mut failed: Vec<&str> = Vec::new();
-        let (mut attempts, mut of_this_arm, mut role) = (0, 0, Role::Primary);
+        let first = match self.call.replay {
+            Some(_) => Role::Replay,
+            None => Role::Primary,
+        };
+        let (mut attempts, mut of_this_arm, mut role) = (0, 0, first);
         loop {
             attempts += 1;
             of_this_arm += 1;
@@ -231,7 +243,7 @@ impl RoutedChat {
                 return Err(error);
             }
             failed.push(arm.name.as_str());
-            let reason = fallback_reason(&error);
+            let reason = fallback_reason(&error).filter(|_| self.call.replay.is_none());
             let next = reason.and_then(|reason| route.after_failure(&failed, reason));
             let Some(next) = next else {
                 // A vendor that asks for patience gets it if nobody else can answer.
@@ -253,6 +265,32 @@ impl RoutedChat {
             );
             (arm, of_this_arm, role) = (next, 0, Role::Fallback);
         }
+    }
+
+    /// The attempt of the shadow: a request of its own, whose unit is assigned to the shadow's arm.
+    async fn shadow_attempt(
+        &mut self,
+        arm: &Arm,
+        unit: Option<String>,
+        pair: Option<Arc<OpenPair>>,
+    ) -> Result<Answer<ChatLogprobs>, ApiError> {
+        let context = &mut self.call.context;
+        context.id = format!("{}-shadow", context.id);
+        let (assigned, adapter) = match unit {
+            Some(unit) => {
+                let chosen = self.assigned(arm, unit).await?;
+                (chosen.assigned, chosen.adapter)
+            }
+            None => (None, None),
+        };
+        let routing = Routing {
+            route: self.route.name.clone(),
+            role: Role::Shadow,
+            attempt: 1,
+            arm: arm.name.clone(),
+            assigned,
+        };
+        self.attempt(arm, routing, adapter, pair).await
     }
 
     /// One attempt, whose whole answer is checked.
@@ -286,7 +324,6 @@ impl RoutedChat {
                 checks: chat.route.checks.clone(),
                 facts: chat.facts.clone(),
                 request_id: chat.call.context.id.clone(),
-                routing,
                 bookkeeper,
                 texts,
             };
@@ -304,8 +341,8 @@ impl RoutedChat {
         let Some(answers) = pair.add(side, text) else {
             return;
         };
-        let request_id = self.call.context.id.clone();
-        let pair = Pair::new(request_id, question(&self.facts), answers);
+        let request_id = pair.request_id().to_owned();
+        let pair = Pair::new(request_id.clone(), question(&self.facts), answers);
         let keep = self
             .route
             .shadow
@@ -319,7 +356,10 @@ impl RoutedChat {
                 judge,
                 route: self.route.name.clone(),
                 assigned: routing.assigned.clone(),
-                context: self.call.context.clone(),
+                context: RequestContext {
+                    id: request_id,
+                    ..self.call.context.clone()
+                },
                 pair,
             };
             tokio::spawn(judgement.run());

@@ -47,6 +47,9 @@ pub enum ApiError {
     /// A route answers chats only.
     #[error("The model `{0}` is a route, and routes answer /v1/chat/completions only.")]
     RouteNotAllowed(String),
+    /// No experiment has this id.
+    #[error("There is no experiment `{0}`: GET /v1/experiments lists those that there are.")]
+    UnknownExperiment(String),
     /// Feedback to an answer that nobody knows.
     #[error("No answer has the id `{0}`: send the `id` of the answer, or its header x-request-id.")]
     UnknownAnswer(String),
@@ -274,9 +277,10 @@ impl ApiError {
             | Self::RouteNotAllowed(_)
             | Self::NotTls
             | Self::AnswerTooLarge { .. } => StatusCode::BAD_REQUEST,
-            Self::ModelNotFound(_) | Self::UnknownUrl { .. } | Self::UnknownAnswer(_) => {
-                StatusCode::NOT_FOUND
-            }
+            Self::ModelNotFound(_)
+            | Self::UnknownUrl { .. }
+            | Self::UnknownAnswer(_)
+            | Self::UnknownExperiment(_) => StatusCode::NOT_FOUND,
             Self::Vendor(failure) => vendor_status(&failure.error),
             Self::NoContentInTime { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Adapter(error) => adapter_status(error),
@@ -346,6 +350,7 @@ impl ApiError {
             Self::Vendor(failure) => vendor_param_and_code(&failure.error),
             Self::UnknownArm { .. } | Self::ArmNotAllowed(_) => (None, Some("unknown_arm")),
             Self::RouteNotAllowed(_) => (Some("model".to_owned()), Some("model_not_supported")),
+            Self::UnknownExperiment(_) => (None, Some("unknown_experiment")),
             Self::UnknownAnswer(_) => (Some("request_id".to_owned()), Some("unknown_answer")),
             Self::NoContentInTime { .. } => (None, Some("timeout")),
             Self::UnknownUrl { .. } => (None, Some("unknown_url")),

@@ -3,6 +3,7 @@
 mod chat_completions;
 mod completions;
 mod costs_now;
+mod experiments;
 mod feedback;
 mod health;
 mod lora_adapters;
@@ -35,6 +36,8 @@ pub(crate) fn router(app: App) -> Router {
     let readers = Router::new()
         .route("/v1/costs/now", get(costs_now::show))
         .route("/v1/lora_adapters", get(lora_adapters::list))
+        .route("/v1/experiments", get(experiments::list))
+        .route("/v1/experiments/{id}/report", get(experiments::report))
         .route("/v1/experiments/{id}/pairs", get(pairs::list))
         .route("/v1/experiments/{id}/votes", post(pairs::vote))
         .route("/metrics", get(metrics::render))

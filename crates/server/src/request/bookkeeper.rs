@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use farthing_economics::HourlyPrice;
 use farthing_engine::EngineStats;
 use farthing_ledger::{
-    Assignment, DeviceSeconds, Feedback, FeedbackChange, Ledger, LedgerConfig, LedgerError,
-    LedgerReader, LedgerStatus, Location, Place,
+    Assignment, DecidedVerdict, DeviceSeconds, Feedback, FeedbackChange, Ledger, LedgerConfig,
+    LedgerError, LedgerReader, LedgerStatus, Location, Place,
 };
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout_at;
@@ -119,6 +119,17 @@ impl Bookkeeper {
     pub(crate) async fn assign(&self, assignment: Assignment) -> Result<(), ApiError> {
         self.ledger.assign(assignment).await.map_err(|error| {
             tracing::error!("an assignment could not be written: {error}");
+            ApiError::LedgerUnwritable
+        })
+    }
+
+    /// Records a decision about an experiment, if there is none.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub(crate) async fn decide(&self, verdict: DecidedVerdict) -> Result<DecidedVerdict, ApiError> {
+        self.ledger.decide(verdict).await.map_err(|error| {
+            tracing::error!("a verdict could not be written: {error}");
             ApiError::LedgerUnwritable
         })
     }

@@ -127,6 +127,9 @@ impl Serving {
             tasks.spawn(watch.run());
         }
         if let Some(watch) = self.routes_watch {
+            if let Some(bookkeeper) = self.bookkeeper.clone() {
+                tasks.spawn(watch.gateway.clone().watch_guardrails(bookkeeper));
+            }
             tasks.spawn(watch.run());
         }
         if let Some(tls) = self.config.tls.clone() {

@@ -1,12 +1,11 @@
 //! `POST /v1/feedback`: what somebody says of an answer.
 
+use axum::Json;
 use axum::extract::State;
-use axum::{Extension, Json};
 use farthing_api::FeedbackRequest;
 use farthing_ledger::Feedback;
 use serde_json::{Value, json};
 
-use crate::access::caller::Caller;
 use crate::clock::unix_microseconds;
 use crate::http::app::App;
 use crate::http::error::ApiError;
@@ -14,7 +13,6 @@ use crate::http::json_body::JsonBody;
 
 pub(super) async fn create(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
     body: JsonBody,
 ) -> Result<Json<Value>, ApiError> {
     let bookkeeper = app.books.bookkeeper.clone().ok_or(ApiError::NoLedger)?;
@@ -24,16 +22,13 @@ pub(super) async fn create(
         "request_id": request.request_id,
         "metric": request.metric,
     });
-    let source = caller
-        .key_name()
-        .map_or("client".to_owned(), |name| format!("key:{name}"));
     bookkeeper
         .feedback(Feedback {
             request_id: request.request_id,
             metric: request.metric,
             value: request.value,
             comment: request.comment,
-            source,
+            source: "feedback".to_owned(),
             received_us: unix_microseconds(),
         })
         .await?;

@@ -21,6 +21,8 @@ use crate::request::context::RequestContext;
 const X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 const X_ROUTE: HeaderName = HeaderName::from_static("x-farthing-route");
 const X_ARM: HeaderName = HeaderName::from_static("x-farthing-arm");
+/// The unit of a replay. Its cost is the experiment's.
+const X_REPLAY: HeaderName = HeaderName::from_static("x-farthing-replay");
 const X_ATTEMPTS: HeaderName = HeaderName::from_static("x-farthing-attempts");
 const X_ASSIGNED_ARM: HeaderName = HeaderName::from_static("x-farthing-assigned-arm");
 /// OpenAI's clients would repeat what the gateway has repeated already.
@@ -84,11 +86,16 @@ impl Routed {
             in_force: self.in_force,
             shadows: app.gateway.shadows().clone(),
             pairs: app.gateway.pairs().clone(),
+            rollbacks: app.gateway.rollbacks().clone(),
             route: route.clone(),
             call: ChatCall {
                 original,
                 context,
                 unit,
+                replay: arm
+                    .is_some()
+                    .then(|| header(&self.headers, &X_REPLAY).map(str::to_owned))
+                    .flatten(),
                 arm,
                 _held: Arc::new(self.held),
             },
