@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::Progress;
-use crate::answer::{Answer, CallPart, malformed};
+use crate::answer::{Answer, malformed};
 use crate::reported_error::ReportedError;
+use crate::tool_calls::CallPart;
 use crate::translation::{Translation, untranslatable};
 use crate::{OriginalChat, VendorError, VendorFinish, VendorPiece};
 
@@ -46,7 +46,7 @@ pub(super) fn translate(chat: &OriginalChat, model: &str) -> Result<Translation,
 }
 
 /// Reads a chunk.
-pub(super) fn read(chunk: &Value, answer: &mut Answer) -> Result<Progress, VendorError> {
+pub(super) fn read(chunk: &Value, answer: &mut Answer) -> Result<(), VendorError> {
     if !chunk.is_object() {
         return Err(malformed("an event is no JSON object"));
     }
@@ -66,7 +66,7 @@ pub(super) fn read(chunk: &Value, answer: &mut Answer) -> Result<Progress, Vendo
     for choice in chunk["choices"].as_array().into_iter().flatten() {
         read_choice(choice, answer)?;
     }
-    Ok(Progress::More)
+    Ok(())
 }
 
 fn read_choice(choice: &Value, answer: &mut Answer) -> Result<(), VendorError> {

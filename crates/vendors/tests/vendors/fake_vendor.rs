@@ -50,6 +50,8 @@ pub(crate) enum Ending {
     Reset,
     /// Silence until the client leaves.
     Hang,
+    /// The same, without even a head.
+    Mute,
 }
 
 impl Play {
@@ -168,6 +170,9 @@ async fn serve(
     while let Some(seen) = read_request(&mut stream, &mut unread).await {
         let play = play(&seen);
         vendor.change(|log| log.seen.push(seen));
+        if play.ending == Ending::Mute {
+            return Err(leaving(&mut stream).await);
+        }
         let mut head = format!(
             "HTTP/1.1 {} Status\r\ntransfer-encoding: chunked\r\n",
             play.status
@@ -201,7 +206,7 @@ async fn serve(
                     .unwrap();
                 return Ok(());
             }
-            Ending::Hang => return Err(leaving(&mut stream).await),
+            Ending::Hang | Ending::Mute => return Err(leaving(&mut stream).await),
         }
     }
     Ok(())

@@ -1,5 +1,14 @@
 //! Attempts at small vendors on real sockets.
 
+mod anthropic;
+mod clocks;
+mod configuration;
+mod cooling;
 mod fake_vendor;
+mod google;
+mod isolation;
+mod leaving;
 mod openai;
+mod pricing;
 mod setup;
+mod spending;
