@@ -28,6 +28,7 @@ pub(crate) struct Answer {
 #[derive(Clone, Default)]
 struct Choice {
     calls: ToolCalls,
+    has_begun: bool,
     is_finished: bool,
 }
 
@@ -156,6 +157,22 @@ impl Answer {
         self.choices.iter().all(|choice| choice.is_finished)
     }
 
+    /// What is wrong with an answer that ends here, if anything is.
+    pub(crate) fn check_complete(&self) -> Result<(), VendorError> {
+        if self.is_complete() {
+            return Ok(());
+        }
+        let begun = || self.choices.iter().filter(|choice| choice.has_begun);
+        let given = begun().filter(|choice| choice.is_finished).count();
+        match given > 0 && given == begun().count() {
+            true => Err(VendorError::MissingChoices {
+                wanted: self.choices.len(),
+                given,
+            }),
+            false => Err(VendorError::Truncated),
+        }
+    }
+
     /// Whether content or an end was read, so that the attempt has its first content.
     pub(crate) fn has_content(&self) -> bool {
         self.has_content
@@ -177,11 +194,14 @@ impl Answer {
 
     fn choice(&mut self, choice: usize) -> Result<&mut Choice, VendorError> {
         let wanted = self.choices.len();
-        self.choices.get_mut(choice).ok_or_else(|| {
+        let state = self.choices.get_mut(choice);
+        let state = state.ok_or_else(|| {
             malformed(&format!(
                 "it has choice {choice}, and {wanted} were asked for"
             ))
-        })
+        })?;
+        state.has_begun = true;
+        Ok(state)
     }
 }
 

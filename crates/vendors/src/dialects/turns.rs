@@ -93,10 +93,11 @@ fn turn(message: &Value, path: &str) -> Result<Turn, VendorError> {
                 .enumerate();
             let calls =
                 calls.map(|(at, call)| tool_call(call, &format!("{path}.tool_calls[{at}]")));
-            Ok(Turn::Assistant {
-                parts,
-                calls: calls.collect::<Result<_, _>>()?,
-            })
+            let calls: Vec<_> = calls.collect::<Result<_, _>>()?;
+            if !calls.is_empty() {
+                parts.retain(|part| !matches!(part, Part::Text(text) if text.trim().is_empty()));
+            }
+            Ok(Turn::Assistant { parts, calls })
         }
         Some("tool") => {
             only(message, &["role", "content", "tool_call_id", "name"], path)?;

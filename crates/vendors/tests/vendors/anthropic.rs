@@ -172,7 +172,7 @@ async fn a_conversation_with_tools_is_the_documented_request() {
             {"role": "system", "content": "Be brief."},
             {"role": "developer", "content": [{"type": "text", "text": "Metric units."}]},
             {"role": "user", "content": "Weather in San Francisco and Oslo?"},
-            {"role": "assistant", "content": "", "tool_calls": [
+            {"role": "assistant", "content": "\n\n", "tool_calls": [
                 {"id": "toolu_1", "type": "function", "function": {"name": "get_weather", "arguments": "{\"location\": \"San Francisco\"}"}},
                 {"id": "toolu_2", "type": "function", "function": {"name": "get_weather", "arguments": "{\"location\": \"Oslo\"}"}}
             ]},

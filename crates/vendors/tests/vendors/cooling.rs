@@ -56,6 +56,7 @@ async fn failures_in_a_row_pause_the_vendor_and_wrong_requests_do_not() {
     let plays = [
         (Play::error(400, wrong), false),
         (Play::error(401, wrong), false),
+        (Play::stream(format!("data: {wrong}\n\n")), false),
         (Play::error(500, "{}"), true),
         (Play::stream(error_in_stream), true),
         (Play::stream("data: [DONE]\n\n"), true),

@@ -103,6 +103,7 @@ pub(crate) struct FakeVendor {
 struct Log {
     seen: Vec<Seen>,
     left: usize,
+    connections: usize,
 }
 
 impl FakeVendor {
@@ -120,6 +121,7 @@ impl FakeVendor {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                shared.change(|log| log.connections += 1);
                 let (vendor, play) = (shared.clone(), play.clone());
                 tokio::spawn(async move {
                     // An error means that the client left.
@@ -144,6 +146,11 @@ impl FakeVendor {
     /// How many clients left before they had the whole answer.
     pub(crate) fn left(&self) -> usize {
         self.log.lock().unwrap().left
+    }
+
+    /// How many connections were made.
+    pub(crate) fn connections(&self) -> usize {
+        self.log.lock().unwrap().connections
     }
 
     /// Waits until a condition holds.

@@ -34,7 +34,7 @@ async fn sent(model: &str, body: Value) -> Result<Value, String> {
             Err(parameter)
         }
         // More choices than the fixture has.
-        None | Some(VendorError::Truncated) => Ok(fake.seen()[0].body.clone()),
+        None | Some(VendorError::MissingChoices { .. }) => Ok(fake.seen()[0].body.clone()),
         Some(error) => panic!("{error}"),
     }
 }
@@ -112,10 +112,11 @@ async fn reasons_are_masked_by_no_call() {
 async fn the_end_is_a_reason_for_every_choice_and_a_proper_end() {
     let first = TEXT.split("\n\n").next().unwrap().to_owned() + "\n\n";
     assert_eq!(streamed(&first).await.error, Some(VendorError::Truncated));
-    assert_eq!(
-        streamed_as(TEXT, 2).await.error,
-        Some(VendorError::Truncated)
-    );
+    let missing = VendorError::MissingChoices {
+        wanted: 2,
+        given: 1,
+    };
+    assert_eq!(streamed_as(TEXT, 2).await.error, Some(missing));
     let second = TEXT.replace("\"index\": 0", "\"index\": 1");
     let both = streamed_as(&format!("{TEXT}{second}"), 2).await;
     assert_eq!(both.error, None);

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::fake_vendor::{FakeVendor, Play};
 use crate::openai::{delta, end, events};
-use crate::setup::{KEY, ask, openai, outcome, vendor};
+use crate::setup::{KEY, ask, call, configured, openai, outcome, question, vendor};
 
 #[tokio::test]
 async fn only_the_vendors_own_headers_are_sent() {
@@ -62,6 +62,41 @@ async fn the_key_is_in_one_header_and_nowhere_else() {
             assert!(!seen.target.contains(KEY));
         }
     }
+}
+
+#[tokio::test]
+async fn a_second_vendor_gets_the_clients_request_and_its_own_key() {
+    let first = FakeVendor::start(|_| Play::error(429, "{}")).await;
+    // It knows its own fields only.
+    let second = FakeVendor::start(|seen| {
+        let fields = seen.body.as_object().unwrap().keys();
+        let known = ["model", "max_tokens", "stream", "messages"];
+        match { fields }.all(|field| known.contains(&field.as_str())) {
+            true => Play::stream(crate::anthropic::TEXT),
+            false => Play::error(400, "{}"),
+        }
+    })
+    .await;
+    let original = question();
+    let before = original.body().clone();
+    let at_first = openai(&first).chat(call(original.clone(), "gpt-4o"));
+    assert_eq!(outcome(at_first).await.error.unwrap().status(), Some(429));
+    let table = format!(
+        "dialect = \"anthropic\"\nbase_url = \"http://{}/v1\"\nmax_output_tokens = {{ m = 5 }}\n\
+         headers = {{ anthropic-beta = \"a\" }}",
+        second.address
+    );
+    let got = outcome(
+        configured(&table)
+            .unwrap()
+            .chat(call(original.clone(), "m")),
+    )
+    .await;
+    assert_eq!((got.error.as_ref(), got.text(0).as_str()), (None, "Hello!"));
+    assert_eq!(*original.body(), before);
+    let raw = String::from_utf8_lossy(&second.seen()[0].raw).into_owned();
+    assert!(!raw.contains(KEY), "the first vendor's key stays there");
+    assert_eq!(second.seen()[0].headers["anthropic-beta"], "a");
 }
 
 #[tokio::test]

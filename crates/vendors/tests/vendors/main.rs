@@ -8,6 +8,7 @@ mod fake_vendor;
 mod google;
 mod isolation;
 mod leaving;
+mod official_clients;
 mod openai;
 mod pricing;
 mod setup;

@@ -77,6 +77,20 @@ async fn the_reference_stream_is_read_and_billed() {
 }
 
 #[tokio::test]
+async fn a_connection_is_used_again() {
+    let fake = FakeVendor::start(|_| Play::stream(REFERENCE)).await;
+    let vendor = openai(&fake);
+    // The end of a body may be on its way when the next call begins.
+    for _ in 0..1000 {
+        assert_eq!(outcome(ask(&vendor)).await.error, None);
+        if fake.connections() < fake.seen().len() {
+            return;
+        }
+    }
+    panic!("each of a thousand calls had a connection of its own");
+}
+
+#[tokio::test]
 async fn the_request_is_the_clients_apart_from_three_fields() {
     let fake = FakeVendor::start(|_| Play::stream(REFERENCE)).await;
     let original = chat(json!({
@@ -165,13 +179,23 @@ async fn a_stream_without_its_end_is_truncated() {
 }
 
 #[tokio::test]
-async fn a_missing_choice_is_truncated() {
+async fn a_missing_choice_is_an_error_but_not_the_vendors_fault() {
     let text = events(&[delta(json!({"content": "Hi"})), end("stop")]);
     let fake = FakeVendor::start(move |_| Play::stream(text.clone())).await;
+    let vendor = openai(&fake);
     let mut body = question().body().clone();
     body.insert("n".to_owned(), json!(2));
-    let got = outcome(openai(&fake).chat(call(chat(Value::Object(body)), "gpt-4o"))).await;
-    assert_eq!(got.error, Some(VendorError::Truncated));
+    // Nobody's `n` takes the vendor away from the others.
+    for _ in 0..6 {
+        let original = chat(Value::Object(body.clone()));
+        let error = outcome(vendor.chat(call(original, "gpt-4o"))).await.error;
+        let expected = VendorError::MissingChoices {
+            wanted: 2,
+            given: 1,
+        };
+        assert_eq!(error, Some(expected));
+    }
+    assert_eq!(outcome(ask(&vendor)).await.error, None);
 }
 
 #[tokio::test]

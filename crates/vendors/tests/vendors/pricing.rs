@@ -90,7 +90,7 @@ async fn usage_is_merged_wherever_it_is_reported() {
 #[tokio::test]
 async fn reasoning_is_billed_once_as_output() {
     let usage = json!({"model": "gpt-4o", "choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 100,
-        "completion_tokens_details": {"reasoning_tokens": 90}}});
+        "queue_time": 0.25, "num_sources_used": 3, "completion_tokens_details": {"reasoning_tokens": 90}}});
     let got = openai_stream(&[delta(json!({"content": "x"})), end("stop"), usage]).await;
     // 10 × 2.5 + 100 × 10.
     assert_eq!(got.usd(), "0.001025");
@@ -178,4 +178,10 @@ async fn counts_that_contradict_each_other_are_unknown() {
         "the raw counts are kept"
     );
     assert_eq!(got.error, None, "the answer is not lost");
+    // Tokens of a class without a price.
+    let audio = json!({"model": "gpt-4o", "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 1,
+        "prompt_tokens_details": {"audio_tokens": 2}}});
+    let got = openai_stream(&[delta(json!({"content": "x"})), end("stop"), audio]).await;
+    assert_eq!(got.account.bill.basis, BillBasis::Unknown);
+    assert!(got.account.bill.why.unwrap().contains("audio_tokens"));
 }
