@@ -13,7 +13,8 @@ use crate::{VendorError, VendorEvent, VendorFinish, VendorPiece};
 pub(crate) struct Answer {
     pub(crate) served_model: Option<String>,
     pub(crate) vendor_request_id: Option<String>,
-    pub(crate) service_tier: Option<String>,
+    /// What the vendor says about the attempt that has another price than the list's.
+    pub(crate) other_price: Option<String>,
     pub(crate) usage: UsageCounts,
     pub(crate) cleaner: TextCleaner,
     /// The bytes of content so far, for an estimate.
@@ -37,7 +38,7 @@ impl Answer {
         Self {
             served_model: None,
             vendor_request_id: None,
-            service_tier: None,
+            other_price: None,
             usage: UsageCounts::default(),
             cleaner,
             content_bytes: 0,
@@ -54,6 +55,13 @@ impl Answer {
         let model = model.filter(|model| !model.is_empty());
         if self.served_model.is_none() {
             self.served_model = model.map(|model| self.cleaner.clean(model));
+        }
+    }
+
+    /// Takes what the vendor says about how it served, which may have a price of its own.
+    pub(crate) fn served_with(&mut self, name: &str, value: &Value, usual: &[&str]) {
+        if let Some(value) = value.as_str().filter(|value| !usual.contains(value)) {
+            self.other_price = Some(format!("{name} {}", self.cleaner.clean(value)));
         }
     }
 

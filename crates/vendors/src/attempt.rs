@@ -26,6 +26,8 @@ use crate::{Dialect, VendorError, VendorEvent, response_headers};
 const MAX_ERROR_BYTES: usize = 64 << 10;
 /// How long the body of an error is waited for.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(10);
+/// Tiers that a client can ask for without another price.
+const USUAL_TIERS: [&str; 3] = ["auto", "default", "standard"];
 /// How long the end of a body is waited for after the end of the stream.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
@@ -174,6 +176,10 @@ async fn send(account: &mut AttemptAccount, began: Instant) -> Result<Response, 
         .headers(headers)
         .body(translation.body.to_string());
     account.injected = translation.injected;
+    let tier = account.call.original.parameter("service_tier").cloned();
+    account
+        .answer
+        .served_with("service_tier", &tier.unwrap_or_default(), &USUAL_TIERS);
     account.was_sent = true;
     let clocks = &shared.clocks;
     let (deadline, late) = first_deadline(account, began);

@@ -57,9 +57,8 @@ pub(super) fn read(chunk: &Value, answer: &mut Answer) -> Result<(), VendorError
     if answer.vendor_request_id.is_none() {
         answer.vendor_request_id = chunk["id"].as_str().map(|id| answer.cleaner.clean(id));
     }
-    if let Some(tier) = chunk["service_tier"].as_str() {
-        answer.service_tier = Some(answer.cleaner.clean(tier));
-    }
+    let usual = ["auto", "default", "standard"];
+    answer.served_with("service_tier", &chunk["service_tier"], &usual);
     answer.usage.merge(&chunk["usage"]);
     answer.begin();
     // `null` is as good as none: some servers send it with the usage.

@@ -1,5 +1,7 @@
 //! Attempts at small vendors on real sockets.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod anthropic;
 mod clocks;
 mod configuration;

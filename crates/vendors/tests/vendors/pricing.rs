@@ -164,6 +164,19 @@ async fn another_service_has_another_price() {
     assert!(got.account.bill.why.unwrap().contains("priority"));
     let got = openai_stream(&[text, end("stop"), standard]).await;
     assert_eq!(got.account.bill.basis, BillBasis::Measured);
+    for (field, value, basis) in [
+        ("service_tier", "priority", BillBasis::Unknown),
+        ("speed", "fast", BillBasis::Unknown),
+        ("inference_geo", "us", BillBasis::Unknown),
+        ("inference_geo", "global", BillBasis::Measured),
+    ] {
+        let usage = format!("\"input_tokens\": 25, \"{field}\": \"{value}\"");
+        let stream = TEXT.replace("\"input_tokens\": 25", &usage);
+        let fake = FakeVendor::start(move |_| Play::stream(stream.clone())).await;
+        let vendor = vendor(&fake, "anthropic", "price_list = \"anthropic\"");
+        let got = outcome(vendor.chat(call(question(), "claude-opus-4-8"))).await;
+        assert_eq!(got.account.bill.basis, basis, "{field} {value}");
+    }
 }
 
 #[tokio::test]

@@ -187,9 +187,10 @@ fn index(event: &Value) -> Result<u64, VendorError> {
 
 fn take_usage(usage: &Value, answer: &mut Answer) {
     answer.usage.merge(usage);
-    if let Some(tier) = usage["service_tier"].as_str() {
-        answer.service_tier = Some(answer.cleaner.clean(tier));
-    }
+    answer.served_with("service_tier", &usage["service_tier"], &["standard"]);
+    answer.served_with("speed", &usage["speed"], &["standard"]);
+    let anywhere = ["global", "not_available"];
+    answer.served_with("inference_geo", &usage["inference_geo"], &anywhere);
 }
 
 fn finish(reason: &str) -> Option<VendorFinish> {
