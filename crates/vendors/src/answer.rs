@@ -4,18 +4,17 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
+use crate::tool_calls::{CallPart, CallPlace, ToolCalls};
 use crate::usage_counts::UsageCounts;
 use crate::vendor_text::TextCleaner;
 use crate::{VendorError, VendorEvent, VendorFinish, VendorPiece};
-
-/// More calls in one answer are a fault.
-const MAX_TOOL_CALLS: usize = 1024;
 
 /// Collects the events of an answer, and what its account needs.
 pub(crate) struct Answer {
     pub(crate) served_model: Option<String>,
     pub(crate) vendor_request_id: Option<String>,
-    pub(crate) service_tier: Option<String>,
+    /// What the vendor says about the attempt that has another price than the list's.
+    pub(crate) other_price: Option<String>,
     pub(crate) usage: UsageCounts,
     pub(crate) cleaner: TextCleaner,
     /// The bytes of content so far, for an estimate.
@@ -29,25 +28,9 @@ pub(crate) struct Answer {
 
 #[derive(Clone, Default)]
 struct Choice {
-    calls: Vec<Call>,
+    calls: ToolCalls,
+    has_begun: bool,
     is_finished: bool,
-}
-
-/// A call of a tool, with what separates its parts from those of others.
-#[derive(Clone, Default)]
-struct Call {
-    vendor_index: Option<u64>,
-    vendor_id: Option<String>,
-    has_name: bool,
-}
-
-/// A part of a call, as a vendor sends it.
-#[derive(Default)]
-pub(crate) struct CallPart<'a> {
-    pub(crate) index: Option<u64>,
-    pub(crate) id: Option<&'a str>,
-    pub(crate) name: Option<&'a str>,
-    pub(crate) arguments: &'a str,
 }
 
 impl Answer {
@@ -55,7 +38,7 @@ impl Answer {
         Self {
             served_model: None,
             vendor_request_id: None,
-            service_tier: None,
+            other_price: None,
             usage: UsageCounts::default(),
             cleaner,
             content_bytes: 0,
@@ -72,6 +55,13 @@ impl Answer {
         let model = model.filter(|model| !model.is_empty());
         if self.served_model.is_none() {
             self.served_model = model.map(|model| self.cleaner.clean(model));
+        }
+    }
+
+    /// Takes what the vendor says about how it served, which may have a price of its own.
+    pub(crate) fn served_with(&mut self, name: &str, value: &Value, usual: &[&str]) {
+        if let Some(value) = value.as_str().filter(|value| !usual.contains(value)) {
+            self.other_price = Some(format!("{name} {}", self.cleaner.clean(value)));
         }
     }
 
@@ -106,56 +96,39 @@ impl Answer {
         }
     }
 
-    /// Adds a part of a call. Vendors tell calls apart by an index, by an id, or only by sending
-    /// each in one piece; some number all of them 0.
+    /// Adds a part of a call.
     pub(crate) fn call(&mut self, choice: usize, part: CallPart) -> Result<(), VendorError> {
-        let id = part.id.filter(|id| !id.is_empty());
-        let name = part.name.filter(|name| !name.is_empty());
-        let calls = &mut self.choice(choice)?.calls;
-        let of_index = |call: &Call| part.index.is_none() || call.vendor_index == part.index;
-        let known = calls.iter().rposition(|call| match id {
-            Some(id) => call.vendor_id.as_deref() == Some(id) && of_index(call),
-            None => of_index(call),
-        });
-        // Without an id, a name says that another call begins.
-        let known = known.filter(|at| id.is_some() || name.is_none() || !calls[*at].has_name);
-        let (index, is_new) = match known {
-            Some(index) => (index, false),
-            None if id.is_none() && name.is_none() => {
-                return Err(malformed("a part of a tool call belongs to no call"));
-            }
-            None if calls.len() == MAX_TOOL_CALLS => {
-                return Err(malformed("the answer has more than 1024 tool calls"));
-            }
-            None => {
-                calls.push(Call {
-                    vendor_index: part.index,
-                    vendor_id: id.map(str::to_owned),
-                    has_name: false,
-                });
-                (calls.len() - 1, true)
-            }
-        };
-        let call = &mut calls[index];
-        let is_named_now = name.is_some() && !call.has_name;
-        call.has_name |= name.is_some();
-        let repeats = id.is_some_and(|id| {
-            let same = |call: &&Call| call.vendor_id.as_deref() == Some(id);
-            calls.iter().filter(same).count() > 1
-        });
-        let own_id = || format!("call_{}_{choice}_{index}", self.request_id);
-        let id = is_new.then(|| match id {
-            Some(id) if !repeats => id.to_owned(),
-            _ => own_id(),
-        });
-        if !is_new && !is_named_now && part.arguments.is_empty() {
+        let place = self.choice(choice)?.calls.place(&part).map_err(malformed)?;
+        self.call_part(choice, place, part)
+    }
+
+    /// Adds a call that came in one piece.
+    pub(crate) fn whole_call(&mut self, choice: usize, part: CallPart) -> Result<(), VendorError> {
+        let place = self.choice(choice)?.calls.begin(&part).map_err(malformed)?;
+        self.call_part(choice, place, part)
+    }
+
+    fn call_part(
+        &mut self,
+        choice: usize,
+        place: CallPlace,
+        part: CallPart,
+    ) -> Result<(), VendorError> {
+        if !place.is_new && !place.is_named_now && part.arguments.is_empty() {
             return Ok(());
         }
+        let index = place.index;
+        let name = part.name.filter(|_| place.is_named_now);
+        let own_id = || format!("call_{}_{choice}_{index}", self.request_id);
+        let id = place.is_new.then(|| match part.id {
+            Some(id) if !id.is_empty() && !place.repeats_id => id.to_owned(),
+            _ => own_id(),
+        });
         self.content_bytes += part.arguments.len() + name.map_or(0, str::len);
         let piece = VendorPiece::ToolCall {
             index,
             id,
-            name: name.filter(|_| is_named_now).map(str::to_owned),
+            name: name.map(str::to_owned),
             arguments: part.arguments.to_owned(),
         };
         self.piece(choice, piece)
@@ -182,9 +155,30 @@ impl Answer {
         Ok(())
     }
 
+    /// Ends all choices that are not finished.
+    pub(crate) fn finish_all(&mut self, reason: VendorFinish) -> Result<(), VendorError> {
+        (0..self.choices.len()).try_for_each(|choice| self.finish(choice, reason))
+    }
+
     /// Whether every choice that was asked for is finished.
     pub(crate) fn is_complete(&self) -> bool {
         self.choices.iter().all(|choice| choice.is_finished)
+    }
+
+    /// What is wrong with an answer that ends here, if anything is.
+    pub(crate) fn check_complete(&self) -> Result<(), VendorError> {
+        if self.is_complete() {
+            return Ok(());
+        }
+        let begun = || self.choices.iter().filter(|choice| choice.has_begun);
+        let given = begun().filter(|choice| choice.is_finished).count();
+        match given > 0 && given == begun().count() {
+            true => Err(VendorError::MissingChoices {
+                wanted: self.choices.len(),
+                given,
+            }),
+            false => Err(VendorError::Truncated),
+        }
     }
 
     /// Whether content or an end was read, so that the attempt has its first content.
@@ -208,11 +202,14 @@ impl Answer {
 
     fn choice(&mut self, choice: usize) -> Result<&mut Choice, VendorError> {
         let wanted = self.choices.len();
-        self.choices.get_mut(choice).ok_or_else(|| {
+        let state = self.choices.get_mut(choice);
+        let state = state.ok_or_else(|| {
             malformed(&format!(
                 "it has choice {choice}, and {wanted} were asked for"
             ))
-        })
+        })?;
+        state.has_begun = true;
+        Ok(state)
     }
 }
 

@@ -4,17 +4,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant, SystemTime};
 
-use futures_util::{FutureExt, stream};
+use futures_util::{StreamExt, stream};
 use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::Value;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::answer::malformed;
 use crate::attempt_account::{AttemptAccount, Ending, Place};
 use crate::call::{VendorAccountReceiver, VendorAnswer, VendorCall, VendorEvents};
-use crate::dialects::{Progress, StreamReader, translate};
+use crate::dialects::{StreamReader, translate};
+use crate::progress::Progress;
 use crate::reported_error::ReportedError;
 use crate::shared::{Shared, today};
 use crate::sse::{MAX_EVENT_BYTES, SseReader};
@@ -25,6 +26,10 @@ use crate::{Dialect, VendorError, VendorEvent, response_headers};
 const MAX_ERROR_BYTES: usize = 64 << 10;
 /// How long the body of an error is waited for.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(10);
+/// Tiers that a client can ask for without another price.
+const USUAL_TIERS: [&str; 3] = ["auto", "default", "standard"];
+/// How long the end of a body is waited for after the end of the stream.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// Prepares an attempt. It begins when its events are polled.
 pub(crate) fn start(shared: Arc<Shared>, call: VendorCall) -> VendorAnswer {
@@ -36,7 +41,7 @@ pub(crate) fn start(shared: Arc<Shared>, call: VendorCall) -> VendorAnswer {
         stage: Stage::Fresh,
     };
     VendorAnswer {
-        events: VendorEvents(Box::pin(stream::unfold(attempt, Attempt::next))),
+        events: VendorEvents(Box::pin(stream::unfold(attempt, Attempt::next).fuse())),
         account: VendorAccountReceiver(receiver),
     }
 }
@@ -126,19 +131,17 @@ impl Attempt {
     }
 
     fn end_marker(&mut self) -> Result<Progress, VendorError> {
-        if let Stage::Reading { response, .. } = &mut self.stage {
-            // The end of the body usually came with the marker; then the connection can be used again.
-            let _ = response.chunk().now_or_never();
+        self.account.answer.check_complete()?;
+        let stage = std::mem::replace(&mut self.stage, Stage::Ended(None));
+        if let Stage::Reading { response, .. } = stage {
+            tokio::spawn(drain(response));
         }
-        match self.account.answer.is_complete() {
-            true => Ok(Progress::End),
-            false => Err(VendorError::Truncated),
-        }
+        Ok(Progress::End)
     }
 
     fn end_of_connection(&mut self) -> Result<Progress, VendorError> {
-        match self.reader.ends_with_connection() && self.account.answer.is_complete() {
-            true => Ok(Progress::End),
+        match self.reader.ends_with_connection() {
+            true => self.account.answer.check_complete().map(|()| Progress::End),
             false => Err(VendorError::Truncated),
         }
     }
@@ -173,6 +176,10 @@ async fn send(account: &mut AttemptAccount, began: Instant) -> Result<Response, 
         .headers(headers)
         .body(translation.body.to_string());
     account.injected = translation.injected;
+    let tier = account.call.original.parameter("service_tier").cloned();
+    account
+        .answer
+        .served_with("service_tier", &tier.unwrap_or_default(), &USUAL_TIERS);
     account.was_sent = true;
     let clocks = &shared.clocks;
     let (deadline, late) = first_deadline(account, began);
@@ -259,6 +266,14 @@ async fn read_chunk(
             account.shared.cleaner.clean(&causes(error)),
         )),
     }
+}
+
+/// Reads the end of a body, of which nothing is left but its end, so that its connection can be used
+/// again.
+async fn drain(mut response: Response) {
+    let rest = async { while let Ok(Some(_)) = response.chunk().await {} };
+    // Otherwise the connection is closed.
+    let _ = timeout(DRAIN_TIME, rest).await;
 }
 
 /// Whether a response with status 200 is a document instead of a stream.

@@ -157,9 +157,8 @@ impl AttemptAccount {
 
     /// Dollars at the price of the model that served.
     fn cost(&self, usage: &Usage) -> Result<(Decimal, Option<String>), String> {
-        let tier = self.answer.service_tier.as_deref().unwrap_or("default");
-        if !matches!(tier, "auto" | "default" | "standard") {
-            return Err(format!("there is no price of the service tier {tier:?}"));
+        if let Some(other) = &self.answer.other_price {
+            return Err(format!("there is no price of {other}"));
         }
         let model = self
             .answer

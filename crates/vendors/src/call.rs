@@ -17,7 +17,8 @@ pub struct VendorCall {
     pub original: OriginalChat,
     /// The vendor's own name of the model.
     pub model: String,
-    /// Our id of the request, which the vendor gets where it has a header for it.
+    /// Our id of the request. OpenAI gets it in `X-Client-Request-Id`; none of the vendors documents a
+    /// key for idempotency.
     pub request_id: String,
 }
 

@@ -1,6 +1,7 @@
 //! How a vendor is reached, from TOML.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use farthing_economics::{RateCard, parse_decimal};
@@ -20,7 +21,7 @@ pub enum Dialect {
 }
 
 /// A vendor, as its table in TOML says.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VendorConfig {
     /// The API that it speaks.
@@ -67,6 +68,16 @@ pub struct VendorTimeouts {
     pub idle_seconds: f64,
     /// For the whole attempt.
     pub total_seconds: f64,
+}
+
+impl fmt::Debug for VendorConfig {
+    /// Without the headers, of which one may be a secret after all, and the address, which may hold one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("VendorConfig");
+        shown.field("dialect", &self.dialect);
+        shown.field("price_list", &self.price_list);
+        shown.finish_non_exhaustive()
+    }
 }
 
 impl Default for VendorTimeouts {

@@ -79,6 +79,14 @@ pub enum VendorError {
     /// The stream ended without its end marker, or before a choice was finished.
     #[error("the stream ended before the answer was complete")]
     Truncated,
+    /// The vendor gave fewer answers than `n`: some servers know only one.
+    #[error("{wanted} answers were asked for (`n`), and {given} came")]
+    MissingChoices {
+        /// The number of answers that the client wants.
+        wanted: usize,
+        /// The number of answers that came.
+        given: usize,
+    },
     /// The answer is not in the vendor's dialect.
     #[error("the answer is malformed: {problem}")]
     Malformed {
@@ -109,6 +117,7 @@ impl VendorError {
             | Self::CostUnknown(_)
             | Self::Untranslatable { .. }
             | Self::TotalTimeout(_)
+            | Self::MissingChoices { .. }
             | Self::Malformed { .. } => false,
         }
     }
@@ -129,6 +138,7 @@ impl VendorError {
             Self::InBand { .. } => "in_band",
             Self::Broken(_) => "broken",
             Self::Truncated => "truncated",
+            Self::MissingChoices { .. } => "missing_choices",
             Self::Malformed { .. } => "malformed",
         }
     }
@@ -168,7 +178,7 @@ impl VendorError {
     pub(crate) fn is_vendors_fault(&self) -> bool {
         match self {
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
-            Self::InBand { .. } => !self.is_context_too_long(),
+            Self::InBand { may_retry, .. } => *may_retry,
             Self::Connect(_)
             | Self::FirstContentTimeout(_)
             | Self::IdleTimeout(_)
@@ -180,6 +190,7 @@ impl VendorError {
             | Self::Busy { .. }
             | Self::SpendCapReached
             | Self::CostUnknown(_)
+            | Self::MissingChoices { .. }
             | Self::Untranslatable { .. } => false,
         }
     }

@@ -16,8 +16,10 @@ mod event;
 mod original_chat;
 
 mod answer;
+mod progress;
 mod reported_error;
 mod sse;
+mod tool_calls;
 mod translation;
 mod usage_counts;
 mod vendor_text;

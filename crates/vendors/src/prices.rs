@@ -105,7 +105,7 @@ impl VendorPrices {
             format!("there is no price of {model:?} for {day}: set `price_list` or `prices`")
         })?;
         if let Some(tier) = chat.parameter("service_tier")
-            && !matches!(tier.as_str(), Some("auto" | "default" | "standard_only"))
+            && !matches!(tier.as_str(), Some("auto" | "default" | "standard"))
         {
             return Err("`service_tier` has another price".to_owned());
         }

@@ -37,3 +37,6 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
         .iter()
         .find_map(|name| headers.get(*name)?.to_str().ok())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::VendorError;
 
 /// How often, and after which delay, an attempt is repeated. It has no clock and no chance.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RetryPolicy {
     /// All attempts, the first one included.
     pub max_attempts: u32,
     /// The delay after the first failure, in seconds. It doubles with each further one.
     pub first_delay_seconds: f64,
-    /// No delay is longer. If a vendor asks for more, there is no further attempt.
+    /// No backoff is longer. If a vendor asks for more, there is no further attempt; jitter can add up
+    /// to a half of what it asked for.
     pub max_delay_seconds: f64,
 }
 

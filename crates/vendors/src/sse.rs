@@ -106,3 +106,6 @@ impl SseReader {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,8 +82,21 @@ fn read(counts: &Map<String, Value>, dialect: Dialect) -> Result<Usage, String> 
         Dialect::OpenAi | Dialect::Google => CacheCounting::Subset,
         Dialect::Anthropic => CacheCounting::Additive,
     };
-    let text = Value::Object(counts.clone()).to_string();
+    let mut counts = counts.clone();
+    keep_tokens(&mut counts);
+    let text = Value::Object(counts).to_string();
     Usage::from_json(&text, counting).map_err(|error| error.to_string())
+}
+
+/// Removes what counts no tokens: times, costs, names.
+fn keep_tokens(counts: &mut Map<String, Value>) {
+    counts.retain(|name, value| {
+        if let Value::Object(details) = value {
+            keep_tokens(details);
+            return true;
+        }
+        value.is_number() && name.to_ascii_lowercase().contains("token")
+    });
 }
 
 fn merge(known: &mut Map<String, Value>, more: &Map<String, Value>) {

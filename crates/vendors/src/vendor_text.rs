@@ -2,6 +2,7 @@
 
 /// More of an error text helps nobody.
 const MAX_CHARS: usize = 400;
+const MIN_KEY_BYTES: usize = 8;
 
 /// Takes a vendor's text into a message: without the key that it may echo, without characters that
 /// command a terminal, and not too long.
@@ -12,6 +13,8 @@ pub(crate) struct TextCleaner {
 
 impl TextCleaner {
     pub(crate) fn new(key: Option<&str>) -> Self {
+        // A short key is a placeholder, and may be a word of the text.
+        let key = key.filter(|key| key.len() >= MIN_KEY_BYTES);
         Self {
             key: key.map(str::to_owned),
         }

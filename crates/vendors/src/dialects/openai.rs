@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::Progress;
-use crate::answer::{Answer, CallPart, malformed};
+use crate::answer::{Answer, malformed};
 use crate::reported_error::ReportedError;
+use crate::tool_calls::CallPart;
 use crate::translation::{Translation, untranslatable};
 use crate::{OriginalChat, VendorError, VendorFinish, VendorPiece};
 
@@ -46,7 +46,7 @@ pub(super) fn translate(chat: &OriginalChat, model: &str) -> Result<Translation,
 }
 
 /// Reads a chunk.
-pub(super) fn read(chunk: &Value, answer: &mut Answer) -> Result<Progress, VendorError> {
+pub(super) fn read(chunk: &Value, answer: &mut Answer) -> Result<(), VendorError> {
     if !chunk.is_object() {
         return Err(malformed("an event is no JSON object"));
     }
@@ -57,16 +57,15 @@ pub(super) fn read(chunk: &Value, answer: &mut Answer) -> Result<Progress, Vendo
     if answer.vendor_request_id.is_none() {
         answer.vendor_request_id = chunk["id"].as_str().map(|id| answer.cleaner.clean(id));
     }
-    if let Some(tier) = chunk["service_tier"].as_str() {
-        answer.service_tier = Some(answer.cleaner.clean(tier));
-    }
+    let usual = ["auto", "default", "standard"];
+    answer.served_with("service_tier", &chunk["service_tier"], &usual);
     answer.usage.merge(&chunk["usage"]);
     answer.begin();
     // `null` is as good as none: some servers send it with the usage.
     for choice in chunk["choices"].as_array().into_iter().flatten() {
         read_choice(choice, answer)?;
     }
-    Ok(Progress::More)
+    Ok(())
 }
 
 fn read_choice(choice: &Value, answer: &mut Answer) -> Result<(), VendorError> {

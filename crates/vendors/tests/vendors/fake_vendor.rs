@@ -50,6 +50,8 @@ pub(crate) enum Ending {
     Reset,
     /// Silence until the client leaves.
     Hang,
+    /// The same, without even a head.
+    Mute,
 }
 
 impl Play {
@@ -101,6 +103,7 @@ pub(crate) struct FakeVendor {
 struct Log {
     seen: Vec<Seen>,
     left: usize,
+    connections: usize,
 }
 
 impl FakeVendor {
@@ -118,6 +121,7 @@ impl FakeVendor {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                shared.change(|log| log.connections += 1);
                 let (vendor, play) = (shared.clone(), play.clone());
                 tokio::spawn(async move {
                     // An error means that the client left.
@@ -144,6 +148,11 @@ impl FakeVendor {
         self.log.lock().unwrap().left
     }
 
+    /// How many connections were made.
+    pub(crate) fn connections(&self) -> usize {
+        self.log.lock().unwrap().connections
+    }
+
     /// Waits until a condition holds.
     pub(crate) async fn until(&self, condition: impl Fn(&Self) -> bool) {
         let mut changes = self.changes.subscribe();
@@ -168,6 +177,9 @@ async fn serve(
     while let Some(seen) = read_request(&mut stream, &mut unread).await {
         let play = play(&seen);
         vendor.change(|log| log.seen.push(seen));
+        if play.ending == Ending::Mute {
+            return Err(leaving(&mut stream).await);
+        }
         let mut head = format!(
             "HTTP/1.1 {} Status\r\ntransfer-encoding: chunked\r\n",
             play.status
@@ -201,7 +213,7 @@ async fn serve(
                     .unwrap();
                 return Ok(());
             }
-            Ending::Hang => return Err(leaving(&mut stream).await),
+            Ending::Hang | Ending::Mute => return Err(leaving(&mut stream).await),
         }
     }
     Ok(())

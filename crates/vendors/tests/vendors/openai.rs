@@ -37,17 +37,7 @@ async fn streamed(chunks: &[Value]) -> Outcome {
 
 /// The stream of OpenAI's reference, with usage
 /// (<https://platform.openai.com/docs/api-reference/chat-streaming>).
-const REFERENCE: &str = r#"data: {"id":"chatcmpl-123","object":"chat.completion.chunk","created":1694268190,"model":"gpt-4o-mini", "system_fingerprint": "fp_44709d6fcb", "choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}],"usage":null}
-
-data: {"id":"chatcmpl-123","object":"chat.completion.chunk","created":1694268190,"model":"gpt-4o-mini", "system_fingerprint": "fp_44709d6fcb", "choices":[{"index":0,"delta":{"content":"Hello"},"logprobs":null,"finish_reason":null}],"usage":null}
-
-data: {"id":"chatcmpl-123","object":"chat.completion.chunk","created":1694268190,"model":"gpt-4o-mini", "system_fingerprint": "fp_44709d6fcb", "choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}],"usage":null}
-
-data: {"id":"chatcmpl-123","object":"chat.completion.chunk","created":1694268190,"model":"gpt-4o-mini", "system_fingerprint": "fp_44709d6fcb", "choices":[],"usage":{"prompt_tokens":19,"completion_tokens":10,"total_tokens":29,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}
-
-data: [DONE]
-
-"#;
+const REFERENCE: &str = include_str!("../fixtures/openai_text.sse");
 
 #[tokio::test]
 async fn the_reference_stream_is_read_and_billed() {
@@ -84,6 +74,20 @@ async fn the_reference_stream_is_read_and_billed() {
         vendor.figures().spent_today_usd.normalize().to_string(),
         "0.00000885"
     );
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again() {
+    let fake = FakeVendor::start(|_| Play::stream(REFERENCE)).await;
+    let vendor = openai(&fake);
+    // The end of a body may be on its way when the next call begins.
+    for _ in 0..1000 {
+        assert_eq!(outcome(ask(&vendor)).await.error, None);
+        if fake.connections() < fake.seen().len() {
+            return;
+        }
+    }
+    panic!("each of a thousand calls had a connection of its own");
 }
 
 #[tokio::test]
@@ -175,13 +179,23 @@ async fn a_stream_without_its_end_is_truncated() {
 }
 
 #[tokio::test]
-async fn a_missing_choice_is_truncated() {
+async fn a_missing_choice_is_an_error_but_not_the_vendors_fault() {
     let text = events(&[delta(json!({"content": "Hi"})), end("stop")]);
     let fake = FakeVendor::start(move |_| Play::stream(text.clone())).await;
+    let vendor = openai(&fake);
     let mut body = question().body().clone();
     body.insert("n".to_owned(), json!(2));
-    let got = outcome(openai(&fake).chat(call(chat(Value::Object(body)), "gpt-4o"))).await;
-    assert_eq!(got.error, Some(VendorError::Truncated));
+    // Nobody's `n` takes the vendor away from the others.
+    for _ in 0..6 {
+        let original = chat(Value::Object(body.clone()));
+        let error = outcome(vendor.chat(call(original, "gpt-4o"))).await.error;
+        let expected = VendorError::MissingChoices {
+            wanted: 2,
+            given: 1,
+        };
+        assert_eq!(error, Some(expected));
+    }
+    assert_eq!(outcome(ask(&vendor)).await.error, None);
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! Vendors and calls of the tests.
 
+use std::time::Duration;
+
 use farthing_economics::PriceBook;
 use farthing_vendors::{
     OriginalChat, Vendor, VendorAccount, VendorAnswer, VendorCall, VendorConfig, VendorConfigError,
-    VendorError, VendorEvent, VendorFinish, VendorPiece,
+    VendorError, VendorEvent, VendorFigures, VendorFinish, VendorPiece,
 };
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -52,6 +54,17 @@ pub(crate) fn call(original: OriginalChat, model: &str) -> VendorCall {
 
 pub(crate) fn ask(vendor: &Vendor) -> VendorAnswer {
     vendor.chat(call(question(), "gpt-4o"))
+}
+
+/// Waits until a condition on a vendor's figures holds.
+pub(crate) async fn until(vendor: &Vendor, condition: impl Fn(&VendorFigures) -> bool) {
+    let waiting = async {
+        while !condition(&vendor.figures()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waiting = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    waiting.unwrap_or_else(|_| panic!("it never holds: {:?}", vendor.figures()));
 }
 
 /// Everything that an attempt gave.
