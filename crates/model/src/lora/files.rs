@@ -12,7 +12,12 @@ use farthing_scheduler::AdapterId;
 use safetensors::{Dtype, SafeTensors, tensor::Metadata};
 use sha2::{Digest, Sha256};
 
-use crate::{ModelError, checkpoint::FloatType, open_regular_file, read_regular_file};
+use crate::{
+    ModelError,
+    checkpoint::FloatType,
+    open_regular_file, read_regular_file,
+    vision_names::{is_for_images, text_name},
+};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -122,6 +127,11 @@ impl AdapterFiles {
         }
     }
 
+    /// Leaves out what only images need.
+    pub(super) fn skip_images(&mut self) {
+        self.tensors.retain(|name, _| !is_for_images(name));
+    }
+
     /// Rejects tensors that were not taken: they would change the answers.
     pub(super) fn expect_all_taken(&self) -> Result<(), ModelError> {
         match self.tensors.keys().next() {
@@ -164,7 +174,7 @@ impl AdapterFiles {
                 float_type,
                 bytes: data + start..data + end,
             };
-            Ok((own.to_owned(), tensor))
+            Ok((text_name(own), tensor))
         };
         metadata.tensors().into_iter().map(locate).collect()
     }
