@@ -164,6 +164,8 @@ fn phi3_with_the_short_factors_if_no_sequence_is_longer_than_the_training_was() 
     for file in ["", "model.gguf"] {
         let path = directory("phi3_long_rope").join(file);
         let checkpoint = Checkpoint::open(&path, LoadFormat::Auto, 0).unwrap();
+        let warnings = checkpoint.warnings().join(" ");
+        assert!(warnings.contains("at most 32 tokens"), "{warnings}");
         let mut runner = runner_of(&checkpoint, ROOM, 32);
         let found = logits(&mut runner, std::slice::from_ref(&prompt), 7);
         let difference = max_difference(&found[0], &short);
