@@ -9,9 +9,9 @@ use std::time::Instant;
 use candle_core::{DType, Device, Result, Tensor};
 use farthing_ops::{
     Accumulate, AttentionBatch, KvCacheLayer, Limits, LinearWeight, LinearWeightBuilder,
-    LoraExpand, LoraSegment, LoraWeight, RopeTable, SampleSpec, SimdLevel, add, embed, gather_rows,
-    linear, lora, num_threads, paged_attention, philox4x32, rms_norm, rope_and_cache, sample,
-    silu_mul, use_simd_level,
+    LoraExpand, LoraSegment, LoraWeight, RopeFactors, RopeTable, SampleSpec, SimdLevel, add,
+    add_bias, embed, gather_rows, head_norm, linear, lora, num_threads, paged_attention,
+    philox4x32, rms_norm, rope_and_cache, sample, silu_mul, use_simd_level,
 };
 
 const HIDDEN: usize = 576;
@@ -273,9 +273,11 @@ fn bench_attention(limits: Limits) -> Result<()> {
 
 fn bench_elementwise(limits: Limits) -> Result<()> {
     let inv_freq: Vec<f32> = (0..HEAD_DIM / 2).map(|i| 0.5_f32.powi(i as i32)).collect();
-    let rope = RopeTable::new(&inv_freq, 2048, &Device::Cpu)?;
+    let rope = RopeTable::new(&inv_freq, 2048, RopeFactors::NONE, &Device::Cpu)?;
     let cache = KvCacheLayer::zeros(64, 16, KV_HEADS, HEAD_DIM, DType::BF16, &Device::Cpu)?;
     let norm = Tensor::from_vec(values(HIDDEN), HIDDEN, &Device::Cpu)?;
+    let head_weight = Tensor::from_vec(values(HEAD_DIM), HEAD_DIM, &Device::Cpu)?;
+    let bias = Tensor::from_vec(values(QKV), QKV, &Device::Cpu)?;
     let table = weight(VOCAB, HIDDEN)?;
     for m in ROWS {
         let (x, out) = (matrix(m, HIDDEN)?, matrix(m, HIDDEN)?);
@@ -304,6 +306,10 @@ fn bench_elementwise(limits: Limits) -> Result<()> {
         })?;
         bench("embed", 6 * HIDDEN, &|| embed(&out, &ids, &table))?;
         bench("add", 12 * HIDDEN, &|| add(&out, &x))?;
+        bench("add_bias", 8 * QKV, &|| add_bias(&qkv, &bias))?;
+        bench("head_norm", 8 * QKV, &|| {
+            head_norm(&qkv, &head_weight, &head_weight, HEADS, 1e-5)
+        })?;
         bench("gather_rows", 8 * HIDDEN, &|| gather_rows(&out, &x, &slots))?;
     }
     Ok(())

@@ -1,4 +1,5 @@
-// Addition in place: out += x. It serves the linear layers that cannot add to the residual themselves.
+// Addition in place: out += factor · x. It serves the linear layers that cannot add to the residual
+// themselves.
 //
 // out and x: T [m, width]. width is a multiple of 8.
 //
@@ -11,7 +12,9 @@ constexpr u32 THREADS = 256;
 
 template <typename T>
 __device__ inline void
-add_row(T* __restrict__ out, const T* __restrict__ x, const u32* __restrict__ live, u32 width) {
+add_row(
+    T* __restrict__ out, const T* __restrict__ x, const u32* __restrict__ live, u32 width,
+    float factor) {
     const u32 row = blockIdx.x;
     const u32 i = (blockIdx.y * THREADS + threadIdx.x) * VECTOR;
     if (row >= *live || i >= width) {
@@ -23,7 +26,7 @@ add_row(T* __restrict__ out, const T* __restrict__ x, const u32* __restrict__ li
     load(x + at, term);
 #pragma unroll
     for (u32 j = 0; j < VECTOR; ++j) {
-        sum[j] += term[j];
+        sum[j] += factor * term[j];
     }
     store(out + at, sum);
 }
@@ -31,8 +34,9 @@ add_row(T* __restrict__ out, const T* __restrict__ x, const u32* __restrict__ li
 }  // namespace add_kernel
 
 #define ADD(T, name)                                                                               \
-    KERNEL(add_kernel::THREADS, name, T* out, const T* x, const u32* live, u32 width) {            \
-        add_kernel::add_row(out, x, live, width);                                                  \
+    KERNEL(add_kernel::THREADS, name, T* out, const T* x, const u32* live, u32 width,              \
+           float factor) {                                                                         \
+        add_kernel::add_row(out, x, live, width, factor);                                          \
     }
 
 ADD(Bf16, add_bf16)

@@ -1,9 +1,11 @@
 // Applies the rotary position embedding and writes new keys and values to the paged cache.
 //
 // qkv: T [m, (heads + 2 kv_heads) · head_dim]; positions and slots: u32 [m], with slot = block ·
-// block_size + offset; table: f32 [max_positions, 2, head_dim / 2], cosines first; cache: T
-// [num_blocks, 2 (keys, values), kv_heads, block_size, head_dim]. head_dim is a multiple of 16. Each
-// rotated pair has one value from each half of a head (`rotate_half` of HF transformers).
+// block_size + offset; table: f32 [max_positions, table_row], of which the first rotary_dim values turn
+// keys and the last rotary_dim values queries, cosines first; cache: T [num_blocks, 2 (keys, values),
+// kv_heads, block_size, head_dim]. head_dim and rotary_dim are multiples of 16. Each rotated pair has one
+// value from each half of the first rotary_dim dimensions of a head (`rotate_half` of HF transformers).
+// The other dimensions stay.
 //
 // Queries are rotated in place. Rotated keys are written only to the cache, from which attention reads
 // them. The keys in qkv do not change.
@@ -33,18 +35,24 @@ __device__ inline void rotate(T* to, const T* from, const float* cos, const floa
     store(to + half, turned_second);
 }
 
+/// Copies two vectors.
+template <typename T> __device__ inline void copy(T* to, const T* from) {
+    store_vector(to, load_vector(from));
+    store_vector(to + VECTOR, load_vector(from + VECTOR));
+}
+
 template <typename T>
 __device__ inline void turn_and_write(
     T* __restrict__ qkv, T* __restrict__ cache, const float* __restrict__ table,
     const u32* __restrict__ positions, const u32* __restrict__ slots, const u32* __restrict__ live,
-    u32 heads, u32 kv_heads, u32 head_dim, u32 block_size) {
+    u32 heads, u32 kv_heads, u32 head_dim, u32 rotary_dim, u32 table_row, u32 block_size) {
     const u32 token = blockIdx.x;
     if (token >= *live) {
         return;
     }
-    const u32 half = head_dim / 2;
-    const float* cos = table + u64(positions[token]) * head_dim;
-    const float* sin = cos + half;
+    const u32 half = rotary_dim / 2;
+    const float* key_angles = table + u64(positions[token]) * table_row;
+    const float* query_angles = key_angles + table_row - rotary_dim;
     T* row = qkv + u64(token) * (heads + 2 * kv_heads) * head_dim;
 
     const u32 slot = slots[token];
@@ -53,19 +61,22 @@ __device__ inline void turn_and_write(
     T* keys = cache + u64(block) * 2 * kv_heads * head_len + u64(offset) * head_dim;
     T* values = keys + kv_heads * head_len;
 
-    const u32 vectors = half / VECTOR;
-    for (u32 task = threadIdx.x; task < (heads + 2 * kv_heads) * vectors; task += THREADS) {
-        const u32 head = task / vectors;
-        const u32 i = task % vectors * VECTOR;
-        T* x = row + head * head_dim + i;
-        if (head < heads) {
-            rotate(x, x, cos + i, sin + i, half);
-        } else if (head < heads + kv_heads) {
-            rotate(keys + (head - heads) * head_len + i, x, cos + i, sin + i, half);
-        } else {
-            T* to = values + (head - heads - kv_heads) * head_len + i;
-            store_vector(to, load_vector(x));
-            store_vector(to + half, load_vector(x + half));
+    const u32 tasks = head_dim / (2 * VECTOR);
+    for (u32 task = threadIdx.x; task < (heads + 2 * kv_heads) * tasks; task += THREADS) {
+        const u32 head = task / tasks;
+        const u32 i = task % tasks * VECTOR;
+        T* x = row + head * head_dim;
+        if (head >= heads + kv_heads) {
+            copy(values + (head - heads - kv_heads) * head_len + 2 * i, x + 2 * i);
+        } else if (head >= heads) {
+            T* to = keys + (head - heads) * head_len;
+            if (i < half) {
+                rotate(to + i, x + i, key_angles + i, key_angles + half + i, half);
+            } else {
+                copy(to + 2 * i, x + 2 * i);
+            }
+        } else if (i < half) {
+            rotate(x + i, x + i, query_angles + i, query_angles + half + i, half);
         }
     }
 }
@@ -75,9 +86,10 @@ __device__ inline void turn_and_write(
 #define ROPE_AND_CACHE(T, name)                                                                    \
     KERNEL(rope_and_cache_kernel::THREADS, name, T* qkv, T* cache, const float* table,             \
            const u32* positions, const u32* slots, const u32* live, u32 heads, u32 kv_heads,       \
-           u32 head_dim, u32 block_size) {                                                         \
+           u32 head_dim, u32 rotary_dim, u32 table_row, u32 block_size) {                          \
         rope_and_cache_kernel::turn_and_write(qkv, cache, table, positions, slots, live, heads,    \
-                                              kv_heads, head_dim, block_size);                     \
+                                              kv_heads, head_dim, rotary_dim, table_row,           \
+                                              block_size);                                         \
     }
 
 ROPE_AND_CACHE(Bf16, rope_and_cache_bf16)

@@ -7,6 +7,7 @@ mod growth;
 mod message_text;
 mod reach;
 mod token_bytes;
+mod words;
 
 use std::borrow::Cow;
 use std::path::Path;

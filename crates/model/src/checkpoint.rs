@@ -13,7 +13,7 @@ use std::{collections::HashMap, ops::Range, path::Path};
 use half::bf16;
 use serde_json::Value;
 
-use crate::{ModelConfig, ModelError, read_regular_file};
+use crate::{ModelConfig, ModelError, RopeScaling, read_regular_file};
 pub(crate) use dummy::DummyWeights;
 pub(crate) use float_type::FloatType;
 use gguf::GgufFile;
@@ -88,10 +88,9 @@ impl Checkpoint {
 
     fn open_safetensors(directory: &Path) -> Result<Self, ModelError> {
         let (config, shards, warnings) = Shards::open(directory, read_config(directory)?)?;
-        Ok(Self {
-            warnings,
-            ..Self::new(config, Weights::Safetensors(shards))
-        })
+        let mut checkpoint = Self::new(config, Weights::Safetensors(shards));
+        checkpoint.warnings.extend(warnings);
+        Ok(checkpoint)
     }
 
     fn open_gguf(path: &Path) -> Result<Self, ModelError> {
@@ -101,18 +100,17 @@ impl Checkpoint {
              end at their token limit only"
                 .to_owned()
         });
-        Ok(Self {
-            warnings: warning.into_iter().collect(),
-            ..Self::new(config, Weights::Gguf(Box::new(file)))
-        })
+        let mut checkpoint = Self::new(config, Weights::Gguf(Box::new(file)));
+        checkpoint.warnings.extend(warning);
+        Ok(checkpoint)
     }
 
     fn new(config: ModelConfig, weights: Weights) -> Self {
         Self {
             shapes: config.tensor_shapes().collect(),
+            warnings: long_rope_warning(&config).into_iter().collect(),
             config,
             weights,
-            warnings: Vec::new(),
         }
     }
 
@@ -207,6 +205,22 @@ impl Checkpoint {
             _ => None,
         }
     }
+}
+
+/// transformers computes a sequence anew with other factors once it outgrows the original context. No
+/// server with a KV cache does.
+fn long_rope_warning(config: &ModelConfig) -> Option<String> {
+    let RopeScaling::LongRope(long) = &config.rope.scaling else {
+        return None;
+    };
+    let original = long.original_max_position_embeddings;
+    (config.max_position_embeddings > original).then(|| {
+        format!(
+            "rotary positions are scaled by longrope: a server whose longest sequence has at most \
+             {original} tokens (max_model_len) uses the short factors, and any other the long ones for \
+             all sequences, as in llama.cpp; transformers decides by each sequence's length"
+        )
+    })
 }
 
 fn read_config(directory: &Path) -> Result<ModelConfig, ModelError> {

@@ -1,20 +1,17 @@
-//! A model's sizes, and the choices in which Llama and Mistral models differ.
+//! A model's sizes, and the choices in which the model families differ.
 
+mod architecture;
 mod gguf;
 mod hf;
+mod layers;
+mod tensors;
+mod validation;
 
-use crate::{ModelError, RopeConfig, RopeScaling};
+use crate::{ModelError, RopeConfig};
+pub use architecture::Architecture;
 pub(crate) use gguf::GgufTensorFacts;
-
-/// The model family. The same code computes both; they differ in defaults and in Mistral's sliding
-/// window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architecture {
-    /// Llama 2, 3, 3.1, 3.2 and models with the same architecture (SmolLM2, TinyLlama, …).
-    Llama,
-    /// Mistral v0.1 to v0.3.
-    Mistral,
-}
+pub use layers::Layers;
+pub(crate) use tensors::LinearShape;
 
 /// A complete model configuration. Field names are those of Hugging Face's `config.json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,9 +38,23 @@ pub struct ModelConfig {
     pub rms_norm_eps: f32,
     /// Rotary position embeddings.
     pub rope: RopeConfig,
+    /// Layers without rotary position embeddings.
+    pub unrotated_layers: Layers,
     /// The attention window: a token attends to itself and to the previous `sliding_window - 1`
     /// tokens. `None` is unlimited.
     pub sliding_window: Option<usize>,
+    /// The layers that have the attention window. The others attend to the whole context.
+    pub windowed_layers: Layers,
+    /// Linear layers with a bias.
+    pub biases: Biases,
+    /// Whether RMSNorm is applied to each head's query and key.
+    pub has_head_norms: bool,
+    /// Whether queries, keys and values are one linear layer, and gate and up projection another.
+    pub is_fused: bool,
+    /// Constant factors.
+    pub factors: Factors,
+    /// Whether this is the text part of a model for text and images. Only that part is served.
+    pub has_vision: bool,
     /// Whether the output projection is the embedding. Then there is no `lm_head.weight`. Of an
     /// opened checkpoint it is what its file holds, whatever its config says.
     pub tie_word_embeddings: bool,
@@ -53,7 +64,57 @@ pub struct ModelConfig {
     pub eos_token_ids: Vec<u32>,
 }
 
+/// Which linear layers of a decoder layer have a bias.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Biases {
+    /// `q_proj`, `k_proj` and `v_proj`.
+    pub qkv: bool,
+    /// `o_proj`.
+    pub o: bool,
+    /// `gate_proj`, `up_proj` and `down_proj`.
+    pub mlp: bool,
+}
+
+/// Constant factors of a model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Factors {
+    /// Factor of embeddings.
+    pub embedding: f32,
+    /// Factor of what a layer adds to the residual stream.
+    pub residual: f32,
+    /// Factor of the products of queries and keys.
+    pub attention: f32,
+    /// Divisor of logits.
+    pub logits_divisor: f32,
+}
+
+impl Factors {
+    /// Those of most models: only the products of queries and keys are scaled, by the root of the
+    /// size of a head.
+    pub(crate) fn of_head(head_dim: usize) -> Self {
+        Self {
+            embedding: 1.0,
+            residual: 1.0,
+            attention: 1.0 / (head_dim as f32).sqrt(),
+            logits_divisor: 1.0,
+        }
+    }
+}
+
 impl ModelConfig {
+    /// The attention window of a layer; `None` is unlimited.
+    pub fn window_of(&self, layer: usize) -> Option<usize> {
+        self.sliding_window
+            .filter(|_| self.windowed_layers.contains(layer))
+    }
+
+    /// The attention window that all layers have; `None` if one is unlimited.
+    pub fn window_of_all(&self) -> Option<usize> {
+        self.sliding_window.filter(|_| {
+            (0..self.num_hidden_layers).all(|layer| self.windowed_layers.contains(layer))
+        })
+    }
+
     /// Total width of all query heads.
     pub fn q_size(&self) -> usize {
         self.num_attention_heads * self.head_dim
@@ -63,186 +124,24 @@ impl ModelConfig {
     pub fn kv_size(&self) -> usize {
         self.num_key_value_heads * self.head_dim
     }
-
-    /// Number of weights. A tied output projection counts once.
-    pub fn num_parameters(&self) -> usize {
-        self.tensor_shapes()
-            .map(|(_, shape)| shape.iter().product::<usize>())
-            .sum()
-    }
-
-    /// All tensors of the model, with Hugging Face's names, in the order of computation. A matrix
-    /// has shape `[rows, columns]`, a linear layer's rows being its outputs; a norm has shape
-    /// `[columns]`.
-    pub fn tensor_shapes(&self) -> impl Iterator<Item = (String, Vec<usize>)> + '_ {
-        let (hidden, mlp) = (self.hidden_size, self.intermediate_size);
-        let (q, kv) = (self.q_size(), self.kv_size());
-        let layer = [
-            ("input_layernorm", vec![hidden]),
-            ("self_attn.q_proj", vec![q, hidden]),
-            ("self_attn.k_proj", vec![kv, hidden]),
-            ("self_attn.v_proj", vec![kv, hidden]),
-            ("self_attn.o_proj", vec![hidden, q]),
-            ("post_attention_layernorm", vec![hidden]),
-            ("mlp.gate_proj", vec![mlp, hidden]),
-            ("mlp.up_proj", vec![mlp, hidden]),
-            ("mlp.down_proj", vec![hidden, mlp]),
-        ];
-        let layers = (0..self.num_hidden_layers).flat_map(move |index| {
-            layer
-                .clone()
-                .map(|(name, shape)| (format!("model.layers.{index}.{name}.weight"), shape))
-        });
-        let embedding = vec![self.vocab_size, hidden];
-        let lm_head =
-            (!self.tie_word_embeddings).then(|| ("lm_head.weight".to_owned(), embedding.clone()));
-        std::iter::once(("model.embed_tokens.weight".to_owned(), embedding))
-            .chain(layers)
-            .chain(std::iter::once((
-                "model.norm.weight".to_owned(),
-                vec![hidden],
-            )))
-            .chain(lm_head)
-    }
-
-    /// The names of all modules of Hugging Face's model.
-    pub(crate) fn module_names(&self) -> impl Iterator<Item = String> + '_ {
-        let layer = [
-            "",
-            ".self_attn",
-            ".self_attn.q_proj",
-            ".self_attn.k_proj",
-            ".self_attn.v_proj",
-            ".self_attn.o_proj",
-            ".mlp",
-            ".mlp.gate_proj",
-            ".mlp.up_proj",
-            ".mlp.down_proj",
-            ".mlp.act_fn",
-            ".input_layernorm",
-            ".post_attention_layernorm",
-        ];
-        let layers = (0..self.num_hidden_layers)
-            .flat_map(move |index| layer.map(|module| format!("model.layers.{index}{module}")));
-        let ends = [
-            "model",
-            "model.embed_tokens",
-            "model.layers",
-            "model.norm",
-            "model.rotary_emb",
-            "lm_head",
-        ];
-        ends.map(str::to_owned).into_iter().chain(layers)
-    }
-
-    /// Rejects impossible sizes, so that later multiplications and divisions are safe.
-    fn validated(self) -> Result<Self, ModelError> {
-        // 2²⁴ is far above any real size, and the product of two such sizes fits into 64 bits.
-        const LARGEST: usize = 1 << 24;
-        let sizes = [
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("num_key_value_heads", self.num_key_value_heads),
-            ("head_dim", self.head_dim),
-            ("vocab_size", self.vocab_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("sliding_window", self.sliding_window.unwrap_or(1)),
-        ];
-        for (name, size) in sizes {
-            if !(1..=LARGEST).contains(&size) {
-                return refuse(format!(
-                    "{name} is {size}; it must lie between 1 and {LARGEST}"
-                ));
-            }
-        }
-        if !self
-            .num_attention_heads
-            .is_multiple_of(self.num_key_value_heads)
-        {
-            return refuse(format!(
-                "num_attention_heads ({}) is not a multiple of num_key_value_heads ({})",
-                self.num_attention_heads, self.num_key_value_heads
-            ));
-        }
-        if !self.head_dim.is_multiple_of(2) {
-            return refuse(format!(
-                "head_dim is {}; rotary embeddings need an even size",
-                self.head_dim
-            ));
-        }
-        if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps >= 0.0) {
-            return refuse(format!("rms_norm_eps is {}", self.rms_norm_eps));
-        }
-        self.rope.validate()?;
-        let special = self.bos_token_id.iter().chain(&self.eos_token_ids);
-        if let Some(id) = special
-            .into_iter()
-            .find(|id| **id as usize >= self.vocab_size)
-        {
-            return refuse(format!(
-                "special token id {id} lies outside the vocabulary of {} tokens",
-                self.vocab_size
-            ));
-        }
-        Ok(self)
-    }
 }
 
-impl RopeConfig {
-    fn validate(&self) -> Result<(), ModelError> {
-        let positive = |name: &str, value: f64| {
-            if value.is_finite() && value > 0.0 {
-                Ok(())
-            } else {
-                refuse(format!(
-                    "rope {name} is {value}; it must be a positive number"
-                ))
-            }
-        };
-        positive("theta", self.theta)?;
-        match &self.scaling {
-            RopeScaling::None => Ok(()),
-            RopeScaling::Linear { factor } => positive("factor", *factor),
-            RopeScaling::Llama3 {
-                factor,
-                low_freq_factor,
-                high_freq_factor,
-                original_max_position_embeddings,
-            } => {
-                positive("factor", *factor)?;
-                positive("low_freq_factor", *low_freq_factor)?;
-                positive("high_freq_factor", *high_freq_factor)?;
-                positive(
-                    "original_max_position_embeddings",
-                    *original_max_position_embeddings as f64,
-                )?;
-                if high_freq_factor <= low_freq_factor {
-                    return refuse(format!(
-                        "rope high_freq_factor ({high_freq_factor}) must be above \
-                         low_freq_factor ({low_freq_factor})"
-                    ));
-                }
-                Ok(())
-            }
-            RopeScaling::Divisors(divisors) => {
-                if divisors.len() != self.head_dim / 2 {
-                    return refuse(format!(
-                        "rope_freqs.weight has {} values; a head of {} needs {}",
-                        divisors.len(),
-                        self.head_dim,
-                        self.head_dim / 2
-                    ));
-                }
-                divisors
-                    .iter()
-                    .try_for_each(|value| positive("divisor", f64::from(*value)))
-            }
-        }
+/// Refuses a number of layers for which lists with an entry for each layer would be large.
+fn checked_layers(layers: usize) -> Result<usize, ModelError> {
+    /// Far above any real model.
+    const MAX_LAYERS: usize = 1 << 16;
+    if layers > MAX_LAYERS {
+        return refuse(format!(
+            "num_hidden_layers is {layers}; it must be at most {MAX_LAYERS}"
+        ));
     }
+    Ok(layers)
 }
 
 fn refuse<T>(reason: String) -> Result<T, ModelError> {
     Err(ModelError::Config(reason))
+}
+
+fn unsupported<T>(what: String) -> Result<T, ModelError> {
+    Err(ModelError::Unsupported(what))
 }

@@ -1,4 +1,4 @@
-//! Turns a batch into sampled tokens: weights, Llama and Mistral, LoRA, KV cache, runner.
+//! Turns a batch into sampled tokens: weights, the decoder, LoRA, KV cache, runner.
 
 mod runner;
 mod runner_config;
@@ -24,10 +24,11 @@ mod gguf_metadata;
 mod memory_plan;
 mod regular_file;
 mod rope;
+mod vision_names;
 
 pub use adapter_pool::AdapterPoolStats;
 pub use checkpoint::{Checkpoint, GgufTokenizer, LoadFormat};
-pub use config::{Architecture, ModelConfig};
+pub use config::{Architecture, Biases, Factors, Layers, ModelConfig};
 pub use device::{ComputeType, DeviceKind};
 pub use error::ModelError;
 pub use farthing_ops::{GpuInfo, SimdLevel, use_simd_level};
@@ -37,6 +38,6 @@ pub use llama::Llama;
 pub use lora::{AdapterReport, DummyAdapter, DummyTargets, LoraAdapter, LoraBase, adapter_factor};
 pub use memory_plan::{MemoryPlan, MemoryRequest};
 pub use regular_file::{open_regular_file, read_regular_file};
-pub use rope::{RopeConfig, RopeScaling};
+pub use rope::{LongRope, QueryScaling, RopeConfig, RopeScaling, Yarn};
 pub use runner::ModelRunner;
 pub use runner_config::RunnerConfig;

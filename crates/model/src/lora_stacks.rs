@@ -3,7 +3,9 @@
 use candle_core::Device;
 use farthing_ops::{LoraScratch, LoraStack, LoraStackShape};
 
-use crate::{LoraAdapter, ModelConfig, ModelError, RunnerConfig, lora::Projection};
+use crate::{
+    LoraAdapter, ModelConfig, ModelError, RunnerConfig, config::LinearShape, lora::Projection,
+};
 
 /// The slots of every layer and projection.
 pub(crate) struct LoraStacks {
@@ -67,17 +69,17 @@ impl LoraStacks {
 /// In the order of [`Projection::ALL`].
 fn shapes(config: &ModelConfig, slots: usize, max_rank: usize) -> [LoraStackShape; 4] {
     let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-    let (q, kv) = (config.q_size(), config.kv_size());
-    let shape = |in_features, targets: &[usize]| LoraStackShape {
+    let shape = |in_features, targets: Vec<usize>| LoraStackShape {
         slots,
         in_features,
-        targets: targets.to_vec(),
+        targets,
         max_rank,
     };
+    let widths = |layers: Vec<LinearShape>| layers.into_iter().map(|(_, width)| width).collect();
     [
-        shape(hidden, &[q, kv, kv]),
-        shape(q, &[hidden]),
-        shape(hidden, &[intermediate, intermediate]),
-        shape(intermediate, &[hidden]),
+        shape(hidden, widths(config.qkv_layers())),
+        shape(config.q_size(), vec![hidden]),
+        shape(hidden, widths(config.gate_up_layers())),
+        shape(intermediate, vec![hidden]),
     ]
 }

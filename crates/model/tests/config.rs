@@ -50,7 +50,7 @@ fn rotary_frequencies_equal_those_of_transformers() {
         let found = ModelConfig::from_hf_json(&case["config"])
             .unwrap()
             .rope
-            .inv_freq();
+            .inv_freq(0);
         let expected: Vec<f64> =
             serde_json::from_value(case["expected"]["inv_freq"].clone()).unwrap();
         assert_eq!(found.len(), expected.len(), "{name}");
@@ -64,6 +64,56 @@ fn rotary_frequencies_equal_those_of_transformers() {
                 error < tolerance,
                 "{name} [{index}]: {found} is not {expected}"
             );
+        }
+    }
+}
+
+/// Every family, with nothing but sizes and as in models of the hub; made by
+/// `fixtures/families/make_families.py`.
+#[test]
+fn families_are_read_as_transformers_reads_them() {
+    let cases: Vec<Value> =
+        serde_json::from_str(include_str!("fixtures/families/configs.json")).unwrap();
+    for case in cases {
+        let name = case["name"].as_str().unwrap();
+        let config = ModelConfig::from_hf_json(&case["config"]).unwrap();
+        let layers = 0..config.num_hidden_layers;
+        let windows: Vec<_> = layers
+            .clone()
+            .map(|layer| config.window_of(layer))
+            .collect();
+        let rotated: Vec<_> = layers
+            .map(|layer| !config.unrotated_layers.contains(layer))
+            .collect();
+        let found = json!({
+            "name": case["name"],
+            "config": case["config"],
+            "num_key_value_heads": config.num_key_value_heads,
+            "head_dim": config.head_dim,
+            "max_position_embeddings": config.max_position_embeddings,
+            "rms_norm_eps": case["rms_norm_eps"],
+            "tie_word_embeddings": config.tie_word_embeddings,
+            "bos_token_id": config.bos_token_id,
+            "eos_token_ids": config.eos_token_ids,
+            "windows": windows,
+            "rotated": rotated,
+            "inv_freq": case["inv_freq"],
+            "attention_factor": case["attention_factor"],
+        });
+        assert_eq!(found, case);
+        let near = |found: f32, expected: &Value| {
+            let expected = expected.as_f64().unwrap();
+            (f64::from(found) - expected).abs() <= 2e-6 * expected
+        };
+        assert!(near(config.rms_norm_eps, &case["rms_norm_eps"]), "{name}");
+        let factor = config.rope.attention_factor();
+        assert!(near(factor, &case["attention_factor"]), "{name}: {factor}");
+        // Until a sequence is longer, transformers has the short factors of longrope.
+        let found = config.rope.inv_freq(0);
+        let expected = case["inv_freq"].as_array().unwrap();
+        assert_eq!(found.len(), expected.len(), "{name}");
+        for (found, expected) in found.into_iter().zip(expected) {
+            assert!(near(found, expected), "{name}: {found} is not {expected}");
         }
     }
 }
@@ -129,15 +179,36 @@ fn what_would_change_the_maths_is_refused_by_name() {
     .unwrap();
     for (changes, named) in [
         (
-            json!({"architectures": ["Qwen2ForCausalLM"]}),
-            "Qwen2ForCausalLM",
+            json!({"architectures": ["Qwen2ForSequenceClassification"]}),
+            "Qwen2ForSequenceClassification",
+        ),
+        (
+            json!({"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3"}),
+            "Qwen3MoeForCausalLM",
         ),
         (
             json!({"architectures": null, "model_type": "gemma"}),
             "gemma",
         ),
-        (json!({"attention_bias": true}), "attention_bias"),
-        (json!({"mlp_bias": true}), "mlp_bias"),
+        (
+            json!({"architectures": ["MistralForCausalLM"], "attention_bias": true}),
+            "attention_bias",
+        ),
+        (
+            json!({"architectures": ["Qwen3ForCausalLM"], "mlp_bias": true}),
+            "mlp_bias",
+        ),
+        (json!({"logits_scaling": 2.0}), "logits_scaling"),
+        (json!({"embedding_multiplier": 2.0}), "embedding_multiplier"),
+        (json!({"no_rope_layers": [1, 0]}), "no_rope_layers"),
+        (
+            json!({"architectures": ["Qwen2ForCausalLM"], "layer_types": ["full_attention", "linear_attention"]}),
+            "linear_attention",
+        ),
+        (
+            json!({"rope_parameters": {"llama_4_scaling_beta": 0.1}}),
+            "llama_4_scaling_beta",
+        ),
         (json!({"hidden_act": "gelu"}), "gelu"),
         (
             json!({"partial_rotary_factor": 0.5}),
@@ -152,16 +223,12 @@ fn what_would_change_the_maths_is_refused_by_name() {
             "gptq",
         ),
         (
-            json!({"rope_scaling": {"type": "yarn", "factor": 2.0}}),
-            "yarn",
+            json!({"rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]}}),
+            "mrope",
         ),
         (
             json!({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}),
             "dynamic",
-        ),
-        (
-            json!({"rope_parameters": {"rope_type": "longrope"}}),
-            "longrope",
         ),
         (
             json!({"architectures": ["MistralForCausalLM"], "layer_types": ["full_attention"]}),
@@ -193,6 +260,43 @@ fn impossible_fields_are_refused_by_name() {
         (
             json!({"num_hidden_layers": 1_u64 << 40}),
             "num_hidden_layers",
+        ),
+        (
+            json!({"rope_parameters": {"rope_type": "longrope"}}),
+            "short_factor",
+        ),
+        (
+            json!({"rope_scaling": {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}}),
+            "short_factor",
+        ),
+        (
+            json!({"rope_scaling": {"type": "yarn", "factor": -2.0}}),
+            "factor",
+        ),
+        (
+            json!({"architectures": ["Phi3ForCausalLM"], "partial_rotary_factor": 0.0}),
+            "rotated",
+        ),
+        (
+            json!({"architectures": ["Qwen2ForCausalLM"], "layer_types": ["full_attention"]}),
+            "layer_types",
+        ),
+        (
+            json!({"architectures": ["Qwen3ForCausalLM"],
+                "layer_types": ["sliding_attention", "full_attention"]}),
+            "use_sliding_window",
+        ),
+        (
+            json!({"architectures": ["SmolLM3ForCausalLM"], "no_rope_layers": [1]}),
+            "no_rope_layers",
+        ),
+        (
+            json!({"architectures": ["GraniteForCausalLM"], "logits_scaling": 0.0}),
+            "logits_scaling",
+        ),
+        (
+            json!({"architectures": ["Mistral3ForConditionalGeneration"]}),
+            "text_config",
         ),
         (json!({"eos_token_id": "</s>"}), "eos_token_id"),
         (json!({"eos_token_id": [1, 1000]}), "1000"),

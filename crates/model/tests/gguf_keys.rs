@@ -19,10 +19,10 @@ use tempfile::TempDir;
 const TOKENS: u32 = 8;
 const WIDTH: usize = 8;
 
-type Keys = BTreeMap<&'static str, Value>;
+type Keys<'a> = BTreeMap<&'a str, Value>;
 
 /// A whole file of a byte-level model.
-fn byte_level() -> Keys {
+fn byte_level() -> Keys<'static> {
     let text = |text: &str| Value::String(text.to_owned());
     let tokens = (0..TOKENS).map(|id| text(&format!("t{id}"))).collect();
     let mut keys = Keys::from([
@@ -52,7 +52,7 @@ fn byte_level() -> Keys {
 }
 
 /// A whole file of a SentencePiece model.
-fn sentence_piece() -> Keys {
+fn sentence_piece() -> Keys<'static> {
     let mut keys = byte_level();
     keys.insert("tokenizer.ggml.model", Value::String("llama".to_owned()));
     keys.insert(
@@ -89,10 +89,10 @@ fn open_with(keys: &Keys, more: &[&str]) -> Result<Checkpoint, ModelError> {
     let divisors = Tensor::ones(&[WIDTH / 2], DType::F32, &Device::Cpu).unwrap();
     let divisors = QTensor::quantize(&divisors, GgmlDType::F32).unwrap();
     for name in more {
-        let tensor = if *name == "rope_freqs.weight" {
-            &divisors
-        } else {
-            &matrix
+        let tensor = match *name {
+            "rope_freqs.weight" => &divisors,
+            bias if bias.ends_with(".bias") => &vector,
+            _ => &matrix,
         };
         tensors.push(((*name).to_owned(), tensor));
     }
@@ -111,12 +111,12 @@ fn open(keys: &Keys) -> Result<Checkpoint, ModelError> {
     open_with(keys, &[])
 }
 
-fn without(mut keys: Keys, key: &str) -> Keys {
+fn without<'a>(mut keys: Keys<'a>, key: &str) -> Keys<'a> {
     assert!(keys.remove(key).is_some(), "{key}");
     keys
 }
 
-fn with(mut keys: Keys, key: &'static str, value: Value) -> Keys {
+fn with<'a>(mut keys: Keys<'a>, key: &'a str, value: Value) -> Keys<'a> {
     keys.insert(key, value);
     keys
 }
@@ -196,6 +196,110 @@ fn keys_of_other_computations_are_refused_by_name() {
             .unwrap_err()
             .to_string();
         assert!(message.contains(key), "{message}");
+    }
+}
+
+/// The same file as another family of llama.cpp.
+fn as_family(family: &str) -> BTreeMap<String, Value> {
+    let rename = |(key, value): (&str, Value)| match key.strip_prefix("llama.") {
+        Some(rest) => (format!("{family}.{rest}"), value),
+        None => (key.to_owned(), value),
+    };
+    let mut keys: BTreeMap<_, _> = byte_level().into_iter().map(rename).collect();
+    let name = Value::String(family.to_owned());
+    keys.insert("general.architecture".to_owned(), name);
+    keys
+}
+
+fn borrowed(keys: &BTreeMap<String, Value>) -> Keys<'_> {
+    let pairs = keys
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.clone()));
+    pairs.collect()
+}
+
+#[test]
+fn keys_that_a_family_does_not_have_are_refused_by_name() {
+    for (family, key, value) in [
+        ("smollm3", "attention.sliding_window", Value::U32(16)),
+        ("qwen2", "attention.sliding_window", Value::U32(16)),
+        ("qwen3", "rope.dimension_count", Value::U32(4)),
+        ("granite", "rope.scaling.finetuned", Value::Bool(false)),
+        ("granite", "attention.sliding_window", Value::U32(16)),
+        ("smollm3", "logit_scale", Value::F32(2.0)),
+        ("qwen2", "rope.scaling.yarn_log_multiplier", Value::F32(0.1)),
+    ] {
+        let mut keys = as_family(family);
+        if key.contains("yarn") {
+            let yarn = Value::String("yarn".to_owned());
+            keys.insert(format!("{family}.rope.scaling.type"), yarn);
+            keys.insert(format!("{family}.rope.scaling.factor"), Value::F32(2.0));
+        }
+        keys.insert(format!("{family}.{key}"), value);
+        let keys = borrowed(&keys);
+        let message = open(&keys).unwrap_err().to_string();
+        assert!(message.contains(&format!("{family}.{key}")), "{message}");
+    }
+    let keys = as_family("mistral3");
+    let keys = borrowed(&keys);
+    let message = open(&keys).unwrap_err().to_string();
+    assert!(
+        message.contains("`mistral3`") && message.contains("phi3"),
+        "{message}"
+    );
+}
+
+/// Granite's factors are 1, and the heads' root, where the file says nothing.
+#[test]
+fn granites_factors_have_llama_cpps_defaults() {
+    let mut keys = as_family("granite");
+    let factors = |keys: &BTreeMap<String, Value>| open(&borrowed(keys)).unwrap().config().factors;
+    let silent = factors(&keys);
+    let root = 1.0 / (WIDTH as f32).sqrt();
+    let parts =
+        |it: farthing_model::Factors| [it.embedding, it.residual, it.attention, it.logits_divisor];
+    assert_eq!(parts(silent), [1.0, 1.0, root, 1.0]);
+    for (key, value) in [
+        ("embedding_scale", 12.0),
+        ("residual_scale", 0.22),
+        ("attention.scale", 0.015),
+        ("logit_scale", 8.0),
+    ] {
+        keys.insert(format!("granite.{key}"), Value::F32(value));
+    }
+    assert_eq!(parts(factors(&keys)), [12.0, 0.22, 0.015, 8.0]);
+}
+
+/// A family's other tokens that end answers are found by their text.
+#[test]
+fn ends_of_answers_are_found_by_their_text() {
+    let texts = [
+        "a",
+        "<|endoftext|>",
+        "<|im_end|>",
+        "<|end|>",
+        "e",
+        "<|eot_id|>",
+        "g",
+        "h",
+    ];
+    for (family, expected) in [
+        ("qwen2", vec![1, 2, 4]),
+        ("llama", vec![4, 5]),
+        ("granite", vec![4, 5]),
+    ] {
+        let mut keys = as_family(family);
+        let tokens = texts.map(|text| Value::String(text.to_owned())).to_vec();
+        keys.insert("tokenizer.ggml.tokens".to_owned(), Value::Array(tokens));
+        let keys = borrowed(&keys);
+        let biases = [
+            "blk.0.attn_q.bias",
+            "blk.0.attn_k.bias",
+            "blk.0.attn_v.bias",
+        ];
+        let more: &[&str] = if family == "qwen2" { &biases } else { &[] };
+        let checkpoint = open_with(&keys, more).unwrap();
+        assert_eq!(checkpoint.config().eos_token_ids, expected, "{family}");
     }
 }
 

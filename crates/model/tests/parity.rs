@@ -4,12 +4,9 @@
 
 mod served;
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use served::{Fixture, Room, Told, argmax, logits, max_difference, runner};
+use served::{Fixture, Room, Told, argmax, cached_gguf, logits, max_difference, runner};
 
 const TOLERANCE: f32 = 1e-3;
 const ROOM: Room = Room {
@@ -81,7 +78,8 @@ fn mistral_with_a_window_longer_than_the_prompt() {
 /// largest, and the logarithm of the sum of all exponentials.
 #[test]
 fn the_demo_model() {
-    let Some(file) = demo_file() else {
+    const DEMO_BYTES: u64 = 98_362_432;
+    let Some(file) = cached_gguf(DEMO_BYTES) else {
         println!(
             "skipped: SmolLM2-135M-Instruct is not in the cache (FARTHING_CACHE, or \
              ~/.cache/farthing); `farthing` fetches it at its first start"
@@ -141,30 +139,4 @@ fn log_sum_exp(logits: &[f32]) -> f32 {
         .map(|&logit| f64::from(logit - largest).exp())
         .sum();
     largest + sum.ln() as f32
-}
-
-/// The demo's GGUF file, known by its size, wherever in the cache it lies.
-fn demo_file() -> Option<PathBuf> {
-    const DEMO_BYTES: u64 = 98_362_432;
-    let variable = |name| env::var_os(name).map(PathBuf::from);
-    let cache = variable("FARTHING_CACHE")
-        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("farthing")))
-        .or_else(|| Some(env::home_dir()?.join(".cache/farthing")))?;
-    let mut directories = vec![cache];
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(directory).ok()?.flatten() {
-            let path = entry.path();
-            // Through symbolic links: the hub's cache keeps its files behind them.
-            let Ok(metadata) = fs::metadata(&path) else {
-                continue;
-            };
-            if metadata.is_dir() {
-                directories.push(path);
-            } else if metadata.len() == DEMO_BYTES && path.extension().is_some_and(|e| e == "gguf")
-            {
-                return Some(path);
-            }
-        }
-    }
-    None
 }

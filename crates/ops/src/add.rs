@@ -18,10 +18,20 @@ const TASK_VALUES: usize = 16 * 1024;
 /// # Errors
 /// A shape or a type doesn't fit, or `out` and `x` share storage.
 pub fn add(out: &Tensor, x: &Tensor) -> Result<()> {
-    out.inplace_op2(x, &Add)
+    add_scaled(out, x, 1.0)
 }
 
-struct Add;
+/// `out += factor · x`, like [`add`].
+///
+/// # Errors
+/// Those of [`add`].
+pub fn add_scaled(out: &Tensor, x: &Tensor, factor: f32) -> Result<()> {
+    out.inplace_op2(x, &Add { factor })
+}
+
+struct Add {
+    factor: f32,
+}
 
 impl InplaceOp2 for Add {
     fn name(&self) -> &'static str {
@@ -45,7 +55,9 @@ impl InplaceOp2 for Add {
             let x = &x[start..len.min(start + TASK_VALUES)];
             // SAFETY: every part belongs to one task.
             let out = unsafe { out.part(task, 0, x.len()) };
-            out.iter_mut().zip(x).for_each(|(out, x)| *out += x);
+            out.iter_mut()
+                .zip(x)
+                .for_each(|(out, x)| *out += self.factor * x);
         });
         Ok(())
     }
@@ -70,6 +82,7 @@ impl InplaceOp2 for Add {
             x: operand("add: x", x, x_layout)?.of("add: x", element)?,
             live: gpu.live_rows(rows)?,
             width: width as u32,
+            factor: self.factor,
         };
         let grid = Grid::new(rows, width.div_ceil(BLOCK_COLUMNS), 1);
         // SAFETY: the shapes were checked.

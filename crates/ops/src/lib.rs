@@ -15,6 +15,7 @@
 #![allow(clippy::excessive_precision)]
 
 mod add;
+mod add_bias;
 #[cfg_attr(not(feature = "cuda"), path = "cuda/absent.rs")]
 mod cuda;
 mod embed;
@@ -22,6 +23,7 @@ mod gather_rows;
 mod gemm;
 mod gpu_info;
 mod grid;
+mod head_norm;
 mod huge_pages;
 mod kv_cache_layer;
 mod limits;
@@ -40,7 +42,8 @@ mod silu_mul;
 mod simd;
 mod upload_table;
 
-pub use add::add;
+pub use add::{add, add_scaled};
+pub use add_bias::add_bias;
 pub use cuda::{
     DeviceSampler, Download, Graph, Stopwatch, Upload, copy_on_device, is_lost, is_out_of_memory,
     open_cuda,
@@ -48,6 +51,7 @@ pub use cuda::{
 pub use embed::embed;
 pub use gather_rows::gather_rows;
 pub use gpu_info::GpuInfo;
+pub use head_norm::head_norm;
 pub use kv_cache_layer::{BLOCK_SIZE, KvCacheLayer};
 pub use limits::Limits;
 pub use linear::{Accumulate, linear, plan_linear, planned_rows, read_ahead};
@@ -61,7 +65,7 @@ pub use philox::philox4x32;
 pub use pool::num_threads;
 pub use rms_norm::rms_norm;
 pub use rope_and_cache::rope_and_cache;
-pub use rope_table::RopeTable;
+pub use rope_table::{RopeFactors, RopeTable};
 pub use sample::{
     ListCapacity, SampleFault, SampleResult, SampleSpec, Sampled, sample, token_logprobs,
 };

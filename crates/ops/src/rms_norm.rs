@@ -129,24 +129,33 @@ impl Kernel for Row<'_> {
             weight,
             eps,
         } = self;
-        // One sum per lane lets the compiler vectorise without reordering a sum.
-        let mut sums = [0.0_f32; LANES];
-        let (whole, rest) = x.as_chunks::<LANES>();
-        for chunk in whole {
-            for lane in 0..LANES {
-                sums[lane] = S::mul_add(chunk[lane], chunk[lane], sums[lane]);
-            }
-        }
-        let mut sum = 0.0;
-        for value in &sums {
-            sum += *value;
-        }
-        for value in rest {
-            sum += value * value;
-        }
-        let scale = 1.0 / (sum / x.len() as f32 + eps).sqrt();
+        let scale = unsafe { root_scale::<S>(x, eps) };
         for i in 0..x.len().min(out.len()).min(weight.len()) {
             out[i] = x[i] * scale * weight[i];
         }
     }
+}
+
+/// `1 / sqrt(mean(x²) + eps)`.
+///
+/// # Safety
+/// The processor has the level's instructions.
+#[inline(always)]
+pub(crate) unsafe fn root_scale<S: Simd>(x: &[f32], eps: f32) -> f32 {
+    // One sum per lane lets the compiler vectorise without reordering a sum.
+    let mut sums = [0.0_f32; LANES];
+    let (whole, rest) = x.as_chunks::<LANES>();
+    for chunk in whole {
+        for lane in 0..LANES {
+            sums[lane] = S::mul_add(chunk[lane], chunk[lane], sums[lane]);
+        }
+    }
+    let mut sum = 0.0;
+    for value in &sums {
+        sum += *value;
+    }
+    for value in rest {
+        sum += value * value;
+    }
+    1.0 / (sum / x.len() as f32 + eps).sqrt()
 }

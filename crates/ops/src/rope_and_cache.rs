@@ -19,8 +19,8 @@ const TASK_VALUES: usize = 16 * 1024;
 
 /// Rotates the queries of `qkv` `[m, (num_heads + 2 · kv_heads) · head_dim]` in place by their
 /// `positions` u32 `[m]`, and writes rotated keys and values to their `slots` u32 `[m]` of `cache`
-/// (slot = block · 16 + offset). The halves of a head are rotated against each other (`rotate_half`
-/// of HF transformers). The contents of `qkv` in place of the keys are unspecified afterwards.
+/// (slot = block · 16 + offset). The halves of the first [`RopeTable::rotary_dim`] dimensions of a head
+/// are rotated against each other (`rotate_half` of HF transformers); the others stay. The contents of `qkv` in place of the keys are unspecified afterwards.
 ///
 /// # Errors
 /// A shape or a type doesn't fit, a position is outside the table, or a slot is outside the cache.
@@ -38,15 +38,23 @@ pub fn rope_and_cache(
         kv_heads: cache.num_kv_heads(),
         head_dim: cache.head_dim(),
     };
-    if rope.head_dim() != shape.head_dim {
+    let (rotary_dim, table_row) = (rope.rotary_dim(), rope.row_len());
+    let scales_queries = table_row != rotary_dim;
+    if rotary_dim > shape.head_dim || (scales_queries && rotary_dim != shape.head_dim) {
         bail!(
-            "rope of head_dim {} for a cache of head_dim {}",
-            rope.head_dim(),
+            "rope of {rotary_dim} dimensions{} for a cache of head_dim {}",
+            if scales_queries {
+                " that scales queries"
+            } else {
+                ""
+            },
             shape.head_dim
         );
     }
     let rotate = Rotate {
         shape,
+        rotary_dim,
+        table_row,
         slots,
         cache,
     };
@@ -86,6 +94,10 @@ impl HeadShape {
 
 struct Rotate<'a> {
     shape: HeadShape,
+    rotary_dim: usize,
+    /// Values of one position in the table. The last `rotary_dim` of them turn queries, the first
+    /// ones keys.
+    table_row: usize,
     /// A GPU writes keys and values to these slots while it rotates.
     #[cfg_attr(not(feature = "cuda"), expect(dead_code))]
     slots: &'a Tensor,
@@ -118,7 +130,8 @@ impl InplaceOp3 for Rotate<'_> {
             bail!("rope: {} positions for {rows} rows", positions.len());
         }
         let table = source::<f32>("rope: table", table, table_layout)?;
-        let max_positions = table.len() / head_dim;
+        let (rotary_dim, table_row) = (self.rotary_dim, self.table_row);
+        let max_positions = table.len() / table_row;
         if let Some(position) = positions.iter().find(|p| **p as usize >= max_positions) {
             bail!("rope: position {position} is outside a table of {max_positions} positions");
         }
@@ -126,11 +139,20 @@ impl InplaceOp3 for Rotate<'_> {
 
         let level = SimdLevel::current();
         for_each_row(qkv, self.shape.row_len(), TASK_VALUES, |row, qkv| {
-            let rotate = RotateHeads {
-                heads: &mut qkv[..(heads + kv_heads) * head_dim],
-                angles: &table[positions[row] as usize * head_dim..][..head_dim],
-            };
-            dispatch(level, rotate);
+            let angles = &table[positions[row] as usize * table_row..][..table_row];
+            let (queries, rest) = qkv.split_at_mut(heads * head_dim);
+            let keys = &mut rest[..kv_heads * head_dim];
+            for (heads, angles) in [
+                (queries, &angles[table_row - rotary_dim..]),
+                (keys, &angles[..rotary_dim]),
+            ] {
+                let rotate = RotateHeads {
+                    heads,
+                    head_dim,
+                    angles,
+                };
+                dispatch(level, rotate);
+            }
         });
         Ok(())
     }
@@ -146,7 +168,15 @@ impl InplaceOp3 for Rotate<'_> {
         table: &CudaStorage,
         table_layout: &Layout,
     ) -> Result<()> {
+        /// Values of a head that a thread computes.
+        const THREAD_VALUES: usize = 16;
         let rows = self.shape.rows(qkv_layout)?;
+        if !self.rotary_dim.is_multiple_of(THREAD_VALUES) {
+            bail!(
+                "rope_and_cache: rope of {} dimensions: a GPU takes multiples of {THREAD_VALUES}",
+                self.rotary_dim
+            );
+        }
         for (name, count) in [
             ("positions", positions_layout.shape().dims1()?),
             ("slots", self.slots.dims1()?),
@@ -172,6 +202,8 @@ impl InplaceOp3 for Rotate<'_> {
             heads: self.shape.heads as u32,
             kv_heads: self.shape.kv_heads as u32,
             head_dim: self.shape.head_dim as u32,
+            rotary_dim: self.rotary_dim as u32,
+            table_row: self.table_row as u32,
             block_size: BLOCK_SIZE as u32,
         };
         // SAFETY: the shapes were checked; the caller guarantees positions and slots.
@@ -181,6 +213,7 @@ impl InplaceOp3 for Rotate<'_> {
 
 struct RotateHeads<'a> {
     heads: &'a mut [f32],
+    head_dim: usize,
     /// Cosines, then sines.
     angles: &'a [f32],
 }
@@ -192,8 +225,9 @@ impl Kernel for RotateHeads<'_> {
     unsafe fn run<S: Simd>(self) {
         let half = self.angles.len() / 2;
         let (cos, sin) = self.angles.split_at(half);
-        for head in self.heads.chunks_exact_mut(2 * half) {
-            let (first, second) = head.split_at_mut(half);
+        for head in self.heads.chunks_exact_mut(self.head_dim) {
+            let (first, rest) = head.split_at_mut(half);
+            let second = &mut rest[..half];
             for i in 0..half {
                 let (a, b) = (first[i], second[i]);
                 first[i] = a * cos[i] - b * sin[i];

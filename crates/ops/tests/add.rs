@@ -6,7 +6,7 @@ mod emulator;
 mod kernel;
 mod reference;
 
-use farthing_ops::add;
+use farthing_ops::{add, add_scaled};
 use reference::{Random, flat, matrix, message};
 
 #[test]
@@ -23,6 +23,13 @@ fn every_value_is_added_to_its_own() {
     let sums = before.iter().zip(&x).map(|(before, x)| before + x);
     let expected: Vec<f32> = sums.take(14).chain(before[14..].iter().copied()).collect();
     assert_eq!(flat(&out), expected);
+}
+
+#[test]
+fn a_factor_applies_to_what_is_added() {
+    let out = matrix(&[1.0, 2.0, 3.0], 1, 3);
+    add_scaled(&out, &matrix(&[4.0, 8.0, -4.0], 1, 3), 0.25).unwrap();
+    assert_eq!(flat(&out), [2.0, 4.0, 2.0]);
 }
 
 #[test]

@@ -7,7 +7,9 @@ mod kernel;
 mod reference;
 
 use candle_core::{DType, Device, Tensor};
-use farthing_ops::{AttentionBatch, KvCacheLayer, RopeTable, paged_attention, rope_and_cache};
+use farthing_ops::{
+    AttentionBatch, KvCacheLayer, RopeFactors, RopeTable, paged_attention, rope_and_cache,
+};
 use reference::{
     Random, assert_close, flat, integers, matrix, message, on_every_level, round, round_activation,
 };
@@ -51,7 +53,8 @@ fn check(case: &Case, seed: u64) {
     let cache =
         KvCacheLayer::zeros(num_blocks, 16, kv_heads, head_dim, dtype, &Device::Cpu).unwrap();
     // With all frequencies zero nothing is rotated, so keys are stored as written.
-    let rope = RopeTable::new(&vec![0.0; head_dim / 2], 1, &Device::Cpu).unwrap();
+    let rope =
+        RopeTable::new(&vec![0.0; head_dim / 2], 1, RopeFactors::NONE, &Device::Cpu).unwrap();
     let write = |qkv: &[f32], slots: &[u32]| {
         let m = slots.len();
         let qkv = matrix(qkv, m, row_len);

@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use farthing_ops::{
-    Accumulate, AttentionBatch, BLOCK_SIZE, KvCacheLayer, RopeTable, SampleSpec, SimdLevel, linear,
-    paged_attention, rms_norm, rope_and_cache, sample, silu_mul, with_simd_level,
+    Accumulate, AttentionBatch, BLOCK_SIZE, KvCacheLayer, RopeFactors, RopeTable, SampleSpec,
+    SimdLevel, linear, paged_attention, rms_norm, rope_and_cache, sample, silu_mul,
+    with_simd_level,
 };
 use reference::{Random, matrix, vector, weight};
 
@@ -116,7 +117,7 @@ fn others() -> Vec<Case> {
     let norm = vector(&random.values(COLUMNS));
     let gate_up = matrix(&random.values(2 * ROWS * COLUMNS), ROWS, 2 * COLUMNS);
     let activated = x.copy().unwrap();
-    let rope = RopeTable::new(&[0.1; 32], 64, &Device::Cpu).unwrap();
+    let rope = RopeTable::new(&[0.1; 32], 64, RopeFactors::NONE, &Device::Cpu).unwrap();
     let cache = KvCacheLayer::zeros(1, BLOCK_SIZE, 3, 64, DType::BF16, &Device::Cpu).unwrap();
     let qkv = matrix(&random.values(ROWS * COLUMNS), ROWS, COLUMNS);
     let positions = Tensor::from_vec((0..ROWS as u32).collect(), ROWS, &Device::Cpu).unwrap();

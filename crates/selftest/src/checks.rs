@@ -1,5 +1,6 @@
 //! Compares every operation with its reference on the CPU.
 
+mod rows;
 mod sampling;
 
 use std::fmt;
@@ -7,11 +8,15 @@ use std::fmt;
 use candle_core::Tensor;
 use farthing_ops::{
     Accumulate, AttentionBatch, LoraExpand, LoraSegment, LoraStack, LoraStackShape, LoraWeight,
-    RopeTable, add, embed, gather_rows, linear, lora, lora_expand, lora_shrink, paged_attention,
-    rms_norm, rope_and_cache, silu_mul,
+    RopeFactors, RopeTable, linear, lora, lora_expand, lora_shrink, paged_attention,
+    rope_and_cache,
 };
 use serde::Serialize;
 
+use self::rows::{
+    check_add, check_add_bias, check_embed, check_gather_rows, check_head_norm, check_rms_norm,
+    check_silu_mul,
+};
 use self::sampling::check_sample;
 use crate::side::{Random, Side, values};
 use farthing_model::{BLOCK_SIZE, DeviceKind, ModelError};
@@ -38,12 +43,14 @@ const ROUNDED: f64 = 3e-5;
 
 type Run = fn(DeviceKind) -> Result<Check, ModelError>;
 
-const ALL: [Run; 10] = [
+const ALL: [Run; 12] = [
     check_embed,
     check_gather_rows,
     check_rms_norm,
     check_silu_mul,
     check_add,
+    check_add_bias,
+    check_head_norm,
     check_linear,
     check_rope_and_cache,
     check_paged_attention,
@@ -137,106 +144,6 @@ fn both<T>(
     Ok((found, expected))
 }
 
-fn check_embed(device: DeviceKind) -> Result<Check, ModelError> {
-    let mut check = Check::new("embed", 0.0);
-    let mut random = Random::new(1);
-    for (vocab, hidden, rows) in [(97, 64, 1), (1000, 576, 33), (333, 4096, 7)] {
-        let table = random.values(vocab * hidden);
-        let ids: Vec<u32> = (0..rows).map(|_| random.below(vocab) as u32).collect();
-        let (found, expected) = both(device, |side| {
-            let out = side.room(rows, hidden)?;
-            embed(&out, &side.integers(&ids)?, &side.weight(&table, hidden)?)?;
-            values(&out)
-        })?;
-        let case = format!("{rows} of a vocabulary of {vocab} by {hidden}");
-        check.compare(case, &found, &expected);
-    }
-    Ok(check)
-}
-
-fn check_gather_rows(device: DeviceKind) -> Result<Check, ModelError> {
-    let mut check = Check::new("gather_rows", 0.0);
-    let mut random = Random::new(2);
-    for (of, rows, width) in [(1, 1, 8), (70, 13, 576), (256, 256, 4096)] {
-        let x = random.values(of * width);
-        let picked: Vec<u32> = (0..rows).map(|_| random.below(of) as u32).collect();
-        let (found, expected) = both(device, |side| {
-            let out = side.room(rows, width)?;
-            gather_rows(
-                &out,
-                &side.activations(&x, width)?,
-                &side.integers(&picked)?,
-            )?;
-            values(&out)
-        })?;
-        check.compare(format!("{rows} of {of} rows of {width}"), &found, &expected);
-    }
-    Ok(check)
-}
-
-fn check_rms_norm(device: DeviceKind) -> Result<Check, ModelError> {
-    let mut check = Check::new("rms_norm", ROUNDED);
-    let mut random = Random::new(3);
-    for (rows, hidden) in [
-        (1, 8),
-        (3, 576),
-        (17, 2048),
-        (5, 4096),
-        (2, 4104),
-        (2, 16384),
-    ] {
-        let x: Vec<f32> = random.values(rows * hidden);
-        let weight = random.values(hidden);
-        let (found, expected) = both(device, |side| {
-            let out = side.room(rows, hidden)?;
-            rms_norm(
-                &out,
-                &side.activations(&x, hidden)?,
-                &side.vector(&weight)?,
-                1e-5,
-            )?;
-            values(&out)
-        })?;
-        check.compare(format!("{rows} rows of {hidden}"), &found, &expected);
-    }
-    Ok(check)
-}
-
-fn check_silu_mul(device: DeviceKind) -> Result<Check, ModelError> {
-    let mut check = Check::new("silu_mul", ROUNDED);
-    let mut random = Random::new(4);
-    for (rows, width) in [(1, 8), (3, 1536), (9, 2056), (4, 14336)] {
-        // Beyond ±88, e^x leaves the range of f32.
-        let gate_up: Vec<f32> = random
-            .values(rows * 2 * width)
-            .iter()
-            .map(|x| x * 100.0)
-            .collect();
-        let (found, expected) = both(device, |side| {
-            let out = side.room(rows, width)?;
-            silu_mul(&out, &side.activations(&gate_up, 2 * width)?)?;
-            values(&out)
-        })?;
-        check.compare(format!("{rows} rows of {width}"), &found, &expected);
-    }
-    Ok(check)
-}
-
-fn check_add(device: DeviceKind) -> Result<Check, ModelError> {
-    let mut check = Check::new("add", ROUNDED);
-    let mut random = Random::new(10);
-    for (rows, width) in [(1, 8), (5, 576), (33, 2056), (4, 4096)] {
-        let (before, x) = (random.values(rows * width), random.values(rows * width));
-        let (found, expected) = both(device, |side| {
-            let out = side.activations(&before, width)?;
-            add(&out, &side.activations(&x, width)?)?;
-            values(&out)
-        })?;
-        check.compare(format!("{rows} rows of {width}"), &found, &expected);
-    }
-    Ok(check)
-}
-
 fn check_linear(device: DeviceKind) -> Result<Check, ModelError> {
     let mut check = Check::new("linear", ROUNDED);
     let mut random = Random::new(5);
@@ -298,7 +205,12 @@ impl Sequences {
         let inv_freq: Vec<f32> = (0..head_dim / 2)
             .map(|i| 10_000_f32.powf(-2.0 * i as f32 / head_dim as f32))
             .collect();
-        let rope = RopeTable::new(&inv_freq, longest.unwrap_or(0) + 1, &side.device)?;
+        let rope = RopeTable::new(
+            &inv_freq,
+            longest.unwrap_or(0) + 1,
+            RopeFactors::NONE,
+            &side.device,
+        )?;
         let write = |qkv: &Tensor, positions: &[u32], slots: &[u32]| -> Result<(), ModelError> {
             let (positions, slots) = (side.integers(positions)?, side.integers(slots)?);
             rope_and_cache(qkv, &rope, &positions, &slots, &cache, heads)?;

@@ -7,8 +7,9 @@ use std::{collections::HashMap, rc::Rc};
 use candle_core::{DType, Tensor};
 use farthing_ops::{
     Accumulate, AttentionBatch, DeviceSampler, LinearWeight, ListCapacity, LoraStack,
-    LoraStackShape, RopeTable, SampleSpec, SimdLevel, embed, linear, lora_expand, lora_shrink,
-    move_together, paged_attention, rms_norm, rope_and_cache, sample, silu_mul, with_simd_level,
+    LoraStackShape, RopeFactors, RopeTable, SampleSpec, SimdLevel, embed, linear, lora_expand,
+    lora_shrink, move_together, paged_attention, rms_norm, rope_and_cache, sample, silu_mul,
+    with_simd_level,
 };
 
 use self::rotation::Rotation;
@@ -273,7 +274,12 @@ impl Bench<'_> {
         let read = rows * context * 2 * kv_heads * head_dim * 2;
         let copies = Rotation::<Tensor>::copies(side.kind, read);
         let cache = side.cache(copies * rows * blocks, kv_heads, head_dim)?;
-        let rope = RopeTable::new(&vec![0.01; head_dim / 2], context, &side.device)?;
+        let rope = RopeTable::new(
+            &vec![0.01; head_dim / 2],
+            context,
+            RopeFactors::NONE,
+            &side.device,
+        )?;
         let positions = side.integers(&vec![context as u32 - 1; rows])?;
         let slots: Vec<u32> = (0..rows)
             .map(|row| ((row + 1) * blocks * BLOCK_SIZE - 1) as u32)

@@ -4,30 +4,15 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use farthing_model::GgufTokenizer;
+use tokenizers::AddedToken;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
-use tokenizers::pre_tokenizers::PreTokenizerWrapper;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::normalizers::unicode::NFC;
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
 use super::token_bytes::{Alphabet, TokenBytes};
+use super::words::Words;
 use super::{ControlTokens, Tokenizer, reach};
 use crate::TextError;
-
-/// The regular expression of Llama 3's `tokenizer.json` that splits text into words.
-const LLAMA_3_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
-/// The regular expressions by which llama.cpp splits text if `tokenizer.ggml.pre` is `default`, one after
-/// the other.
-const DEFAULT_WORDS: [&str; 4] = [
-    r"[\p{P}\$\+<=>\^~\|]+",
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)",
-    r"\p{N}+",
-    r"[0-9][0-9][0-9]",
-];
 
 /// The values of llama.cpp's `llama_token_type` that matter here.
 const TYPE_NORMAL: i32 = 1;
@@ -51,19 +36,21 @@ fn byte_level(gguf: &GgufTokenizer) -> Result<Tokenizer, String> {
     let vocab = vocab(gguf)?;
     let merges = listed_merges(gguf, &vocab)?;
     // A file without it is refused when it is opened.
-    let pre = gguf.pre.as_deref().unwrap_or("gpt-2");
-    let words = words(pre)?;
-    let is_llama_3 = matches!(pre, "llama-bpe" | "llama3" | "llama-v3");
+    let words = Words::named(gguf.pre.as_deref().unwrap_or("gpt-2"))?;
     let model = BPE::builder()
         .vocab_and_merges(vocab, merges)
-        // Llama 3 keeps a word whole if it is a token, whatever the merges say.
-        .ignore_merges(is_llama_3)
+        .ignore_merges(words.keeps_whole)
         .build()
         .map_err(|error| error.to_string())?;
     let mut inner = tokenizers::Tokenizer::new(model);
-    inner.with_pre_tokenizer(Some(words));
+    inner.with_pre_tokenizer(Some(words.pre_tokenizer));
+    if words.composes {
+        inner
+            .with_normalizer(Some(NFC))
+            .map_err(|error| error.to_string())?;
+    }
     // llama.cpp's rule for files without the key.
-    let add_bos = gguf.add_bos.unwrap_or(is_llama_3);
+    let add_bos = gguf.add_bos.unwrap_or(words.keeps_whole);
     finish(gguf, inner, &Alphabet::byte_level(), add_bos)
 }
 
@@ -221,34 +208,4 @@ fn scored_merges(gguf: &GgufTokenizer) -> Result<Merges, String> {
     });
     let owned = |(_, (left, right)): (f32, (&str, &str))| (left.to_owned(), right.to_owned());
     Ok(merges.into_iter().map(owned).collect())
-}
-
-/// The pre-tokenizer named by `tokenizer.ggml.pre`.
-fn words(pre: &str) -> Result<PreTokenizerWrapper, String> {
-    let gpt_2 = ByteLevel::new(false, true, true);
-    let bytes_only = ByteLevel::new(false, true, false);
-    match pre {
-        "gpt-2" => Ok(gpt_2.into()),
-        "default" => {
-            let splits = DEFAULT_WORDS.map(isolated);
-            let mut steps = splits.into_iter().collect::<Result<Vec<_>, _>>()?;
-            steps.push(bytes_only.into());
-            Ok(Sequence::new(steps).into())
-        }
-        "smollm" => Ok(Sequence::new(vec![Digits::new(true).into(), gpt_2.into()]).into()),
-        "llama-bpe" | "llama3" | "llama-v3" => {
-            Ok(Sequence::new(vec![isolated(LLAMA_3_WORDS)?, bytes_only.into()]).into())
-        }
-        other => Err(format!(
-            "tokenizer.ggml.pre \"{other}\" is not supported: only smollm, llama-bpe, gpt-2 and \
-             default are"
-        )),
-    }
-}
-
-/// Splits a text so that each match of a regular expression is a word, and what lies between two.
-fn isolated(regex: &str) -> Result<PreTokenizerWrapper, String> {
-    let pattern = SplitPattern::Regex(regex.to_owned());
-    let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false);
-    Ok(split.map_err(|error| error.to_string())?.into())
 }

@@ -1,10 +1,10 @@
 //! How many bytes of a text one token can stand for.
 //!
 //! This gives a lower bound on the tokens of a text without tokenizing it. The bound only holds if no
-//! step of the tokenizer drops or fuses text: a normalizer could shrink it, a pre-tokenizer could remove
-//! what it splits at, `<unk>` could stand for any number of unknown characters, and an added token
-//! could take all spaces beside it. A tokenizer with such a step, or with one that is not listed here,
-//! has no bound.
+//! step of the tokenizer drops or fuses text: a normalizer could shrink it without limit, a
+//! pre-tokenizer could remove what it splits at, `<unk>` could stand for any number of unknown
+//! characters, and an added token could take all spaces beside it. A tokenizer with such a step, or
+//! with one that is not listed here, has no bound.
 
 use serde_json::Value;
 use tokenizers::models::ModelWrapper;
@@ -40,9 +40,10 @@ pub(super) fn of(inner: &Tokenizer, token_bytes: &TokenBytes) -> Option<Reach> {
         && bpe.end_of_word_suffix.is_none();
     let normalizer = serde_json::to_value(inner.get_normalizer()).ok()?;
     let pre_tokenizer = serde_json::to_value(inner.get_pre_tokenizer()).ok()?;
-    if !(is_plain && keeps_length(&normalizer) && keeps_text(&pre_tokenizer)) {
+    if !(is_plain && keeps_text(&pre_tokenizer)) {
         return None;
     }
+    let shrinks = shrinkage(&normalizer)?;
     let knows = |token: &str| inner.token_to_id(token).is_some();
     let mut is_kept = [true; 256];
     let longest = if is_byte_level(&pre_tokenizer) {
@@ -72,24 +73,31 @@ pub(super) fn of(inner: &Tokenizer, token_bytes: &TokenBytes) -> Option<Reach> {
         longest = longest.max(added.content.len()).max(normalized.get().len());
     }
     Some(Reach {
-        most_bytes: longest,
+        most_bytes: longest * shrinks,
         is_kept,
     })
 }
 
-/// Whether the normalized text has at least as many bytes as the text.
-fn keeps_length(normalizer: &Value) -> bool {
+/// How many bytes of a text at most become one byte of the normalized text; `None` if there is no
+/// limit.
+fn shrinkage(normalizer: &Value) -> Option<usize> {
+    /// Three and a half, of the Greek letters with two accents, whose parts can be long forms.
+    const OF_NFC: usize = 4;
     match kind(normalizer) {
-        Some("Prepend") => true,
+        Some("Prepend") => Some(1),
+        Some("NFC") => Some(OF_NFC),
         Some("Replace") => {
-            let pattern = normalizer["pattern"]["String"].as_str();
-            let content = normalizer["content"].as_str();
-            pattern
-                .zip(content)
-                .is_some_and(|(from, to)| from.len() <= to.len())
+            let pattern = normalizer["pattern"]["String"].as_str()?;
+            let content = normalizer["content"].as_str()?;
+            (pattern.len() <= content.len()).then_some(1)
         }
-        Some("Sequence") => all(&normalizer["normalizers"], keeps_length),
-        _ => normalizer.is_null(),
+        Some("Sequence") => {
+            let steps = normalizer["normalizers"].as_array()?;
+            steps
+                .iter()
+                .try_fold(1_usize, |all, step| all.checked_mul(shrinkage(step)?))
+        }
+        _ => normalizer.is_null().then_some(1),
     }
 }
 

@@ -16,7 +16,7 @@ use candle_core::quantized::{
 
 use super::{GgufTokenizer, float_type::FloatType, weight_file::WeightFile};
 use crate::gguf_metadata::GgufMetadata;
-use crate::{ModelConfig, ModelError, config::GgufTensorFacts};
+use crate::{Architecture, Biases, ModelConfig, ModelError, RopeScaling, config::GgufTensorFacts};
 
 /// Small enough to stay in the processor's cache between reading and dequantising.
 const PIECE_BYTES: usize = 128 << 10;
@@ -76,6 +76,11 @@ impl GgufFile {
     ) -> Result<(), ModelError> {
         let Some(tensor) = self.tensors.get(name) else {
             return Err(ModelError::UnknownTensor(name.to_owned()));
+        };
+        // A bias is one row. Its elements are interleaved as the rows of its weight are.
+        let (rows, width) = match tensor.rows_are_interleaved && name.ends_with(".bias") {
+            true => (0..width, 1),
+            false => (rows, width),
         };
         let row_bytes = width / tensor.dtype.block_size() * tensor.dtype.type_size();
         if !tensor.rows_are_interleaved {
@@ -179,6 +184,7 @@ struct Directory<'a> {
 }
 
 const ROPE_FREQS: &str = "rope_freqs.weight";
+const LONG_ROPE: [&str; 2] = ["rope_factors_short.weight", "rope_factors_long.weight"];
 
 impl Directory<'_> {
     fn facts(&self) -> Result<GgufTensorFacts, ModelError> {
@@ -186,24 +192,37 @@ impl Directory<'_> {
         let &[vocab_size, _] = embedding.shape.dims() else {
             return Err(self.file.malformed("token_embd.weight is not a matrix"));
         };
-        let rope_divisors = match self.infos.get(ROPE_FREQS) {
-            None => None,
-            Some(info) => {
-                let size = self.checked_size(ROPE_FREQS, info)?;
-                let start = self.data_start + info.offset;
-                let mut values = Vec::new();
-                self.file
-                    .read_pieces(start..start + size, PIECE_BYTES, |bytes| {
-                        append(info.ggml_dtype, bytes, &mut values)
-                    })?;
-                Some(values)
-            }
-        };
+        let [short, long] = LONG_ROPE;
+        let has = |name: &str| self.infos.contains_key(name);
         Ok(GgufTensorFacts {
             vocab_size,
-            has_output: self.infos.contains_key("output.weight"),
-            rope_divisors,
+            has_output: has("output.weight"),
+            biases: Biases {
+                qkv: has("blk.0.attn_q.bias") || has("blk.0.attn_qkv.bias"),
+                o: has("blk.0.attn_output.bias"),
+                mlp: has("blk.0.ffn_down.bias"),
+            },
+            rope_divisors: self.small(ROPE_FREQS)?,
+            long_rope_factors: match (self.small(short)?, self.small(long)?) {
+                (Some(short), Some(long)) => Some([short, long]),
+                _ => None,
+            },
         })
+    }
+
+    /// All values of a tensor, if there is one of this name.
+    fn small(&self, name: &str) -> Result<Option<Vec<f32>>, ModelError> {
+        let Some(info) = self.infos.get(name) else {
+            return Ok(None);
+        };
+        let size = self.checked_size(name, info)?;
+        let start = self.data_start + info.offset;
+        let mut values = Vec::new();
+        self.file
+            .read_pieces(start..start + size, PIECE_BYTES, |bytes| {
+                append(info.ggml_dtype, bytes, &mut values)
+            })?;
+        Ok(Some(values))
     }
 
     /// Finds every tensor of the model, and rejects others.
@@ -221,22 +240,29 @@ impl Directory<'_> {
                 });
             }
             self.checked_size(&stored_name, info)?;
+            let is_rotated = [".q_proj.", ".k_proj."].iter().any(|it| name.contains(it));
             let tensor = StoredTensor {
                 offset: self.data_start + info.offset,
                 dtype: info.ggml_dtype,
-                rows_are_interleaved: stored_name.ends_with("attn_q.weight")
-                    || stored_name.ends_with("attn_k.weight"),
+                rows_are_interleaved: is_rotated && is_interleaved(config.architecture),
             };
             self.infos.remove(&stored_name);
             tensors.insert(name, tensor);
         }
-        self.infos.remove(ROPE_FREQS);
+        match config.rope.scaling {
+            RopeScaling::Divisors(_) => drop(self.infos.remove(ROPE_FREQS)),
+            RopeScaling::LongRope(_) => LONG_ROPE.iter().for_each(|name| {
+                self.infos.remove(*name);
+            }),
+            _ => {}
+        }
         // The smallest name, so that the message is the same each time.
         match self.infos.keys().min() {
             None => Ok(tensors),
             Some(name) => Err(ModelError::Unsupported(format!(
-                "tensor `{name}`, which has no place in a Llama or Mistral model; ignoring it \
-                 would change the answers"
+                "tensor `{name}`, which has no place in a {} model; ignoring it would change the \
+                 answers",
+                config.architecture
             ))),
         }
     }
@@ -285,6 +311,15 @@ impl Directory<'_> {
     }
 }
 
+/// Whether llama.cpp's converter reorders the rows of queries and keys. It does so for the families
+/// that its own `LlamaModel` class converts.
+fn is_interleaved(architecture: Architecture) -> bool {
+    matches!(
+        architecture,
+        Architecture::Llama | Architecture::SmolLm3 | Architecture::Granite
+    )
+}
+
 /// The GGUF name of a tensor.
 fn gguf_name(name: &str) -> String {
     let Some(rest) = name.strip_prefix("model.layers.") else {
@@ -297,17 +332,22 @@ fn gguf_name(name: &str) -> String {
         .to_owned();
     };
     let (layer, part) = rest.split_once('.').unwrap_or((rest, ""));
-    let part = match part {
-        "input_layernorm.weight" => "attn_norm.weight",
-        "self_attn.q_proj.weight" => "attn_q.weight",
-        "self_attn.k_proj.weight" => "attn_k.weight",
-        "self_attn.v_proj.weight" => "attn_v.weight",
-        "self_attn.o_proj.weight" => "attn_output.weight",
-        "post_attention_layernorm.weight" => "ffn_norm.weight",
-        "mlp.gate_proj.weight" => "ffn_gate.weight",
-        "mlp.up_proj.weight" => "ffn_up.weight",
-        "mlp.down_proj.weight" => "ffn_down.weight",
+    let (module, kind) = part.rsplit_once('.').unwrap_or((part, ""));
+    let module = match module {
+        "input_layernorm" => "attn_norm",
+        "self_attn.qkv_proj" => "attn_qkv",
+        "self_attn.q_proj" => "attn_q",
+        "self_attn.k_proj" => "attn_k",
+        "self_attn.v_proj" => "attn_v",
+        "self_attn.q_norm" => "attn_q_norm",
+        "self_attn.k_norm" => "attn_k_norm",
+        "self_attn.o_proj" => "attn_output",
+        "post_attention_layernorm" => "ffn_norm",
+        "mlp.gate_proj" => "ffn_gate",
+        // Phi-3's gates and ups.
+        "mlp.gate_up_proj" | "mlp.up_proj" => "ffn_up",
+        "mlp.down_proj" => "ffn_down",
         other => other,
     };
-    format!("blk.{layer}.{part}")
+    format!("blk.{layer}.{module}.{kind}")
 }

@@ -19,7 +19,7 @@ pub(super) fn contradiction(name: &str, stored: &[f32], rope: &RopeConfig) -> Op
     };
     let agrees = [rope, &unscaled]
         .iter()
-        .any(|rope| are_near(stored, &rope.inv_freq()));
+        .any(|rope| are_near(stored, &rope.inv_freq(0)));
     (!agrees).then(|| {
         format!(
             "tensor `{name}` contradicts the rotary settings of config.json (`rope_theta` {}): \

@@ -13,7 +13,10 @@ use safetensors::{
 };
 
 use super::{float_type::FloatType, read_json, rotary_buffer, weight_file::WeightFile};
-use crate::{ModelConfig, ModelError};
+use crate::{
+    ModelConfig, ModelError,
+    vision_names::{is_for_images, text_name},
+};
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 const LM_HEAD: &str = "lm_head.weight";
@@ -50,15 +53,15 @@ impl Shards {
         let mut headers = Vec::new();
         for name in shard_names(directory)? {
             let file = WeightFile::open(&directory.join(name))?;
-            headers.push(Header::read(&file)?);
+            headers.push(Header::read(&file, config.has_vision)?);
             files.push(file);
         }
         refuse_stored_twice(&files, &headers)?;
-        let stores = |name| {
-            headers
-                .iter()
-                .any(|header| header.metadata.info(name).is_some())
-        };
+        let stores = |name| headers.iter().any(|header| header.infos.contains_key(name));
+        if config.has_vision && !stores(LM_HEAD) {
+            // transformers ties them in such a model, unless its config says otherwise.
+            config.tie_word_embeddings = true;
+        }
         let is_said_to_be_tied = config.tie_word_embeddings;
         if is_said_to_be_tied && stores(EMBEDDING) && stores(LM_HEAD) {
             config.tie_word_embeddings = false;
@@ -82,11 +85,10 @@ impl Shards {
             }
         }
         let contradictions = shards.files.iter().zip(&headers).map(|(file, header)| {
-            let tensors: BTreeMap<_, _> = header.metadata.tensors().into_iter().collect();
-            for (name, info) in tensors {
-                if rotary_buffer::is_one(&name) {
-                    let stored = header.read_small(file, &name, info)?;
-                    let contradiction = rotary_buffer::contradiction(&name, &stored, &config.rope);
+            for (name, info) in &header.infos {
+                if rotary_buffer::is_one(name) {
+                    let stored = header.read_small(file, name, info)?;
+                    let contradiction = rotary_buffer::contradiction(name, &stored, &config.rope);
                     if contradiction.is_some() {
                         return Ok(contradiction);
                     }
@@ -180,7 +182,7 @@ fn locate(
         headers
             .iter()
             .enumerate()
-            .find_map(|(file, header)| Some((file, header.metadata.info(name)?)))
+            .find_map(|(file, header)| Some((file, header.infos.get(name)?)))
     };
     let mut tensors = HashMap::new();
     for (name, expected) in config.tensor_shapes() {
@@ -221,9 +223,8 @@ fn locate(
 fn refuse_stored_twice(files: &[WeightFile], headers: &[Header]) -> Result<(), ModelError> {
     let mut first_of = BTreeMap::new();
     for (file, header) in files.iter().zip(headers) {
-        let names: BTreeMap<_, _> = header.metadata.tensors().into_iter().collect();
-        for name in names.into_keys() {
-            if let Some(first) = first_of.insert(name.clone(), file.path()) {
+        for name in header.infos.keys() {
+            if let Some(first) = first_of.insert(name, file.path()) {
                 return Err(file.malformed(format!(
                     "has tensor `{name}`, which is also in {}: remove the shard that does not \
                      belong to the model",
@@ -281,12 +282,13 @@ fn shard_names(directory: &Path) -> Result<Vec<String>, ModelError> {
 
 /// The header of a safetensors file.
 struct Header {
-    metadata: Metadata,
+    /// By the names of a text model.
+    infos: BTreeMap<String, TensorInfo>,
     data_start: u64,
 }
 
 impl Header {
-    fn read(file: &WeightFile) -> Result<Self, ModelError> {
+    fn read(file: &WeightFile, has_vision: bool) -> Result<Self, ModelError> {
         let truncated = |needs: u64| {
             file.malformed(format!(
                 "is {} bytes long where its header calls for {needs}: the download is incomplete \
@@ -320,10 +322,17 @@ impl Header {
         if end != file.size_bytes() {
             return Err(truncated(end));
         }
-        Ok(Self {
-            metadata,
-            data_start,
-        })
+        let mut infos = BTreeMap::new();
+        for (name, info) in metadata.tensors() {
+            if has_vision && is_for_images(&name) {
+                continue;
+            }
+            let own = if has_vision { text_name(&name) } else { name };
+            if infos.insert(own.clone(), info.clone()).is_some() {
+                return Err(file.malformed(format!("has tensor `{own}` under two names")));
+            }
+        }
+        Ok(Self { infos, data_start })
     }
 
     /// All values of a tensor. Empty if it is larger than a small one.
@@ -366,9 +375,7 @@ fn refuse_unused(
     config: &ModelConfig,
     used: &HashMap<String, StoredTensor>,
 ) -> Result<(), ModelError> {
-    // Sorted, so that the message is the same each time.
-    let names: BTreeMap<_, _> = header.metadata.tensors().into_iter().collect();
-    for name in names.keys() {
+    for name in header.infos.keys() {
         // A tied output layer that is here without the embedding is the embedding.
         let harmless =
             rotary_buffer::is_one(name) || (name == LM_HEAD && config.tie_word_embeddings);

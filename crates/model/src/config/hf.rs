@@ -1,9 +1,15 @@
 //! Reads Hugging Face's `config.json` and `generation_config.json`.
 
-use serde_json::{Map, Value};
+mod attention;
+mod family;
+mod fields;
+mod rope;
 
-use super::{Architecture, ModelConfig, refuse};
-use crate::{ModelError, RopeConfig, RopeScaling};
+use serde_json::Value;
+
+use self::{family::Family, fields::Fields};
+use super::{Architecture, Biases, Factors, ModelConfig, checked_layers, refuse, unsupported};
+use crate::ModelError;
 
 impl ModelConfig {
     /// Reads the parsed `config.json` of a Hugging Face model. Absent fields get transformers'
@@ -15,45 +21,19 @@ impl ModelConfig {
     /// [`ModelError::Config`] for a field that is missing or invalid.
     pub fn from_hf_json(json: &Value) -> Result<Self, ModelError> {
         let fields = Fields::of(json, "config.json")?;
-        let architecture = architecture(&fields)?;
-        refuse_other_maths(&fields)?;
-
-        let hidden_size = fields.required_size("hidden_size")?;
-        let num_attention_heads = fields.required_size("num_attention_heads")?;
-        let head_dim = match fields.size("head_dim")? {
-            Some(head_dim) => head_dim,
-            None if num_attention_heads == 0 => 0,
-            None if !hidden_size.is_multiple_of(num_attention_heads) => {
-                return refuse(format!(
-                    "hidden_size ({hidden_size}) is not a multiple of num_attention_heads \
-                     ({num_attention_heads}) and there is no head_dim"
-                ));
-            }
-            None => hidden_size / num_attention_heads,
-        };
-        let max_position_embeddings = match fields.size("max_position_embeddings")? {
-            Some(length) => length,
-            None if architecture == Architecture::Llama => 2048,
-            None => 4096 * 32,
-        };
-        Self {
-            architecture,
-            hidden_size,
-            intermediate_size: fields.required_size("intermediate_size")?,
-            num_hidden_layers: fields.required_size("num_hidden_layers")?,
-            num_attention_heads,
-            num_key_value_heads: num_key_value_heads(&fields, architecture, num_attention_heads)?,
-            head_dim,
-            vocab_size: fields.required_size("vocab_size")?,
-            max_position_embeddings,
-            rms_norm_eps: fields.number("rms_norm_eps")?.unwrap_or(1e-6) as f32,
-            rope: rope(&fields, head_dim, max_position_embeddings)?,
-            sliding_window: sliding_window(&fields, architecture)?,
-            tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
-            bos_token_id: fields.token_ids_or("bos_token_id", 1)?.first().copied(),
-            eos_token_ids: fields.token_ids_or("eos_token_id", 2)?,
+        refuse_quantised(&fields)?;
+        if let Some(text) = family::text_config(&fields)? {
+            refuse_quantised(&text)?;
+            let config = from_fields(&text)?;
+            return Ok(Self {
+                has_vision: true,
+                tie_word_embeddings: fields
+                    .flag("tie_word_embeddings")?
+                    .unwrap_or(config.tie_word_embeddings),
+                ..config
+            });
         }
-        .validated()
+        from_fields(&fields)
     }
 
     /// Applies the parsed `generation_config.json`: its list of end-of-sequence tokens replaces the
@@ -67,42 +47,9 @@ impl ModelConfig {
     }
 }
 
-fn architecture(fields: &Fields) -> Result<Architecture, ModelError> {
-    let names = fields.0.get("architectures").and_then(Value::as_array);
-    let name = names
-        .and_then(|names| names.first())
-        .and_then(Value::as_str);
-    let name = match (name, fields.text("model_type")?) {
-        (Some(name), _) => name,
-        (None, Some("llama")) => "LlamaForCausalLM",
-        (None, Some("mistral")) => "MistralForCausalLM",
-        (None, Some(other)) => other,
-        (None, None) => {
-            return refuse(
-                "config.json has neither `architectures` nor `model_type`: expected \
-                 the config of a model"
-                    .to_owned(),
-            );
-        }
-    };
-    match name {
-        "LlamaForCausalLM" => Ok(Architecture::Llama),
-        "MistralForCausalLM" => Ok(Architecture::Mistral),
-        other => unsupported(format!(
-            "architecture `{other}`; Farthing serves LlamaForCausalLM and MistralForCausalLM, \
-             choose a model of one of these"
-        )),
-    }
-}
-
-fn refuse_other_maths(fields: &Fields) -> Result<(), ModelError> {
-    for name in ["attention_bias", "mlp_bias"] {
-        if fields.flag(name)?.unwrap_or(false) {
-            return unsupported(format!(
-                "`{name}`: true; Farthing's linear layers have no bias, choose a model without it"
-            ));
-        }
-    }
+fn from_fields(fields: &Fields) -> Result<ModelConfig, ModelError> {
+    let architecture = family::architecture(fields)?;
+    let family = Family::of(architecture);
     if let Some(activation) = fields.text("hidden_act")?
         && !["silu", "swish"].contains(&activation)
     {
@@ -110,6 +57,66 @@ fn refuse_other_maths(fields: &Fields) -> Result<(), ModelError> {
             "`hidden_act`: {activation}; Farthing computes silu alone"
         ));
     }
+
+    let hidden_size = fields.required_size("hidden_size")?;
+    let num_attention_heads = fields.required_size("num_attention_heads")?;
+    let head_dim = match fields.size("head_dim")?.or(family.head_dim) {
+        Some(head_dim) => head_dim,
+        None if num_attention_heads == 0 => 0,
+        None if !hidden_size.is_multiple_of(num_attention_heads) => {
+            return refuse(format!(
+                "hidden_size ({hidden_size}) is not a multiple of num_attention_heads \
+                 ({num_attention_heads}) and there is no head_dim"
+            ));
+        }
+        None => hidden_size / num_attention_heads,
+    };
+    let num_key_value_heads = match fields.size("num_key_value_heads")? {
+        Some(heads) => Some(heads),
+        None if fields.0.contains_key("num_key_value_heads") => None,
+        None => family.num_key_value_heads,
+    };
+    let num_hidden_layers = checked_layers(fields.required_size("num_hidden_layers")?)?;
+    let max_position_embeddings = fields
+        .size("max_position_embeddings")?
+        .unwrap_or(family.max_position_embeddings);
+    let (sliding_window, windowed_layers) =
+        attention::windows(fields, architecture, num_hidden_layers)?;
+    ModelConfig {
+        architecture,
+        hidden_size,
+        intermediate_size: fields.required_size("intermediate_size")?,
+        num_hidden_layers,
+        num_attention_heads,
+        num_key_value_heads: num_key_value_heads.unwrap_or(num_attention_heads),
+        head_dim,
+        vocab_size: fields.required_size("vocab_size")?,
+        max_position_embeddings,
+        rms_norm_eps: fields
+            .number("rms_norm_eps")?
+            .unwrap_or(family.rms_norm_eps) as f32,
+        rope: rope::read(fields, &family, head_dim, max_position_embeddings)?,
+        unrotated_layers: attention::unrotated_layers(fields, architecture, num_hidden_layers)?,
+        sliding_window,
+        windowed_layers,
+        biases: biases(fields, architecture)?,
+        has_head_norms: architecture == Architecture::Qwen3,
+        is_fused: architecture == Architecture::Phi3,
+        factors: factors(fields, architecture, head_dim)?,
+        has_vision: false,
+        tie_word_embeddings: fields
+            .flag("tie_word_embeddings")?
+            .unwrap_or(family.tie_word_embeddings),
+        bos_token_id: fields
+            .token_ids_or("bos_token_id", family.bos_token_id)?
+            .first()
+            .copied(),
+        eos_token_ids: fields.token_ids_or("eos_token_id", family.eos_token_id)?,
+    }
+    .validated()
+}
+
+fn refuse_quantised(fields: &Fields) -> Result<(), ModelError> {
     if fields.present("quantization_config") {
         let quantization = &fields.0["quantization_config"];
         let method = quantization
@@ -123,183 +130,63 @@ fn refuse_other_maths(fields: &Fields) -> Result<(), ModelError> {
     Ok(())
 }
 
-fn num_key_value_heads(
-    fields: &Fields,
-    architecture: Architecture,
-    num_attention_heads: usize,
-) -> Result<usize, ModelError> {
-    Ok(match (fields.size("num_key_value_heads")?, architecture) {
-        (Some(heads), _) => heads,
-        (None, Architecture::Mistral) if !fields.0.contains_key("num_key_value_heads") => 8,
-        (None, _) => num_attention_heads,
+/// The biases of a family. transformers' Qwen2 always has those of queries, keys and values, whatever
+/// the config says; the families that it gives none are refused if the config calls for one.
+fn biases(fields: &Fields, architecture: Architecture) -> Result<Biases, ModelError> {
+    let attention = fields.flag("attention_bias")?.unwrap_or(false);
+    let mlp = fields.flag("mlp_bias")?.unwrap_or(false);
+    let (may_attend, may_mlp) = match architecture {
+        Architecture::Llama | Architecture::SmolLm3 | Architecture::Granite => (true, true),
+        Architecture::Qwen2 | Architecture::Qwen3 => (true, false),
+        Architecture::Mistral | Architecture::Ministral3 | Architecture::Phi3 => (false, false),
+    };
+    for (name, is_set, may_be) in [
+        ("attention_bias", attention, may_attend),
+        ("mlp_bias", mlp, may_mlp),
+    ] {
+        if is_set && !may_be {
+            return unsupported(format!(
+                "`{name}`: true; a {architecture} model has no such bias, choose a model without it"
+            ));
+        }
+    }
+    let is_qwen_2 = architecture == Architecture::Qwen2;
+    Ok(Biases {
+        qkv: is_qwen_2 || attention,
+        o: !is_qwen_2 && attention,
+        mlp,
     })
 }
 
-fn sliding_window(
+/// Granite's factors. In a config of another family they are refused, as long as they are not 1.
+fn factors(
     fields: &Fields,
     architecture: Architecture,
-) -> Result<Option<usize>, ModelError> {
-    if architecture == Architecture::Llama {
-        // transformers' Llama ignores this field and attends to the whole context.
-        return Ok(None);
-    }
-    if fields.present("layer_types") {
-        return unsupported(
-            "`layer_types` in a Mistral config; Farthing gives all layers the same window".into(),
-        );
-    }
-    if fields.0.contains_key("sliding_window") {
-        fields.size("sliding_window")
-    } else {
-        Ok(Some(4096))
-    }
-}
-
-fn rope(
-    fields: &Fields,
     head_dim: usize,
-    max_position_embeddings: usize,
-) -> Result<RopeConfig, ModelError> {
-    let empty = Map::new();
-    let parameters = ["rope_scaling", "rope_parameters"]
-        .into_iter()
-        .find_map(|name| {
-            fields
-                .0
-                .get(name)
-                .and_then(Value::as_object)
-                .filter(|map| !map.is_empty())
+) -> Result<Factors, ModelError> {
+    let embedding = fields.factor("embedding_multiplier")?;
+    let residual = fields.factor("residual_multiplier")?;
+    let attention = fields.factor("attention_multiplier")?;
+    let logits_divisor = fields.factor("logits_scaling")?;
+    if architecture == Architecture::Granite {
+        return Ok(Factors {
+            embedding,
+            residual,
+            attention,
+            logits_divisor,
         });
-    let parameters = Fields(parameters.unwrap_or(&empty), "rope parameters");
-
-    for fields in [fields, &parameters] {
-        if let Some(factor) = fields.number("partial_rotary_factor")?
-            && factor != 1.0
-        {
+    }
+    for (name, factor) in [
+        ("embedding_multiplier", embedding),
+        ("residual_multiplier", residual),
+        ("attention_multiplier", attention),
+        ("logits_scaling", logits_divisor),
+    ] {
+        if factor != 1.0 {
             return unsupported(format!(
-                "`partial_rotary_factor`: {factor}; Farthing rotates whole heads"
+                "`{name}`: {factor}; a {architecture} model has no such factor"
             ));
         }
     }
-    let theta = match parameters.number("rope_theta")? {
-        Some(theta) => theta,
-        None => fields.number("rope_theta")?.unwrap_or(10_000.0),
-    };
-    let kind = match parameters.text("rope_type")? {
-        Some(kind) => kind,
-        None => parameters.text("type")?.unwrap_or("default"),
-    };
-    let scaling = match kind {
-        "default" => RopeScaling::None,
-        "linear" => RopeScaling::Linear {
-            factor: parameters.required_number("factor")?,
-        },
-        "llama3" => RopeScaling::Llama3 {
-            factor: parameters.required_number("factor")?,
-            low_freq_factor: parameters.required_number("low_freq_factor")?,
-            high_freq_factor: parameters.required_number("high_freq_factor")?,
-            original_max_position_embeddings: parameters
-                .size("original_max_position_embeddings")?
-                .unwrap_or(max_position_embeddings),
-        },
-        other => {
-            return unsupported(format!(
-                "rope type `{other}`; Farthing computes default, linear and llama3"
-            ));
-        }
-    };
-    Ok(RopeConfig {
-        theta,
-        scaling,
-        head_dim,
-    })
-}
-
-/// A JSON object and its name for errors. `null` counts as absent, as in transformers.
-struct Fields<'a>(&'a Map<String, Value>, &'static str);
-
-impl<'a> Fields<'a> {
-    fn of(json: &'a Value, what: &'static str) -> Result<Self, ModelError> {
-        match json.as_object() {
-            Some(map) => Ok(Self(map, what)),
-            None => refuse(format!("{what} is not a JSON object")),
-        }
-    }
-
-    fn get(&self, name: &str) -> Option<&'a Value> {
-        self.0.get(name).filter(|value| !value.is_null())
-    }
-
-    fn present(&self, name: &str) -> bool {
-        self.get(name).is_some()
-    }
-
-    fn read<T>(
-        &self,
-        name: &str,
-        wanted: &str,
-        parse: impl FnOnce(&'a Value) -> Option<T>,
-    ) -> Result<Option<T>, ModelError> {
-        let Some(value) = self.get(name) else {
-            return Ok(None);
-        };
-        match parse(value) {
-            Some(parsed) => Ok(Some(parsed)),
-            None => refuse(format!("`{name}` in {} is {value}, not {wanted}", self.1)),
-        }
-    }
-
-    fn size(&self, name: &str) -> Result<Option<usize>, ModelError> {
-        self.read(name, "a whole number", |value| {
-            value.as_u64()?.try_into().ok()
-        })
-    }
-
-    fn number(&self, name: &str) -> Result<Option<f64>, ModelError> {
-        self.read(name, "a number", Value::as_f64)
-    }
-
-    fn flag(&self, name: &str) -> Result<Option<bool>, ModelError> {
-        self.read(name, "true or false", Value::as_bool)
-    }
-
-    fn text(&self, name: &str) -> Result<Option<&'a str>, ModelError> {
-        self.read(name, "a string", Value::as_str)
-    }
-
-    fn required_size(&self, name: &str) -> Result<usize, ModelError> {
-        self.size(name)?.ok_or_else(|| self.missing(name))
-    }
-
-    fn required_number(&self, name: &str) -> Result<f64, ModelError> {
-        self.number(name)?.ok_or_else(|| self.missing(name))
-    }
-
-    /// Like [`Self::token_ids`], with transformers' default for an absent field. `null` means no
-    /// token.
-    fn token_ids_or(&self, name: &str, default: u32) -> Result<Vec<u32>, ModelError> {
-        if self.0.contains_key(name) {
-            self.token_ids(name)
-        } else {
-            Ok(vec![default])
-        }
-    }
-
-    /// One id or a list of ids. Empty if absent.
-    fn token_ids(&self, name: &str) -> Result<Vec<u32>, ModelError> {
-        let id = |value: &Value| u32::try_from(value.as_u64()?).ok();
-        let ids = self.read(name, "a token id or a list of them", |value| match value {
-            Value::Array(values) => values.iter().map(id).collect(),
-            value => Some(vec![id(value)?]),
-        })?;
-        Ok(ids.unwrap_or_default())
-    }
-
-    fn missing(&self, name: &str) -> ModelError {
-        ModelError::Config(format!("`{name}` is missing from {}", self.1))
-    }
-}
-
-fn unsupported<T>(what: String) -> Result<T, ModelError> {
-    Err(ModelError::Unsupported(what))
+    Ok(Factors::of_head(head_dim))
 }

@@ -183,8 +183,8 @@ fn check_initialisation(method: Value) -> Result<(), String> {
     }
 }
 
-/// Llama and Mistral have no biases, so this field has no effect on training. A bias in the file is
-/// rejected elsewhere.
+/// Where a model has biases, this field lets PEFT train and save them. A bias in the file is rejected
+/// elsewhere.
 fn check_bias(bias: Option<String>) -> Result<(), String> {
     match bias.as_deref() {
         None | Some("none" | "all" | "lora_only") => Ok(()),

@@ -5,7 +5,9 @@ use farthing_ops::{LinearWeight, LoraExpand, LoraWeight};
 use farthing_scheduler::AdapterId;
 
 use super::{LoraAdapter, LoraEmbedding, LoraHead, LoraLayer, adapter_factor};
-use crate::{ComputeType, DeviceKind, ModelConfig, ModelError, checkpoint::DummyWeights};
+use crate::{
+    ComputeType, DeviceKind, ModelConfig, ModelError, checkpoint::DummyWeights, config::LinearShape,
+};
 
 /// Describes an adapter of random weights.
 #[derive(Clone, Copy, Debug)]
@@ -98,19 +100,24 @@ struct Maker {
 impl Maker {
     fn layer(&mut self, index: usize, config: &ModelConfig) -> Result<LoraLayer, ModelError> {
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-        let (q, kv) = (config.q_size(), config.kv_size());
+        let q = config.q_size();
         let name = |part: &str| format!("{index}.{part}");
-        let query_and_value = [(q, true), (kv, false), (kv, true)];
+        let widths = |layers: Vec<LinearShape>| {
+            let widths = layers.into_iter().map(|(_, width)| (width, true));
+            widths.collect::<Vec<_>>()
+        };
+        let (qkv, gate_up) = (config.qkv_layers(), config.gate_up_layers());
+        let is_key = |name: &str| name.ends_with("k_proj");
+        let query_and_value: Vec<_> = qkv
+            .iter()
+            .map(|(name, width)| (*width, !is_key(name)))
+            .collect();
         Ok(match self.adapter.targets {
             DummyTargets::All => LoraLayer {
-                qkv_proj: Some(self.fused(&name("qkv"), hidden, &[q, kv, kv].map(all))?),
-                o_proj: Some(self.fused(&name("o"), q, &[all(hidden)])?),
-                gate_up_proj: Some(self.fused(
-                    &name("gate_up"),
-                    hidden,
-                    &[all(intermediate); 2],
-                )?),
-                down_proj: Some(self.fused(&name("down"), intermediate, &[all(hidden)])?),
+                qkv_proj: Some(self.fused(&name("qkv"), hidden, &widths(qkv))?),
+                o_proj: Some(self.fused(&name("o"), q, &[(hidden, true)])?),
+                gate_up_proj: Some(self.fused(&name("gate_up"), hidden, &widths(gate_up))?),
+                down_proj: Some(self.fused(&name("down"), intermediate, &[(hidden, true)])?),
             },
             DummyTargets::QueryAndValue => LoraLayer {
                 qkv_proj: Some(self.fused(&name("qkv"), hidden, &query_and_value)?),
@@ -179,8 +186,4 @@ impl Maker {
         self.weights.append_rows(name, 0..height, width, &mut rows);
         rows
     }
-}
-
-fn all(columns: usize) -> (usize, bool) {
-    (columns, true)
 }

@@ -14,7 +14,10 @@ use safetensors::{Dtype, SafeTensors, tensor::Metadata};
 use sha2::{Digest, Sha256};
 
 use super::names::{PREFIX, Root, TensorName};
-use crate::{ModelError, checkpoint::FloatType, open_regular_file, read_regular_file};
+use crate::{
+    ModelError, checkpoint::FloatType, open_regular_file, read_regular_file,
+    vision_names::is_for_images,
+};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -152,6 +155,11 @@ impl AdapterFiles {
         }
     }
 
+    /// Leaves out what only images need.
+    pub(super) fn skip_images(&mut self) {
+        self.tensors.retain(|name, _| !is_for_images(name));
+    }
+
     /// Rejects tensors that were not taken: they would change the answers.
     pub(super) fn expect_all_taken(&self) -> Result<(), ModelError> {
         match self.tensors.values().next() {
@@ -197,7 +205,9 @@ impl AdapterFiles {
                     "tensor {written} is not named as PEFT names an adapter's: {PREFIX}…"
                 ));
             };
-            expect_one("modules are named in two ways", &mut root, name.root)?;
+            // What only images need says nothing about the text part.
+            let names_text = name.root.filter(|_| !is_for_images(&name.name));
+            expect_one("modules are named in two ways", &mut root, names_text)?;
             expect_one("there are several adapters", &mut adapter, name.adapter)?;
             let (start, end) = info.data_offsets;
             let tensor = StoredTensor {

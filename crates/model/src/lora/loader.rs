@@ -13,7 +13,7 @@ use super::{
     files::AdapterFiles,
     magnitude::Delta,
 };
-use crate::{DeviceKind, ModelError};
+use crate::{DeviceKind, ModelError, config::LinearShape};
 
 /// Takes the tensors from the files one by one. Tensors left at the end are an error.
 pub(super) struct Loader<'a> {
@@ -66,6 +66,9 @@ impl<'a> Loader<'a> {
     }
 
     pub(super) fn load(mut self) -> Result<LoraAdapter, ModelError> {
+        if self.base.checkpoint.config().has_vision {
+            self.files.skip_images();
+        }
         let layers = (0..self.base.checkpoint.config().num_hidden_layers)
             .map(|index| self.layer(index))
             .collect::<Result<_, _>>()?;
@@ -100,8 +103,8 @@ impl<'a> Loader<'a> {
     fn layer(&mut self, index: usize) -> Result<LoraLayer, ModelError> {
         let base = self.base.checkpoint.config();
         let (hidden, intermediate) = (base.hidden_size, base.intermediate_size);
-        let (q, kv) = (base.q_size(), base.kv_size());
-        let mut fused = |in_features: usize, targets: &[(&str, usize)]| {
+        let (q, qkv, gate_up) = (base.q_size(), base.qkv_layers(), base.gate_up_layers());
+        let mut fused = |in_features: usize, targets: &[LinearShape]| {
             let targets = targets
                 .iter()
                 .map(|(name, rows)| (format!("model.layers.{index}.{name}"), *rows));
@@ -115,22 +118,9 @@ impl<'a> Loader<'a> {
             self.fused(&linears.collect::<Vec<_>>())
         };
         Ok(LoraLayer {
-            qkv_proj: fused(
-                hidden,
-                &[
-                    ("self_attn.q_proj", q),
-                    ("self_attn.k_proj", kv),
-                    ("self_attn.v_proj", kv),
-                ],
-            )?,
+            qkv_proj: fused(hidden, &qkv)?,
             o_proj: fused(q, &[("self_attn.o_proj", hidden)])?,
-            gate_up_proj: fused(
-                hidden,
-                &[
-                    ("mlp.gate_proj", intermediate),
-                    ("mlp.up_proj", intermediate),
-                ],
-            )?,
+            gate_up_proj: fused(hidden, &gate_up)?,
             down_proj: fused(intermediate, &[("mlp.down_proj", hidden)])?,
         })
     }
@@ -193,7 +183,13 @@ impl<'a> Loader<'a> {
         if self.config.lora_bias {
             let name = format!("{module}.lora_B.bias");
             let mut values = self.files.take(&name, &[out_features])?;
-            values.iter_mut().for_each(|value| *value *= scale.scaling);
+            // What the output layer is multiplied with is divided already: see `Llama`.
+            let divisor = match module {
+                "lm_head" => self.base.checkpoint.config().factors.logits_divisor,
+                _ => 1.0,
+            };
+            let factor = scale.scaling / divisor;
+            values.iter_mut().for_each(|value| *value *= factor);
             bias = Some(values);
         }
         let mut gain = None;

@@ -64,7 +64,7 @@ struct Layers {
     patterns: Vec<Regex>,
 }
 
-/// PEFT's default targets for Llama and Mistral.
+/// PEFT's default targets for Llama, Mistral, Qwen2 and Qwen3. For the other families it has none.
 const DEFAULT_TARGETS: [&str; 2] = ["q_proj", "v_proj"];
 
 impl TargetModules {

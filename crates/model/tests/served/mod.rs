@@ -5,7 +5,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::Path,
+    env, fs,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -31,14 +32,16 @@ const MAX_ADAPTERS: usize = 4;
 /// The model of a directory or GGUF file in f32.
 pub(crate) fn runner(path: &Path, room: Room) -> ModelRunner {
     let checkpoint = Checkpoint::open(path, LoadFormat::Auto, 0).unwrap();
-    let max_positions = checkpoint.config().max_position_embeddings;
-    let model = Llama::load(
+    runner_of(
         &checkpoint,
-        max_positions,
-        ComputeType::F32,
-        DeviceKind::Cpu,
+        room,
+        checkpoint.config().max_position_embeddings,
     )
-    .unwrap();
+}
+
+/// The model of a checkpoint in f32, for sequences of at most `max_positions` tokens.
+pub(crate) fn runner_of(checkpoint: &Checkpoint, room: Room, max_positions: usize) -> ModelRunner {
+    let model = Llama::load(checkpoint, max_positions, ComputeType::F32, DeviceKind::Cpu).unwrap();
     let config = RunnerConfig {
         num_blocks: room.num_blocks,
         max_num_seqs: MAX_NUM_SEQS,
@@ -247,4 +250,28 @@ pub(crate) fn max_difference(found: &[Vec<f32>], expected: &[Vec<f32>]) -> f32 {
 pub(crate) fn argmax(logits: &[f32]) -> u32 {
     let largest = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
     largest.unwrap().0 as u32
+}
+
+/// A GGUF file, known by its size, wherever in Farthing's cache it lies.
+pub(crate) fn cached_gguf(bytes: u64) -> Option<PathBuf> {
+    let variable = |name| env::var_os(name).map(PathBuf::from);
+    let cache = variable("FARTHING_CACHE")
+        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("farthing")))
+        .or_else(|| Some(env::home_dir()?.join(".cache/farthing")))?;
+    let mut directories = vec![cache];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).ok()?.flatten() {
+            let path = entry.path();
+            // Through symbolic links: the hub's cache keeps its files behind them.
+            let Ok(metadata) = fs::metadata(&path) else {
+                continue;
+            };
+            if metadata.is_dir() {
+                directories.push(path);
+            } else if metadata.len() == bytes && path.extension().is_some_and(|e| e == "gguf") {
+                return Some(path);
+            }
+        }
+    }
+    None
 }

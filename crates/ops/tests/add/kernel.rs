@@ -5,7 +5,7 @@ use half::{bf16, f16};
 use crate::emulator::{Half, Launch, assert_untouched, floats, halves};
 use crate::reference::{Random, assert_close, flat, matrix};
 
-fn check<T: Half>(width: usize) {
+fn check<T: Half>(width: usize, factor: f32) {
     let (rows, live) = (3, 2);
     let mut random = Random(width as u64);
     let mut before: Vec<T> = halves(&random.values(rows * width));
@@ -18,12 +18,13 @@ fn check<T: Half>(width: usize) {
         .memory(&x)
         .memory(&[live as u32])
         .u32(width)
+        .f32(factor)
         .run();
     let found = memory.get::<T>(0);
 
     let expected = matrix(&floats(&before[..live * width]), live, width);
     let x = matrix(&floats(&x[..live * width]), live, width);
-    farthing_ops::add(&expected, &x).unwrap();
+    farthing_ops::add_scaled(&expected, &x, factor).unwrap();
     let expected: Vec<f64> = flat(&expected).into_iter().map(f64::from).collect();
     let (found, padding) = found.split_at(live * width);
     // The kernel's result is rounded.
@@ -34,7 +35,7 @@ fn check<T: Half>(width: usize) {
 #[test]
 fn the_kernel_equals_the_cpu() {
     for width in [8, 2048, 2056, 4104] {
-        check::<bf16>(width);
-        check::<f16>(width);
+        check::<bf16>(width, 1.0);
+        check::<f16>(width, 0.22);
     }
 }

@@ -2,7 +2,7 @@
 //! positions to which no query attends.
 
 use candle_core::{DType, Device, Tensor};
-use farthing_ops::{AttentionBatch, KvCacheLayer, RopeTable};
+use farthing_ops::{AttentionBatch, KvCacheLayer, RopeFactors, RopeTable};
 use half::{bf16, f16};
 
 use crate::emulator::{Half, Launch, Memory, assert_untouched, floats, halves};
@@ -84,7 +84,8 @@ fn on_the_cpu<T: Half>(case: &Case, contexts: &Contexts<T>) -> Vec<f64> {
     let (heads, kv_heads, head_dim) = (case.heads, case.kv_heads, case.head_dim);
     let cache = KvCacheLayer::zeros(num_blocks, 16, kv_heads, head_dim, DType::F32, &Device::Cpu);
     let cache = cache.unwrap();
-    let rope = RopeTable::new(&vec![0.0; head_dim / 2], 1, &Device::Cpu).unwrap();
+    let rope =
+        RopeTable::new(&vec![0.0; head_dim / 2], 1, RopeFactors::NONE, &Device::Cpu).unwrap();
     let (mut tables, mut starts, mut queries) = (Vec::new(), vec![0], Vec::new());
     let mut next_block = 0;
     for ((context, count), qkv) in case.rows.iter().zip(contexts) {

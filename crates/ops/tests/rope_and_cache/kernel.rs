@@ -1,7 +1,7 @@
 //! `kernels/rope_and_cache.cu` against the CPU's rotation and independently computed slots.
 
 use candle_core::{DType, Device};
-use farthing_ops::{KvCacheLayer, RopeTable};
+use farthing_ops::{KvCacheLayer, RopeFactors, RopeTable};
 use half::{bf16, f16};
 
 use crate::emulator::{Half, Launch, assert_untouched, floats, halves};
@@ -12,6 +12,9 @@ struct Case {
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
+    rotary_dim: usize,
+    /// Whether queries have factors of their own.
+    scales_queries: bool,
     block_size: usize,
 }
 
@@ -20,6 +23,8 @@ fn check<T: Half>(case: &Case) {
         heads,
         kv_heads,
         head_dim,
+        rotary_dim,
+        scales_queries,
         block_size,
     } = *case;
     let positions = [0, 1, 99, 40, 7, 63];
@@ -36,7 +41,13 @@ fn check<T: Half>(case: &Case) {
     let padded = |values: &[u32]| [values, &[u32::MAX]].concat();
 
     // The CPU's rotation. Separate tests check what the CPU writes to its cache.
-    let rope = RopeTable::new(&inv_freq(head_dim), max_positions, &Device::Cpu).unwrap();
+    let factor = |position: usize| 1.0 + position as f32 / 64.0;
+    let factors = RopeFactors {
+        all: 1.5,
+        queries: scales_queries.then_some(&factor),
+    };
+    let inv_freq = inv_freq(rotary_dim);
+    let rope = RopeTable::new(&inv_freq, max_positions, factors, &Device::Cpu).unwrap();
     let cache = KvCacheLayer::zeros(1, 16, kv_heads, head_dim, DType::F32, &Device::Cpu).unwrap();
     let turned = matrix(&floats(&qkv[..live * row_len]), live, row_len);
     let own_slots: Vec<u32> = (0..live as u32).collect();
@@ -46,11 +57,14 @@ fn check<T: Half>(case: &Case) {
 
     let table: Vec<f32> = (0..max_positions)
         .flat_map(|position| {
-            let angles = inv_freq(head_dim)
-                .into_iter()
-                .map(move |f| position as f32 * f);
-            let (cos, sin): (Vec<f32>, Vec<f32>) = angles.map(|a| (a.cos(), a.sin())).unzip();
-            [cos, sin].concat()
+            let angles: Vec<f32> = inv_freq.iter().map(|f| position as f32 * f).collect();
+            let part = |factor: f32| {
+                let cos = angles.iter().map(|a| a.cos() * factor);
+                cos.chain(angles.iter().map(|a| a.sin() * factor))
+                    .collect::<Vec<f32>>()
+            };
+            let queries = factors.queries.map(|of| part(factors.all * of(position)));
+            [part(factors.all), queries.unwrap_or_default()].concat()
         })
         .collect();
     let memory = Launch::new("rope_and_cache", format!("rope_and_cache_{}", T::NAME), 256)
@@ -67,6 +81,8 @@ fn check<T: Half>(case: &Case) {
         .u32(heads)
         .u32(kv_heads)
         .u32(head_dim)
+        .u32(rotary_dim)
+        .u32(table.len() / max_positions)
         .u32(block_size)
         .run();
     let (found, mut cache) = (memory.get::<T>(0), memory.get::<T>(1));
@@ -116,6 +132,8 @@ fn the_kernel_equals_the_cpu() {
                     heads,
                     kv_heads,
                     head_dim,
+                    rotary_dim: head_dim,
+                    scales_queries: false,
                     block_size,
                 };
                 check::<bf16>(&case);
@@ -124,5 +142,17 @@ fn the_kernel_equals_the_cpu() {
                 }
             }
         }
+    }
+    for (head_dim, rotary_dim, scales_queries) in
+        [(128, 96, false), (96, 16, false), (128, 128, true)]
+    {
+        check::<bf16>(&Case {
+            heads: 6,
+            kv_heads: 2,
+            head_dim,
+            rotary_dim,
+            scales_queries,
+            block_size: 16,
+        });
     }
 }

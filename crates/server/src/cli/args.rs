@@ -27,7 +27,7 @@ use crate::http::admin_key::AdminKey;
 use crate::http::cors::CorsOrigin;
 use crate::http::hosts::HostName;
 
-/// Serves Llama and Mistral models with LoRA adapters, and reports the cost of each answer
+/// Serves Llama, Mistral, Qwen and related models with LoRA adapters, and reports the cost of each answer
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 pub struct Args {

@@ -40,6 +40,7 @@ fn vendor_reason(error: &VendorError) -> Option<FallbackReason> {
         | VendorError::InBand { .. }
         | VendorError::Broken(_)
         | VendorError::Truncated
+        | VendorError::MissingChoices { .. }
         | VendorError::Malformed { .. } => FallbackReason::Error,
     })
 }

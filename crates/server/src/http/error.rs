@@ -409,6 +409,7 @@ fn vendor_status(error: &VendorError) -> StatusCode {
         | VendorError::InBand { .. }
         | VendorError::Broken(_)
         | VendorError::Truncated
+        | VendorError::MissingChoices { .. }
         | VendorError::Malformed { .. } => StatusCode::BAD_GATEWAY,
     }
 }

@@ -59,7 +59,7 @@ pub(crate) fn start(
     let calibrated = parts.calibrate(&memory, &mut runner)?;
     let meter = Meter::new(
         calibrated.step_model,
-        model.config().sliding_window,
+        model.config().window_of_all(),
         process_began,
     );
     let scheduler = parts.scheduler(&memory)?;
@@ -165,7 +165,7 @@ impl Parts<'_> {
             max_num_seqs: config.limits.max_num_seqs,
             max_num_batched_tokens: config.limits.max_num_batched_tokens,
             max_model_len: model.max_model_len,
-            sliding_window: model.config().sliding_window,
+            sliding_window: model.config().window_of_all(),
             adapters: sizes.collect(),
         };
         for adapter in &timed {
