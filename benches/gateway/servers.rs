@@ -11,14 +11,16 @@ use axum::response::Sse;
 use axum::response::sse::Event;
 use axum::routing::post;
 use axum::serve::ListenerExt;
-use farthing_api::{ChatLogprobs, ChatRequest, CompletionLogprobs, CompletionRequest};
+use farthing_api::{
+    ChatLogprobs, ChatRequest, CompletionLogprobs, CompletionRequest, TokenizeInput,
+};
 use farthing_engine::{EngineStats, GenerationRequest, SubmitError};
 use farthing_ledger::Location;
 use farthing_model::LoraAdapter;
 use farthing_scheduler::AdapterId;
 use farthing_server::{
     App, AppConfig, Backend, Bookkeeper, CostsConfig, Events, Lanes, Provider, ProviderError,
-    ProviderStream, RequestContext, ServeConfig, ServedModels, Timeouts,
+    ProviderFuture, ProviderStream, RequestContext, ServeConfig, ServedModels, TextToken, Timeouts,
 };
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::net::TcpListener;
@@ -133,6 +135,14 @@ impl Provider for Nobody {
         _: &RequestContext,
     ) -> ProviderStream<CompletionLogprobs> {
         stream::iter([Err(ProviderError::Unavailable)]).boxed()
+    }
+
+    fn tokenize(&self, _: TokenizeInput) -> ProviderFuture<Vec<TextToken>> {
+        Box::pin(async { Err(ProviderError::Unavailable) })
+    }
+
+    fn detokenize(&self, _: Vec<u32>) -> ProviderFuture<String> {
+        Box::pin(async { Err(ProviderError::Unavailable) })
     }
 
     fn is_alive(&self) -> bool {

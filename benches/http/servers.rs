@@ -12,13 +12,13 @@ use axum::routing::post;
 use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use farthing_api::{
-    ChatLogprobs, ChatRequest, CompletionLogprobs, CompletionRequest, FinishReason,
+    ChatLogprobs, ChatRequest, CompletionLogprobs, CompletionRequest, FinishReason, TokenizeInput,
 };
 use farthing_keys::KeyFile;
 use farthing_server::{
     App, AppConfig, CallerKeys, ChoiceUsage, CostsConfig, Lanes, Piece, Provider, ProviderError,
-    ProviderEvent, ProviderStream, RequestContext, RequestRead, ServeConfig, ServedModels,
-    Timeouts,
+    ProviderEvent, ProviderFuture, ProviderStream, RequestContext, RequestRead, ServeConfig,
+    ServedModels, TextToken, Timeouts,
 };
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::Value;
@@ -142,6 +142,14 @@ impl Provider for Stub {
     ) -> ProviderStream<CompletionLogprobs> {
         let error = "the benchmark sends chats only".to_owned();
         stream::iter([Err(ProviderError::Failed(error))]).boxed()
+    }
+
+    fn tokenize(&self, _: TokenizeInput) -> ProviderFuture<Vec<TextToken>> {
+        Box::pin(async { Err(ProviderError::Unavailable) })
+    }
+
+    fn detokenize(&self, _: Vec<u32>) -> ProviderFuture<String> {
+        Box::pin(async { Err(ProviderError::Unavailable) })
     }
 
     fn is_alive(&self) -> bool {

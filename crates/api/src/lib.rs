@@ -16,6 +16,7 @@ mod logit_bias;
 mod message;
 mod options;
 mod organization_query;
+mod tokenize_request;
 mod vote_request;
 
 mod adapter;
@@ -41,6 +42,9 @@ pub use invalid_request::InvalidRequest;
 pub use message::{Content, Message, Role};
 pub use options::{Sampling, StreamOptions};
 pub use organization_query::{OrganizationQuery, OrganizationReport, UsageGroup};
+pub use tokenize_request::{
+    DetokenizeRequest, Detokenized, TokenizeInput, TokenizeRequest, Tokenized,
+};
 pub use vote_request::{VoteChoice, VoteRequest};
 
 pub use adapter::{AdapterCard, AdapterList, AdapterTier, UsedAdapter};

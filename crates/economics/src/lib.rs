@@ -43,7 +43,7 @@ pub use mix_comparison::{BreakEven, MeasuredMix, MixComparison, OfferAtMix};
 pub use offer::{DEFAULT_OFFERS, Offer};
 pub use owned_hardware::{HOURS_PER_MONTH, OwnedHardware, OwnedHardwareError};
 pub use price::{GpuKind, GpuPrice, GpuUnit, OfferClass, Provenance, TokenPrice, TokenUnit};
-pub use price_book::{PriceBook, PriceBookError};
+pub use price_book::{PriceBook, PriceBookError, model_spellings};
 pub use rates::{CostLine, RateCard, Rates, RatesError, RatesJsonError, RequestCost, Tier};
 pub use shown::{shown, shown_millions, shown_percent, shown_usd};
 pub use tco::{

@@ -2,6 +2,8 @@
 
 mod model_name;
 
+pub use model_name::model_spellings;
+
 use jiff::civil::Date;
 use serde::Deserialize;
 
@@ -110,7 +112,7 @@ impl PriceBook {
     /// # Errors
     /// There is no such price, or several vendors have one.
     pub fn token_price(&self, name: &str, day: Date) -> Result<&TokenPrice, PriceBookError> {
-        let names = model_name::spellings(name);
+        let names = model_name::model_spellings(name);
         let rows = names.iter().map(|name| self.rows(name));
         let rows = rows.into_iter().find(|rows| !rows.is_empty());
         let rows = rows.unwrap_or_default();

@@ -54,7 +54,7 @@ pub use request::bookkeeper::Bookkeeper;
 pub use request::local::Local;
 pub use request::provider::{
     Accounts, ChatEvent, ClosedChoice, CompletionEvent, Extra, Piece, Provider, ProviderEvent,
-    ProviderStream, RequestRead,
+    ProviderFuture, ProviderStream, RequestRead, TextToken,
 };
 pub use request::{ChoiceUsage, DeviceUsage, Phases, ProviderError, RequestContext, VendorFailure};
 pub use served_models::ServedModels;

@@ -13,7 +13,8 @@ pub struct VendorAccount {
     pub vendor_request_id: Option<String>,
     /// The vendor's counts as they came, merged by field.
     pub usage: Option<Value>,
-    /// The same by class of token; `None` if a necessary count is missing or contradicts another.
+    /// The same by class of token. If the vendor gave no complete counts, it is the estimate that the bill
+    /// rests on; `None` if the counts contradict each other, or nothing was answered.
     pub tokens: Option<Usage>,
     /// The price of it.
     pub bill: Bill,

@@ -128,7 +128,7 @@ impl AttemptAccount {
             ),
         };
         let used = tokens.map_or_else(|| self.estimate(), Ok);
-        let bill = match used.and_then(|used| self.cost(&used)) {
+        let bill = match used.clone().and_then(|used| self.cost(&used)) {
             Err(why) => unknown(why),
             Ok((usd, remark)) => {
                 let remarks: Vec<_> = gap.map(str::to_owned).into_iter().chain(remark).collect();
@@ -142,7 +142,7 @@ impl AttemptAccount {
                 }
             }
         };
-        (bill, tokens)
+        (bill, used.ok())
     }
 
     /// The tokens by the bytes of the texts, and by the vendor's counts as far as there are any.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use farthing_economics::{PriceBook, RateCard, Rates, TokenClass, Usage};
+use farthing_economics::{PriceBook, RateCard, Rates, TokenClass, Usage, model_spellings};
 use jiff::civil::Date;
 use rust_decimal::Decimal;
 
@@ -23,8 +23,6 @@ pub(crate) struct FoundRates {
     pub(crate) name: String,
 }
 
-/// Dated models whose price is not that of the undated name.
-const OTHER_PRICES: [&str; 1] = ["gpt-4o-2024-05-13"];
 /// The most prompt tokens of an image at OpenAI: eight tiles of gpt-4o-mini, 2,833 + 8 × 5,667
 /// (<https://platform.openai.com/docs/guides/images-vision>).
 const MAX_IMAGE_TOKENS: u64 = 48_169;
@@ -65,25 +63,18 @@ impl VendorPrices {
     /// The rates of a model, also under a dated name.
     pub(crate) fn of(&self, model: &str, day: Date) -> Option<FoundRates> {
         let model = model.strip_prefix("models/").unwrap_or(model);
-        let undated = (!OTHER_PRICES.contains(&model))
-            .then(|| undated(model))
-            .flatten();
-        [Some(model), undated]
+        let own = model_spellings(model)
             .into_iter()
-            .flatten()
-            .find_map(|name| {
-                let card = match self.own.get(name) {
-                    Some(card) => card.clone(),
-                    None => {
-                        let name = format!("{}/{name}", self.list.as_ref()?);
-                        self.book.token_price(&name, day).ok()?.standard.clone()
-                    }
-                };
-                Some(FoundRates {
-                    card,
-                    name: name.to_owned(),
-                })
-            })
+            .find_map(|name| Some((self.own.get(&name)?.clone(), name)));
+        if let Some((card, name)) = own {
+            return Some(FoundRates { card, name });
+        }
+        let name = format!("{}/{model}", self.list.as_ref()?);
+        let row = self.book.token_price(&name, day).ok()?;
+        Some(FoundRates {
+            card: row.standard.clone(),
+            name: row.model.clone(),
+        })
     }
 
     /// The most tokens of an answer of a model, if the configuration says so.
@@ -157,19 +148,6 @@ impl VendorPrices {
         let remark = (found.name != model).then(|| format!("priced as {}", found.name));
         Ok((cost.usd, remark))
     }
-}
-
-/// The name without its date: `-2024-08-06`, `-20250929`, or a revision such as `-001`.
-fn undated(model: &str) -> Option<&str> {
-    let digits =
-        |text: &str, count| text.len() == count && text.bytes().all(|it| it.is_ascii_digit());
-    let (head, last) = model.rsplit_once('-')?;
-    if digits(last, 8) || digits(last, 3) {
-        return Some(head);
-    }
-    let (head, month) = head.rsplit_once('-')?;
-    let (head, year) = head.rsplit_once('-')?;
-    (digits(last, 2) && digits(month, 2) && digits(year, 4)).then_some(head)
 }
 
 /// The highest rates that a prompt of up to `prompt` tokens can meet. Every prompt token may be

@@ -10,8 +10,9 @@ const PREFIXES: [(&str, &str); 4] = [
 /// Dated models with a price of their own.
 const OWN_PRICE: [&str; 1] = ["gpt-4o-2024-05-13"];
 
-/// The name, and the names of the same model at the same price, the most exact first.
-pub(super) fn spellings(name: &str) -> Vec<String> {
+/// The name of a model, and the names of the same model at the same price, the most exact first: without a
+/// date, or with the vendor that the name says.
+pub fn model_spellings(name: &str) -> Vec<String> {
     let mut names = vec![name.to_owned()];
     for (prefix, vendor) in PREFIXES {
         if let Some(model) = name.strip_prefix(prefix) {

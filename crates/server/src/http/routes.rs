@@ -13,6 +13,7 @@ mod organization;
 mod page;
 mod pairs;
 mod ready;
+mod tokens;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -29,6 +30,8 @@ pub(crate) fn router(app: App) -> Router {
     let callers = Router::new()
         .route("/v1/chat/completions", post(chat_completions::create))
         .route("/v1/completions", post(completions::create))
+        .route("/tokenize", post(tokens::tokenize))
+        .route("/detokenize", post(tokens::detokenize))
         .route("/v1/feedback", post(feedback::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use farthing_api::{
     ChatLogprobs, ChatRequest, CompletionLogprobs, CompletionRequest, Content, InvalidRequest,
-    Message, Prompt, Sampling, UsedAdapter,
+    Message, Prompt, Sampling, TokenizeInput, UsedAdapter,
 };
 use farthing_engine::{
     ChatContent, ChatMessage, ChatTemplate, GenerationEvent, GenerationRequest, Receipt,
@@ -26,7 +26,9 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::backend::Backend;
 use super::cache_salt::cache_salt;
 use super::context::RequestContext;
-use super::provider::{Provider, ProviderEvent, ProviderStream, RequestRead};
+use super::provider::{
+    Provider, ProviderEvent, ProviderFuture, ProviderStream, RequestRead, TextToken,
+};
 use super::provider_error::ProviderError;
 use crate::access::caller::Caller;
 use crate::adapters::AdapterInUse;
@@ -87,7 +89,7 @@ impl Provider for Local {
             // An adapter that is not in memory is loaded while the text is tokenized.
             let (adapter, prompt) = tokio::try_join!(
                 local.adapter_or(adapter, &request.model),
-                local.render(request.messages, request.max_tokens)
+                local.render(request.messages, request.max_tokens, true)
             )?;
             let renderer = ChatEvents {
                 tokenizer: local.tokenizer.clone(),
@@ -154,6 +156,44 @@ impl Provider for Local {
         })
     }
 
+    fn tokenize(&self, input: TokenizeInput) -> ProviderFuture<Vec<TextToken>> {
+        let local = self.clone();
+        Box::pin(async move {
+            let tokens = match input {
+                TokenizeInput::Prompt {
+                    text,
+                    add_special_tokens,
+                } => {
+                    let (tokenizer, bytes) = (local.tokenizer.clone(), text.len());
+                    let encode = move || tokenizer.encode(&text, add_special_tokens);
+                    local.in_turn(bytes, encode).await?
+                }
+                TokenizeInput::Messages {
+                    messages,
+                    add_generation_prompt,
+                } => Ok(local.render(messages, None, add_generation_prompt).await?),
+            };
+            let tokens = tokens.map_err(|error| text_error("prompt", error))?;
+            let tokenizer = &local.tokenizer;
+            let text = |id: u32| String::from_utf8_lossy(tokenizer.token_bytes(id)).into_owned();
+            Ok(tokens
+                .into_iter()
+                .map(|id| TextToken { id, text: text(id) })
+                .collect())
+        })
+    }
+
+    fn detokenize(&self, tokens: Vec<u32>) -> ProviderFuture<String> {
+        let local = self.clone();
+        Box::pin(async move {
+            local.check_vocabulary("tokens", tokens.iter())?;
+            let tokenizer = local.tokenizer.clone();
+            local
+                .in_turn(tokens.len(), move || tokenizer.decode(&tokens, false))
+                .await
+        })
+    }
+
     fn is_alive(&self) -> bool {
         self.backend.is_alive()
     }
@@ -215,6 +255,7 @@ impl Local {
         &self,
         messages: Vec<Message>,
         max_tokens: Option<usize>,
+        asks_for_answer: bool,
     ) -> Result<Vec<u32>, ProviderError> {
         let template = self.chat_template.clone().ok_or(TextError::NoChatTemplate);
         let template = template.map_err(|error| text_error("messages", error))?;
@@ -226,10 +267,12 @@ impl Local {
             let failed = |error| text_error("messages", error);
             let max_tokens = max_tokens.unwrap_or(1);
             if bytes > MAX_UNCHECKED_BYTES {
-                let text = template.render_text(&messages, true).map_err(failed)?;
+                let text = template
+                    .render_text(&messages, asks_for_answer)
+                    .map_err(failed)?;
                 local.check_text("messages", &text, max_tokens)?;
             }
-            let prompt = template.render(&messages, true);
+            let prompt = template.render(&messages, asks_for_answer);
             drop(messages);
             let prompt = prompt.map_err(failed)?;
             local.check_text("messages", prompt.text(), max_tokens)?;

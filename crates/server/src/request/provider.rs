@@ -3,8 +3,8 @@
 use std::pin::Pin;
 
 use farthing_api::{
-    ChatLogprobs, ChatRequest, CompletionLogprobs, CompletionRequest, FinishReason, ToolCallDelta,
-    UsedAdapter,
+    ChatLogprobs, ChatRequest, CompletionLogprobs, CompletionRequest, FinishReason, TokenizeInput,
+    ToolCallDelta, UsedAdapter,
 };
 use futures_util::Stream;
 
@@ -24,8 +24,26 @@ pub trait Provider: Send + Sync {
         context: &RequestContext,
     ) -> ProviderStream<CompletionLogprobs>;
 
+    /// The tokens of a text or a conversation.
+    fn tokenize(&self, input: TokenizeInput) -> ProviderFuture<Vec<TextToken>>;
+
+    /// The text of tokens.
+    fn detokenize(&self, tokens: Vec<u32>) -> ProviderFuture<String>;
+
     /// Whether it can answer requests at all.
     fn is_alive(&self) -> bool;
+}
+
+/// An answer that comes as a whole.
+pub type ProviderFuture<T> = Pin<Box<dyn Future<Output = Result<T, ProviderError>> + Send>>;
+
+/// A token and its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextToken {
+    /// The id.
+    pub id: u32,
+    /// The text. Incomplete characters become U+FFFD.
+    pub text: String,
 }
 
 /// The events of one request, in this order: `Read`, `Accepted`, then those of its choices. Nothing

@@ -33,3 +33,4 @@ mod routes;
 mod shutdown;
 mod sizes;
 mod tls;
+mod tokens;

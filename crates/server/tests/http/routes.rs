@@ -522,3 +522,34 @@ async fn people_vote_without_knowing_the_arms() {
     assert_eq!(routed.server.post(path, &wrong).await.error()[1], "choice");
     close(routed.bookkeeper).await;
 }
+
+#[tokio::test]
+async fn new_weights_under_an_old_name_begin_a_new_arm() {
+    let routes = r#"
+[routes.assistant]
+arms.ours = { model = "legal", weight = 1 }
+arms.theirs = { model = "small", vendor = "cheap" }
+shadow = { arm = "theirs", share = 0.000001 }
+"#;
+    let mut routed = Routed::start(routes, Act::Stream(says(&["Vendor"]))).await;
+    let first = routed.answered_by_the_engine(&chat("ann")).await;
+    routed.server.shelf.put("legal", 2);
+    let body = json!({
+        "lora_name": "legal",
+        "lora_path": routed.server.shelf.path("legal"),
+        "load_inplace": true,
+    });
+    let loaded = routed.server.admin("/v1/load_lora_adapter", &body).await;
+    assert_eq!(loaded.status, 200, "{}", loaded.body);
+    let second = routed.answered_by_the_engine(&chat("ann")).await;
+    for answer in [&first, &second] {
+        let generation = answer.json()["adapter"]["generation"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let arm = format!("ours@{}", &generation[..8]);
+        assert_eq!(header(answer, "x-farthing-assigned-arm"), Some(&*arm));
+    }
+    let arm = |answer| header(answer, "x-farthing-assigned-arm").map(str::to_owned);
+    assert_ne!(arm(&first), arm(&second));
+}

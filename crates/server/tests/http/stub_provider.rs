@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use farthing_api::{ChatLogprobs, ChatRequest, CompletionLogprobs, CompletionRequest};
+use farthing_api::{
+    ChatLogprobs, ChatRequest, CompletionLogprobs, CompletionRequest, TokenizeInput,
+};
 use farthing_server::{
     App, AppConfig, CostsConfig, Lanes, Piece, Provider, ProviderError, ProviderEvent,
-    ProviderStream, RequestContext, RequestRead, ServedModels,
+    ProviderFuture, ProviderStream, RequestContext, RequestRead, ServedModels, TextToken,
 };
 use futures_util::{StreamExt, stream};
 use tokio::sync::oneshot;
@@ -118,6 +120,14 @@ impl Provider for StubProvider {
     ) -> ProviderStream<CompletionLogprobs> {
         self.contexts.lock().unwrap().push(context.clone());
         self.answer(request.prompts.iter().map(|_| 1).collect())
+    }
+
+    fn tokenize(&self, _: TokenizeInput) -> ProviderFuture<Vec<TextToken>> {
+        Box::pin(async { Err(ProviderError::Unavailable) })
+    }
+
+    fn detokenize(&self, _: Vec<u32>) -> ProviderFuture<String> {
+        Box::pin(async { Err(ProviderError::Unavailable) })
     }
 
     fn is_alive(&self) -> bool {

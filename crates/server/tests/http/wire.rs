@@ -114,6 +114,7 @@ impl Server {
             let bookkeeper =
                 Bookkeeper::open(location, model, Some(price), engine.clone()).unwrap();
             kept = Some(bookkeeper.clone());
+            let app = app.with_admin_key(ADMIN_KEY.parse().unwrap());
             app.with_ledger(bookkeeper).with_routes(toml).unwrap()
         };
         let server = Self::start_app(Some("0.10"), ServeConfig::new(PATIENT), with_routes).await;

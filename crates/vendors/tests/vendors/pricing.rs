@@ -79,7 +79,11 @@ async fn usage_is_merged_wherever_it_is_reported() {
         (never.usd().as_str(), never.account.bill.basis),
         ("0.000015", BillBasis::Estimated)
     );
-    assert_eq!((never.account.usage, never.account.tokens), (None, None));
+    let tokens = never.account.tokens.unwrap();
+    assert_eq!(
+        (never.account.usage, tokens.input, tokens.output),
+        (None, 2, 1)
+    );
     let half = openai_stream(&[start, end("stop")]).await;
     assert_eq!(
         (half.usd().as_str(), half.account.bill.basis),

@@ -30,6 +30,10 @@ pub(super) async fn list(State(app): State<App>) -> Json<Value> {
     Json(json!({"object": "list", "data": experiments.collect::<Vec<_>>()}))
 }
 
+/// A report has its styles in itself, and nothing else.
+const REPORT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
+                             form-action 'none'; frame-ancestors 'none'";
+
 /// The form of a report.
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -63,6 +67,9 @@ pub(super) async fn report(
     Ok(match format {
         Format::Json => (no_store, Json(report)).into_response(),
         Format::Text => (no_store, report.to_text()).into_response(),
-        Format::Html => (no_store, Html(report.to_html())).into_response(),
+        Format::Html => {
+            let policy = [(header::CONTENT_SECURITY_POLICY, REPORT_POLICY)];
+            (no_store, policy, Html(report.to_html())).into_response()
+        }
     })
 }

@@ -34,8 +34,14 @@ const INDEX: Asset = Asset {
     content_type: HTML,
     text: include_str!("../../../page/index.html"),
 };
-const ASSETS: [Asset; 12] = [
+const EXPERIMENTS: Asset = Asset {
+    path: "/experiments",
+    content_type: HTML,
+    text: include_str!("../../../page/experiments.html"),
+};
+const ASSETS: [Asset; 14] = [
     INDEX,
+    EXPERIMENTS,
     asset!("style.css", CSS),
     asset!("icon.svg", SVG),
     asset!("page.js", SCRIPT),
@@ -47,6 +53,7 @@ const ASSETS: [Asset; 12] = [
     asset!("usage.js", SCRIPT),
     asset!("machine.js", SCRIPT),
     asset!("playground.js", SCRIPT),
+    asset!("experiments.js", SCRIPT),
 ];
 
 /// Scripts, styles and data come from this server only, and the page may not be framed.
