@@ -159,7 +159,8 @@ def main():
     vendor_port, port = free_port(), free_port()
     vendor = subprocess.Popen(
         [sys.executable, "-m", "llama_cpp.server", "--model", args.model, "--model_alias", "small", "--port",
-         str(vendor_port), "--n_ctx", "2048", "--chat_format", "chatml"],
+         str(vendor_port), "--n_ctx", "2048", "--chat_format", "chatml",
+         "--interrupt_requests", "false"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     proxy = Proxy(vendor_port)
     wait_for(f"http://127.0.0.1:{vendor_port}/v1/models")

@@ -14,6 +14,7 @@ mod plan;
 mod time;
 
 mod html;
+mod shown;
 mod text;
 
 use farthing_experiment::ExperimentError;
@@ -60,8 +61,10 @@ pub struct Report {
     verdict: Decision,
     /// The baseline and the candidate, in this order.
     arms: Vec<ArmReport>,
-    /// Other generations of their adapters, and other arms. They are not compared.
+    /// Other arms in the period. They are not compared.
     other_arms: Vec<ArmReport>,
+    /// All arms before the period, among them earlier generations. They are not compared.
+    earlier_arms: Vec<ArmReport>,
     /// The candidate against the baseline.
     comparison: Comparison,
     /// Limits on harms.
@@ -117,20 +120,29 @@ impl Report {
         let decided = decision::Plan::of(spec, &pair).held(ledger)?;
         let verdict = Decision::of(&pair, spec, split, &comparison, decided)?;
         let to_decide = verdict.to_decide(&decision::Plan::of(spec, &pair), now_us);
-        let arm = |rows| ArmReport::of(rows, &load, spec);
+        let earlier_arms = match period.earlier(spec)? {
+            None => Vec::new(),
+            Some(earlier) => {
+                let load = Load::of(ledger, &earlier)?;
+                let rows = collect::collect(ledger, spec, &earlier)?;
+                ArmReport::of_others(rows.into_arms(), &load, spec)?
+            }
+        };
+        let judge_usd = collected.judge_usd();
         let notes = period.notes().into_iter().chain(pair.notes());
         Ok(Self {
             version: 1,
             computed_at: time::rfc3339(now_us),
-            arms: pair.arms.iter().map(arm).collect::<Result<_, _>>()?,
-            other_arms: collected
-                .arms()
-                .map(arm)
-                .collect::<Result<Vec<_>, ReportError>>()?,
+            arms: vec![
+                ArmReport::of(&pair, 0, &load, spec)?,
+                ArmReport::of(&pair, 1, &load, spec)?,
+            ],
+            other_arms: ArmReport::of_others(collected.into_arms(), &load, spec)?,
+            earlier_arms,
             guardrails: guardrails::watch(&pair, spec)?,
             break_even: BreakEvenReport::of(&pair, spec, &load, &period)?,
             plan: PlanReport::of(&pair, spec, split)?,
-            judge_usd: collected.judge_usd(),
+            judge_usd,
             spec: spec.clone(),
             period,
             load,

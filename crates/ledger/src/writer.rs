@@ -150,9 +150,13 @@ impl Writer {
             closing = self.drain(inbox);
             let known = self.waiting.len() + self.status.announced_places();
             let are_some_unknown = self.status.get().places_taken > known;
-            for (request_id, is_open) in &mut open {
-                let waits = |(_, entry): &(i64, LedgerEntry)| entry.request_id == *request_id;
-                *is_open |= are_some_unknown || self.waiting.iter().any(waits);
+            for (_, entry) in &self.waiting {
+                if let Some(is_open) = open.get_mut(&entry.request_id) {
+                    *is_open = true;
+                }
+            }
+            if are_some_unknown {
+                open.values_mut().for_each(|is_open| *is_open = true);
             }
         }
         notes.write(self.store.as_mut(), &open);

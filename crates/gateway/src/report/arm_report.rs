@@ -78,11 +78,32 @@ pub(super) struct ArmCost {
 }
 
 impl ArmReport {
+    /// Of arms that are not compared.
+    pub(super) fn of_others(
+        arms: impl Iterator<Item = ArmRows>,
+        load: &Load,
+        spec: &ExperimentSpec,
+    ) -> Result<Vec<Self>, ReportError> {
+        arms.map(|rows| {
+            let alone = [rows, ArmRows::default()];
+            Self::of(
+                &ArmPairRows::new(alone, Design::Split, load.factor),
+                0,
+                load,
+                spec,
+            )
+        })
+        .collect()
+    }
+
+    /// Of one arm of a pair.
     pub(super) fn of(
-        rows: &ArmRows,
+        pair: &ArmPairRows,
+        arm: usize,
         load: &Load,
         spec: &ExperimentSpec,
     ) -> Result<Self, ReportError> {
+        let rows = &pair.arms[arm];
         let totals = &rows.totals;
         let own_busy_usd = totals.own.busy_usd();
         let own_loaded_usd = own_busy_usd.and_then(|busy| load.loaded(busy));
@@ -93,19 +114,14 @@ impl ArmReport {
             .collect();
         ttft.sort_unstable_by(f64::total_cmp);
         let ttft_at = |q| (!ttft.is_empty()).then(|| quantile(&ttft, q));
-        let alone = ArmPairRows::new(
-            [rows.clone(), ArmRows::default()],
-            Design::Split,
-            load.factor,
-        );
         let per_accepted = |own| match own_busy_usd {
             Some(_) => Measured::of(
-                alone.usd_per_accepted(0, own).and_then(|arm| arm.ratio()),
+                pair.usd_per_accepted(arm, own).and_then(|arm| arm.ratio()),
                 spec,
             ),
             None => Ok(Measured::missing("the price of our machine is not known")),
         };
-        let share = alone.quality(0).and_then(|arm| arm.share());
+        let share = pair.quality(arm).and_then(|arm| arm.share());
         Ok(Self {
             arm: rows.name.clone(),
             units: rows.units.len() as u64,

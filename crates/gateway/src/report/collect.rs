@@ -53,8 +53,8 @@ impl Collected {
     }
 
     /// The arms that are left.
-    pub(super) fn arms(&self) -> impl Iterator<Item = &ArmRows> {
-        self.arms.values()
+    pub(super) fn into_arms(self) -> impl Iterator<Item = ArmRows> {
+        self.arms.into_values()
     }
 
     /// `None` if it is not known.

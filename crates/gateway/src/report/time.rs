@@ -87,6 +87,18 @@ impl Period {
         Ok((period, current))
     }
 
+    /// The part of the experiment before it, whose requests are not compared.
+    pub(super) fn earlier(&self, spec: &ExperimentSpec) -> Result<Option<Self>, ReportError> {
+        let started_us = spec.started_us()?;
+        Ok((started_us < self.from_us).then(|| Self {
+            from: rfc3339(started_us),
+            until: self.from.clone(),
+            from_us: started_us,
+            until_us: self.from_us,
+            begins_late_because: None,
+        }))
+    }
+
     pub(super) fn days(&self) -> f64 {
         (self.until_us - self.from_us) as f64 / 86_400e6
     }

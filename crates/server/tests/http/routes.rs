@@ -272,7 +272,7 @@ async fn a_shadow_is_booked_to_the_experiment() {
         ],
     );
     let id = answer.json()["id"].as_str().unwrap().to_owned();
-    assert_eq!(shadow["request_id"], id);
+    assert_eq!(shadow["request_id"], format!("{id}-shadow"));
     close(routed.bookkeeper).await;
 }
 

@@ -8,6 +8,7 @@ use crate::access::caller::Caller;
 use crate::http::app::App;
 use crate::http::error::ApiError;
 use crate::http::json_body::JsonBody;
+use crate::request::ProviderError;
 
 pub(super) async fn tokenize(
     State(app): State<App>,
@@ -15,7 +16,7 @@ pub(super) async fn tokenize(
     body: JsonBody,
 ) -> Result<Json<Tokenized>, ApiError> {
     let (request, _held) = body.parse(TokenizeRequest::from_json).await?;
-    check_model(&app, &caller, request.model.as_deref())?;
+    check_model(&app, &caller, request.model.as_deref()).await?;
     let strings = request.return_token_strs;
     let tokens = app.provider.tokenize(request.input).await?;
     let token_strs = strings.then(|| tokens.iter().map(|token| token.text.clone()).collect());
@@ -33,18 +34,17 @@ pub(super) async fn detokenize(
     body: JsonBody,
 ) -> Result<Json<Detokenized>, ApiError> {
     let (request, _held) = body.parse(DetokenizeRequest::from_json).await?;
-    check_model(&app, &caller, request.model.as_deref())?;
+    check_model(&app, &caller, request.model.as_deref()).await?;
     let prompt = app.provider.detokenize(request.tokens).await?;
     Ok(Json(Detokenized { prompt }))
 }
 
 /// Adapters have the base model's tokenizer.
-fn check_model(app: &App, caller: &Caller, model: Option<&str>) -> Result<(), ApiError> {
+async fn check_model(app: &App, caller: &Caller, model: Option<&str>) -> Result<(), ApiError> {
     let Some(model) = model else {
         return Ok(());
     };
-    if !app.models.may_be_served(model) {
-        return Err(ApiError::ModelNotFound(model.to_owned()));
-    }
-    app.models.check_use(caller, model)
+    app.models.check_use(caller, model)?;
+    let found = app.models.find(model).await.map_err(ProviderError::from);
+    Ok(found.map(drop)?)
 }
