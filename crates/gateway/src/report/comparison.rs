@@ -47,7 +47,7 @@ pub(super) const BOOTSTRAP: ClusteredBootstrap = ClusteredBootstrap {
 impl Comparison {
     pub(super) fn of(pair: &ArmPairRows, spec: &ExperimentSpec) -> Result<Self, ExperimentError> {
         let quality = pair.share_difference(|arm| pair.quality(arm));
-        let cost = |own| pair.relative_difference(|arm| pair.usd_per_accepted(arm, own));
+        let cost = |own| pair.relative_cost(own);
         let loaded = cost(OwnCost::Loaded);
         let mut estimates = vec![
             (

@@ -42,15 +42,21 @@ impl ArmPairRows {
         }
     }
 
-    pub(super) fn notes(&self) -> Option<String> {
+    pub(super) fn notes(&self) -> impl Iterator<Item = String> {
         let is_moved = self.design == Design::Split && self.shared > 0;
-        is_moved.then(|| {
+        let moved = is_moved.then(|| {
             format!(
                 "{} units are in both arms, although each should be in one: the assignment changed, \
                  or the unit is not stable.",
                 self.shared
             )
-        })
+        });
+        let none_accepted = self.is_only_candidate_accepted().then(|| {
+            "The baseline has no accepted answer: its cost per accepted answer is computed as if it \
+             had half of one."
+                .to_owned()
+        });
+        moved.into_iter().chain(none_accepted)
     }
 
     /// The units to which requests were assigned.
@@ -171,6 +177,43 @@ impl ArmPairRows {
         own: OwnCost,
     ) -> Result<Arm<u32>, ExperimentError> {
         self.per_accepted(arm, |unit| self.usd(unit, own))
+    }
+
+    /// The candidate's dollars per accepted answer relative to the baseline's.
+    ///
+    /// A baseline without an accepted answer counts as if it had half of one, with the error of such a
+    /// count (the correction of Haldane and Anscombe): it is as expensive as nothing is, and no more.
+    pub(super) fn relative_cost(&self, own: OwnCost) -> Estimated {
+        if !self.is_only_candidate_accepted() {
+            return self.relative_difference(|arm| self.usd_per_accepted(arm, own));
+        }
+        const ACCEPTED: f64 = 0.5;
+        let rows = &self.arms[0];
+        let [usd, answered, rated] = [
+            rows.sum(|it| self.usd(it, own)),
+            rows.sum(|it| it.answered.into()),
+            rows.sum(|it| it.rated.into()),
+        ];
+        let baseline = usd / answered * (rated / ACCEPTED);
+        let candidate = self.usd_per_accepted(1, own)?.ratio()?;
+        if baseline <= 0.0 || candidate.value <= 0.0 {
+            return Err(ExperimentError::ZeroBaseline);
+        }
+        let ratio = candidate.value / baseline;
+        let spread = (candidate.standard_error / candidate.value).powi(2) + 1.0 / ACCEPTED;
+        Ok(Estimate {
+            value: ratio - 1.0,
+            standard_error: ratio * spread.sqrt(),
+            size: self.share_difference(|arm| self.quality(arm))?.size,
+        })
+    }
+
+    /// Whether the baseline has rated answers but no accepted one, and the candidate has one.
+    fn is_only_candidate_accepted(&self) -> bool {
+        let [baseline, candidate] = &self.arms;
+        let accepted = |rows: &ArmRows| rows.sum(|it| it.accepted.into());
+        let is_rated = baseline.sum(|it| it.rated.into()) > 0.0;
+        is_rated && accepted(baseline) == 0.0 && accepted(candidate) > 0.0
     }
 
     /// The candidate's share minus the baseline's.

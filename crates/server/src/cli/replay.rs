@@ -26,7 +26,7 @@ pub struct ReplayArgs {
     #[arg(long)]
     route: String,
     /// The arms that answer each request
-    #[arg(long, value_name = "ARM", value_delimiter = ',', num_args = 2.., required = true)]
+    #[arg(long, value_name = "ARM", value_delimiter = ',', required = true)]
     arms: Vec<String>,
     /// API key
     #[arg(long, env = "FARTHING_API_KEY", hide_env_values = true)]
@@ -52,6 +52,10 @@ const SHOWN_FAILURES: usize = 5;
 /// # Errors
 /// The file cannot be read, or a request fails.
 pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
+    ensure!(
+        args.arms.len() >= 2,
+        "--arms needs two names, such as: --arms today,tuned"
+    );
     let requests = read(args)?;
     ensure!(
         !requests.is_empty(),
