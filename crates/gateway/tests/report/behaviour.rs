@@ -187,7 +187,13 @@ fn generations_are_never_mixed() {
         } else {
             Attempt::own()
         };
-        book.request(arm, &unit, &format!("{unit}-early"), 10, &[row.clone()]);
+        book.request(
+            arm,
+            &unit,
+            &format!("{unit}-early"),
+            10,
+            std::slice::from_ref(&row),
+        );
         book.request(late, &unit, &format!("{unit}-late"), 600, &[row]);
     }
     let report = book.report(&spec(json!({})));

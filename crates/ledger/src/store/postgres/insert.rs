@@ -73,7 +73,7 @@ pub(super) async fn insert_attempts(
                 &seqs,
                 &integers(|entry| entry.ended_us),
                 &integers(|entry| entry.started_us),
-                &texts(|entry| Some(&entry.request_id)),
+                &names(|entry| Some(&entry.request_id)),
                 &names(|entry| entry.api_key.as_deref()),
                 &users,
                 &names(|entry| Some(&entry.model)),

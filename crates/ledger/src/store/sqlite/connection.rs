@@ -16,6 +16,9 @@ use crate::{LedgerError, Location};
 /// SQLite asks after this many of its instructions whether to go on.
 const INSTRUCTIONS_BETWEEN_CHECKS: i32 = 10_000;
 
+/// A reader's memory for pages. An experiment's feedback is looked up request by request.
+const READER_CACHE_KIB: i64 = 65_536;
+
 /// What opening may do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -45,6 +48,7 @@ pub(super) fn open_for_reading(
         return Err(refusal(location, "there is no such file"));
     }
     let mut connection = read_only::open(path).map_err(|error| explained(location, &error))?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     check_owner(location, &connection)?;
     let done = migrate(&mut connection, location, Access::Read { until: None });
     done?;
