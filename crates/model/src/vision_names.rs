@@ -1,4 +1,4 @@
-//! The names of tensors in a model for text and images.
+//! The names of tensors and modules in a model for text and images.
 
 /// The prefixes that the text part has, in the order in which transformers has used them, and what they
 /// are in a text model.
@@ -22,6 +22,12 @@ pub(crate) fn text_name(name: &str) -> String {
         Some(format!("{to}{rest}"))
     });
     found.unwrap_or_else(|| name.to_owned())
+}
+
+/// The name that a module of a text model has in a model for text and images, if it is another.
+pub(crate) fn full_name(module: &str) -> Option<String> {
+    let rest = module.strip_prefix("model.")?;
+    Some(format!("model.language_model.{rest}"))
 }
 
 /// Whether only images need the tensor.

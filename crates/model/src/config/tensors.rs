@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::ModelConfig;
+use crate::vision_names;
 
 /// A linear layer of a decoder layer: its name within the layer, and its number of outputs.
 pub(crate) type LinearShape = (&'static str, usize);
@@ -88,8 +89,8 @@ impl ModelConfig {
 
     /// The name that a module of the text part has in Hugging Face's model for text and images.
     pub(crate) fn full_name<'a>(&self, module: &'a str) -> Cow<'a, str> {
-        match module.strip_prefix("model.") {
-            Some(rest) if self.has_vision => Cow::Owned(format!("model.language_model.{rest}")),
+        match vision_names::full_name(module) {
+            Some(name) if self.has_vision => Cow::Owned(name),
             _ => Cow::Borrowed(module),
         }
     }

@@ -9,7 +9,7 @@ use farthing_scheduler::AdapterId;
 use serde_json::Value;
 
 use super::{LoraAdapter, LoraBase, config::LoraConfig, files::AdapterFiles};
-use crate::ModelError;
+use crate::{ModelError, vision_names::full_name};
 
 /// Description of an adapter, and whether it can be served.
 #[derive(Clone, Debug)]
@@ -106,17 +106,19 @@ impl AdapterReport {
 
     /// Checks that config and tensors match.
     fn check(&mut self, files: &mut AdapterFiles, config: &LoraConfig) -> Result<(), ModelError> {
+        files.skip_images();
         for (name, tensor) in files.tensors().clone() {
             let Some((module, part)) = part(&name) else {
                 continue;
             };
-            let target = config.targets.contains(module);
-            let is_target = target.map_err(|e| files.refused(e))?;
-            if is_target || part == Part::Whole {
+            let target = target_name(config, module).map_err(|e| files.refused(e))?;
+            if target.is_some() || part == Part::Whole {
                 files.take(&name, &tensor.shape)?;
             }
-            if is_target && part == Part::A {
-                let scale = config.scale(module).map_err(|e| files.refused(e))?;
+            if let Some(module) = target
+                && part == Part::A
+            {
+                let scale = config.scale(&module).map_err(|e| files.refused(e))?;
                 self.scales.push(scale.scaling);
                 if tensor.shape.first() != Some(&scale.rank) {
                     return Err(files.refused(format!(
@@ -130,6 +132,19 @@ impl AdapterReport {
         self.scales.dedup();
         files.expect_all_taken()
     }
+}
+
+/// The name by which a module is a target, in a text model or in one for text and images; `None` if it
+/// is none.
+fn target_name(config: &LoraConfig, module: &str) -> Result<Option<String>, String> {
+    for name in [Some(module.to_owned()), full_name(module)] {
+        if let Some(name) = name
+            && config.targets.contains(&name)?
+        {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 /// The role of a tensor within its module.
