@@ -7,7 +7,9 @@ mod served;
 
 use std::path::{Path, PathBuf};
 
-use farthing_model::{Checkpoint, ComputeType, DeviceKind, LoadFormat, LoraAdapter, LoraBase};
+use farthing_model::{
+    AdapterReport, Checkpoint, ComputeType, DeviceKind, LoadFormat, LoraAdapter, LoraBase,
+};
 use served::{Fixture, Room, Told, logits, max_difference, runner, runner_of};
 
 const TOLERANCE: f32 = 1e-3;
@@ -187,6 +189,12 @@ fn mistral_as_the_text_part_under_the_names_of_earlier_versions() {
 #[test]
 fn adapters_on_the_text_part_of_a_model_for_images() {
     adapters_equal_peft("mistral3", &["plain", "everywhere"]);
+    for name in ["plain", "everywhere"] {
+        let report = AdapterReport::read(&directory("mistral3").join(name), None).unwrap();
+        assert_eq!(report.refusal, None, "{name}");
+        assert_eq!(report.scales, [2.0], "{name}");
+        assert_eq!(report.layers.len(), 2, "{name}");
+    }
 }
 
 #[test]

@@ -6,7 +6,8 @@ mod served;
 
 use std::path::{Path, PathBuf};
 
-use served::{Fixture, Room, Told, argmax, cached_gguf, logits, max_difference, runner};
+use farthing_testkit::cached_gguf;
+use served::{Fixture, Room, Told, argmax, logits, max_difference, runner};
 
 const TOLERANCE: f32 = 1e-3;
 const ROOM: Room = Room {

@@ -4,8 +4,9 @@
 
 mod served;
 
+use farthing_testkit::cached_gguf;
 use serde_json::Value;
-use served::{Room, Served, cached_gguf, runner_of};
+use served::{Room, Served, runner_of};
 
 const GGUF_BYTES: u64 = 491_400_064;
 /// Rounding moves logits by some thousandths.

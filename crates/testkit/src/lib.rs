@@ -5,8 +5,10 @@
     reason = "a test ends where its preparation fails"
 )]
 
+mod cached_gguf;
 mod random_adapter;
 mod tiny_llama;
 
+pub use cached_gguf::cached_gguf;
 pub use random_adapter::RandomAdapter;
 pub use tiny_llama::tiny_llama;

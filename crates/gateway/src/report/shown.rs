@@ -37,6 +37,7 @@ pub(super) fn figure(value: f64, kind: Kind) -> String {
         Kind::Share => format!("{} %", digits(value * 100.0)),
         Kind::Points => format!("{} points", signed(value * 100.0)),
         Kind::Relative => format!("{} %", signed(value * 100.0)),
+        Kind::Usd if value < 0.0 => format!("-${}", digits(-value)),
         Kind::Usd => format!("${}", digits(value)),
         Kind::Seconds => format!("{} s", digits(value)),
         Kind::Number => digits(value),
@@ -219,12 +220,21 @@ pub(super) fn compared(report: &super::Report) -> Vec<(String, &Measured, Kind)>
             "ttft_p50_seconds" => ("first token, median", Kind::Seconds),
             _ => ("first token, p95", Kind::Seconds),
         };
-        let p_value = metric
-            .holm_p_value
-            .map_or_else(String::new, |p_value| format!(" [p = {}]", digits(p_value)));
+        let p_value = metric.holm_p_value.map_or_else(String::new, |p_value| {
+            format!(" [{}]", p_value_text(p_value))
+        });
         rows.push((format!("{name}{p_value}"), &metric.difference, kind));
     }
     rows
+}
+
+/// A p-value: its small values are only called small.
+fn p_value_text(p_value: f64) -> String {
+    if p_value < 0.001 {
+        "p < 0.001".to_owned()
+    } else {
+        format!("p = {p_value:.3}")
+    }
 }
 
 /// What the figures rest on.

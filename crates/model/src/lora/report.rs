@@ -9,7 +9,7 @@ use farthing_scheduler::AdapterId;
 use serde_json::Value;
 
 use super::{LoraAdapter, LoraBase, config::LoraConfig, files::AdapterFiles};
-use crate::ModelError;
+use crate::{ModelError, vision_names::full_name};
 
 /// Description of an adapter, and whether it can be served.
 #[derive(Clone, Debug)]
@@ -112,6 +112,7 @@ impl AdapterReport {
         if files.tensors().is_empty() {
             return Err(files.refused("it has no tensors: it would change nothing".to_owned()));
         }
+        files.skip_images();
         let mut zero_targets = BTreeSet::new();
         for (name, tensor) in files.tensors().clone() {
             let Some((module, part)) = part(&name) else {

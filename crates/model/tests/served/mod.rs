@@ -5,8 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    env, fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -250,28 +249,4 @@ pub(crate) fn max_difference(found: &[Vec<f32>], expected: &[Vec<f32>]) -> f32 {
 pub(crate) fn argmax(logits: &[f32]) -> u32 {
     let largest = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
     largest.unwrap().0 as u32
-}
-
-/// A GGUF file, known by its size, wherever in Farthing's cache it lies.
-pub(crate) fn cached_gguf(bytes: u64) -> Option<PathBuf> {
-    let variable = |name| env::var_os(name).map(PathBuf::from);
-    let cache = variable("FARTHING_CACHE")
-        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("farthing")))
-        .or_else(|| Some(env::home_dir()?.join(".cache/farthing")))?;
-    let mut directories = vec![cache];
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(directory).ok()?.flatten() {
-            let path = entry.path();
-            // Through symbolic links: the hub's cache keeps its files behind them.
-            let Ok(metadata) = fs::metadata(&path) else {
-                continue;
-            };
-            if metadata.is_dir() {
-                directories.push(path);
-            } else if metadata.len() == bytes && path.extension().is_some_and(|e| e == "gguf") {
-                return Some(path);
-            }
-        }
-    }
-    None
 }
