@@ -9,7 +9,7 @@ use farthing_scheduler::AdapterId;
 use serde_json::Value;
 
 use super::{LoraAdapter, LoraBase, config::LoraConfig, files::AdapterFiles};
-use crate::{ModelError, vision_names::full_name};
+use crate::ModelError;
 
 /// Description of an adapter, and whether it can be served.
 #[derive(Clone, Debug)]
