@@ -21,6 +21,17 @@ pub enum Dialect {
 }
 
 /// A vendor, as its table in TOML says.
+///
+/// ```toml
+/// dialect = "openai"
+/// base_url = "https://api.openai.com/v1"
+/// key_env = "OPENAI_API_KEY"
+/// price_list = "openai"
+/// usd_per_day = "20"
+/// max_output_tokens = { gpt-4o-mini = 16384 }
+/// timeouts = { first_content_seconds = 30 }
+/// max_concurrent = 64
+/// ```
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VendorConfig {

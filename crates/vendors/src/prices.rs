@@ -187,3 +187,6 @@ fn images_of(chat: &OriginalChat) -> Result<u64, String> {
     }
     Ok(images)
 }
+
+#[cfg(test)]
+mod tests;

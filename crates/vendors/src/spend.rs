@@ -104,3 +104,6 @@ impl Drop for Reservation {
         state.spent = state.spent.saturating_add(usd);
     }
 }
+
+#[cfg(test)]
+mod tests;

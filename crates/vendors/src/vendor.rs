@@ -22,7 +22,7 @@ use crate::transport;
 use crate::vendor_text::TextCleaner;
 use crate::{VendorAnswer, VendorCall, VendorConfig};
 
-/// A vendor: its address, key, prices and limits. Its clones would share nothing, so there are none.
+/// A vendor: its address, key, prices and limits, and what all attempts at it share.
 pub struct Vendor {
     name: String,
     shared: Arc<Shared>,

@@ -12,6 +12,7 @@ mod isolation;
 mod leaving;
 mod official_clients;
 mod openai;
+mod original_chat;
 mod pricing;
 mod setup;
 mod spending;

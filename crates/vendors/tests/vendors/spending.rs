@@ -1,6 +1,7 @@
 //! The cap of a day.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use farthing_vendors::{Vendor, VendorError};
 use futures_util::StreamExt;
@@ -57,7 +58,8 @@ async fn concurrency_cannot_overrun_the_cap() {
     let refused =
         |error: Option<VendorError>| assert_eq!(error, Some(VendorError::SpendCapReached));
     for _ in 0..45 {
-        refused(tasks.join_next().await.unwrap().unwrap());
+        let next = tokio::time::timeout(Duration::from_secs(60), tasks.join_next()).await;
+        refused(next.expect("45 are refused").unwrap().unwrap());
     }
     fake.until(|fake| fake.seen().len() == seen_before + 5)
         .await;
