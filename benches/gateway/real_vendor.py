@@ -90,7 +90,7 @@ class Proxy:
         if mode == "stall":
             writer.write(chunked + b": hello\n\n")
             await writer.drain()
-            await asyncio.sleep(30)
+            await asyncio.sleep(60)
             return False
         vendor_reader, vendor_writer = await asyncio.open_connection("127.0.0.1", self.vendor_port)
         head = re.sub(rb"(?i)\r\nconnection: [^\r]*", b"", head)
@@ -169,7 +169,7 @@ def main():
 [vendors.llama]
 dialect = "openai"
 base_url = "http://127.0.0.1:{proxy.port}/v1"
-timeouts = {{ first_content_seconds = 3 }}
+timeouts = {{ first_content_seconds = 10 }}
 [vendors.llama.prices.small.rates]
 input = "{INPUT_USD}"
 output = "{OUTPUT_USD}"
@@ -189,6 +189,7 @@ arms.theirs = {{ vendor = "llama", model = "small", weight = 1 }}
 arms.ours = {{ model = "smollm2-135m-instruct" }}
 
 [routes.spill]
+fallback = ["ours"]
 arms.ours = {{ model = "smollm2-135m-instruct", weight = 1 }}
 arms.theirs = {{ vendor = "llama", model = "small" }}
 [[routes.spill.rules]]

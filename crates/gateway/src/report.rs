@@ -24,7 +24,7 @@ use serde::Serialize;
 use self::arm_report::ArmReport;
 use self::break_even::BreakEvenReport;
 use self::comparison::Comparison;
-use self::decision::Decision;
+use self::decision::{Decision, VerdictState};
 use self::guardrails::GuardrailReport;
 use self::metrics::ArmPairRows;
 use self::plan::PlanReport;
@@ -162,6 +162,12 @@ impl Report {
     /// The candidate arm must get no more traffic: a guardrail says so.
     pub fn must_roll_back(&self) -> bool {
         self.guardrails.iter().any(GuardrailReport::is_rolling_back)
+    }
+
+    /// Whether more units could decide it.
+    fn is_undecided(&self) -> bool {
+        let state = self.verdict.verdict.state;
+        matches!(state, VerdictState::Collecting | VerdictState::Inconclusive)
     }
 
     /// For a terminal, in at most 100 columns.

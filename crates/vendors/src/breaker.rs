@@ -43,6 +43,8 @@ struct State {
 pub(crate) struct Pass {
     breaker: Arc<Breaker>,
     is_probe: bool,
+    /// The pauses at that time: of attempts that run together and fail together, one begins a pause.
+    pauses: u32,
 }
 
 impl Breaker {
@@ -59,6 +61,7 @@ impl Breaker {
         Ok(Pass {
             breaker: self.clone(),
             is_probe,
+            pauses: state.pauses,
         })
     }
 
@@ -103,7 +106,8 @@ impl Pass {
         state.failures = state.failures.saturating_add(1);
         state.is_probed &= !was_probe;
         let mut pause = asked;
-        if was_probe || state.failures >= MAX_FAILURES {
+        let is_known = self.pauses != state.pauses;
+        if was_probe || (state.failures >= MAX_FAILURES && !is_known) {
             let own = FIRST_PAUSE.saturating_mul(1 << state.pauses.min(8));
             state.pauses = state.pauses.saturating_add(1);
             pause = Some(own.max(asked.unwrap_or_default()));

@@ -48,7 +48,9 @@ fn verdict(report: &Report) -> String {
         words.push(format!("Decided {decided}."));
     }
     words.extend(report.break_even.iter().map(|it| it.words.clone()));
-    words.push(report.plan.words.clone());
+    if report.is_undecided() {
+        words.push(report.plan.words.clone());
+    }
     let words: String = words
         .iter()
         .map(|words| format!("<p>{}</p>\n", escaped(words)))

@@ -33,7 +33,9 @@ pub(super) fn render(report: &Report) -> String {
     if let Some(break_even) = &report.break_even {
         put(&mut text, "  ", &break_even.words);
     }
-    put(&mut text, "  ", &report.plan.words);
+    if report.is_undecided() {
+        put(&mut text, "  ", &report.plan.words);
+    }
     text.push('\n');
 
     put(&mut text, "", &format!("{candidate} minus {baseline}"));

@@ -99,3 +99,17 @@ fn answers_that_break_off_still_count() {
     }
     assert!(pause(&breaker, now).is_some());
 }
+
+#[test]
+fn attempts_that_fail_together_pause_once() {
+    let (breaker, now) = (Arc::new(Breaker::default()), Instant::now());
+    let passes: Vec<_> = (0..100).map(|_| breaker.admit(now).unwrap()).collect();
+    let alone = Arc::new(Breaker::default());
+    for _ in 0..super::MAX_FAILURES {
+        alone.admit(now).unwrap().failed(now, None);
+    }
+    for pass in passes {
+        pass.failed(now, None);
+    }
+    assert_eq!(pause(&breaker, now), pause(&alone, now));
+}
