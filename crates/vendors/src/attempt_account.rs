@@ -103,8 +103,9 @@ impl AttemptAccount {
                 pass.failed(Instant::now(), error.retry_after());
             }
             // The vendor is well: it refused this request only.
-            Ending::Failed(_) => pass.answers(),
-            Ending::Cancelled => {}
+            Ending::Failed(_) if self.was_sent => pass.answers(),
+            // Nothing was found out.
+            Ending::Failed(_) | Ending::Cancelled => {}
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::fake_vendor::{FakeVendor, Play};
 use crate::openai::{delta, end, events};
-use crate::setup::{ask, openai, outcome, vendor};
+use crate::setup::{ask, call, openai, outcome, question, until, vendor};
 
 const LIMITED: &str = r#"{"error": {"message": "Rate limit reached", "type": "requests", "code": "rate_limit_exceeded"}}"#;
 
@@ -32,6 +32,24 @@ async fn a_vendor_that_asks_for_time_gets_it() {
         (figures.attempts["status"], figures.attempts["cooling_down"]),
         (1, 1)
     );
+}
+
+#[tokio::test]
+async fn what_is_not_sent_ends_no_pause() {
+    let fake = FakeVendor::start(|_| Play::error(429, LIMITED).header("retry-after-ms", "1")).await;
+    let cap = "price_list = \"openai\"\nusd_per_day = \"5\"\nmax_output_tokens = { gpt-4o = 9 }";
+    let vendor = vendor(&fake, "openai", cap);
+    outcome(ask(&vendor)).await;
+    until(&vendor, |figures| figures.breaker == BreakerState::HalfOpen).await;
+    let unknown = outcome(vendor.chat(call(question(), "gpt-unheard-of"))).await;
+    assert_eq!(unknown.error.unwrap().kind(), "cost_unknown");
+    assert_eq!(vendor.figures().breaker, BreakerState::HalfOpen);
+    // The next one finds out.
+    assert_eq!(
+        outcome(ask(&vendor)).await.error.unwrap().status(),
+        Some(429)
+    );
+    assert_eq!(fake.seen().len(), 2);
 }
 
 #[tokio::test]
