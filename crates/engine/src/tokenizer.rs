@@ -6,6 +6,7 @@ mod gguf;
 mod growth;
 mod message_text;
 mod reach;
+mod tekken;
 mod token_bytes;
 mod words;
 
@@ -43,7 +44,8 @@ pub struct Tokenizer {
 
 impl Tokenizer {
     /// Reads `tokenizer.json` of a Hugging Face model directory, and the names of the special
-    /// tokens in `tokenizer_config.json` or `special_tokens_map.json`.
+    /// tokens in `tokenizer_config.json` or `special_tokens_map.json`; or Mistral's `tekken.json`, if
+    /// there is no `tokenizer.json`.
     ///
     /// # Errors
     /// A file is missing or invalid, or the decoder is neither byte-level nor SentencePiece.

@@ -10,7 +10,7 @@ use tokenizers::decoders::DecoderWrapper;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 
 use super::token_bytes::{Alphabet, TokenBytes};
-use super::{ControlTokens, Tokenizer, growth, reach};
+use super::{ControlTokens, Tokenizer, growth, reach, tekken};
 use crate::TextError;
 
 /// Limit on the size of each file. Tokenizers of 256,000 tokens have about 35 MB.
@@ -30,6 +30,10 @@ pub(super) fn load(directory: &Path) -> Result<Tokenizer, TextError> {
 fn read(directory: &Path) -> Result<Tokenizer, TextError> {
     let path = directory.join("tokenizer.json");
     if !path.exists() {
+        let tekken = directory.join("tekken.json");
+        if tekken.exists() {
+            return tekken::load(&tekken);
+        }
         return Err(TextError::BadFile {
             path,
             message: "not found: convert the model's tokenizer with transformers \
