@@ -126,7 +126,7 @@ fn parts_beside_the_whole_are_counted() {
     let live =
         r#"{"prompt_token_count": 509, "response_token_count": 11, "total_token_count": 520}"#;
     assert_eq!(usage(live, SUBSET).output, 11);
-    // xAI's reasoning: only the total tells that it is beside the answer.
+    // xAI's reasoning: only the total shows that it is beside the answer.
     let xai = r#"{"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 150, "completion_tokens_details": {"reasoning_tokens": 30}}"#;
     assert_eq!(usage(xai, SUBSET).output, 50);
     let openai = xai.replace("150", "120").replace("30", "10");

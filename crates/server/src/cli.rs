@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod keys;
 pub mod ledger;
 pub mod price;
+pub mod render;
 pub mod selftest;
 pub mod tco;
 

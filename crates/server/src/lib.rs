@@ -33,7 +33,7 @@ pub use adapters::{
     AdapterError, AdapterLoader, AdapterSources, Adapters, AdaptersConfig, HostCapacity, NewAdapter,
 };
 pub use cli::args::{AdaptersCommand, Args, Command, ServeArgs};
-pub use cli::{bench, compare, inspect, keys, ledger, price, selftest, tco};
+pub use cli::{bench, compare, inspect, keys, ledger, price, render, selftest, tco};
 pub use costs::CostsConfig;
 pub use http::admin_key::AdminKey;
 pub use http::app::{App, AppConfig};
@@ -48,7 +48,7 @@ pub use machine::Machine;
 pub use reload::{Reload, ReloadRequests};
 pub use request::backend::{Backend, Events};
 pub use request::bookkeeper::Bookkeeper;
-pub use request::local::Local;
+pub use request::local::{Local, SamplingDefaults};
 pub use request::provider::{
     Accounts, ChatEvent, ClosedChoice, CompletionEvent, Piece, Provider, ProviderEvent,
     ProviderStream, RequestRead,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use farthing_server::{
-    AdaptersCommand, Args, Command, bench, compare, inspect, keys, ledger, log, price, run,
+    AdaptersCommand, Args, Command, bench, compare, inspect, keys, ledger, log, price, render, run,
     selftest, tco,
 };
 
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Adapters(AdaptersCommand::Inspect(args)) => succeed(inspect::run(&args)),
         Command::Tco(args) => succeed(tco::run(&args)),
         Command::Price(args) => succeed(price::run(&args)),
+        Command::Render(args) => succeed(render::run(&args)),
         Command::Compare(args) => succeed(compare::run(&args)),
         Command::Bench(args) => succeed(bench::run(&args)),
         Command::Keys(args) => succeed(keys::run(args)),

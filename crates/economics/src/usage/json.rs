@@ -24,7 +24,7 @@ pub enum UsageJsonError {
 pub struct ReportedUsage {
     /// The model that answered, if it is a whole response.
     pub model: Option<String>,
-    /// How its form counts cached tokens, if it tells.
+    /// How its form counts cached tokens, if it shows.
     pub counting: Option<CacheCounting>,
     /// Whether it was answered in a batch.
     pub is_batch: bool,

@@ -117,7 +117,7 @@ fn price_takes_whole_responses() {
         printed(&[&["price", "--usage", response], &day[..]].concat()),
         "3.5\n"
     );
-    // The form tells how it counts, whatever the model's vendor does.
+    // The form shows how it counts, whatever the model's vendor does.
     let openai_like = r#"{"prompt_tokens": 1000000, "completion_tokens": 0, "total_tokens": 1000000,
         "cache_read_input_tokens": 1000000}"#;
     let report = json(&[

@@ -194,7 +194,7 @@ impl Counts {
         self.with_reasoning(usage, counting)
     }
 
-    /// Compares the counts with their total, which also tells whether reasoning is beside the answer.
+    /// Compares the counts with their total, which also shows whether reasoning is beside the answer.
     fn with_reasoning(&self, usage: Usage, counting: CacheCounting) -> Result<Usage, String> {
         let reasoning = self.count(Count::Reasoning);
         let beside = Usage {

@@ -14,7 +14,7 @@ pub(super) enum Count {
     Output,
     /// Reasoning tokens that Google counts beside the answer.
     Thoughts,
-    /// Reasoning tokens that others count inside the answer; xAI beside it, which only the total tells.
+    /// Reasoning tokens that others count inside the answer; xAI beside it, which only the total shows.
     Reasoning,
     Total,
     /// Tokens that other fields include, and figures that are no tokens.
