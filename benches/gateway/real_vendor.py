@@ -198,6 +198,7 @@ when = {{ own_waiting_above = 0 }}
 """
     ramp = """
 [routes.ramped]
+fallback = ["ours"]
 arms.ours = { model = "smollm2-135m-instruct", weight = 1 }
 arms.theirs = { vendor = "llama", model = "small" }
 ramp = { arm = "theirs", begins = "2020-01-01T00:00:00Z", step_hours = 1, shares = [SHARE] }
@@ -281,7 +282,7 @@ ramp = { arm = "theirs", begins = "2020-01-01T00:00:00Z", step_hours = 1, shares
         def one(index):
             answer = client.chat.completions.with_raw_response.create(
                 model="ramped", messages=MESSAGES, max_tokens=2, user=f"ramp-{index}")
-            return f"ramp-{index}", answer.headers["x-farthing-arm"]
+            return f"ramp-{index}", answer.headers["x-farthing-assigned-arm"]
         with ThreadPoolExecutor(8) as pool:
             found.update(pool.map(one, range(count)))
         return found

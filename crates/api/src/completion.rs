@@ -57,11 +57,9 @@ pub struct CompletionLogprobs {
 pub struct TopLogprobs(Vec<(String, f32)>);
 
 impl TopLogprobs {
-    /// Adds a token, unless there is one with the same text: keys of an object are unique.
-    pub fn add(&mut self, text: String, logprob: f32) {
-        if self.0.iter().all(|(earlier, _)| *earlier != text) {
-            self.0.push((text, logprob));
-        }
+    /// Takes texts that are all different: keys of an object are unique.
+    pub fn new(tokens: Vec<(String, f32)>) -> Self {
+        Self(tokens)
     }
 }
 

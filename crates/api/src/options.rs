@@ -10,20 +10,21 @@ use crate::logit_bias;
 /// `ignore_eos`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
-    /// 0 to 2; 0 means greedy sampling. Values below 1e-5 become 0, so that no logit overflows.
-    pub temperature: f32,
+    /// 0 to 2; 0 means greedy sampling. Values below 1e-5 become 0, so that no logit overflows. This and
+    /// the other options without a value have the model's own default.
+    pub temperature: Option<f32>,
     /// Above 0, at most 1.
-    pub top_p: f32,
+    pub top_p: Option<f32>,
     /// 0 keeps all.
-    pub top_k: usize,
+    pub top_k: Option<usize>,
     /// 0 to 1.
-    pub min_p: f32,
+    pub min_p: Option<f32>,
     /// -2 to 2.
     pub presence_penalty: f32,
     /// -2 to 2.
     pub frequency_penalty: f32,
     /// 0.01 to 10; 1 is off.
-    pub repetition_penalty: f32,
+    pub repetition_penalty: Option<f32>,
     /// Token ids and biases of -100 to 100.
     pub logit_bias: Vec<(u32, f32)>,
     /// The seed; a random one if absent.
@@ -53,30 +54,27 @@ const MAX_CACHE_SALT_CHARS: usize = 512;
 
 impl Sampling {
     pub(crate) fn take(fields: &mut Fields) -> Result<Self, InvalidRequest> {
-        let temperature = fields.decimal("temperature", 0.0..=2.0)?.unwrap_or(1.0);
-        let top_p = above_zero(fields, "top_p", 1.0)?.unwrap_or(1.0);
+        let temperature = fields.decimal("temperature", 0.0..=2.0)?;
+        let top_p = above_zero(fields, "top_p", 1.0)?;
         // Smaller ones would make logits infinite.
         let repetition_penalty = fields.decimal("repetition_penalty", 0.01..=10.0)?;
         Ok(Self {
-            temperature: if temperature < 1e-5 {
-                0.0
-            } else {
-                temperature as f32
-            },
-            top_p: (top_p as f32).max(f32::MIN_POSITIVE),
+            temperature: temperature.map(|it| if it < 1e-5 { 0.0 } else { it as f32 }),
+            top_p: top_p.map(|top_p| (top_p as f32).max(f32::MIN_POSITIVE)),
             // vLLM's -1 keeps all, like 0.
             top_k: fields
                 .integer("top_k", -1..=i64::from(u32::MAX))?
-                .unwrap_or(0)
-                .max(0) as usize,
-            min_p: fields.decimal("min_p", 0.0..=1.0)?.unwrap_or(0.0) as f32,
+                .map(|top_k| top_k.max(0) as usize),
+            min_p: fields
+                .decimal("min_p", 0.0..=1.0)?
+                .map(|min_p| min_p as f32),
             presence_penalty: fields
                 .decimal("presence_penalty", -2.0..=2.0)?
                 .unwrap_or(0.0) as f32,
             frequency_penalty: fields
                 .decimal("frequency_penalty", -2.0..=2.0)?
                 .unwrap_or(0.0) as f32,
-            repetition_penalty: repetition_penalty.unwrap_or(1.0) as f32,
+            repetition_penalty: repetition_penalty.map(|penalty| penalty as f32),
             logit_bias: match fields.value("logit_bias") {
                 Some(value) => logit_bias::parse(value)?,
                 None => Vec::new(),

@@ -39,16 +39,16 @@ fn assert_refused<T>(request: Result<T, InvalidRequest>, param: &str, code: &str
 }
 
 #[test]
-fn defaults_are_openais() {
+fn defaults_are_openais_or_the_models() {
     let request = chat(json!({})).unwrap();
     let sampling = &request.sampling;
     assert_eq!(
         (sampling.temperature, sampling.top_p, sampling.n),
-        (1.0, 1.0, 1)
+        (None, None, 1)
     );
     assert_eq!(
         (sampling.top_k, sampling.min_p, sampling.repetition_penalty),
-        (0, 0.0, 1.0)
+        (None, None, None)
     );
     assert_eq!(
         (request.max_tokens, request.logprobs, request.stream),
@@ -71,11 +71,11 @@ fn every_honoured_parameter_arrives() {
     let sampling = &request.sampling;
     assert_eq!(
         (sampling.temperature, sampling.top_p, sampling.min_p),
-        (0.5, 0.9, 0.05)
+        (Some(0.5), Some(0.9), Some(0.05))
     );
     assert_eq!(
         (sampling.top_k, sampling.seed, sampling.n),
-        (40, Some(-7), 3)
+        (Some(40), Some(-7), 3)
     );
     assert_eq!(sampling.stop, ["a", "b"]);
     assert_eq!(
@@ -84,7 +84,7 @@ fn every_honoured_parameter_arrives() {
     );
     assert_eq!(
         (sampling.repetition_penalty, sampling.ignore_eos),
-        (1.1, true)
+        (Some(1.1), true)
     );
     assert_eq!(sampling.logit_bias, [(5, -100.0), (6, 1.5)]);
     assert_eq!((request.max_tokens, request.logprobs), (Some(9), Some(2)));
@@ -379,8 +379,8 @@ fn what_is_missing_is_named() {
 fn the_smallest_numbers_stay_safe() {
     let tiny = chat(json!({"temperature": 1e-40, "top_p": 1e-50, "repetition_penalty": 0.01}));
     let sampling = tiny.unwrap().sampling;
-    assert_eq!(sampling.temperature, 0.0);
-    assert!(sampling.top_p > 0.0 && sampling.repetition_penalty > 0.0);
+    assert_eq!(sampling.temperature, Some(0.0));
+    assert!(sampling.top_p > Some(0.0) && sampling.repetition_penalty > Some(0.0));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod bounds;
 mod generation_tag;
 mod json;
+mod literals;
 mod marks;
 mod python;
 mod source;
@@ -18,6 +19,7 @@ use minijinja::{Environment, ErrorKind, Value, context};
 use crate::tokenizer::ControlTokens;
 use crate::{RenderedPrompt, TextError, Tokenizer};
 use marks::Marks;
+pub use source::TemplateSource;
 
 /// Limit on the instructions (and 64-byte units of memory) of one rendering. A chat of a thousand
 /// messages takes about a twentieth of it.
@@ -32,8 +34,8 @@ const NAME: &str = "chat_template";
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
-    bos_token: Option<String>,
-    eos_token: Option<String>,
+    /// `bos_token` and the like.
+    named_tokens: Value,
     control: ControlTokens,
     /// Control tokens that the template may look for in messages.
     constants: Vec<u32>,
@@ -75,10 +77,11 @@ impl ChatMessage {
 }
 
 impl ChatTemplate {
-    /// Compiles a template. `bos_token` and `eos_token` come from the tokenizer.
+    /// Compiles a template, and renders a few chats with it. `bos_token` and the like come from the
+    /// tokenizer.
     ///
     /// # Errors
-    /// [`TextError::BadTemplate`] if the source is not valid Jinja.
+    /// [`TextError::BadTemplate`] if the source is not valid Jinja, or can render no chat.
     pub fn new(source: &str, tokenizer: &Tokenizer) -> Result<Self, TextError> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder()
@@ -86,8 +89,10 @@ impl ChatTemplate {
             .lstrip_blocks(true)
             .build()
             .map_err(|error| TextError::BadTemplate(error.to_string()))?;
-        let source = generation_tag::remove(source);
+        let source = generation_tag::remove(&literals::with_line_feeds(source));
         bounds::check(&source, &syntax)?;
+        let source =
+            literals::with_plain_escapes(&source, &syntax).map_err(TextError::BadTemplate)?;
         let control = tokenizer.control_tokens().clone();
         let constants = marks::in_constants(&source, &syntax, &control);
         environment.set_syntax(syntax);
@@ -100,24 +105,43 @@ impl ChatTemplate {
             .map_err(|error| TextError::BadTemplate(describe(&error)))?;
         let mut template = Self {
             environment,
-            bos_token: tokenizer.bos_token(),
-            eos_token: tokenizer.eos_token(),
+            named_tokens: Value::from_pairs(tokenizer.named_tokens()),
             control,
             constants,
             takes_parts: false,
             takes_strings: true,
         };
-        template.probe_content();
+        template.probe()?;
         Ok(template)
     }
 
-    /// The chat template of a Hugging Face model directory: `chat_template.jinja`, or
-    /// `chat_template` in `tokenizer_config.json` (the one named "default" if there are several).
+    /// The chat template of a Hugging Face model directory: `chat_template.jinja`, or `chat_template` in
+    /// `tokenizer_config.json` (the one named "default" if there are several) or
+    /// `chat_template.json`.
     ///
     /// # Errors
     /// A file exists but cannot be read.
-    pub fn source_in(directory: &Path) -> Result<Option<String>, TextError> {
+    pub fn source_in(directory: &Path) -> Result<Option<TemplateSource>, TextError> {
         source::find(directory)
+    }
+
+    /// The control token that the template writes after an answer, if it writes one at once: the end of
+    /// an answer, whatever else ends one.
+    pub fn turn_end(&self) -> Option<u32> {
+        let answer = "content of an answer";
+        let messages = [("user", "a question"), ("assistant", answer)];
+        let value = |(role, text): (&str, &str)| {
+            let content = match self.takes_strings {
+                true => Value::from(text),
+                false => parts(&[text.to_owned()]),
+            };
+            message_value(role, None, content)
+        };
+        let messages = messages.into_iter().map(value).collect();
+        let prompt = self.render_values(messages, false, SystemTime::UNIX_EPOCH);
+        let prompt = prompt.ok()?;
+        let (_, after) = prompt.rsplit_once(answer)?;
+        self.control.at_start_of(after.trim_start())
     }
 
     /// Renders the prompt of a chat. `add_generation_prompt` appends the start of the assistant's
@@ -228,18 +252,13 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         now: SystemTime,
     ) -> Result<String, TextError> {
-        let token = |token: &Option<String>| match token {
-            Some(token) => Value::from(token.as_str()),
-            None => Value::UNDEFINED,
-        };
         let context = context! {
             messages,
             add_generation_prompt,
-            bos_token => token(&self.bos_token),
-            eos_token => token(&self.eos_token),
             tools => (),
             documents => (),
             strftime_now => strftime::function(now),
+            ..self.named_tokens.clone()
         };
         self.environment
             .get_template(NAME)
@@ -254,23 +273,54 @@ impl ChatTemplate {
     }
 
     /// Tries which kinds of content the template accepts: a string, a list of parts, or both.
-    fn probe_content(&mut self) {
+    ///
+    /// # Errors
+    /// It renders none of some ordinary chats, and not because it rejects them.
+    fn probe(&mut self) -> Result<(), TextError> {
         let text = "content of a probe";
-        let render = |content| {
-            self.render_values(
-                vec![message_value("user", None, content)],
-                true,
-                SystemTime::UNIX_EPOCH,
-            )
-            .ok()
-            .filter(|prompt| prompt.contains(text))
+        let render = |roles: &[&str], content: &Value| {
+            let message = |role: &&str| message_value(role, None, content.clone());
+            let messages = roles.iter().map(message).collect();
+            self.render_values(messages, true, SystemTime::UNIX_EPOCH)
         };
-        let from_string = render(Value::from(text));
-        let from_parts = render(parts(&[text.to_owned()]));
+        let (string, list) = (Value::from(text), parts(&[text.to_owned()]));
+        let of_user = [&string, &list].map(|content| render(&["user"], content));
+        if of_user.iter().all(Result::is_err) {
+            let others = [
+                &["system", "user"][..],
+                &["user", "assistant", "user"],
+                &["system", "user", "assistant", "user"],
+            ];
+            let of_others = others.map(|roles| render(roles, &string));
+            expect_one(of_user.iter().chain(&of_others))?;
+        }
+        let [from_string, from_parts] =
+            of_user.map(|prompt| prompt.ok().filter(|prompt| prompt.contains(text)));
         self.takes_strings = from_string.is_some() || from_parts.is_none();
         // The prompts must be equal: a template for strings would print the list itself.
         self.takes_parts =
             from_parts.is_some() && (from_string == from_parts || from_string.is_none());
+        Ok(())
+    }
+}
+
+/// Refuses a template that failed in all of its trials. A chat that it rejects is none.
+fn expect_one<'a>(
+    trials: impl IntoIterator<Item = &'a Result<String, TextError>>,
+) -> Result<(), TextError> {
+    let mut failure = None;
+    for trial in trials {
+        match trial {
+            Ok(_) => return Ok(()),
+            Err(TextError::Rejected(_)) => {}
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    match failure {
+        None => Ok(()),
+        Some(error) => Err(TextError::BadTemplate(format!(
+            "it renders no chat: {error}"
+        ))),
     }
 }
 

@@ -33,7 +33,7 @@ mod token_seconds;
 mod tokenizer;
 
 pub use calibration::{Calibrated, Calibration, SlowStep};
-pub use chat_template::{ChatContent, ChatMessage, ChatTemplate};
+pub use chat_template::{ChatContent, ChatMessage, ChatTemplate, TemplateSource};
 pub use core::EngineCore;
 pub use detokenizer::{Detokenizer, Piece};
 pub use device_budget::DeviceBudget;

@@ -37,6 +37,8 @@ pub struct Tokenizer {
     suffix: Vec<u32>,
     bos: Option<u32>,
     eos: Option<u32>,
+    /// Names of tokens for chat templates, such as `bos_token`.
+    named: Vec<(&'static str, String)>,
     control: ControlTokens,
     /// What one token can stand for, if that is limited.
     reach: Option<Reach>,
@@ -172,6 +174,11 @@ impl Tokenizer {
     /// The name of the end-of-sequence token, as used in chat templates.
     pub fn eos_token(&self) -> Option<String> {
         self.inner.id_to_token(self.eos?)
+    }
+
+    /// What a chat template gets under `bos_token` and the like.
+    pub(crate) fn named_tokens(&self) -> Vec<(&'static str, String)> {
+        self.named.clone()
     }
 
     /// Whether decoding removes the space that SentencePiece added.

@@ -6,6 +6,7 @@
 mod vocabulary;
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use farthing_engine::{ChatContent, ChatMessage, ChatTemplate, TextError, Tokenizer};
@@ -176,6 +177,10 @@ fn a_template_without_end_is_stopped() {
     let endless =
         "{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}";
     let error = render(endless, &[]).unwrap_err();
+    assert!(matches!(error, TextError::BadTemplate(_)), "{error}");
+    // Only for some messages.
+    let endless = format!("{{% if not messages %}}{endless}{{% endif %}}");
+    let error = render(&endless, &[]).unwrap_err();
     assert!(matches!(error, TextError::Render(_)), "{error}");
 }
 
@@ -213,7 +218,7 @@ fn refusals_are_the_callers_and_bad_templates_are_not() {
     assert!(matches!(panicked, TextError::BadTemplate(_)), "{panicked}");
 
     let failed = render(
-        "{{ messages[0].content.nothing.at.all }}",
+        "{% if not messages[0].content %}{{ messages[0].content.nothing.at.all }}{% endif %}",
         &[ChatMessage::new("user", "")],
     );
     assert!(matches!(failed, Err(TextError::Render(_))));
@@ -244,19 +249,27 @@ fn mistral_templates_refuse_what_mistral_common_refuses() {
 #[test]
 fn a_directorys_template_is_found() {
     let directory = tempfile::tempdir().unwrap();
-    let find = || ChatTemplate::source_in(directory.path());
+    let find = || {
+        let found = ChatTemplate::source_in(directory.path())?;
+        let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+        Ok::<_, TextError>(found.map(|it| (it.text, name(it.path))))
+    };
+    let found = |text: &str, name: &str| Some((text.to_owned(), name.to_owned()));
     let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
     assert_eq!(find().unwrap(), None);
     write("tokenizer_config.json", r#"{"bos_token": "<s>"}"#);
     assert_eq!(find().unwrap(), None);
+    // Of a processor.
+    write("chat_template.json", r#"{"chat_template": "p"}"#);
+    assert_eq!(find().unwrap(), found("p", "chat_template.json"));
     write("tokenizer_config.json", r#"{"chat_template": "one"}"#);
-    assert_eq!(find().unwrap().as_deref(), Some("one"));
+    assert_eq!(find().unwrap(), found("one", "tokenizer_config.json"));
     let named = r#"[{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]"#;
     write(
         "tokenizer_config.json",
         &format!(r#"{{"chat_template": {named}}}"#),
     );
-    assert_eq!(find().unwrap().as_deref(), Some("d"));
+    assert_eq!(find().unwrap(), found("d", "tokenizer_config.json"));
     let error = || find().unwrap_err().to_string();
     write(
         "tokenizer_config.json",
@@ -266,7 +279,81 @@ fn a_directorys_template_is_found() {
     write("tokenizer_config.json", "{");
     assert!(error().contains("tokenizer_config.json"));
     write("chat_template.jinja", "file");
-    assert_eq!(find().unwrap().as_deref(), Some("file"));
+    assert_eq!(find().unwrap(), found("file", "chat_template.jinja"));
+}
+
+#[test]
+fn a_template_that_renders_no_chat_is_refused_at_once() {
+    let tokenizer = small();
+    let refused = |source: &str| match ChatTemplate::new(source, &tokenizer) {
+        Ok(_) => panic!("{source} is taken"),
+        Err(error) => error.to_string(),
+    };
+    let each =
+        |expression: &str| format!("{{% for m in messages %}}{{{{ {expression} }}}}{{% endfor %}}");
+    let told = refused(&each("m.content.isidentifier()"));
+    assert!(
+        told.contains("renders no chat") && told.contains("isidentifier"),
+        "{told}"
+    );
+    assert!(refused(&each("m.content | urlize")).contains("urlize"));
+    assert!(refused(&each("m.content is callable")).contains("callable"));
+    // One that only takes chats of its own kind, and one that fails for some.
+    for source in [
+        "{% if messages[0].role != 'system' %}{{ messages[0].missing.x }}{% endif %}{{ messages[0].content }}",
+        "{{ raise_exception('tools only') }}",
+    ] {
+        assert!(ChatTemplate::new(source, &tokenizer).is_ok(), "{source}");
+    }
+}
+
+#[test]
+fn the_end_of_a_turn_is_the_templates() {
+    let tokenizer = Tokenizer::from_gguf(&llama_3()).unwrap();
+    let end = |source: &str| {
+        let template = ChatTemplate::new(source, &tokenizer).unwrap();
+        template.turn_end().map(|id| tokenizer.decode(&[id], false))
+    };
+    let each = |end: &str| {
+        format!("{{% for m in messages %}}{{{{ m.role }}}}: {{{{ m.content }}}}{end}{{% endfor %}}")
+    };
+    let source = fs::read_to_string(fixture("llama-3.1.jinja")).unwrap();
+    assert_eq!(end(&source).as_deref(), Some("<|eot_id|>"));
+    assert_eq!(end(&each("<|im_end|>\n")).as_deref(), Some("<|im_end|>"));
+    assert_eq!(
+        end(&each("\n<|endoftext|>")).as_deref(),
+        Some("<|endoftext|>")
+    );
+    for none in ["\n", " and <|im_end|>", ""] {
+        assert_eq!(end(&each(none)), None, "{none:?}");
+    }
+    let unwilling = "{% if messages | length > 1 %}{{ raise_exception('one only') }}{% endif %}{{ messages[0].content }}";
+    assert_eq!(end(unwilling), None);
+}
+
+#[test]
+fn templates_get_the_tokenizers_named_tokens() {
+    let source = "{{ bos_token }}{{ eos_token }}{{ unk_token }}{{ pad_token is defined }}{{ messages[0].content }}";
+    let text = "<|im_start|><|im_end|><|endoftext|>Falsehi";
+    assert_eq!(
+        render(source, &[ChatMessage::new("user", "hi")]).unwrap(),
+        text
+    );
+
+    let directory = tempfile::tempdir().unwrap();
+    let from = fixture("directories/sentencepiece-legacy/tokenizer.json");
+    fs::copy(from, directory.path().join("tokenizer.json")).unwrap();
+    let config = r#"{"bos_token": "<s>", "pad_token": {"content": "<pad>"}, "sep_token": "|", "cls_token": null}"#;
+    fs::write(directory.path().join("tokenizer_config.json"), config).unwrap();
+    let map = r#"{"pad_token": "other", "mask_token": "<mask>"}"#;
+    fs::write(directory.path().join("special_tokens_map.json"), map).unwrap();
+    let tokenizer = Tokenizer::from_dir(directory.path()).unwrap();
+    let source = "{{ bos_token }}{{ eos_token }}{{ pad_token }}{{ sep_token }}{{ cls_token is defined }}{{ mask_token }}";
+    let template = ChatTemplate::new(source, &tokenizer).unwrap();
+    let prompt = template
+        .render(&[ChatMessage::new("user", "hi")], true)
+        .unwrap();
+    assert_eq!(prompt.text(), "<s><pad>|False<mask>");
 }
 
 /// Templates that would end the process, or fill the memory, by nesting or size.
@@ -331,14 +418,29 @@ fn a_hostile_template_is_refused() {
 
 /// The deepest values that the fuel allows are displayed and dropped on a stack that holds them.
 #[test]
+fn a_list_in_many_places_fills_no_memory() {
+    // Two to the power of forty lists.
+    let source = "{% set ns = namespace(x=[]) %}{% for i in range(40) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}";
+    for print in [
+        "{{ ns.x }}",
+        "{{ ns.x | string }}",
+        "{{ ns.x | tojson }}",
+        "{{ [ns.x] | join }}",
+    ] {
+        let error = render(&format!("{source}{print}"), &[]).unwrap_err();
+        assert!(error.to_string().contains("bytes"), "{print}: {error}");
+    }
+}
+
+#[test]
 fn a_deep_value_overflows_nothing() {
     let tokenizer = Tokenizer::from_gguf(&smollm2()).unwrap();
     let source = "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}\
                   {% for j in range(9) %}{% set ns.x = [ns.x] %}{% endfor %}{% endfor %}{{ ns.x }}";
     for rounds in ["99999", "9999", "4999"] {
         let source = source.replace("99999", rounds);
-        let template = ChatTemplate::new(&source, &tokenizer).unwrap();
         // Either it is too much or it is displayed.
-        let _ = template.render(&[ChatMessage::new("user", "hi")], true);
+        let template = ChatTemplate::new(&source, &tokenizer);
+        let _ = template.and_then(|it| it.render(&[ChatMessage::new("user", "hi")], true));
     }
 }

@@ -108,7 +108,7 @@ fn tokenizer_config() {
             let tokenizer = Tokenizer::from_dir(target.path());
             let template = ChatTemplate::source_in(target.path());
             if let (Ok(tokenizer), Ok(Some(template))) = (tokenizer, template) {
-                render(&template, &tokenizer);
+                render(&template.text, &tokenizer);
             }
         },
     );

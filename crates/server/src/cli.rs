@@ -10,6 +10,7 @@ pub mod inspect;
 pub mod keys;
 pub mod ledger;
 pub mod price;
+pub mod render;
 pub mod replay;
 pub mod selftest;
 pub mod tco;

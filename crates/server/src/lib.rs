@@ -35,7 +35,8 @@ pub use adapters::{
 };
 pub use cli::args::{AdaptersCommand, Args, Command, ServeArgs};
 pub use cli::{
-    bench, check_config, compare, experiment, inspect, keys, ledger, price, replay, selftest, tco,
+    bench, check_config, compare, experiment, inspect, keys, ledger, price, render, replay,
+    selftest, tco,
 };
 pub use costs::CostsConfig;
 pub use http::admin_key::AdminKey;
@@ -51,7 +52,7 @@ pub use machine::Machine;
 pub use reload::{Reload, ReloadRequests};
 pub use request::backend::{Backend, Events};
 pub use request::bookkeeper::Bookkeeper;
-pub use request::local::Local;
+pub use request::local::{Local, SamplingDefaults};
 pub use request::provider::{
     Accounts, ChatEvent, ClosedChoice, CompletionEvent, Extra, Piece, Provider, ProviderEvent,
     ProviderFuture, ProviderStream, RequestRead, TextToken,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use farthing_server::{
     AdaptersCommand, Args, Command, bench, check_config, compare, experiment, inspect, keys,
-    ledger, log, price, replay, run, selftest, tco,
+    ledger, log, price, render, replay, run, selftest, tco,
 };
 
 fn main() -> ExitCode {
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Adapters(AdaptersCommand::Inspect(args)) => succeed(inspect::run(&args)),
         Command::Tco(args) => succeed(tco::run(&args)),
         Command::Price(args) => succeed(price::run(&args)),
+        Command::Render(args) => succeed(render::run(&args)),
         Command::Compare(args) => succeed(compare::run(&args)),
         Command::Bench(args) => succeed(bench::run(&args)),
         Command::CheckConfig(args) => succeed(check_config::run(&args)),

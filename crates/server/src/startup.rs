@@ -6,7 +6,9 @@ mod start;
 
 mod books;
 mod dummy_tokenizer;
+mod end_tokens;
 mod free_memory;
+mod generation_config;
 mod memory;
 mod open_files;
 mod opened_model;
@@ -15,6 +17,6 @@ mod serving;
 mod signals;
 mod start_adapters;
 mod step_model_cache;
-mod text;
+pub(crate) mod text;
 
 mod banner;

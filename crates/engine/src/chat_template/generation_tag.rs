@@ -1,8 +1,8 @@
 //! Removes `{% generation %}`. It marks the assistant's text for training and does not change a
 //! prompt.
 
-/// Replaces the tag by `{% if true %} … {% endif %}`, because minijinja has no custom tags.
-/// Whitespace control is kept.
+/// Replaces the tag by `{% with %} … {% endwith %}`, because minijinja has no custom tags. What is set
+/// within stays within, and whitespace control is kept.
 pub(super) fn remove(source: &str) -> String {
     let mut without = String::with_capacity(source.len());
     let mut rest = source;
@@ -15,8 +15,8 @@ pub(super) fn remove(source: &str) -> String {
         };
         let inside = &tag[..close];
         match inside.trim_matches(['-', '+', ' ', '\t', '\n', '\r']) {
-            "generation" => without.push_str(&inside.replace("generation", "if true")),
-            "endgeneration" => without.push_str(&inside.replace("endgeneration", "endif")),
+            "generation" => without.push_str(&inside.replace("generation", "with")),
+            "endgeneration" => without.push_str(&inside.replace("endgeneration", "endwith")),
             _ => without.push_str(inside),
         }
         rest = &tag[close..];

@@ -9,6 +9,9 @@ const MAX_INDENT: usize = 16;
 /// Limit on values within values.
 const MAX_DEPTH: usize = 256;
 
+/// Limit on the text of a value: one list in many places has many times its own length.
+const MAX_BYTES: usize = 16 << 20;
+
 /// The filter. Unlike Jinja's own it does not escape HTML, and unlike Python's default it keeps
 /// non-ASCII characters.
 pub(super) fn tojson(
@@ -64,6 +67,10 @@ impl JsonWriter {
     fn write(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
         if depth > MAX_DEPTH {
             let detail = format!("tojson writes at most {MAX_DEPTH} values within values");
+            return Err(Error::new(ErrorKind::BadSerialization, detail));
+        }
+        if self.json.len() > MAX_BYTES {
+            let detail = format!("tojson writes at most {MAX_BYTES} bytes");
             return Err(Error::new(ErrorKind::BadSerialization, detail));
         }
         match value.kind() {

@@ -59,6 +59,15 @@ impl ControlTokens {
         self.names.iter().filter_map(named).collect()
     }
 
+    /// The control token that a text begins with: the longest, if one begins with another.
+    pub(crate) fn at_start_of(&self, text: &str) -> Option<u32> {
+        let names = self.names.iter();
+        let found = names.filter(|(_, name)| !name.is_empty() && text.starts_with(name.as_str()));
+        // The smallest id of those with one name, so that the result is always the same.
+        let longest = found.max_by_key(|(id, name)| (name.len(), std::cmp::Reverse(**id)));
+        longest.map(|(id, _)| *id)
+    }
+
     /// Where a text spells control tokens, in ascending order. Its end may be the beginning of one that
     /// a template's next piece completes.
     pub(crate) fn marks(&self, text: &str) -> Vec<Mark> {

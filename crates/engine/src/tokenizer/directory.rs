@@ -59,6 +59,7 @@ fn read(directory: &Path) -> Result<Tokenizer, TextError> {
     let names = SpecialNames::read(directory)?;
     let id_of = |name: &Option<SpecialName>| inner.token_to_id(name.as_ref()?.content());
     let (bos, eos) = (id_of(&names.bos_token), id_of(&names.eos_token));
+    let named = names.named();
     let (mut prefix, suffix) = added_around_a_text(&inner).map_err(bad_file)?;
     // The Llama tokenizers of transformers follow this flag and ignore tokenizer.json here.
     if names
@@ -83,6 +84,7 @@ fn read(directory: &Path) -> Result<Tokenizer, TextError> {
         suffix,
         bos,
         eos,
+        named,
         inner,
     })
 }
@@ -93,6 +95,11 @@ fn read(directory: &Path) -> Result<Tokenizer, TextError> {
 struct SpecialNames {
     bos_token: Option<SpecialName>,
     eos_token: Option<SpecialName>,
+    unk_token: Option<SpecialName>,
+    sep_token: Option<SpecialName>,
+    pad_token: Option<SpecialName>,
+    cls_token: Option<SpecialName>,
+    mask_token: Option<SpecialName>,
     add_bos_token: Option<bool>,
     tokenizer_class: Option<String>,
 }
@@ -119,8 +126,31 @@ impl SpecialNames {
         Ok(Self {
             bos_token: config.bos_token.or(map.bos_token),
             eos_token: config.eos_token.or(map.eos_token),
+            unk_token: config.unk_token.or(map.unk_token),
+            sep_token: config.sep_token.or(map.sep_token),
+            pad_token: config.pad_token.or(map.pad_token),
+            cls_token: config.cls_token.or(map.cls_token),
+            mask_token: config.mask_token.or(map.mask_token),
             ..config
         })
+    }
+
+    /// What a chat template gets, as transformers' `special_tokens_map`.
+    fn named(&self) -> Vec<(&'static str, String)> {
+        let names = [
+            ("bos_token", &self.bos_token),
+            ("eos_token", &self.eos_token),
+            ("unk_token", &self.unk_token),
+            ("sep_token", &self.sep_token),
+            ("pad_token", &self.pad_token),
+            ("cls_token", &self.cls_token),
+            ("mask_token", &self.mask_token),
+        ];
+        let content = |token: &Option<SpecialName>| Some(token.as_ref()?.content().to_owned());
+        let named = names.into_iter();
+        named
+            .filter_map(|(name, token)| Some((name, content(token)?)))
+            .collect()
     }
 
     fn read_file(path: &Path) -> Result<Self, TextError> {

@@ -125,6 +125,16 @@ fn finish(
             ));
         }
     }
+    let named = [
+        ("bos_token", bos),
+        ("eos_token", eos),
+        ("unk_token", gguf.unknown_token_id),
+    ];
+    let name = |id: Option<u32>| gguf.tokens.get(id? as usize).cloned();
+    let named = named.into_iter();
+    let named = named
+        .filter_map(|(key, id)| Some((key, name(id)?)))
+        .collect();
     Ok(Tokenizer {
         control: ControlTokens::of(&inner),
         reach: reach::of(&inner, &token_bytes),
@@ -136,6 +146,7 @@ fn finish(
         suffix: eos.filter(|_| add_eos).into_iter().collect(),
         bos,
         eos,
+        named,
     })
 }
 

@@ -3,12 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use farthing_engine::ChatTemplate;
 use farthing_model::{Checkpoint, ComputeType, DeviceKind, LoraAdapter, LoraBase};
 
 use super::error::AdapterError;
 
 /// Reads adapters of one base model.
 pub struct AdapterLoader {
+    /// The chat template that all chats are rendered with.
+    pub chat_template: Option<String>,
     /// The base model. Its files stay open.
     pub base: Arc<Checkpoint>,
     /// The type to compute in.
@@ -66,6 +69,16 @@ impl AdapterLoader {
                 "all weights of this adapter are zero or the base model's: it answers as the base \
                  model does"
             );
+        }
+        match ChatTemplate::source_in(directory) {
+            Ok(Some(own)) if Some(&own.text) != self.chat_template.as_ref() => tracing::warn!(
+                name,
+                path = %own.path.display(),
+                "this adapter has a chat template of its own, which is not used: its chats get the \
+                 server's template"
+            ),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(name, "the adapter's own chat template: {error}"),
         }
         Ok(adapter)
     }

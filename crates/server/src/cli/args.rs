@@ -16,12 +16,13 @@ use super::keys::KeysArgs;
 use super::ledger::LedgerArgs;
 use super::ledger_arg::LedgerArg;
 use super::price::PriceArgs;
+use super::render::RenderArgs;
 use super::replay::ReplayArgs;
 use super::selftest::SelfTestArgs;
 use super::tco::TcoArgs;
 use super::values::{
-    AdapterArg, DEMO_MODEL, DeviceArg, DtypeArg, Gib, LoadFormatArg, parse_gib, parse_rate,
-    parse_share,
+    AdapterArg, DEMO_MODEL, DeviceArg, DtypeArg, GenerationConfigArg, Gib, LoadFormatArg,
+    parse_gib, parse_rate, parse_share,
 };
 use crate::http::admin_key::AdminKey;
 use crate::http::cors::CorsOrigin;
@@ -42,6 +43,8 @@ pub struct Args {
 pub enum Command {
     /// Serve a model over OpenAI's API (the default without a subcommand)
     Serve(Box<ServeArgs>),
+    /// Print the prompt that a model gets for some messages
+    Render(RenderArgs),
     /// Compare every operation with the CPU's, and measure the speed of this machine
     Selftest(SelfTestArgs),
     /// Inspect LoRA adapters
@@ -91,6 +94,13 @@ pub struct ServeArgs {
     /// Branch, tag or commit on the hub
     #[arg(long)]
     pub revision: Option<String>,
+    /// File with a chat template (Jinja) to use instead of the model's own
+    #[arg(long, value_name = "FILE")]
+    pub chat_template: Option<PathBuf>,
+    /// Defaults of requests for temperature, top_p, top_k, min_p and repetition_penalty: auto takes the
+    /// model's generation_config.json; vllm and none are neutral
+    #[arg(long, value_enum, default_value_t)]
+    pub generation_config: GenerationConfigArg,
     /// Format of the weights; dummy generates random weights from the config
     #[arg(long, value_enum, default_value_t)]
     pub load_format: LoadFormatArg,

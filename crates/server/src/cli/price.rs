@@ -103,7 +103,10 @@ impl Priced {
         let book = args.price_source.book()?;
         let price = token_price(&book, name, args.price_source.day())?;
         if price.model != name && price.name() != name {
-            eprintln!("note: this is the price of {} for {name:?}", price.name());
+            output::tell(&format!(
+                "this is the price of {}, for {name:?}",
+                price.name()
+            ));
         }
         let card = match (args.batch, &price.batch) {
             (false, _) => &price.standard,

@@ -25,6 +25,18 @@ pub enum LoadFormatArg {
     Dummy,
 }
 
+/// vLLM's `--generation-config`, without its folder.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum GenerationConfigArg {
+    /// The model's own.
+    #[default]
+    Auto,
+    /// vLLM's neutral defaults.
+    Vllm,
+    /// The same.
+    None,
+}
+
 /// vLLM's `--dtype`, as far as it is supported.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum DtypeArg {

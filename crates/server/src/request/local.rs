@@ -4,6 +4,8 @@ mod accounts;
 mod chat_events;
 mod completion_events;
 mod events;
+mod sampling;
+mod token_text;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -33,12 +35,12 @@ use super::provider_error::ProviderError;
 use crate::access::caller::Caller;
 use crate::adapters::AdapterInUse;
 use crate::lanes::Lanes;
-use crate::random;
 use crate::served_models::ServedModels;
 use accounts::accounts;
 use chat_events::ChatEvents;
 use completion_events::CompletionEvents;
 use events::{RenderEvents, render};
+pub use sampling::SamplingDefaults;
 
 /// Messages of more bytes are refused by their length before their text is searched for control tokens,
 /// which takes several times their memory.
@@ -57,6 +59,8 @@ pub struct Local {
     pub models: Arc<ServedModels>,
     /// The number of token ids of the model.
     pub vocab_size: usize,
+    /// What requests leave out.
+    pub sampling: SamplingDefaults,
     /// Turns for tokenizing.
     pub lanes: Lanes,
 }
@@ -414,7 +418,7 @@ impl Local {
                 adapter: adapter.clone(),
                 cache_salt: ask.cache_salt,
                 n,
-                sampling: sampling_params(&ask.sampling, ask.logprobs),
+                sampling: self.sampling.complete(&ask.sampling, ask.logprobs),
                 max_tokens: ask.max_tokens,
                 stop: ask.sampling.stop.clone(),
                 ignore_eos: ask.sampling.ignore_eos,
@@ -462,7 +466,8 @@ fn started<L: Send + 'static>(
     stream.flatten().boxed()
 }
 
-fn chat_message(message: Message) -> ChatMessage {
+/// A message as the template gets it.
+pub(crate) fn chat_message(message: Message) -> ChatMessage {
     ChatMessage {
         role: message.role.as_str().to_owned(),
         content: match message.content {
@@ -470,22 +475,6 @@ fn chat_message(message: Message) -> ChatMessage {
             Content::Parts(parts) => ChatContent::Parts(parts),
         },
         name: message.name,
-    }
-}
-
-fn sampling_params(sampling: &Sampling, logprobs: Option<usize>) -> SamplingParams {
-    SamplingParams {
-        temperature: sampling.temperature,
-        top_p: sampling.top_p,
-        top_k: sampling.top_k,
-        min_p: sampling.min_p,
-        presence_penalty: sampling.presence_penalty,
-        frequency_penalty: sampling.frequency_penalty,
-        repetition_penalty: sampling.repetition_penalty,
-        logit_bias: sampling.logit_bias.clone(),
-        // Negative seeds are valid: only the bits matter.
-        seed: sampling.seed.map_or_else(random::bits, |seed| seed as u64),
-        logprobs,
     }
 }
 

@@ -28,6 +28,7 @@ impl Banner<'_> {
             compute_type,
             max_model_len,
             memory,
+            text,
             ..
         } = self.started;
         let cards = local.models.list(&Caller::default()).data;
@@ -43,6 +44,12 @@ impl Banner<'_> {
                 base.id, model.architecture
             ),
         ];
+        lines.extend([
+            format!("  tokens   {}", text.tokenizer),
+            format!("  chats    {}", text.chat_template),
+            format!("  ends     {}", text.end_tokens),
+            format!("  samples  {}", text.sampling),
+        ]);
         lines.extend(adapters.map(|it| format!("  adapter  {} from {}", it.id, it.root)));
         lines.extend([
             format!("  device   {}", self.config.model.device.describe()),
@@ -118,17 +125,23 @@ impl Banner<'_> {
         } else {
             ""
         };
-        let question = serde_json::json!({
+        let mut question = serde_json::json!({
             "model": model,
-            "messages": [{"role": "user", "content": "What is the capital of France?"}],
             "temperature": 0,
             "stream": true,
             "stream_options": {"include_usage": true},
         });
+        // A model without a chat template only continues a text.
+        let path = if self.started.text.takes_chats {
+            question["messages"] =
+                serde_json::json!([{"role": "user", "content": "What is the capital of France?"}]);
+            "chat/completions"
+        } else {
+            question["prompt"] = "The capital of France is".into();
+            "completions"
+        };
         // A shell ends the text at a quote.
         let question = visible_json(&question.to_string()).replace('\'', r"'\''");
-        format!(
-            "curl -N {url}/chat/completions {key}-H 'Content-Type: application/json' -d '{question}'"
-        )
+        format!("curl -N {url}/{path} {key}-H 'Content-Type: application/json' -d '{question}'")
     }
 }

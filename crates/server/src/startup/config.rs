@@ -16,13 +16,14 @@ use farthing_model::{ComputeType, DeviceKind, LoadFormat};
 
 use crate::cli::args::ServeArgs;
 use crate::cli::ledger_arg::{LedgerArg, default_location};
-use crate::cli::values::{DEMO_MODEL, DtypeArg, LoadFormatArg};
+use crate::cli::values::{DEMO_MODEL, DtypeArg, GenerationConfigArg, LoadFormatArg};
 use crate::http::admin_key::AdminKey;
 use crate::http::cors::CorsOrigin;
 use crate::http::hosts::HostName;
 use crate::http::tls::{Tls, TlsError};
 use crate::log;
 use crate::models::LocalAdapter;
+use crate::startup::generation_config::DefaultsChoice;
 
 /// The default limits of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +91,9 @@ pub(crate) struct ModelChoice {
     pub compute_type: Option<ComputeType>,
     pub device: DeviceKind,
     pub served_names: Vec<String>,
+    /// A file whose chat template replaces the model's own.
+    pub chat_template: Option<PathBuf>,
+    pub sampling_defaults: DefaultsChoice,
 }
 
 /// The adapters and their limits.
@@ -253,6 +257,13 @@ impl TryFrom<ServeArgs> for Config {
                 },
                 device,
                 served_names: args.served_model_name,
+                chat_template: args.chat_template,
+                sampling_defaults: match args.generation_config {
+                    GenerationConfigArg::Auto => DefaultsChoice::OfModel,
+                    GenerationConfigArg::Vllm | GenerationConfigArg::None => {
+                        DefaultsChoice::Neutral
+                    }
+                },
             },
             adapters: AdapterChoice {
                 named: args.adapters.into_iter().map(Into::into).collect(),

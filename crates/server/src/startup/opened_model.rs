@@ -7,8 +7,11 @@ use farthing_economics::TokenizerFamily;
 use farthing_model::{Checkpoint, ComputeType, ModelConfig};
 
 use super::config::Config;
+use super::end_tokens::{EndOrigin, EndTokens};
+use super::generation_config::{self, DefaultsChoice};
 use super::text::Text;
-use crate::models::{self, LocalAdapter, ModelRequest};
+use crate::models::{self, LocalAdapter, ModelFiles, ModelRequest};
+use crate::request::local::SamplingDefaults;
 
 /// Everything that is known about a model before its weights are loaded.
 pub(crate) struct OpenedModel {
@@ -16,6 +19,10 @@ pub(crate) struct OpenedModel {
     pub names: Vec<String>,
     pub checkpoint: Arc<Checkpoint>,
     pub text: Text,
+    /// What requests leave out.
+    pub sampling: SamplingDefaults,
+    /// Where these defaults are from.
+    pub sampling_origin: String,
     pub compute_type: ComputeType,
     pub max_model_len: usize,
     /// The tokenizer, if it is one of those that cost comparisons know.
@@ -41,7 +48,8 @@ impl OpenedModel {
         for warning in checkpoint.warnings() {
             tracing::warn!("{warning}");
         }
-        let text = Text::load(&resolved, &checkpoint)?;
+        let text = Text::load(&resolved, &checkpoint, choice.chat_template.as_deref())?;
+        let (sampling, sampling_origin) = sampling(choice.sampling_defaults, &resolved.files)?;
         let asked = config.limits.max_model_len;
         let max_model_len = max_model_len(asked, resolved.max_model_len, checkpoint.config())?;
         Ok(Self {
@@ -52,6 +60,8 @@ impl OpenedModel {
             },
             checkpoint,
             text,
+            sampling,
+            sampling_origin,
             compute_type: choice
                 .compute_type
                 .or(resolved.compute_type)
@@ -72,15 +82,42 @@ impl OpenedModel {
         tokenizer.min(self.config().vocab_size)
     }
 
-    /// The tokens that end an answer. If the model's config names none, the tokenizer does.
-    pub(crate) fn eos_token_ids(&self) -> Arc<[u32]> {
-        let ids = &self.config().eos_token_ids;
-        if ids.is_empty() {
-            self.text.tokenizer.eos_id().into_iter().collect()
-        } else {
-            ids.clone().into()
-        }
+    /// The tokens that end an answer: those of the config, the tokenizer's, and the one that the chat
+    /// template ends an answer with. Fine-tuned models often change only one of them.
+    pub(crate) fn end_tokens(&self) -> EndTokens {
+        let template = self.text.chat_template.as_ref();
+        EndTokens::of([
+            (EndOrigin::Config, self.config().eos_token_ids.clone()),
+            (
+                EndOrigin::Tokenizer,
+                self.text.tokenizer.eos_id().into_iter().collect(),
+            ),
+            (
+                EndOrigin::ChatTemplate,
+                template.and_then(|it| it.turn_end()).into_iter().collect(),
+            ),
+        ])
     }
+}
+
+/// The defaults of requests, and where they are from.
+fn sampling(
+    choice: DefaultsChoice,
+    files: &ModelFiles,
+) -> anyhow::Result<(SamplingDefaults, String)> {
+    let neutral = || (SamplingDefaults::default(), "temperature 1".to_owned());
+    let (DefaultsChoice::OfModel, ModelFiles::Directory(directory)) = (choice, files) else {
+        return Ok(neutral());
+    };
+    let path = directory.join("generation_config.json");
+    let defaults = generation_config::read(&path)?;
+    Ok(match defaults.describe() {
+        described if described.is_empty() => neutral(),
+        described => {
+            let origin = format!("{described}, as {} says", path.display());
+            (defaults, origin)
+        }
+    })
 }
 
 fn max_model_len(

@@ -35,10 +35,34 @@ pub(crate) struct Started {
     pub compute_type: ComputeType,
     pub max_model_len: usize,
     pub tokenizer: Option<TokenizerFamily>,
+    pub text: TextLines,
     pub memory: MemoryPlan,
     pub step_model: StepModel,
     pub step_model_origin: Origin,
     pub step_model_keeper: StepModelKeeper,
+}
+
+/// What the start says about text.
+pub(crate) struct TextLines {
+    pub tokenizer: String,
+    pub chat_template: String,
+    pub end_tokens: String,
+    pub sampling: String,
+    /// Whether chats can be asked.
+    pub takes_chats: bool,
+}
+
+impl TextLines {
+    fn of(model: &OpenedModel) -> Self {
+        let text = &model.text;
+        Self {
+            tokenizer: text.tokenizer_origin.clone(),
+            chat_template: text.template_origin.clone(),
+            end_tokens: model.end_tokens().describe(&text.tokenizer),
+            sampling: model.sampling_origin.clone(),
+            takes_chats: text.chat_template.is_some(),
+        }
+    }
 }
 
 /// Loads the model and starts the engine thread. `say` gets one line per step that a user may want to
@@ -75,6 +99,7 @@ pub(crate) fn start(
         compute_type: model.compute_type,
         max_model_len: model.max_model_len,
         tokenizer: model.tokenizer,
+        text: TextLines::of(&model),
         memory,
         step_model: calibrated.step_model,
         step_model_origin: calibrated.origin,
@@ -218,7 +243,7 @@ impl Parts<'_> {
             max_queued_sequences: self.config.limits.max_queued_sequences,
             serves_adapters: self.adapters.max_on_device > 0,
             max_unread_bytes: MAX_UNREAD_BYTES,
-            eos_token_ids: self.model.eos_token_ids(),
+            eos_token_ids: self.model.end_tokens().ids(),
         }
     }
 }
@@ -242,6 +267,7 @@ fn local(
         backend,
         tokenizer: model.text.tokenizer.clone(),
         chat_template: model.text.chat_template.clone(),
+        sampling: model.sampling.clone(),
         models: Arc::new(models),
         vocab_size: model.vocab_size(),
         lanes: Lanes::default(),

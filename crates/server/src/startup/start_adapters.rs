@@ -37,6 +37,7 @@ impl StartAdapters {
             );
         }
         let loader = AdapterLoader {
+            chat_template: model.text.template_text.clone(),
             base: model.checkpoint.clone(),
             compute_type: model.compute_type,
             device: config.model.device,

@@ -165,13 +165,13 @@ async fn logprobs_tell_text_and_exact_bytes() {
         body["choices"][0]["logprobs"],
         json!({"content": [
             {
-                "token": "\u{fffd}", "logprob": -0.5, "bytes": [0xc3],
+                "token": "\\xc3", "logprob": -0.5, "bytes": [0xc3],
                 "top_logprobs": [
-                    {"token": "\u{fffd}", "logprob": -0.5, "bytes": [0xc3]},
+                    {"token": "\\xc3", "logprob": -0.5, "bytes": [0xc3]},
                     {"token": "e", "logprob": -1.25, "bytes": [101]},
                 ],
             },
-            {"token": "\u{fffd}", "logprob": -9999.0, "bytes": [0xa9], "top_logprobs": []},
+            {"token": "\\xa9", "logprob": -9999.0, "bytes": [0xa9], "top_logprobs": []},
         ], "refusal": null})
     );
 }

@@ -97,10 +97,10 @@ async fn echo_tells_the_prompt_with_its_logprobs() {
     assert_eq!(
         choice["logprobs"],
         json!({
-            "tokens": ["<bos>", "a", "\u{fffd}", "\u{fffd}", "z"],
+            "tokens": ["<bos>", "a", "bytes:\\xc3", "bytes:\\xa9", "z"],
             "token_logprobs": [null, -1.0, -0.25, -0.125, -2.0],
             "top_logprobs": [
-                null, {"b": -0.5, "a": -1.0}, {"\u{fffd}": -0.25}, {"\u{fffd}": -0.125},
+                null, {"b": -0.5, "a": -1.0}, {"bytes:\\xc3": -0.25}, {"bytes:\\xa9": -0.125},
                 {"y": -0.75, "z": -2.0},
             ],
             // BOS has no place in the text, and é begins with its first byte.

@@ -87,6 +87,7 @@ impl Shelf {
 
     fn loader(&self) -> AdapterLoader {
         AdapterLoader {
+            chat_template: None,
             base: self.checkpoint.clone(),
             compute_type: ComputeType::F32,
             device: DeviceKind::Cpu,

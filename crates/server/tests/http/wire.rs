@@ -12,8 +12,8 @@ use farthing_keys::KeyFile;
 use farthing_ledger::Location;
 use farthing_model::GgufTokenizer;
 use farthing_server::{
-    AdminKey, App, AppConfig, Bookkeeper, CallerKeys, CostsConfig, Lanes, Local, ServeConfig,
-    ServedModels, Timeouts, serve,
+    AdminKey, App, AppConfig, Bookkeeper, CallerKeys, CostsConfig, Lanes, Local, SamplingDefaults,
+    ServeConfig, ServedModels, Timeouts, serve,
 };
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
@@ -171,6 +171,7 @@ impl Server {
             tokenizer,
             models: models.clone(),
             vocab_size: VOCAB_SIZE,
+            sampling: SamplingDefaults::default(),
             lanes: lanes.clone(),
         };
         let app = App::new(AppConfig {

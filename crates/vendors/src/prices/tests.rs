@@ -1,24 +1,7 @@
 use farthing_economics::RateCard;
 use rust_decimal::Decimal;
 
-use super::{highest_rates, undated};
-
-#[test]
-fn dates_and_revisions_are_left_out_of_names() {
-    for (name, plain) in [
-        ("gpt-4o-2024-08-06", Some("gpt-4o")),
-        ("claude-haiku-4-5-20251001", Some("claude-haiku-4-5")),
-        ("gemini-2.5-flash-001", Some("gemini-2.5-flash")),
-        ("claude-haiku-4-5", None),
-        ("gpt-4o-mini", None),
-        ("gpt-4o-24-08-06", None),
-        ("o3", None),
-        ("20251001", None),
-        ("", None),
-    ] {
-        assert_eq!(undated(name), plain, "{name}");
-    }
-}
+use super::highest_rates;
 
 #[test]
 fn the_worst_case_has_the_highest_rate_that_a_prompt_can_meet() {

@@ -7,6 +7,7 @@ use farthing_engine::{GeneratedToken, PromptToken, Tokenizer};
 use farthing_scheduler::{TokenLogprob, TokenLogprobs};
 
 use super::events::{RenderEvents, finite};
+use super::token_text;
 use crate::request::provider::{ChatEvent, Piece, ProviderEvent};
 
 /// Renders the log-probabilities of chats.
@@ -58,7 +59,7 @@ impl ChatEvents {
     fn render_token(&self, token: &TokenLogprob) -> ChatTopLogprob {
         let bytes = self.tokenizer.token_bytes(token.token);
         ChatTopLogprob {
-            token: String::from_utf8_lossy(bytes).into_owned(),
+            token: token_text::in_chat(bytes),
             logprob: finite(token.logprob),
             bytes: Some(bytes.to_vec()),
         }

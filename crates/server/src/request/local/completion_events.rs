@@ -7,6 +7,7 @@ use farthing_engine::{GeneratedToken, PromptToken, Tokenizer};
 use farthing_scheduler::TokenLogprobs;
 
 use super::events::{RenderEvents, finite};
+use super::token_text;
 use crate::request::provider::{CompletionEvent, Piece, ProviderEvent};
 
 /// Renders echoed prompts and the log-probabilities of completions.
@@ -153,17 +154,15 @@ impl CompletionEvents {
         logprobs: Option<&TokenLogprobs>,
         text_offset: usize,
     ) {
-        let text = |id| String::from_utf8_lossy(self.tokenizer.token_bytes(id)).into_owned();
+        let text = |id| token_text::in_completion(self.tokenizer.token_bytes(id));
         to.tokens.push(text(id));
         to.text_offset.push(text_offset);
         to.token_logprobs
             .push(logprobs.map(|it| finite(it.chosen.logprob)));
         to.top_logprobs.push(logprobs.map(|it| {
-            let mut top = TopLogprobs::default();
-            for token in it.top.iter().chain([&it.chosen]) {
-                top.add(text(token.token), finite(token.logprob));
-            }
-            top
+            let names = token_text::names(&it.top, it.chosen, text);
+            let finite = |(name, logprob)| (name, finite(logprob));
+            TopLogprobs::new(names.into_iter().map(finite).collect())
         }));
     }
 }
