@@ -1,6 +1,6 @@
 //! Specifications of experiments.
 
-use farthing_gateway::{Design, ExperimentSpec, QualitySource, SpecError, Unit};
+use farthing_gateway::{Design, ExperimentSpec, QualitySource, SpecError, UnitKind};
 
 const SPEC: &str = r#"
 id = "legal-1"
@@ -23,7 +23,7 @@ fn a_specification_is_read() {
     let spec = ExperimentSpec::from_toml(SPEC).unwrap();
     assert_eq!(
         (spec.unit, spec.design, spec.aa),
-        (Unit::User, Design::Split, false)
+        (UnitKind::User, Design::Split, false)
     );
     assert_eq!(spec.quality.from, QualitySource::Feedback);
     assert_eq!(spec.confidence, 0.95);
