@@ -199,7 +199,7 @@ fn adapters_on_the_text_part_of_a_model_for_images() {
 
 #[test]
 fn ministral3_with_yarn_and_queries_scaled_by_position() {
-    safetensors_equal_transformers("ministral3");
+    both_formats_equal_transformers("ministral3");
 }
 
 #[test]

@@ -228,6 +228,7 @@ fn keys_that_a_family_does_not_have_are_refused_by_name() {
         ("granite", "attention.sliding_window", Value::U32(16)),
         ("smollm3", "logit_scale", Value::F32(2.0)),
         ("qwen2", "rope.scaling.yarn_log_multiplier", Value::F32(0.1)),
+        ("llama", "attention.temperature_scale", Value::F32(0.1)),
     ] {
         let mut keys = as_family(family);
         if key.contains("yarn") {
@@ -240,11 +241,11 @@ fn keys_that_a_family_does_not_have_are_refused_by_name() {
         let message = open(&keys).unwrap_err().to_string();
         assert!(message.contains(&format!("{family}.{key}")), "{message}");
     }
-    let keys = as_family("mistral3");
+    let keys = as_family("gemma3");
     let keys = borrowed(&keys);
     let message = open(&keys).unwrap_err().to_string();
     assert!(
-        message.contains("`mistral3`") && message.contains("phi3"),
+        message.contains("`gemma3`") && message.contains("phi3"),
         "{message}"
     );
 }

@@ -316,7 +316,10 @@ impl Directory<'_> {
 fn is_interleaved(architecture: Architecture) -> bool {
     matches!(
         architecture,
-        Architecture::Llama | Architecture::SmolLm3 | Architecture::Granite
+        Architecture::Llama
+            | Architecture::Ministral3
+            | Architecture::SmolLm3
+            | Architecture::Granite
     )
 }
 

@@ -21,8 +21,9 @@ pub(crate) struct GgufTensorFacts {
 
 /// The families that llama.cpp writes, by its name. It writes Mistral models as `llama`, from which
 /// they differ only in their numbers.
-const FAMILIES: [(&str, Architecture); 6] = [
+const FAMILIES: [(&str, Architecture); 7] = [
     ("llama", Architecture::Llama),
+    ("mistral3", Architecture::Ministral3),
     ("qwen2", Architecture::Qwen2),
     ("qwen3", Architecture::Qwen3),
     ("smollm3", Architecture::SmolLm3),
@@ -79,7 +80,8 @@ impl ModelConfig {
         let Some((family, architecture)) = FAMILIES.into_iter().find(|(it, _)| *it == name) else {
             let served = FAMILIES.map(|(name, _)| name).join(", ");
             return unsupported(format!(
-                "GGUF architecture `{name}`; Farthing serves {served} (Mistral models are `llama`)"
+                "GGUF architecture `{name}`; Farthing serves {served} (Mistral models before \
+                 Ministral 3 are `llama`)"
             ));
         };
         let keys = Keys {

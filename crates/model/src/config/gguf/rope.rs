@@ -1,7 +1,9 @@
 //! Reads rotary settings of a GGUF file.
 
 use super::{Keys, missing, unsupported};
-use crate::{LongRope, ModelError, RopeConfig, RopeScaling, Yarn, config::Architecture};
+use crate::{
+    LongRope, ModelError, QueryScaling, RopeConfig, RopeScaling, Yarn, config::Architecture,
+};
 
 pub(super) fn read(
     keys: &Keys,
@@ -55,8 +57,20 @@ pub(super) fn read(
         theta: keys.number("rope.freq_base")?.unwrap_or(10_000.0),
         scaling,
         rotary_dim: rotary_dim(keys, head_dim)?,
-        query_scaling: None,
+        query_scaling: query_scaling(keys)?,
     })
+}
+
+fn query_scaling(keys: &Keys) -> Result<Option<QueryScaling>, ModelError> {
+    const KEY: &str = "attention.temperature_scale";
+    match keys.factor(KEY)? {
+        None => Ok(None),
+        Some(beta) if keys.architecture == Architecture::Ministral3 => Ok(Some(QueryScaling {
+            beta,
+            original_max_position_embeddings: original_context(keys)?,
+        })),
+        Some(beta) => keys.refuse(KEY, beta),
+    }
 }
 
 fn rotary_dim(keys: &Keys, head_dim: usize) -> Result<usize, ModelError> {
@@ -86,10 +100,24 @@ fn long_rope(keys: &Keys, [short, long]: [Vec<f32>; 2]) -> Result<LongRope, Mode
     })
 }
 
+/// llama.cpp's `get_mscale`.
+fn scale(factor: f64, weight: f64) -> f64 {
+    if factor <= 1.0 {
+        1.0
+    } else {
+        0.1 * weight * factor.ln() + 1.0
+    }
+}
+
 /// Yarn with llama.cpp's constants, which are also the defaults of transformers.
 fn yarn(keys: &Keys, factor: f64) -> Result<Yarn, ModelError> {
+    const LOG_MULTIPLIER: &str = "rope.scaling.yarn_log_multiplier";
+    let divisor = match keys.factor(LOG_MULTIPLIER)? {
+        None => 1.0,
+        Some(weight) if keys.architecture == Architecture::Ministral3 => scale(factor, weight),
+        Some(weight) => return keys.refuse(LOG_MULTIPLIER, weight),
+    };
     for (key, usual) in [
-        ("rope.scaling.yarn_log_multiplier", 0.0),
         ("rope.scaling.yarn_ext_factor", 1.0),
         ("rope.scaling.yarn_attn_factor", 1.0),
     ] {
@@ -101,11 +129,7 @@ fn yarn(keys: &Keys, factor: f64) -> Result<Yarn, ModelError> {
     }
     Ok(Yarn {
         factor,
-        attention_factor: if factor > 1.0 {
-            (0.1 * factor.ln() + 1.0) as f32
-        } else {
-            1.0
-        },
+        attention_factor: (scale(factor, 1.0) / divisor) as f32,
         beta_fast: keys.number("rope.scaling.yarn_beta_fast")?.unwrap_or(32.0),
         beta_slow: keys.number("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0),
         truncate: true,
