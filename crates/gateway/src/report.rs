@@ -139,7 +139,7 @@ impl Report {
             ],
             other_arms: ArmReport::of_others(collected.into_arms(), &load, spec)?,
             earlier_arms,
-            guardrails: guardrails::watch(&pair, spec)?,
+            guardrails: guardrails::watch(&pair, spec, &comparison)?,
             break_even: BreakEvenReport::of(&pair, spec, &load, &period)?,
             plan: PlanReport::of(&pair, spec, split)?,
             judge_usd,

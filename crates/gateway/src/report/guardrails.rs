@@ -3,7 +3,7 @@
 use farthing_experiment::{ExperimentError, Guardrail, GuardrailAction, GuardrailStatus};
 use serde::Serialize;
 
-use super::comparison::BOOTSTRAP;
+use super::comparison::Comparison;
 use super::metrics::ArmPairRows;
 use crate::{ExperimentSpec, GuardrailAct};
 
@@ -28,6 +28,7 @@ const TUNED_TO: u64 = 500;
 pub(super) fn watch(
     pair: &ArmPairRows,
     spec: &ExperimentSpec,
+    comparison: &Comparison,
 ) -> Result<Vec<GuardrailReport>, ExperimentError> {
     let mut reports = Vec::new();
     for (key, guardrail) in spec.guardrails.all() {
@@ -44,14 +45,7 @@ pub(super) fn watch(
                 "more spent per request, relative",
                 pair.relative_difference(|arm| pair.usd_per_request(arm)),
             ),
-            _ => {
-                let [baseline, candidate] = [pair.ttft(0)?, pair.ttft(1)?];
-                let found = BOOTSTRAP.quantile_difference(&baseline, &candidate, 0.95, CONFIDENCE);
-                (
-                    "later first token (p95), seconds",
-                    found.map(|it| it.difference),
-                )
-            }
+            _ => ("later first token (p95), seconds", comparison.ttft_p95),
         };
         let status = Guardrail {
             name: harm.to_owned(),
