@@ -33,6 +33,9 @@ enum Rule {
     Matches(Regex),
     /// The answer is the value of this key of the request's `metadata`, apart from white space at its ends.
     EqualsMetadata(String),
+    /// The answer is the JSON value of this key of the request's `metadata`, however it is laid out, also in a
+    /// Markdown fence.
+    JsonEqualsMetadata(String),
 }
 
 /// A check in a routes file: exactly one of the fields.
@@ -42,6 +45,7 @@ pub(crate) struct CheckConfig {
     json_schema: Option<Value>,
     regex: Option<String>,
     equals_metadata: Option<String>,
+    json_equals_metadata: Option<String>,
 }
 
 impl Check {
@@ -49,22 +53,30 @@ impl Check {
     pub const MAX_ANSWER_BYTES: usize = 1 << 20;
 
     pub(crate) fn new(name: &str, key: &str, config: CheckConfig) -> Result<Self, RoutesError> {
-        let rule = match (config.json_schema, config.regex, config.equals_metadata) {
-            (Some(schema), None, None) => {
+        let CheckConfig {
+            json_schema,
+            regex,
+            equals_metadata,
+            json_equals_metadata,
+        } = config;
+        let rule = match (json_schema, regex, equals_metadata, json_equals_metadata) {
+            (Some(schema), None, None, None) => {
                 let schema = jsonschema::validator_for(&schema).map_err(|error| {
                     RoutesError::value(format!("{key}.json_schema"), error.to_string())
                 })?;
                 Rule::JsonSchema(Box::new(schema))
             }
-            (None, Some(pattern), None) => {
+            (None, Some(pattern), None, None) => {
                 let pattern = Regex::new(&pattern).map_err(|error| {
                     RoutesError::value(format!("{key}.regex"), error.to_string())
                 })?;
                 Rule::Matches(pattern)
             }
-            (None, None, Some(field)) => Rule::EqualsMetadata(field),
+            (None, None, Some(field), None) => Rule::EqualsMetadata(field),
+            (None, None, None, Some(field)) => Rule::JsonEqualsMetadata(field),
             _ => {
-                let reason = "give one of json_schema, regex and equals_metadata";
+                let reason =
+                    "give one of json_schema, regex, equals_metadata and json_equals_metadata";
                 return Err(RoutesError::value(key, reason));
             }
         };
@@ -102,8 +114,32 @@ impl Check {
                 Some(expected) if expected.trim() == answer.trim() => CheckOutcome::Passed,
                 Some(_) => CheckOutcome::Failed(format!("it is not metadata.{field}")),
             },
+            Rule::JsonEqualsMetadata(field) => match metadata(field) {
+                None => CheckOutcome::NotApplicable,
+                Some(expected) => compare_json(answer, &expected, field),
+            },
         }
     }
+}
+
+fn compare_json(answer: &str, expected: &str, field: &str) -> CheckOutcome {
+    let parsed = |text: &str| serde_json::from_str::<Value>(text);
+    match (parsed(without_fence(answer)), parsed(expected)) {
+        (_, Err(error)) => CheckOutcome::Failed(format!("metadata.{field} is not JSON: {error}")),
+        (Err(error), _) => CheckOutcome::Failed(format!("it is not JSON: {error}")),
+        (Ok(answer), Ok(expected)) if answer == expected => CheckOutcome::Passed,
+        _ => CheckOutcome::Failed(format!("it is not the value of metadata.{field}")),
+    }
+}
+
+/// The text inside a Markdown fence, if the whole answer is one.
+fn without_fence(answer: &str) -> &str {
+    let answer = answer.trim();
+    let inside = answer
+        .strip_prefix("```")
+        .and_then(|rest| rest.strip_suffix("```"))
+        .and_then(|inside| inside.split_once('\n'));
+    inside.map_or(answer, |(_language, inside)| inside)
 }
 
 impl fmt::Debug for Check {

@@ -57,6 +57,9 @@ regex = "(?i)please"
 
 [routes.assistant.checks.right]
 equals_metadata = "reference"
+
+[routes.assistant.checks.same]
+json_equals_metadata = "reference"
 "#;
 
 struct Calm;
@@ -233,6 +236,17 @@ fn checks_pass_fail_or_do_not_apply() {
     assert!(matches!(run("polite", "Wait."), CheckOutcome::Failed(_)));
     assert_eq!(run("right", " 42\n"), CheckOutcome::Passed);
     assert!(matches!(run("right", "41"), CheckOutcome::Failed(_)));
+    assert_eq!(run("same", "42"), CheckOutcome::Passed);
+    assert_eq!(run("same", "```json\n42\n```"), CheckOutcome::Passed);
+    assert!(matches!(run("same", "43"), CheckOutcome::Failed(_)));
+    assert!(matches!(run("same", "It is 42."), CheckOutcome::Failed(why) if why.contains("JSON")));
+    let same = route.checks.iter().find(|check| check.name() == "same");
+    let order = |answer: &str| {
+        let reference = |_: &str| Some(r#"{"a": 1, "b": [2]}"#.to_owned());
+        same.unwrap().run(answer, reference)
+    };
+    assert_eq!(order("{\"b\":[2],\"a\":1}"), CheckOutcome::Passed);
+    assert!(matches!(order("{\"b\":[2]}"), CheckOutcome::Failed(_)));
     let right = route
         .checks
         .iter()
@@ -292,7 +306,7 @@ fn wrong_files_name_the_key() {
         (
             "regex = \"(?i)please\"",
             "",
-            "routes.assistant.checks.polite: give one of json_schema, regex and equals_metadata",
+            "routes.assistant.checks.polite: give one of json_schema, regex, equals_metadata and json_equals_metadata",
         ),
         (
             "type = \"object\"",

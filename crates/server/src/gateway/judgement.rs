@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use farthing_experiment::{PairOutcome, Preference};
 use farthing_gateway::{Arm, Judge, RequestFacts, Target};
-use farthing_ledger::{AssignedArm, Feedback, Role, Routing};
+use farthing_ledger::{AssignedArm, Role, Routing};
 use farthing_vendors::OriginalChat;
 
 use super::attempt::Attempt;
@@ -12,12 +12,11 @@ use super::in_force::InForce;
 use super::own_server::OwnServer;
 use super::pairs::Pair;
 use super::whole_texts::WholeTexts;
-use crate::clock::unix_microseconds;
 use crate::http::error::ApiError;
 use crate::request::context::RequestContext;
 
-/// The metric of a judge: 1 if the shadow's answer is preferred in both orders, 0 if the client's is, and a
-/// half otherwise.
+/// The metric of a judge: 1 if the answer is preferred in both orders, 0 if the other one is, and a half
+/// otherwise.
 const METRIC: &str = "preferred";
 
 /// What a judge needs to compare a pair.
@@ -58,26 +57,23 @@ impl Judgement {
             }
         };
         let outcome = PairOutcome::of(client_first, shadow_first);
-        let (value, name) = match outcome {
-            PairOutcome::Candidate => (1.0, "candidate"),
-            PairOutcome::Baseline => (0.0, "baseline"),
-            PairOutcome::Tie => (0.5, "tie"),
-            PairOutcome::Inconsistent => (0.5, "inconsistent"),
+        let (is_shadow_better, name) = match outcome {
+            PairOutcome::Candidate => (Some(true), "candidate"),
+            PairOutcome::Baseline => (Some(false), "baseline"),
+            PairOutcome::Tie => (None, "tie"),
+            PairOutcome::Inconsistent => (None, "inconsistent"),
         };
         let Some(bookkeeper) = &self.own.books.bookkeeper else {
             return;
         };
-        // A failure is in the log.
-        let _ = bookkeeper
-            .feedback(Feedback {
-                request_id: self.pair.request_id.clone(),
-                metric: METRIC.to_owned(),
-                source: format!("judge:{}/{}", self.judge.vendor, self.judge.model),
-                value: Some(value),
-                comment: Some(name.to_owned()),
-                received_us: unix_microseconds(),
-            })
-            .await;
+        let source = format!("judge:{}/{}", self.judge.vendor, self.judge.model);
+        for feedback in self
+            .pair
+            .feedback(METRIC, &source, is_shadow_better, Some(name))
+        {
+            // A failure is in the log.
+            let _ = bookkeeper.feedback(feedback).await;
+        }
     }
 
     /// The judge's preference of one order; `None` if the reply is none.

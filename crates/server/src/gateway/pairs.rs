@@ -3,12 +3,17 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use farthing_ledger::Feedback;
+
+use crate::clock::unix_microseconds;
 use crate::random;
 
 /// The client's answer and the shadow's.
 #[derive(Clone, Debug)]
 pub(crate) struct Pair {
     pub request_id: String,
+    /// The id of the shadow's request.
+    pub shadow_request_id: String,
     /// The last user message.
     pub question: String,
     /// The client's answer, then the shadow's.
@@ -63,12 +68,40 @@ impl Pair {
     /// A pair in a random order.
     pub(super) fn new(request_id: String, question: String, answers: [String; 2]) -> Self {
         Self {
+            shadow_request_id: shadow_id(&request_id),
             request_id,
             question,
             answers,
             is_shadow_left: random::bits().is_multiple_of(2),
         }
     }
+
+    /// The feedback that a comparison is: for each of the two answers 1 if it is the better one, 0 if the
+    /// other is, and a half otherwise.
+    pub(crate) fn feedback(
+        self,
+        metric: &str,
+        source: &str,
+        is_shadow_better: Option<bool>,
+        comment: Option<&str>,
+    ) -> [Feedback; 2] {
+        let received_us = unix_microseconds();
+        let worth = |is_better: bool| f64::from(u8::from(is_better));
+        let sides = [(self.request_id, false), (self.shadow_request_id, true)];
+        sides.map(|(request_id, is_shadow)| Feedback {
+            request_id,
+            metric: metric.to_owned(),
+            source: source.to_owned(),
+            value: Some(is_shadow_better.map_or(0.5, |better| worth(better == is_shadow))),
+            comment: comment.map(str::to_owned),
+            received_us,
+        })
+    }
+}
+
+/// The id of the shadow of a request: it is a request of its own.
+pub(super) fn shadow_id(request_id: &str) -> String {
+    format!("{request_id}-shadow")
 }
 
 impl Pairs {

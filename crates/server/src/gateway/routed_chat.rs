@@ -16,7 +16,7 @@ use super::failure::fallback_reason;
 use super::in_force::InForce;
 use super::judgement::{Judgement, question};
 use super::own_server::OwnServer;
-use super::pairs::{OpenPair, Pair, Pairs, Side};
+use super::pairs::{OpenPair, Pair, Pairs, Side, shadow_id};
 use super::shadow::Shadows;
 use super::situation::ServerSituation;
 use super::whole_texts::WholeTexts;
@@ -275,7 +275,7 @@ impl RoutedChat {
         pair: Option<Arc<OpenPair>>,
     ) -> Result<Answer<ChatLogprobs>, ApiError> {
         let context = &mut self.call.context;
-        context.id = format!("{}-shadow", context.id);
+        context.id = shadow_id(&context.id);
         let (assigned, adapter) = match unit {
             Some(unit) => {
                 let chosen = self.assigned(arm, unit).await?;

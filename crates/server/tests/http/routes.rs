@@ -329,21 +329,21 @@ async fn checks_are_feedback() {
     close(routed.bookkeeper).await;
 }
 
-/// The only value of a metric, once there is one.
-async fn value_of(file: &Path, metric: &str) -> f64 {
+/// The values of a metric by arm, once there are `count` of them.
+async fn values_of(file: &Path, metric: &str, count: usize) -> Vec<f64> {
     loop {
-        let mut found = None;
+        let mut found = Vec::new();
         reader(file)
             .assigned_requests(
                 &all_of("assistant"),
                 metric,
                 &mut |request: AssignedRequest| {
-                    found = found.or(request.value);
+                    found.extend(request.value);
                 },
             )
             .unwrap();
-        if let Some(value) = found {
-            return value;
+        if found.len() >= count {
+            return found;
         }
         tokio::task::yield_now().await;
     }
@@ -484,7 +484,7 @@ async fn a_judge_sees_both_orders_and_its_cost_is_the_experiments() {
             );
         }
         // A judge that always prefers the first answer has no preference.
-        assert_eq!(value_of(&routed.file, "preferred").await, expected);
+        assert_eq!(values_of(&routed.file, "preferred", 2).await, [expected; 2]);
         close(routed.bookkeeper).await;
     }
 }
@@ -515,7 +515,7 @@ async fn people_vote_without_knowing_the_arms() {
     let path = "/v1/experiments/assistant/votes";
     let voted = routed.server.post(path, &vote).await;
     assert_eq!(voted.status, 200, "{}", voted.body);
-    assert_eq!(value_of(&routed.file, "vote").await, 1.0);
+    assert_eq!(values_of(&routed.file, "vote", 2).await, [0.0, 1.0]);
     let again = routed.server.post(path, &vote).await;
     assert_eq!(again.status, 404, "{}", again.body);
     let wrong = json!({"request_id": answer["id"], "choice": "up"});

@@ -5,15 +5,13 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use farthing_api::{VoteChoice, VoteRequest};
-use farthing_ledger::Feedback;
 use serde_json::{Value, json};
 
-use crate::clock::unix_microseconds;
 use crate::http::app::App;
 use crate::http::error::ApiError;
 use crate::http::json_body::JsonBody;
 
-/// The metric of votes: 1 if the shadow's answer is better, 0 if the client's is.
+/// The metric of votes.
 const METRIC: &str = "vote";
 
 pub(super) async fn list(
@@ -59,15 +57,9 @@ pub(super) async fn vote(
         VoteChoice::Tie | VoteChoice::BothBad => None,
     };
     let answer = json!({"object": "vote", "request_id": request_id});
-    bookkeeper
-        .feedback(Feedback {
-            request_id,
-            metric: METRIC.to_owned(),
-            source: "vote".to_owned(),
-            value: Some(is_shadow.map_or(0.5, |is_shadow| f64::from(u8::from(is_shadow)))),
-            comment: (choice == VoteChoice::BothBad).then(|| "both are bad".to_owned()),
-            received_us: unix_microseconds(),
-        })
-        .await?;
+    let comment = (choice == VoteChoice::BothBad).then_some("both are bad");
+    for feedback in pair.feedback(METRIC, "vote", is_shadow, comment) {
+        bookkeeper.feedback(feedback).await?;
+    }
     Ok(Json(answer))
 }
