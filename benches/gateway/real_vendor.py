@@ -174,6 +174,29 @@ timeouts = {{ first_content_seconds = 10 }}
 input = "{INPUT_USD}"
 output = "{OUTPUT_USD}"
 
+[vendors.gone]
+dialect = "openai"
+base_url = "http://127.0.0.1:9/v1"
+[vendors.gone.prices.m.rates]
+input = "1"
+output = "1"
+
+[routes.guarded]
+arms.ours = {{ model = "smollm2-135m-instruct", weight = 1 }}
+arms.theirs = {{ vendor = "gone", model = "m", weight = 1 }}
+[[experiments]]
+id = "guarded-1"
+route = "guarded"
+baseline = "ours"
+candidate = "theirs"
+unit = "user"
+salt = "1"
+quality = {{ metric = "accepted", from = "feedback", accept_at_least = 1.0 }}
+margin = 0.02
+inference = {{ always_valid = {{ tuned_to = 200 }} }}
+guardrails.error_rate = {{ limit = 0.02, action = "roll_back" }}
+started = "2020-01-01T00:00:00Z"
+
 [routes.split.arms]
 ours = {{ model = "smollm2-135m-instruct", weight = 1 }}
 theirs = {{ vendor = "llama", model = "small", weight = 1 }}
@@ -305,6 +328,30 @@ ramp = { arm = "theirs", begins = "2020-01-01T00:00:00Z", step_hours = 1, shares
     check("a broken file changes nothing", kept == large)
     check("rolled back: nobody is at the vendor", all(arm == "ours" for arm in back.values()))
     check("a stream outlives the reload", running.result()[1] == "length")
+
+    print("guardrail: an arm that fails gets no more units")
+    def guarded(index):
+        try:
+            answer = client.chat.completions.with_raw_response.create(
+                model="guarded", messages=MESSAGES, max_tokens=1, user=f"guarded-{index}")
+            return answer.headers["x-farthing-assigned-arm"]
+        except openai.APIStatusError:
+            return None
+    with ThreadPoolExecutor(8) as pool:
+        before = Counter(pool.map(guarded, range(160)))
+    experiments = f"http://127.0.0.1:{port}/v1/experiments"
+    is_rolled_back = False
+    for _ in range(45):
+        with urllib.request.urlopen(experiments) as response:
+            is_rolled_back = json.load(response)["data"][0]["is_rolled_back"]
+        if is_rolled_back:
+            break
+        time.sleep(2)
+    with ThreadPoolExecutor(8) as pool:
+        after = Counter(pool.map(guarded, range(200, 240)))
+    sent += 200
+    check("rolled back by itself", is_rolled_back and before[None] > 40 and after == {"ours": 40},
+          f"{dict(before)}, then {dict(after)}")
 
     time.sleep(2)
     server.terminate()
