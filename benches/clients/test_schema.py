@@ -77,6 +77,10 @@ def test_no_bytes_fail_the_server(document: pathlib.Path) -> None:
         ("/v1/completions", completion),
         ("/v1/load_lora_adapter", adapter),
         ("/v1/unload_lora_adapter", {"lora_name": "a"}),
+        ("/tokenize", {"model": model, "messages": chat["messages"], "return_token_strs": True}),
+        ("/detokenize", {"tokens": [1, 2, 3]}),
+        ("/v1/feedback", {"request_id": "chatcmpl-0", "metric": "accepted", "value": True}),
+        ("/v1/experiments/a/votes", {"request_id": "chatcmpl-0", "choice": "left"}),
     ]
     rng = random.Random(1)
     host = urllib.parse.urlsplit(URL).netloc
