@@ -8,8 +8,8 @@ use std::{
     cell::RefCell,
     fs::{self, File},
     io::Write,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::Barrier,
     thread,
 };
@@ -34,6 +34,21 @@ fn request(model: &str) -> ModelRequest<'_> {
         revision: None,
         load_format: LoadFormat::Auto,
     }
+}
+
+/// Another process writes the program. If this one did, a process that another test starts meanwhile could
+/// inherit the open file, and a file that is open for writing cannot be run.
+fn write_program(path: &Path, text: &str) {
+    let mut writer = Command::new("sh")
+        .args(["-c", "cat > \"$1\" && chmod 755 \"$1\"", "sh"])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = writer.stdin.take().unwrap();
+    stdin.write_all(text.as_bytes()).unwrap();
+    drop(stdin);
+    assert!(writer.wait().unwrap().success());
 }
 
 /// A resolver whose caches are its own and whose hub refuses connections.
@@ -83,8 +98,7 @@ impl Fixture {
             self.folder.path().display(),
             wheel.display()
         );
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&path, &text);
         self.resolver.python = path.into();
         self
     }
