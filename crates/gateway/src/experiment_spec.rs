@@ -177,6 +177,14 @@ impl ExperimentSpec {
         Ok(spec)
     }
 
+    /// Whether a report can change something by itself: take an arm out of the assignment, or decide at a
+    /// fixed horizon.
+    pub fn is_watched(&self) -> bool {
+        let mut guardrails = self.guardrails.all();
+        guardrails.any(|(_, it)| it.action == GuardrailAct::RollBack)
+            || matches!(self.inference, Inference::FixedHorizon { .. })
+    }
+
     /// Checks the values.
     ///
     /// # Errors

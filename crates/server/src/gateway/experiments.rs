@@ -85,7 +85,7 @@ pub(super) async fn watch(
         ticks.tick().await;
         let in_force = in_force();
         for spec in in_force.experiments.values() {
-            if rollbacks.of(&spec.id).is_some() {
+            if !spec.is_watched() || rollbacks.of(&spec.id).is_some() {
                 continue;
             }
             let Some(route) = in_force.routes.get(&spec.route) else {
