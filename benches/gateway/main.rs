@@ -10,14 +10,13 @@
 mod client;
 mod servers;
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::{Parser, ValueEnum};
+use farthing_benches::{ServerProcess, median};
 
 use client::{Client, FirstTokens};
 
@@ -106,9 +105,9 @@ fn main() -> anyhow::Result<ExitCode> {
 /// Both ways in turn, with servers and a ledger of their own.
 fn measure(client: &Client, round: usize) -> anyhow::Result<(FirstTokens, FirstTokens)> {
     let directory = tempfile::tempdir()?;
-    let vendor = Running::vendor()?;
+    let vendor = start_vendor()?;
     let ledger = directory.path().join("ledger.sqlite3");
-    let gateway = Running::gateway(vendor.address, &ledger)?;
+    let gateway = start_gateway(vendor.address, &ledger)?;
     let direct = || client.first_tokens(vendor.address, servers::MODEL);
     let routed = || client.first_tokens(gateway.address, servers::ROUTE);
     if round.is_multiple_of(2) {
@@ -120,52 +119,15 @@ fn measure(client: &Client, round: usize) -> anyhow::Result<(FirstTokens, FirstT
     }
 }
 
-/// A server's process. It ends when this is dropped.
-struct Running {
-    process: Child,
-    address: SocketAddr,
+fn start_vendor() -> anyhow::Result<ServerProcess> {
+    ServerProcess::start(Command::new(std::env::current_exe()?).args(["--serve", "vendor"]))
 }
 
-impl Running {
-    fn vendor() -> anyhow::Result<Self> {
-        Self::start(Command::new(std::env::current_exe()?).args(["--serve", "vendor"]))
-    }
-
-    fn gateway(vendor: SocketAddr, ledger: &Path) -> anyhow::Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        let vendor = vendor.to_string();
-        Self::start(
-            command
-                .args(["--serve", "gateway", "--vendor", &vendor, "--ledger"])
-                .arg(ledger),
-        )
-    }
-
-    fn start(command: &mut Command) -> anyhow::Result<Self> {
-        let mut process = command.stdout(Stdio::piped()).spawn()?;
-        let mut address = String::new();
-        let stdout = process.stdout.take().context("it is piped")?;
-        let read = BufReader::new(stdout).read_line(&mut address);
-        let mut running = Self {
-            process,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        };
-        read?;
-        running.address = address.trim().parse().context("the server did not start")?;
-        Ok(running)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has no state to lose.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.into_iter().collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
+fn start_gateway(vendor: SocketAddr, ledger: &Path) -> anyhow::Result<ServerProcess> {
+    let vendor = vendor.to_string();
+    ServerProcess::start(
+        Command::new(std::env::current_exe()?)
+            .args(["--serve", "gateway", "--vendor", &vendor, "--ledger"])
+            .arg(ledger),
+    )
 }

@@ -10,15 +10,15 @@ mod client;
 mod emitter;
 mod servers;
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
+use farthing_benches::{ServerProcess, median};
 use farthing_keys::{KeyFile, Terms};
 
 use client::{Client, Delays};
@@ -204,51 +204,15 @@ impl Bench {
         (0..self.rounds).map(round).collect()
     }
 
-    fn start(&self, server: Server, groups: u32) -> anyhow::Result<Running> {
-        Running::start(server, &self.key_file, self.rate, groups)
-    }
-}
-
-/// A server's process. It ends when this is dropped.
-struct Running {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Running {
-    fn start(server: Server, key_file: &Path, rate: u32, groups: u32) -> anyhow::Result<Self> {
+    fn start(&self, server: Server, groups: u32) -> anyhow::Result<ServerProcess> {
         let name = server.to_possible_value().context("it has a name")?;
-        let mut process = Command::new(std::env::current_exe()?)
-            .args(["--serve", name.get_name()])
-            .arg("--keys")
-            .arg(key_file)
-            .args(["--rate", &rate.to_string()])
-            .args(["--groups", &groups.to_string()])
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut address = String::new();
-        let stdout = process.stdout.take().context("it is piped")?;
-        let read = BufReader::new(stdout).read_line(&mut address);
-        let mut running = Self {
-            process,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        };
-        read?;
-        running.address = address.trim().parse().context("the server did not start")?;
-        Ok(running)
+        ServerProcess::start(
+            Command::new(std::env::current_exe()?)
+                .args(["--serve", name.get_name()])
+                .arg("--keys")
+                .arg(&self.key_file)
+                .args(["--rate", &self.rate.to_string()])
+                .args(["--groups", &groups.to_string()]),
+        )
     }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has no state to lose.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.into_iter().collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }
