@@ -21,6 +21,7 @@ mod metrics;
 mod organization;
 
 mod clock;
+mod file_version;
 mod lanes;
 mod lifecycle;
 pub mod log;

@@ -1,14 +1,14 @@
 //! Reads the key file again when it has changed.
 
-use std::fs;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use farthing_economics::HourlyPrice;
 use farthing_keys::{Key, KeyFile};
 
 use super::CallerKeys;
+use crate::file_version::FileVersion;
 
 /// How often the file is looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -23,12 +23,12 @@ pub(crate) struct KeyWatch {
 impl KeyWatch {
     /// Follows the file for ever. A file that cannot be used leaves the keys as they are.
     pub(crate) async fn run(self) {
-        let mut seen = self.version();
+        let mut seen = FileVersion::of(self.file.path());
         let mut ticks = tokio::time::interval(EVERY);
         loop {
             ticks.tick().await;
             self.keys.tick();
-            let now = self.version();
+            let now = FileVersion::of(self.file.path());
             if now == seen {
                 continue;
             }
@@ -43,13 +43,6 @@ impl KeyWatch {
                 }
             }
         }
-    }
-
-    /// What changes when the file does. It is replaced, never written in place, so its time of change
-    /// and its length say enough.
-    fn version(&self) -> Option<(SystemTime, u64)> {
-        let metadata = fs::metadata(self.file.path()).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
     }
 }
 

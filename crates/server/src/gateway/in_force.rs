@@ -8,11 +8,11 @@ use std::sync::Arc;
 use anyhow::{Context, ensure};
 use farthing_economics::PriceBook;
 use farthing_gateway::{ExperimentSpec, Route, RoutesFile, Target};
-use farthing_ledger::{Filter, GroupBy, Window};
+use farthing_ledger::{Filter, GroupBy};
 use farthing_vendors::Vendor;
 
-use crate::clock::{SECONDS_PER_DAY, today, unix_seconds};
-use crate::request::bookkeeper::Bookkeeper;
+use crate::clock::today;
+use crate::request::bookkeeper::{self, Bookkeeper};
 use crate::served_models::ServedModels;
 
 /// A routes file that was read, with its vendors.
@@ -83,9 +83,7 @@ impl InForce {
 
     /// Counts what each vendor was paid today, so that a restart does not lift the day's cap.
     pub(crate) async fn count_spent(&self, bookkeeper: &Bookkeeper) -> anyhow::Result<()> {
-        let now = unix_seconds() as i64;
-        let midnight = now - now % SECONDS_PER_DAY;
-        let window = Window::new(midnight, midnight + SECONDS_PER_DAY)?;
+        let window = bookkeeper::today()?;
         let (by, all) = (GroupBy::default(), Filter::default());
         let invoice = bookkeeper
             .read(move |ledger| ledger.invoice(window, by, &all))

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use farthing_experiment::{PairOutcome, Preference};
-use farthing_gateway::{Arm, Judge, RequestFacts, Target};
+use farthing_gateway::{Arm, Judge, Target};
 use farthing_ledger::{AssignedArm, Role, Routing};
 use farthing_vendors::OriginalChat;
 
@@ -119,9 +119,4 @@ impl Judgement {
         let reply = reply.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ok(reply.and_then(|reply| Judge::read(&reply)))
     }
-}
-
-/// The question of a pair.
-pub(super) fn question(facts: &RequestFacts) -> String {
-    facts.last_user_text.clone()
 }

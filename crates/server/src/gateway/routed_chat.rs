@@ -14,7 +14,7 @@ use super::checked_answer::CheckedAnswer;
 use super::experiments::Rollbacks;
 use super::failure::fallback_reason;
 use super::in_force::InForce;
-use super::judgement::{Judgement, question};
+use super::judgement::Judgement;
 use super::own_server::OwnServer;
 use super::pairs::{OpenPair, Pair, Pairs, Side, shadow_id};
 use super::shadow::Shadows;
@@ -342,7 +342,11 @@ impl RoutedChat {
             return;
         };
         let request_id = pair.request_id().to_owned();
-        let pair = Pair::new(request_id.clone(), question(&self.facts), answers);
+        let pair = Pair::new(
+            request_id.clone(),
+            self.facts.last_user_text.clone(),
+            answers,
+        );
         let keep = self
             .route
             .shadow

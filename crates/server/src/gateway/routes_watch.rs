@@ -1,12 +1,12 @@
 //! Reads the routes file again when it has changed.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::Gateway;
 use super::in_force::InForce;
+use crate::file_version::FileVersion;
 use crate::served_models::ServedModels;
 
 /// How often the file is looked at.
@@ -22,11 +22,11 @@ pub(crate) struct RoutesWatch {
 impl RoutesWatch {
     /// Follows the file for ever. A file that cannot be used leaves the routes as they are.
     pub(crate) async fn run(self) {
-        let mut seen = self.version();
+        let mut seen = FileVersion::of(&self.file);
         let mut ticks = tokio::time::interval(EVERY);
         loop {
             ticks.tick().await;
-            let now = self.version();
+            let now = FileVersion::of(&self.file);
             if now == seen {
                 continue;
             }
@@ -40,11 +40,5 @@ impl RoutesWatch {
                 Err(error) => tracing::error!("the routes stay as they were: {error:#}"),
             }
         }
-    }
-
-    /// What changes when the file does.
-    fn version(&self) -> Option<(SystemTime, u64)> {
-        let metadata = fs::metadata(&self.file).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
     }
 }

@@ -68,8 +68,7 @@ impl VendorRecord {
         account: SharedAccount,
         books: &Books,
     ) -> Result<Self, ApiError> {
-        let place = books.bookkeeper.as_ref().map(|it| it.place()).transpose()?;
-        let row = place.map(|place| OpenRow::new(place, &context.id));
+        let row = books.open_row(&context.id)?;
         Ok(Self {
             context,
             vendor: terms.vendor,

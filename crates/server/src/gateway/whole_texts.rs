@@ -1,9 +1,11 @@
 //! The texts of an answer, for those who need all of them.
 
+use farthing_gateway::Check;
+
 use crate::request::observer::AnswerObserver;
 
-/// Texts beyond this are not collected: whoever needs them gets a text that is one piece longer.
-const MAX_TEXT_BYTES: usize = 1 << 20;
+/// Texts beyond this are not collected: a check gets a text that is one piece longer, and refuses it.
+const MAX_TEXT_BYTES: usize = Check::MAX_ANSWER_BYTES;
 
 /// Collects the texts of an answer's choices, and passes them on when it is complete.
 pub(super) struct WholeTexts {

@@ -8,12 +8,12 @@ use farthing_economics::HourlyPrice;
 use farthing_engine::EngineStats;
 use farthing_ledger::{
     Assignment, DecidedVerdict, DeviceSeconds, Feedback, FeedbackChange, Ledger, LedgerConfig,
-    LedgerError, LedgerReader, LedgerStatus, Location, Place,
+    LedgerError, LedgerReader, LedgerStatus, Location, Place, Window,
 };
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout_at;
 
-use crate::clock::unix_microseconds;
+use crate::clock::{SECONDS_PER_DAY, unix_microseconds, unix_seconds};
 use crate::http::error::ApiError;
 use crate::request::backend::Backend;
 
@@ -157,6 +157,16 @@ impl Bookkeeper {
     pub fn close(&self, patience: Duration) -> Result<(), LedgerError> {
         self.ledger.close(patience)
     }
+}
+
+/// The present day (UTC).
+///
+/// # Errors
+/// The system time is out of range.
+pub(crate) fn today() -> Result<Window, LedgerError> {
+    let now = unix_seconds() as i64;
+    let midnight = now - now % SECONDS_PER_DAY;
+    Window::new(midnight, midnight + SECONDS_PER_DAY)
 }
 
 fn device_seconds(engine: &EngineStats) -> DeviceSeconds {

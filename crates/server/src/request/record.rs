@@ -33,6 +33,17 @@ pub(crate) struct Books {
     pub bookkeeper: Option<Bookkeeper>,
 }
 
+impl Books {
+    /// Opens the row of a request; `None` if there is no ledger.
+    ///
+    /// # Errors
+    /// The ledger has no room.
+    pub(crate) fn open_row(&self, request_id: &str) -> Result<Option<OpenRow>, ApiError> {
+        let place = self.bookkeeper.as_ref().map(|it| it.place()).transpose()?;
+        Ok(place.map(|place| OpenRow::new(place, request_id)))
+    }
+}
+
 /// What a request asked for, as far as its account needs it.
 pub(crate) struct RequestTerms {
     pub model: String,
@@ -76,8 +87,7 @@ impl RequestRecord {
         terms: RequestTerms,
         books: &Books,
     ) -> Result<Self, ApiError> {
-        let place = books.bookkeeper.as_ref().map(|it| it.place()).transpose()?;
-        let row = place.map(|place| OpenRow::new(place, &context.id));
+        let row = books.open_row(&context.id)?;
         Ok(Self {
             context,
             terms,

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use farthing_ledger::{Filter, GroupBy, LedgerReader, Location, Window};
+use farthing_ledger::{Filter, GroupBy, LedgerReader, Location};
 
 use super::config::Config;
 use crate::access::CallerKeys;
-use crate::clock::{SECONDS_PER_DAY, unix_seconds};
-use crate::request::bookkeeper::Bookkeeper;
+use crate::clock::SECONDS_PER_DAY;
+use crate::request::bookkeeper::{self, Bookkeeper};
 use crate::request::local::Local;
 
 /// Opens the ledger, if there is one, and counts what the keys have spent.
@@ -34,9 +34,7 @@ pub(super) async fn open(
 
 /// Counts what each key has spent today, so that a restart does not fill its budget again.
 fn count_spent(keys: &CallerKeys, ledger: &Location) -> anyhow::Result<()> {
-    let now = unix_seconds() as i64;
-    let midnight = now - now % SECONDS_PER_DAY;
-    let today = Window::new(midnight, midnight + SECONDS_PER_DAY)?;
+    let today = bookkeeper::today()?;
     let by_key = GroupBy {
         api_key: true,
         ..GroupBy::default()
